@@ -1,0 +1,1 @@
+"""What runs a task type. `drivers.base` is all that a plugin author imports."""

@@ -1,0 +1,289 @@
+"""The contracts between the runner and the code behind a task type. Plugin authors import this module alone.
+
+A driver is one object per runner, used by many attempts at once on one asyncio loop. For one attempt the runner calls
+
+    start(ctx, key) → handle          once; idempotent by key
+    wait(handle) → Outcome            once after start or recover
+    signal(handle, …), stop(handle, grace)   any time in between, also more than once
+    destroy(handle)                   last; also after a failed start or a cancelled wait; may be repeated
+
+and, in a runner that was restarted, `recover(ctx, handle)` in place of `start`. Whoever writes a driver for something that
+runs in this process, needs no clean-up and cannot be found again after a crash derives from `SimpleDriver`.
+
+An attempt that ended is an `Outcome`, a failed one too; an exception means that the driver could not do its work, and the
+attempt is `errored`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, cast
+
+from pydantic import BaseModel, ConfigDict
+
+from runner.errors import DriverError
+from runner.model.log import LogSink as LogSink
+from runner.model.log import Stream as Stream
+from runner.model.result import Outcome, Status
+from runner.model.value import Bindings, Value
+
+class Spec(BaseModel):
+    """The base of a driver's spec model: frozen, unknown keys refused.
+
+    Annotate with plain types. Where a string may stand the document's source text arrives as it was written (`1.10`,
+    `yes`); anywhere else a plain scalar arrives as YAML 1.2 reads it. A field that is no string may be given as one
+    whole template; the model is validated again after rendering.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+SpecT = TypeVar("SpecT", bound=Spec)
+
+
+class Recovery(StrEnum):
+    """What a restarted runner does about an attempt whose end it did not see."""
+
+    ATTACH = "attach"
+    """`recover(ctx, handle)`, or `start` again with the same key when no handle was recorded: both find what runs."""
+    RERUN = "rerun"
+    """`start` again: the work is without side effects (an evaluation, a read)."""
+    NONE = "none"
+    """The attempt is `errored: driver_lost`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    recovery: Recovery = Recovery.NONE
+    deadline: bool = False
+    """The driver ends the attempt at `ctx.timeout` by itself (else the runner calls `stop`)."""
+    signals: frozenset[str] = frozenset()
+    """Of `pause`, `start`, `destroy`: what `signal` understands."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fingerprint:
+    """Whether the driver can work here, and what it found, e.g. `{"shell": "/bin/sh"}`."""
+
+    healthy: bool = True
+    description: str = ""
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessSpec:
+    """What to start. The process leads a session of its own, with stdin on /dev/null.
+
+    `argv[0]` is looked up in `env["PATH"]` unless it has a slash. `cwd` is absolute. `timeout` in seconds from the
+    start, None for none; it stands still while the process is paused. `grace` in seconds between SIGTERM and SIGKILL
+    when the timeout strikes.
+    """
+
+    argv: Sequence[str]
+    env: Mapping[str, str]
+    cwd: str
+    timeout: float | None = None
+    grace: float = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessStarted:
+    pid: int
+    started_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessExit:
+    """How a process ended. `exit_code` is 128+n after signal n. `cause` tells who ended it: itself (`exited`), its
+    deadline (`timeout`) or `ProcessHost.stop` (`stopped`). `kill` is the report of the stop sequence, if one ran."""
+
+    exit_code: int
+    signal: int | None
+    cause: Literal["exited", "timeout", "stopped"]
+    started_at: float
+    finished_at: float
+    kill: Mapping[str, Any] | None = None
+
+
+class Process(Protocol):
+    """A process that the host owns; its output flows into the sink that it was spawned or attached with."""
+
+    @property
+    def started(self) -> ProcessStarted: ...
+
+    async def wait(self) -> ProcessExit:
+        """Its end, once all that it wrote has reached the sink. A pipe that a survivor holds open delays this by no more
+        than a second. Cancelling the wait leaves the process alone. Raises ProcessHostError when the host is lost."""
+
+
+class ProcessHost(Protocol):
+    """Starts and owns processes, for drivers. It may outlive the runner.
+
+    Keys name processes; the host remembers a key, also after the process ended, until `forget`.
+    """
+
+    @property
+    def incarnation(self) -> str:
+        """Differs between two lives of the host: what one life started, the next does not know."""
+
+    async def spawn(self, key: str, spec: ProcessSpec, sink: LogSink) -> Process:
+        """Start a process, or attach to the one that was started with this key. Raises StartError with 125, 126 (found
+        but not executable) or 127 (not found)."""
+
+    async def attach(self, key: str, sink: LogSink) -> Process | None:
+        """The process of this key, running or ended but not forgotten; None when the key is unknown."""
+
+    async def signal(self, key: str, signal: Literal["pause", "start", "destroy"]) -> None:
+        """Pause, continue or kill the process group. Unknown and ended keys are ignored."""
+
+    async def stop(self, key: str, grace: float) -> None:
+        """Begin the stop sequence: SIGTERM to the process group, SIGKILL after `grace` seconds; returns once it has begun.
+        A later call may shorten the grace. Unknown and ended keys are ignored."""
+
+    async def forget(self, key: str) -> None:
+        """Drop the exit record. A process that still runs is killed first. Unknown keys are ignored."""
+
+    async def list(self) -> Sequence[str]:
+        """All keys that the host remembers."""
+
+
+class TaskContext(Protocol):
+    """What a driver is given for one attempt."""
+
+    @property
+    def group_id(self) -> str: ...
+    @property
+    def group_name(self) -> str: ...
+    @property
+    def task_name(self) -> str: ...
+    @property
+    def attempt(self) -> int: ...
+    @property
+    def spec(self) -> Spec:
+        """The driver's own model, rendered and validated."""
+
+    @property
+    def bindings(self) -> Bindings:
+        """What the attempt imports, opened."""
+
+    @property
+    def env(self) -> Mapping[str, str]:
+        """The group's `env`, rendered."""
+
+    @property
+    def workspace(self) -> str:
+        """Absolute path of the folder that the group's tasks share."""
+
+    @property
+    def temp(self) -> str:
+        """Absolute path of a private folder (0700, on tmpfs where there is one) shared by the attempts of this runner;
+        make names unique with the attempt's key."""
+
+    @property
+    def timeout(self) -> float | None:
+        """Seconds that the attempt may take from its start."""
+
+    @property
+    def grace(self) -> float:
+        """Seconds between the polite and the final signal of a stop."""
+
+    @property
+    def log(self) -> LogSink: ...
+    @property
+    def processes(self) -> ProcessHost: ...
+
+    def add_mask(self, name: str, text: str) -> None:
+        """From now on `text` is confidential in all that leaves the attempt; `name` is how reports call it."""
+
+    def is_confidential(self, text: str) -> bool:
+        """Whether `text` contains a value that is known to be confidential."""
+
+
+class Driver(ABC, Generic[SpecT]):
+    """See the module's docstring for who calls what, when. All methods run on the runner's loop and must not block it."""
+
+    type: ClassVar[str]
+    capabilities: ClassVar[Capabilities] = Capabilities()
+    spec_model: ClassVar[type[Spec]] = Spec
+
+    async def fingerprint(self) -> Fingerprint:
+        return Fingerprint()
+
+    def check(self, spec: Mapping[str, Any], exports: Sequence[str]) -> Sequence[tuple[tuple[str | int, ...], str, bool]]:
+        """Faults that the model cannot see, as (path within the spec, message, is only a warning). Templates in `spec`
+        are unrendered and `spec` may not have passed the model; must not raise."""
+        return ()
+
+    @abstractmethod
+    async def start(self, ctx: TaskContext, key: str) -> bytes:
+        """Begin the attempt; idempotent by key. The handle is all that `recover` gets, in another process: at most 64 KiB."""
+
+    @abstractmethod
+    async def wait(self, handle: bytes) -> Outcome:
+        """The attempt's end. Outputs may hold more than was declared. Cancelling this call leaves the attempt alone."""
+
+    async def recover(self, ctx: TaskContext, handle: bytes) -> None:
+        """Find the attempt of a former runner again, so that `wait` and the others work. Raises RecoverError."""
+        raise DriverError("this driver cannot find an attempt again", reason="driver_lost")
+
+    async def signal(self, handle: bytes, signal: str) -> None:
+        raise DriverError(f"this driver does not understand the signal {signal!r}")
+
+    @abstractmethod
+    async def stop(self, handle: bytes, grace: float) -> None:
+        """Ask the attempt to end, and end it after `grace` seconds; `wait` returns then. Does not wait itself."""
+
+    async def destroy(self, handle: bytes) -> None:
+        """Free what the attempt holds. Idempotent."""
+
+
+class SimpleDriver(Driver[SpecT]):
+    """A driver that is one coroutine: `run` returns the outputs, or raises.
+
+    Being cancelled is being stopped: clean up in `finally`. Raise `DriverError` for `errored`; return an `Outcome` to say
+    `failed` or to set an exit code. Handles are made up here.
+    """
+
+    capabilities: ClassVar[Capabilities] = Capabilities(recovery=Recovery.NONE)
+
+    def __init__(self) -> None:
+        self._running: dict[bytes, asyncio.Task[Outcome]] = {}
+
+    @abstractmethod
+    async def run(self, ctx: TaskContext, spec: SpecT) -> Mapping[str, str | Value] | Outcome: ...
+
+    async def start(self, ctx: TaskContext, key: str) -> bytes:
+        handle = key.encode()
+        if handle not in self._running:
+            # Owned by `_running` until destroy: the contract splits one coroutine over two calls.
+            self._running[handle] = asyncio.get_running_loop().create_task(self._outcome(ctx))
+        return handle
+
+    async def _outcome(self, ctx: TaskContext) -> Outcome:
+        ended = await self.run(ctx, cast(SpecT, ctx.spec))
+        if isinstance(ended, Outcome):
+            return ended
+        outputs = {name: value if isinstance(value, Value) else Value(value) for name, value in ended.items()}
+        return Outcome(status=Status.SUCCESS, outputs=outputs)
+
+    async def wait(self, handle: bytes) -> Outcome:
+        task = self._running[handle]
+        await asyncio.wait([task])
+        if task.cancelled():
+            return Outcome(status=Status.ABORTED)
+        return task.result()
+
+    async def stop(self, handle: bytes, grace: float) -> None:
+        task = self._running.get(handle)
+        if task is not None:
+            task.cancel()
+
+    async def destroy(self, handle: bytes) -> None:
+        task = self._running.pop(handle, None)
+        if task is not None and not task.done():
+            task.cancel()
+            await asyncio.wait([task])

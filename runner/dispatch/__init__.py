@@ -1,0 +1,1 @@
+"""Where an attempt runs: here, or on another runner."""

@@ -1,0 +1,119 @@
+"""The one error tree of the project. The docstring of a class is its default message.
+
+    RunnerError
+    ├── DocumentError            a document was refused; carries every fault
+    ├── UsageError               a command line or an input was refused
+    ├── TemplateError            a template did not parse, or could not be rendered
+    ├── OutputFileError          a program's output file is malformed
+    ├── StoreError               the state could not be read or written
+    │   ├── StoreVersionError    the state was written by a newer runner
+    │   ├── StoreCorruptError    the state is damaged
+    │   ├── StoreFullError       the disk is full
+    │   └── StoreReadOnlyError   the disk or folder cannot be written
+    ├── StateLockedError         another process uses this state directory
+    ├── GroupExistsError         the group id is taken by different content
+    ├── GroupNotFoundError       no such group
+    ├── SealError                a sealed value could not be opened
+    ├── DriverError              a driver could not do what it was asked (the attempt is `errored`)
+    │   ├── StartError           the attempt could not start (exit code 125, 126 or 127)
+    │   └── RecoverError         the attempt is no longer known to its driver
+    └── ProcessHostError         the process host is gone, or refused a request
+
+A task that failed is a value (`model.result`), a runner that failed is one of these.
+"""
+
+from __future__ import annotations
+
+
+class RunnerError(Exception):
+    """The runner could not do what it was asked."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or (type(self).__doc__ or "").strip())
+
+    @property
+    def message(self) -> str:
+        return str(self.args[0])
+
+
+class DocumentError(RunnerError):
+    """The document was refused."""
+
+    def __init__(self, faults: tuple[object, ...], message: str | None = None) -> None:
+        super().__init__(message or "\n".join(str(fault) for fault in faults))
+        self.faults = faults
+
+
+class UsageError(RunnerError):
+    """The command was used wrongly."""
+
+
+class TemplateError(RunnerError):
+    """The template is wrong."""
+
+
+class OutputFileError(RunnerError):
+    """The output file is malformed."""
+
+
+class StoreError(RunnerError):
+    """The state could not be read or written."""
+
+
+class StoreVersionError(StoreError):
+    """The state was written by a newer runner."""
+
+
+class StoreCorruptError(StoreError):
+    """The state is damaged."""
+
+
+class StoreFullError(StoreError):
+    """The disk that holds the state is full."""
+
+
+class StoreReadOnlyError(StoreError):
+    """The state cannot be written."""
+
+
+class StateLockedError(RunnerError):
+    """Another process uses this state directory."""
+
+
+class GroupExistsError(RunnerError):
+    """A group with this id exists already and has different content."""
+
+
+class GroupNotFoundError(RunnerError):
+    """There is no group with this id."""
+
+
+class SealError(RunnerError):
+    """A sealed value could not be opened."""
+
+
+class DriverError(RunnerError):
+    """The driver could not do what it was asked."""
+
+    def __init__(self, message: str | None = None, *, reason: str = "driver_error") -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class StartError(DriverError):
+    """The attempt could not start."""
+
+    def __init__(self, message: str | None = None, *, exit_code: int = 125) -> None:
+        super().__init__(message, reason="start_failed")
+        self.exit_code = exit_code
+
+
+class RecoverError(DriverError):
+    """The attempt is no longer known to its driver."""
+
+    def __init__(self, message: str | None = None, *, reason: str = "driver_lost") -> None:
+        super().__init__(message, reason=reason)
+
+
+class ProcessHostError(RunnerError):
+    """The process host is gone, or refused the request."""

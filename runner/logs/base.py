@@ -1,0 +1,36 @@
+"""The contract of the log store.
+
+A log belongs to one attempt. It is a list of *frames* in the order of their arrival; a frame is a piece of one stream, masked.
+An *offset* counts bytes of one stream as stored; a *position* is an opaque, growing number of a place between two frames.
+Logs are read while they are written. All from one thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from runner.masking import Masker
+from runner.model.dispatch import AttemptId
+from runner.model.log import Frame, LogSink, Stream
+
+
+class LogStore(Protocol):
+    def open(self, id: AttemptId, masker: Masker) -> LogSink:
+        """Continue the attempt's log, or begin it. An attempt that writes nothing leaves nothing behind."""
+
+    def frames(self, id: AttemptId, after: int = 0, limit_bytes: int = 1 << 20) -> Sequence[Frame]:
+        """Whole frames behind the position `after`, at least one if there is one, together about `limit_bytes`."""
+
+    def read(self, id: AttemptId, stream: Stream, offset: int = 0, limit: int = 1 << 20) -> bytes:
+        """At most `limit` bytes of one stream from `offset`; empty at the end."""
+
+    def subscribe(self, callback: Callable[[AttemptId], None]) -> Callable[[], None]:
+        """Call `callback` whenever a log of this process has grown, at most once per turn of the loop and log; the returned
+        function ends that."""
+
+    def delete_group(self, group: str) -> None:
+        """Remove all logs of a group."""
+
+    def close(self) -> None:
+        """Idempotent."""

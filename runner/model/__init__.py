@@ -1,0 +1,1 @@
+"""The domain's values: frozen, keyword-only, changed by `dataclasses.replace`."""

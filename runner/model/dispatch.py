@@ -1,0 +1,83 @@
+"""What travels between an origin and the executor of one attempt: the dispatch, and the facts that come back."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from runner.model.event import Kind
+from runner.model.result import Outcome
+from runner.model.task import Task
+from runner.model.value import Bindings
+
+
+class AttemptId(NamedTuple):
+    """The identity of an attempt within one origin: (group id, task name, attempt from 1)."""
+
+    group: str
+    task: str
+    attempt: int
+
+    def __str__(self) -> str:
+        return f"{self.group}/{self.task}/{self.attempt}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dispatch:
+    """One attempt, ready to be carried out: the task with its templates unrendered, and all that they may name.
+
+    `instance` is the executor's instance when the origin first wrote the dispatch down. `resumed` is set when the
+    origin may have sent it before; `handle` is what the driver gave at its start, if the origin saw that. `deadline`
+    and `grace` are in seconds: of the attempt from its start, and between the polite and the final signal of a stop.
+    """
+
+    id: AttemptId
+    instance: str
+    task: Task
+    bindings: Bindings
+    workspace: str
+    grace: float = 10.0
+    resumed: bool = False
+    handle: bytes | None = None
+
+    @property
+    def digest(self) -> str:
+        """What this dispatch asks for, as hex; equal for every sending of the same attempt."""
+        plain = json.dumps([list(self.id), repr(self.task), repr(self.bindings), self.workspace], sort_keys=True)
+        return hashlib.sha256(plain.encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """The attempt runs. `at` in seconds since the epoch; `handle` is what the driver needs to find it again."""
+
+    id: AttemptId
+    sequence: int
+    at: float
+    handle: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noticed:
+    """Something to tell the group's watchers, e.g. a `mask_skipped`."""
+
+    id: AttemptId
+    sequence: int
+    kind: Kind
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """The attempt is over; nothing follows."""
+
+    id: AttemptId
+    sequence: int
+    outcome: Outcome
+
+
+Report = Started | Noticed | Finished
+"""What an executor says of an attempt: numbered from 1 per attempt, in order, at least once until acknowledged."""

@@ -1,0 +1,47 @@
+"""The numbered facts about a group. Rows of the store decide; events explain."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class Kind(StrEnum):
+    """What an event says. In brackets: its fields besides `task` and `attempt`."""
+
+    GROUP_ACCEPTED = "group_accepted"  # [name, caller]
+    GROUP_STARTED = "group_started"
+    GROUP_FINISHED = "group_finished"  # [status, reason]
+    CANCEL_REQUESTED = "cancel_requested"  # [reason, because_of, count]; also failFast and the group's timeout
+    TASK_WAITING = "task_waiting"  # [waiting, seconds]
+    TASK_READY = "task_ready"
+    TASK_DISPATCHED = "task_dispatched"  # [runner]
+    TASK_STARTED = "task_started"
+    TASK_EXPORT = "task_export"  # [name, confidential, cause]; never the value
+    TASK_PAUSED = "task_paused"
+    TASK_RESUMED = "task_resumed"
+    TASK_RETRYING = "task_retrying"  # [status, reason, seconds]
+    TASK_FINISHED = "task_finished"  # [status, reason, exit_code, error]
+    TASK_SKIPPED = "task_skipped"  # [reason, because_of]
+    KILL_REPORT = "kill_report"  # [signals, containment, survivors]
+    MASK_SKIPPED = "mask_skipped"  # [name]
+    LOG_REDACTED = "log_redacted"  # [stream]
+    LOG_GAP = "log_gap"  # [stream, bytes]
+    PEER_LOST = "peer_lost"  # [runner]
+    PEER_BACK = "peer_back"  # [runner]
+    LATE_RESULT = "late_result"  # [status, reason]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One fact. Numbered from 1 within its group, without gaps; `at` is in seconds since the epoch."""
+
+    group: str
+    number: int
+    at: float
+    kind: Kind
+    task: str | None = None
+    attempt: int | None = None
+    fields: Mapping[str, Any] = field(default_factory=dict)

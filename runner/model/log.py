@@ -1,0 +1,30 @@
+"""A task's output as it travels: streams, sinks, frames."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+Stream = Literal["stdout", "stderr"]
+
+
+class LogSink(Protocol):
+    """Where an attempt's output goes. What arrives here is masked before anything else sees it."""
+
+    def write(self, stream: Stream, data: bytes) -> None:
+        """Append. Cheap, keeps invalid UTF-8 as it is. Ignored after `close`."""
+
+    def close(self) -> None:
+        """No more will come; what was held back for masking is written out. May be repeated."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """A piece of a stream. `offset` is where it begins in its stream, in bytes as stored; `position` is the place behind
+    this frame in its log; `at` is when it was written, in seconds since the epoch."""
+
+    stream: Stream
+    offset: int
+    data: bytes
+    at: float
+    position: int

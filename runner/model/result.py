@@ -1,0 +1,172 @@
+"""What became of a group and its tasks: statuses, reasons, and the Task Group Result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from runner.model.value import MASK, Value
+
+
+class Status(StrEnum):
+    """Of a task, an attempt or a group (a group is never `skipped`)."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    SUCCESS = "success"
+    FAILED = "failed"
+    ERRORED = "errored"
+    ABORTED = "aborted"
+    SKIPPED = "skipped"
+
+    @property
+    def terminal(self) -> bool:
+        return self is not Status.PENDING and self is not Status.RUNNING
+
+
+class Waiting(StrEnum):
+    """Why a task that is not running and not terminal waits."""
+
+    DEPENDENCY = "dependency"
+    SLOT = "slot"
+    RETRY_DELAY = "retry_delay"
+    PEER_UNREACHABLE = "peer_unreachable"
+    SECRET_HOLDER = "secret_holder"
+    CACHE_FLIGHT = "cache_flight"
+    ENVIRONMENT = "environment"
+    PAUSED = "paused"
+
+
+class Skip(StrEnum):
+    """Why a task was never started."""
+
+    DEPENDENCY_FAILED = "dependency_failed"
+    DEPENDENCY_SKIPPED = "dependency_skipped"
+    CONDITION_FALSE = "condition_false"
+    NO_FAILURE = "no_failure"
+    NO_DATA = "no_data"
+    GROUP_ABORTED = "group_aborted"
+
+
+class Abort(StrEnum):
+    """Why a group was aborted; also the reason of its aborted tasks."""
+
+    CANCELLED = "cancelled"
+    FAIL_FAST = "fail_fast"
+    GROUP_TIMEOUT = "group_timeout"
+
+
+class Reason(StrEnum):
+    """Why an attempt ended as it did, where its exit code does not tell. Drivers may add their own."""
+
+    TIMEOUT = "timeout"
+    BAD_TEMPLATE = "bad_template"
+    BAD_SPEC = "bad_spec"
+    BAD_OUTPUT = "bad_output"
+    EXPORT_MISSING = "export_missing"
+    OUTPUTS_TOO_LARGE = "outputs_too_large"
+    START_FAILED = "start_failed"
+    UNKNOWN_TYPE = "unknown_type"
+    DRIVER_ERROR = "driver_error"
+    DRIVER_LOST = "driver_lost"
+    SUPERVISOR_LOST = "supervisor_lost"
+    HOST_RESTARTED = "host_restarted"
+    RUNNER_LOST = "runner_lost"
+    STOP_UNCONFIRMED = "stop_unconfirmed"
+
+
+UNCERTAIN_REASONS = frozenset({Reason.DRIVER_LOST, Reason.SUPERVISOR_LOST, Reason.HOST_RESTARTED, Reason.RUNNER_LOST})
+"""The attempt may have had effects that nobody saw: retried only where `retry.on` lists the reason itself."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How one attempt ended. Times in seconds since the epoch; `exit_code` is 128+n after signal n.
+
+    `outputs` are the declared exports alone. `kill` is the report of a stop: the signals sent, the containment, what
+    survived; None when nothing had to be stopped.
+    """
+
+    status: Status
+    reason: str | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    outputs: Mapping[str, Value] = field(default_factory=dict)
+    error: str | None = None
+    kill: Mapping[str, Any] | None = None
+    started_at: float | None = None
+    finished_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskResult:
+    id: str
+    name: str
+    status: Status
+    reason: str | None = None
+    because_of: str | None = None
+    waiting: Waiting | None = None
+    outputs: Mapping[str, Value] = field(default_factory=dict)
+    exit_code: int | None = None
+    signal: int | None = None
+    cached: bool = False
+    attempts: int = 0
+    runner: str | None = None
+    started_at: str | None = None
+    finished_at: str | None = None
+    error: str | None = None
+    kill: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskGroupResult:
+    """What the submitter gets. `results` is in declaration order; `outputs` hold exports of scope `global` alone."""
+
+    id: str
+    name: str
+    status: Status
+    reason: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    started_at: str | None = None
+    finished_at: str | None = None
+    results: Mapping[str, TaskResult] = field(default_factory=dict)
+
+    def as_json(self, *, reveal: bool = False) -> dict[str, Any]:
+        """Plain data for `json.dumps`; confidential outputs are `***` unless `reveal`."""
+        return {
+            "id": self.id,
+            "name": self.name,
+            "status": self.status.value,
+            "reason": self.reason,
+            "labels": dict(self.labels),
+            "started_at": self.started_at,
+            "finished_at": self.finished_at,
+            "results": {name: _task_json(result, reveal) for name, result in self.results.items()},
+        }
+
+
+def _task_json(result: TaskResult, reveal: bool) -> dict[str, Any]:
+    plain: dict[str, Any] = {
+        "id": result.id,
+        "name": result.name,
+        "status": result.status.value,
+        "reason": result.reason,
+        "because_of": result.because_of,
+        "outputs": {
+            name: value.text if reveal or not value.confidential else MASK for name, value in result.outputs.items()
+        },
+        "exit_code": result.exit_code,
+        "signal": result.signal,
+        "cached": result.cached,
+        "attempts": result.attempts,
+        "runner": result.runner,
+        "started_at": result.started_at,
+        "finished_at": result.finished_at,
+        "error": result.error,
+        "kill": dict(result.kill) if result.kill is not None else None,
+    }
+    if result.waiting is not None:
+        plain["waiting"] = result.waiting.value
+    return plain

@@ -1,0 +1,74 @@
+"""A task as its document describes it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class When(StrEnum):
+    SUCCESS = "success"
+    FAILURE = "failure"
+    ALWAYS = "always"
+
+
+class Scope(StrEnum):
+    LOCAL = "local"
+    GLOBAL = "global"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Import:
+    task: str
+    variable: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Export:
+    name: str
+    confidential: bool = False
+    scope: Scope = Scope.LOCAL
+    default: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retry:
+    """`attempts` is the total. Delays in seconds. `on` holds `failed`, `errored`, reasons, and exit codes as decimal text."""
+
+    attempts: int = 1
+    delay: float = 0.0
+    backoff: float = 1.0
+    max_delay: float = 3600.0
+    on: frozenset[str] = frozenset({"failed", "errored"})
+
+
+NO_RETRY = Retry()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """One node of the DAG. `spec` is plain data (what JSON can say), canonical for its driver, its templates not rendered.
+
+    `condition` is the document's `if`. `timeout` is in seconds, of one attempt.
+    """
+
+    name: str
+    type: str
+    spec: Mapping[str, Any] = field(default_factory=dict)
+    description: str = ""
+    depends_on: tuple[str, ...] = ()
+    imports: tuple[Import, ...] = ()
+    exports: tuple[Export, ...] = ()
+    timeout: float | None = None
+    retry: Retry = NO_RETRY
+    when: When = When.SUCCESS
+    condition: str | bool | None = None
+    allow_failure: bool = False
+    template: bool = True
+
+    @property
+    def edges(self) -> tuple[str, ...]:
+        """The tasks that must be terminal before this one is decided: ordering and data, each once."""
+        return tuple(dict.fromkeys((*self.depends_on, *(item.task for item in self.imports))))

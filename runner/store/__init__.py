@@ -1,0 +1,1 @@
+"""What survives a crash: groups, tasks, attempts, events."""

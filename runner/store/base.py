@@ -1,0 +1,143 @@
+"""The contract of the state, and its rows.
+
+A store belongs to one process at a time and is used from one thread. Values in rows that are confidential are sealed before
+they come here; the store never sees a secret.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from runner.clock import Moment
+from runner.model.event import Event
+from runner.model.result import Status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupRow:
+    """A group. `document` is the parsed model as canonical JSON (`model.codec`), `inputs` likewise with confidential ones
+    sealed, `digest` is over both. `timeout` is counted from `accepted`. `abort` is the first cause, `abort_count` how often
+    a caller asked to cancel. Times without a `Moment` are for display: seconds since the epoch."""
+
+    id: str
+    caller: str
+    name: str
+    digest: str
+    document: bytes
+    inputs: bytes
+    labels: Mapping[str, str] = field(default_factory=dict)
+    workspace: str = ""
+    status: Status = Status.PENDING
+    reason: str | None = None
+    accepted: Moment
+    started_at: float | None = None
+    finished_at: float | None = None
+    abort: str | None = None
+    abort_because_of: str | None = None
+    abort_at: Moment | None = None
+    abort_count: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskRow:
+    """A task's present state. A task without a row is pending and waits for its dependencies.
+
+    `outputs` is JSON with confidential values sealed (None: no outputs). `retry_at` is set while it waits for a retry.
+    """
+
+    group: str
+    name: str
+    index: int
+    status: Status
+    waiting: str | None = None
+    reason: str | None = None
+    because_of: str | None = None
+    attempt: int = 0
+    cached: bool = False
+    outputs: bytes | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    error: str | None = None
+    kill: bytes | None = None
+    runner: str | None = None
+    started_at: float | None = None
+    finished_at: float | None = None
+    retry_at: Moment | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptRow:
+    """One try at a task. `instance` is the executor's life that was chosen before it was sent; `sequence` the last report
+    that is part of this state; `cancel_at` when a stop was first asked for, `cancel_grace` the shortest grace asked for.
+    `outcome` is a finished attempt's `Outcome` as JSON without outputs."""
+
+    group: str
+    task: str
+    attempt: int
+    status: Status
+    runner: str
+    instance: str
+    handle: bytes | None = None
+    sequence: int = 0
+    dispatched: Moment
+    started_at: float | None = None
+    finished_at: float | None = None
+    cancel_at: Moment | None = None
+    cancel_grace: float | None = None
+    outcome: bytes | None = None
+
+
+@dataclass(slots=True)
+class Batch:
+    """What one transaction records. Rows replace the row of the same identity; events are appended."""
+
+    groups: list[GroupRow] = field(default_factory=list)
+    tasks: list[TaskRow] = field(default_factory=list)
+    attempts: list[AttemptRow] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.groups or self.tasks or self.attempts or self.events)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupRecord:
+    """All of one group but its events. `tasks` in the order of `index`, `attempts` in the order of their number."""
+
+    group: GroupRow
+    tasks: Sequence[TaskRow]
+    attempts: Sequence[AttemptRow]
+    last_event: int
+
+
+class Store(Protocol):
+    """Every verb is one transaction: it happened, or it raised a StoreError and nothing changed."""
+
+    def accept_group(self, row: GroupRow, events: Sequence[Event]) -> None:
+        """Record a new group. Raises GroupExistsError when the id is taken, whatever its content."""
+
+    def record(self, batch: Batch) -> None:
+        """Record what happened. On return it survives the end of this process, not yet a loss of power."""
+
+    def sync(self, done: Callable[[Exception | None], None]) -> None:
+        """Call `done(None)`, on the loop and never from within this call, once all that was recorded before survives a loss
+        of power; `done(error)` when that cannot be had. Calls that come while one is under way are answered together."""
+
+    def group(self, id: str) -> GroupRecord | None: ...
+
+    def unfinished(self) -> Sequence[str]:
+        """The ids of all groups that are not terminal, oldest first."""
+
+    def groups(self, *, limit: int = 100, before: str | None = None) -> Sequence[GroupRow]:
+        """Newest first; `before` is the id of the last row of the page before."""
+
+    def events(self, group: str, after: int = 0, limit: int = 1000) -> Sequence[Event]:
+        """Events with a number above `after`, in order."""
+
+    def delete_group(self, id: str) -> None:
+        """Remove a group and all that belongs to it. Unknown ids are ignored."""
+
+    def close(self) -> None:
+        """Idempotent."""
