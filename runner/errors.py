@@ -51,6 +51,11 @@ class UsageError(RunnerError):
 class TemplateError(RunnerError):
     """The template is wrong."""
 
+    def __init__(self, message: str | None = None, *, offset: int = 0) -> None:
+        super().__init__(message)
+        self.offset = offset
+        """Where in the template's source, in characters."""
+
 
 class OutputFileError(RunnerError):
     """The output file is malformed."""
