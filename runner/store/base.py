@@ -1,7 +1,7 @@
 """The contract of the state, and its rows.
 
 A store belongs to one process at a time and is used from one thread. Values in rows that are confidential are sealed before
-they come here; the store never sees a secret.
+they come here; the store never sees a secret. Texts are encodable as UTF-8, integers fit into 64 bits.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ from runner.model.result import Status
 class GroupRow:
     """A group. `document` is the parsed model as canonical JSON (`model.codec`), `inputs` likewise with confidential ones
     sealed, `digest` is over both. `timeout` is counted from `accepted`. `abort` is the first cause, `abort_count` how often
-    a caller asked to cancel. Times without a `Moment` are for display: seconds since the epoch."""
+    a caller asked to cancel. Times without a `Moment` are for display: seconds since the epoch.
+
+    `document` and `inputs` may be large: they are written once, by `accept_group`, and left alone afterwards.
+    """
 
     id: str
     caller: str
@@ -91,7 +94,8 @@ class AttemptRow:
 
 @dataclass(slots=True)
 class Batch:
-    """What one transaction records. Rows replace the row of the same identity; events are appended."""
+    """What one transaction records. Rows replace the row of the same identity: a group's `id`, a task's (`group`, `name`),
+    an attempt's (`group`, `task`, `attempt`); of several with one identity the last counts. Events are appended."""
 
     groups: list[GroupRow] = field(default_factory=list)
     tasks: list[TaskRow] = field(default_factory=list)
@@ -104,7 +108,8 @@ class Batch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupRecord:
-    """All of one group but its events. `tasks` in the order of `index`, `attempts` in the order of their number."""
+    """All of one group but its events. `tasks` in the order of `index`, `attempts` ordered by task name, then by their
+    number. `last_event` is the number of the last event, 0 before the first."""
 
     group: GroupRow
     tasks: Sequence[TaskRow]
@@ -113,31 +118,42 @@ class GroupRecord:
 
 
 class Store(Protocol):
-    """Every verb is one transaction: it happened, or it raised a StoreError and nothing changed."""
+    """Every verb is one transaction: it happened, or it raised a RunnerError and nothing changed. It may then be tried
+    again, e.g. after a StoreFullError once there is space. After `close` every verb but `close` raises StoreError.
+
+    No verb waits for a disk to confirm anything; only `sync` answers when it has.
+    """
 
     def accept_group(self, row: GroupRow, events: Sequence[Event]) -> None:
-        """Record a new group. Raises GroupExistsError when the id is taken, whatever its content."""
+        """Record a new group and its first events. Raises GroupExistsError when the id is taken, whatever its content."""
 
     def record(self, batch: Batch) -> None:
-        """Record what happened. On return it survives the end of this process, not yet a loss of power."""
+        """Record what happened. On return it survives the end of this process, not yet a loss of power.
+
+        Of a group's row `document` and `inputs` are ignored: they stay as they were accepted. Raises GroupNotFoundError when
+        a row or event is of a group that is not there, StoreError when an event's number does not follow the group's last
+        one or its fields are not plain data.
+        """
 
     def sync(self, done: Callable[[Exception | None], None]) -> None:
         """Call `done(None)`, on the loop and never from within this call, once all that was recorded before survives a loss
-        of power; `done(error)` when that cannot be had. Calls that come while one is under way are answered together."""
+        of power; `done(error)`, a StoreError, when that cannot be had. Calls that come while one is under way are answered
+        together. Every call is answered, in the order of the calls, also when the store is closed meanwhile."""
 
     def group(self, id: str) -> GroupRecord | None: ...
 
     def unfinished(self) -> Sequence[str]:
-        """The ids of all groups that are not terminal, oldest first."""
+        """The ids of all groups that are not terminal, in the order of their acceptance."""
 
     def groups(self, *, limit: int = 100, before: str | None = None) -> Sequence[GroupRow]:
-        """Newest first; `before` is the id of the last row of the page before."""
+        """The last accepted first, at most `limit`; `before` is the id of the last row of the page before, and raises
+        GroupNotFoundError when it is gone. These rows come without `document` and `inputs` (empty)."""
 
     def events(self, group: str, after: int = 0, limit: int = 1000) -> Sequence[Event]:
-        """Events with a number above `after`, in order."""
+        """Events with a number above `after`, in order, at most `limit`; none of an unknown group."""
 
     def delete_group(self, id: str) -> None:
         """Remove a group and all that belongs to it. Unknown ids are ignored."""
 
     def close(self) -> None:
-        """Idempotent."""
+        """Give the state free for another process. Idempotent."""
