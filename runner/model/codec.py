@@ -1,0 +1,152 @@
+"""The model as canonical JSON bytes, for the store: equal values give equal bytes.
+
+A field that has its default value is left out, so that a field added later changes no stored bytes; the defaults of
+`TaskGroup`, `Task` and their parts are therefore part of the format and never change. Whatever does not decode raises
+StoreCorruptError.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import MISSING, fields
+from typing import Any, TypeVar
+
+from runner.errors import StoreCorruptError
+from runner.model.group import Input, TaskGroup
+from runner.model.result import Outcome, Status
+from runner.model.task import Export, Import, Retry, Scope, Task, When
+from runner.model.value import Value
+
+T = TypeVar("T")
+Transform = Callable[[bytes], bytes]
+
+
+def encode_group(group: TaskGroup) -> bytes:
+    plain = _without_defaults(group)
+    plain["tasks"] = [_plain_task(task) for task in group.tasks]
+    if group.inputs:
+        plain["inputs"] = [_without_defaults(item) for item in group.inputs]
+    return _dump(plain)
+
+
+def decode_group(data: bytes) -> TaskGroup:
+    return _decoded("task group", data, _group)
+
+
+def encode_outcome(outcome: Outcome) -> bytes:
+    """All but the outputs, which may be confidential: see `encode_values`."""
+    plain = _without_defaults(outcome)
+    plain.pop("outputs", None)
+    return _dump(plain)
+
+
+def decode_outcome(data: bytes) -> Outcome:
+    """The outcome without its outputs."""
+    return _decoded("outcome", data, _outcome)
+
+
+def encode_values(values: Mapping[str, Value], seal: Transform) -> bytes:
+    """Named values; each confidential one goes through `seal`, so these bytes are equal only where sealing is."""
+    return _dump({name: _plain_value(value, seal) for name, value in values.items()})
+
+
+def decode_values(data: bytes, open: Transform) -> dict[str, Value]:
+    """Raises also what `open` raises."""
+    stored = _decoded("set of values", data, lambda plain: {name: _stored_value(item) for name, item in plain.items()})
+    return {
+        name: Value(item) if isinstance(item, str) else Value(open(item).decode(), True)
+        for name, item in stored.items()
+    }
+
+
+def digest(group: TaskGroup, inputs: Mapping[str, Value], *, key: bytes = b"") -> str:
+    """What is submitted, as hex of SHA-256; under a `key` (HMAC) nobody who reads it can try out confidential inputs."""
+    plain = {name: [value.text, value.confidential] for name, value in inputs.items()}
+    # The group's bytes are JSON and hold no NUL.
+    data = encode_group(group) + b"\0" + _dump(plain)
+    return (hmac.new(key, data, "sha256") if key else hashlib.sha256(data)).hexdigest()
+
+
+def _dump(plain: Any) -> bytes:
+    return json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def _decoded(what: str, data: bytes, build: Callable[[Any], T]) -> T:
+    try:
+        return build(json.loads(data))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise StoreCorruptError(f"the state is damaged: a stored {what} cannot be read ({error})") from error
+
+
+def _without_defaults(value: Any) -> dict[str, Any]:
+    """The fields of a dataclass that differ from their default, unconverted."""
+    plain = {}
+    for field in fields(value):
+        content = getattr(value, field.name)
+        default = field.default_factory() if field.default_factory is not MISSING else field.default
+        if content != default:
+            plain[field.name] = content
+    return plain
+
+
+def _plain_task(task: Task) -> dict[str, Any]:
+    plain = _without_defaults(task)
+    if task.imports:
+        plain["imports"] = [[item.task, item.variable] for item in task.imports]
+    if task.exports:
+        plain["exports"] = [_without_defaults(item) for item in task.exports]
+    if "retry" in plain:
+        retry = plain["retry"] = _without_defaults(task.retry)
+        if "on" in retry:
+            retry["on"] = sorted(task.retry.on)
+    return plain
+
+
+def _plain_value(value: Value, seal: Transform) -> dict[str, str]:
+    if value.confidential:
+        return {"sealed": base64.b64encode(seal(value.text.encode())).decode()}
+    return {"text": value.text}
+
+
+def _stored_value(plain: dict[str, str]) -> str | bytes:
+    """The text of a clear value, the bytes of a sealed one."""
+    if "sealed" in plain:
+        return base64.b64decode(plain["sealed"], validate=True)
+    if not isinstance(plain["text"], str):
+        raise TypeError("a value is not text")
+    return plain["text"]
+
+
+def _group(plain: dict[str, Any]) -> TaskGroup:
+    plain["tasks"] = tuple(_task(item) for item in plain["tasks"])
+    plain["inputs"] = tuple(Input(**item) for item in plain.get("inputs", ()))
+    return TaskGroup(**plain)
+
+
+def _task(plain: dict[str, Any]) -> Task:
+    plain["depends_on"] = tuple(plain.get("depends_on", ()))
+    plain["imports"] = tuple(Import(task=task, variable=variable) for task, variable in plain.get("imports", ()))
+    plain["exports"] = tuple(_exports(plain.get("exports", ())))
+    if "retry" in plain:
+        retry = plain["retry"]
+        if "on" in retry:
+            retry["on"] = frozenset(retry["on"])
+        plain["retry"] = Retry(**retry)
+    if "when" in plain:
+        plain["when"] = When(plain["when"])
+    return Task(**plain)
+
+
+def _exports(items: Iterable[dict[str, Any]]) -> Iterable[Export]:
+    for item in items:
+        if "scope" in item:
+            item["scope"] = Scope(item["scope"])
+        yield Export(**item)
+
+
+def _outcome(plain: dict[str, Any]) -> Outcome:
+    return Outcome(**{**plain, "status": Status(plain["status"])})
