@@ -1,0 +1,46 @@
+# make demo    run the examples          make check   style, types, who imports whom
+# make test    run all tests             make bench   measure, beside make and ninja
+# Each sets up what it needs, once, in .venv. A Python of your choice: make PYTHON=python3.12 demo
+
+SHELL := /bin/sh
+BIN := .venv/bin
+READY := .venv/ready
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test check bench protos format clean
+.DELETE_ON_ERROR:
+
+help:
+	@sed -n 's/^# \{0,1\}//; 1,3p; 3q' Makefile
+
+venv: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	@.ci/venv $(PYTHON)
+	@touch $@
+
+demo: $(READY)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python examples/demo.py
+
+test: $(READY)
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/unit/test_imports.py
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(READY)
+	@$(BIN)/python -m bench $(ARGS)
+
+protos:
+	@echo "Nothing to generate: this version speaks no protocol yet."
+
+clean:
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,21 @@
+"""The command `runner`. Nothing heavy is imported before it is known that it is needed."""
+
+import os
+import sys
+
+from runner import __version__
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; returns its exit status: 0 success, 1 a group that did not succeed, 2 a document or usage error,
+    130 interrupted."""
+    arguments = sys.argv[1:] if argv is None else argv
+    if arguments == ["--version"]:
+        try:
+            os.write(1, f"runner {__version__}\n".encode())
+        except OSError:
+            return 1
+        return 0
+    from runner.cli.commands import run_command
+
+    return run_command(arguments)

@@ -1,0 +1,116 @@
+"""What the runner takes from its surroundings. The only reader of the environment.
+
+state_dir/                 $XDG_STATE_HOME/runner, else ~/.local/state/runner (0700)
+    key                    the sealing key (0600)
+    runner.log             what went wrong inside the runner, for whoever mends it
+    runs/<group id>/       one group of `runner run`: its store, its logs, its lock
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from runner.errors import UsageError
+
+BASE_ENV_NAMES = ("PATH", "HOME", "LANG", "TZ")
+"""What a task sees of the runner's own environment."""
+
+SLOTS_PER_CORE = 4
+GROUP_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All that is decided before a node is put together.
+
+    `state_dir` is absolute and need not exist. `base_env` is what every task's environment begins with. `temp_parent` is an
+    existing folder, on tmpfs where there is one: private folders are made below it. `max_parallel` is the number of
+    attempts that may run at once.
+    """
+
+    state_dir: Path
+    base_env: Mapping[str, str]
+    temp_parent: Path
+    max_parallel: int
+
+    @property
+    def key_file(self) -> Path:
+        return self.state_dir / "key"
+
+    @property
+    def log_file(self) -> Path:
+        return self.state_dir / "runner.log"
+
+    def run_dir(self, group_id: str) -> Path:
+        """Where `runner run` keeps the group. Raises UsageError for an id that is no plain name."""
+        if not GROUP_ID.fullmatch(group_id):
+            raise UsageError(
+                f"{group_id!r} cannot be a group id: letters, digits, '_' and '-', at most 128, beginning with a letter or digit"
+            )
+        return self.state_dir / "runs" / group_id
+
+
+def load_settings(
+    environ: Mapping[str, str] | None = None, *, state_dir: Path | None = None, max_parallel: int | None = None
+) -> Settings:
+    """The settings of this process; what is given here wins over what the environment says."""
+    if environ is None:
+        environ = os.environ
+    return Settings(
+        state_dir=(state_dir or _default_state_dir(environ)).absolute(),
+        base_env={name: environ[name] for name in BASE_ENV_NAMES if name in environ},
+        temp_parent=_temp_parent(environ),
+        max_parallel=max_parallel or SLOTS_PER_CORE * available_cores(),
+    )
+
+
+def environment_value(name: str) -> str:
+    """One variable of the runner's own environment, for `--set-secret name=env:NAME`. Raises UsageError when not set."""
+    try:
+        return os.environ[name]
+    except KeyError:
+        raise UsageError(f"the environment variable {name!r} is not set") from None
+
+
+def available_cores() -> int:
+    """How many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def is_tmpfs(folder: str) -> bool:
+    """Whether `folder` lies in memory, so that what is written there never reaches a disk (but for swap)."""
+    best, kind = "", ""
+    try:
+        with open("/proc/self/mounts", encoding="utf-8", errors="surrogateescape") as mounts:
+            for line in mounts:
+                _, point, fstype, *_ = line.split(" ")
+                if len(point) >= len(best) and (folder + "/").startswith(point.rstrip("/") + "/"):
+                    best, kind = point, fstype
+    except (OSError, ValueError):
+        return False
+    return kind in {"tmpfs", "ramfs"}
+
+
+def _default_state_dir(environ: Mapping[str, str]) -> Path:
+    # The specification of XDG_STATE_HOME says that a relative path is to be ignored.
+    home = environ.get("XDG_STATE_HOME", "")
+    if home.startswith("/"):
+        return Path(home, "runner")
+    try:
+        return Path(environ.get("HOME") or os.path.expanduser("~"), ".local", "state", "runner")
+    except RuntimeError:
+        raise UsageError("there is no home folder to keep state in; set XDG_STATE_HOME or use --state-dir") from None
+
+
+def _temp_parent(environ: Mapping[str, str]) -> Path:
+    for candidate in (environ.get("XDG_RUNTIME_DIR", ""), "/dev/shm"):
+        if candidate.startswith("/") and is_tmpfs(candidate) and os.access(candidate, os.W_OK | os.X_OK):
+            return Path(candidate)
+    return Path(tempfile.gettempdir())

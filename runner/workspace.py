@@ -1,0 +1,55 @@
+"""The folders that a group works in: its workspace, and private folders for what nobody else may read."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from runner.errors import UsageError
+
+
+def current() -> Path:
+    """The current folder, absolute. Raises UsageError where it was removed."""
+    try:
+        return Path.cwd()
+    except OSError as error:
+        raise UsageError("the current folder does not exist any more; change to another one") from error
+
+
+@contextmanager
+def isolated() -> Iterator[Path]:
+    """A fresh, empty folder that is removed at the end with all that is in it."""
+    folder = Path(tempfile.mkdtemp(prefix="runner-workspace-"))
+    try:
+        yield folder
+    finally:
+        remove(folder)
+
+
+def make_private(folder: Path) -> Path:
+    """`folder` with mode 0700 and this user as its owner, made where it does not exist. Raises UsageError where somebody
+    else made it first: what is written there would be theirs to read."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
+        raise UsageError(f"{folder} is not a folder of this user; remove it")
+    if status.st_mode & 0o077:
+        folder.chmod(0o700)
+    return folder
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder and all that is in it, also where tasks took away the permission to write. What still resists (a
+    mount, another user's file) is left: an error here would hide the group's result."""
+    for parent, names, _ in os.walk(folder):
+        for name in names:
+            inner = os.path.join(parent, name)
+            if not os.path.islink(inner):
+                with suppress(OSError):
+                    os.chmod(inner, 0o700)
+    shutil.rmtree(folder, ignore_errors=True)

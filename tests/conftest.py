@@ -1,0 +1,61 @@
+"""What every test may use.
+
+`require` is how a test asks for something that a machine may lack. On a laptop the test is skipped with the reason; where
+the name stands in the environment variable RUNNER_REQUIRE (CI sets it) it fails, so that nothing is skipped there unnoticed.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+
+import pytest
+
+Require = Callable[[str], None]
+
+
+def _tmpfs() -> str | None:
+    from runner.config import is_tmpfs
+
+    return None if is_tmpfs("/dev/shm") and os.access("/dev/shm", os.W_OK) else "there is no writable tmpfs at /dev/shm"
+
+
+def _pidfd() -> str | None:
+    return None if hasattr(os, "pidfd_open") else "this system has no pidfd"
+
+
+def _program(name: str) -> Callable[[], str | None]:
+    return lambda: None if shutil.which(name) else f"the program {name!r} is not installed"
+
+
+NEEDS: dict[str, Callable[[], str | None]] = {
+    "tmpfs": _tmpfs,
+    "pidfd": _pidfd,
+    "make": _program("make"),
+    "cc": _program("cc"),
+    "git": _program("git"),
+    "unprivileged": lambda: None if os.geteuid() != 0 else "root ignores the permissions of files",
+}
+"""What can be required: a function that says why it is missing here, or None."""
+
+
+def pytest_configure() -> None:
+    unknown = set(os.environ.get("RUNNER_REQUIRE", "").split()) - NEEDS.keys()
+    if unknown:
+        raise pytest.UsageError(f"RUNNER_REQUIRE names {sorted(unknown)}; known are {sorted(NEEDS)}")
+
+
+@pytest.fixture(scope="session")
+def require() -> Require:
+    """`require("tmpfs")` ends the test here if the machine has none: skipped on a laptop, failed in CI."""
+
+    def require(name: str) -> None:
+        missing = NEEDS[name]()
+        if missing is None:
+            return
+        if name in os.environ.get("RUNNER_REQUIRE", "").split():
+            pytest.fail(f"RUNNER_REQUIRE names {name!r}, but {missing}")
+        pytest.skip(missing)
+
+    return require

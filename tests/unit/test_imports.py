@@ -1,0 +1,146 @@
+"""Who may import whom: the table in ARCHITECTURE.md, enforced; and what a light command must not import."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("runner", "taskimpl", "drivers", "cache")
+EVERYTHING = "everything"
+
+
+def read_table(text: str) -> dict[str, set[str] | None]:
+    """The rows of the table: a module, and whom it may import; None for everything."""
+    table: dict[str, set[str] | None] = {}
+    body = text.split("| module | may import (ours) |", 1)[1].split("\n\n", 1)[0]
+    for line in body.splitlines()[2:]:
+        modules, allowed = line.strip().strip("|").split("|")
+        names = None if allowed.strip() == EVERYTHING else set(re.findall(r"`([a-z0-9_.]+)`(?! is free)", allowed))
+        table.update(dict.fromkeys(re.findall(r"`([a-z0-9_.]+)`", modules), names))
+    return table
+
+
+TABLE = read_table((ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8"))
+
+
+def within(module: str, package: str) -> bool:
+    return module == package or module.startswith(package + ".")
+
+
+def row_of(module: str) -> str | None:
+    """The row that a module belongs to. `runner` is itself alone, else no module of it could be without a row."""
+    return max(
+        (name for name in TABLE if module == name or (name != "runner" and within(module, name))), key=len, default=None
+    )
+
+
+def all_modules() -> list[str]:
+    files = [path.relative_to(ROOT) for package in PACKAGES for path in (ROOT / package).rglob("*.py")]
+    return sorted(".".join(path.with_suffix("").parts).removesuffix(".__init__") for path in files)
+
+
+def forbidden(row: str, modules: list[str]) -> list[str]:
+    allowed = TABLE[row]
+    if allowed is None:
+        return []
+    return [
+        module for module in modules if module != "runner" and not any(within(module, name) for name in (row, *allowed))
+    ]
+
+
+def contracts(modules: list[str]) -> Iterator[str]:
+    """The table as import-linter wants it: for every row, the modules that its modules must not import directly."""
+    yield f"[importlinter]\nroot_packages =\n{_lines(PACKAGES)}"
+    for row in TABLE:
+        sources = [module for module in modules if row_of(module) == row]
+        targets = forbidden(row, modules)
+        if sources and targets:
+            yield (
+                f"[importlinter:contract:{row}]\nname = {row}\ntype = forbidden\n"
+                "allow_indirect_imports = True\nas_packages = False\n"
+                f"source_modules =\n{_lines(sources)}forbidden_modules =\n{_lines(targets)}"
+            )
+
+
+def _lines(names: Iterable[str]) -> str:
+    return "".join(f"    {name}\n" for name in names)
+
+
+def test_every_module_has_a_row() -> None:
+    assert [module for module in all_modules() if row_of(module) is None] == []
+
+
+def test_nobody_imports_what_the_table_does_not_allow(tmp_path: Path) -> None:
+    config = tmp_path / "importlinter.ini"
+    config.write_text("\n".join(contracts(all_modules())), encoding="utf-8")
+    command = [sys.executable, "-c", "from importlinter.cli import lint_imports_command as main; main()"]
+    done = subprocess.run(
+        [*command, "--config", str(config), "--no-cache"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_table_says_what_it_seems_to_say() -> None:
+    modules = all_modules()
+    assert "runner.engine" in forbidden("runner.errors", modules)
+    assert "runner.store.base" not in forbidden("runner.engine", modules)
+    assert TABLE["runner.errors"] == set()
+    assert TABLE["runner.node"] is None
+    assert row_of("runner.model.task") == "runner.model"
+    assert row_of("drivers.base") == "drivers.base"
+    assert row_of("runner.no_such_room") is None
+
+
+def test_the_supervisor_imports_the_standard_library_alone() -> None:
+    """It is run from a copy of its own file, by an interpreter that may know nothing else."""
+    imported = set()
+    for path in (ROOT / "runner" / "process" / "supervisor").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                imported.update(alias.name.split(".")[0] for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                assert node.module is not None
+                assert node.level == 0
+                imported.add(node.module.split(".")[0])
+    assert imported <= set(sys.stdlib_module_names)
+
+
+def modules_after(code: str) -> set[str]:
+    """The names of all modules that are loaded in a fresh interpreter, without `site`'s own, once `code` ran."""
+    script = f"import sys; before = set(sys.modules)\n{code}\nprint(*sorted(set(sys.modules) - before), sep='\\n')"
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=50, check=True
+    )
+    return set(done.stdout.splitlines())
+
+
+def test_importing_runner_imports_nothing_else() -> None:
+    assert modules_after("import runner") == {"runner"}
+
+
+def test_the_version_costs_no_heavy_import() -> None:
+    loaded = modules_after("from runner.cli import main; main(['--version'])")
+    heavy = {
+        "argparse",
+        "asyncio",
+        "cryptography",
+        "dataclasses",
+        "grpc",
+        "jinja2",
+        "json",
+        "logging",
+        "pydantic",
+        "re",
+    }
+    assert loaded & (heavy | {"runner.node", "sqlite3", "subprocess", "typing", "yaml"}) == set()
+    assert "runner.cli" in loaded
