@@ -74,7 +74,7 @@ class Reason(StrEnum):
     SUPERVISOR_LOST = "supervisor_lost"
     HOST_RESTARTED = "host_restarted"
     RUNNER_LOST = "runner_lost"
-    STOP_UNCONFIRMED = "stop_unconfirmed"
+    CLEANUP_TIMEOUT = "cleanup_timeout"
 
 
 UNCERTAIN_REASONS = frozenset({Reason.DRIVER_LOST, Reason.SUPERVISOR_LOST, Reason.HOST_RESTARTED, Reason.RUNNER_LOST})

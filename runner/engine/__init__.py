@@ -1,0 +1,1 @@
+"""The heart: what runs when, and what is written down about it."""

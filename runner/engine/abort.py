@@ -1,0 +1,149 @@
+"""How a group is brought to an early end: cancel, failFast, the group's timeout; and how clean-up gets its time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from runner.clock import Moment, Timer, seconds_between
+from runner.model.dispatch import AttemptId
+from runner.model.event import Kind
+from runner.model.result import Abort, Outcome, Reason, Skip, Status
+from runner.model.task import Task, When
+from runner.store.base import GroupRow
+
+if TYPE_CHECKING:
+    from runner.engine.group_run import GroupRun
+
+CLOSING_CANCELS = 2
+"""The cancel that ends clean-up as well."""
+
+
+class Abortion:
+    """The early end of one group. Begun once; its reason may grow worse; closed when clean-up has had its time."""
+
+    def __init__(self, run: GroupRun) -> None:
+        self._run = run
+        self.reason: Abort | None = None
+        self.because_of: str | None = None
+        self.at: Moment | None = None
+        self.count = 0
+        self.closed = False
+        self.unconfirmed: set[AttemptId] = set()
+        self._timers: list[Timer] = []
+
+    def into(self, row: GroupRow) -> GroupRow:
+        return replace(
+            row,
+            abort=self.reason.value if self.reason else None,
+            abort_because_of=self.because_of,
+            abort_at=self.at,
+            abort_count=self.count,
+        )
+
+    def restore(self, row: GroupRow) -> None:
+        """Take over what a former engine wrote down."""
+        self.reason = Abort(row.abort) if row.abort else None
+        self.because_of = row.abort_because_of
+        self.at = row.abort_at
+        self.count = row.abort_count
+        self.closed = self.count >= CLOSING_CANCELS
+
+    # Questions of the run.
+
+    def closes(self, task: Task) -> bool:
+        """Whether a task that was not started may not be started any more."""
+        return self.reason is not None and (self.closed or task.when is not When.ALWAYS)
+
+    def allows_retry(self, task: Task) -> bool:
+        return not self.closes(task)
+
+    def reason_for(self, task: Task) -> str | None:
+        """Why an attempt of this task was stopped."""
+        if self.reason is None:
+            return None
+        if task.when is When.ALWAYS and self.count < CLOSING_CANCELS:
+            return Reason.CLEANUP_TIMEOUT.value
+        return self.reason.value
+
+    # What brings it about.
+
+    def cancel(self) -> None:
+        """A caller wants the group to end; asked again, at once."""
+        self.count += 1
+        self.begin(Abort.CANCELLED)
+        if self.count == CLOSING_CANCELS:
+            self._close(grace=0.0)
+
+    def begin(self, reason: Abort, because_of: str | None = None) -> None:
+        run = self._run
+        if self.reason is not None:
+            # What a caller or the clock asked for outweighs a failFast that is under way; nothing else is added.
+            if self.reason is Abort.FAIL_FAST and reason is not Abort.FAIL_FAST:
+                self.reason, self.because_of = reason, None
+            elif reason is not Abort.CANCELLED:
+                return
+        else:
+            self.reason, self.because_of = reason, because_of
+            self.at = run.services.clock.now()
+            self._arm_cleanup()
+        run.services.journal.mark(run)
+        run.event(Kind.CANCEL_REQUESTED, reason=reason.value, because_of=because_of, count=self.count or None)
+        for state in run.tasks:
+            if state.task.when is not When.ALWAYS:
+                self._end(state.index, run.services.grace)
+        run.settle()
+
+    def _close(self, grace: float) -> None:
+        """Clean-up has had its time."""
+        self.closed = True
+        for state in self._run.tasks:
+            self._end(state.index, grace)
+        self._run.settle()
+
+    def _end(self, index: int, grace: float) -> None:
+        run = self._run
+        state = run.tasks[index]
+        if state.status is Status.RUNNING:
+            run.stop(state, grace)
+        elif state.status is Status.PENDING and state.attempts == 0:
+            run.skip(state, Skip.GROUP_ABORTED, self.because_of)
+        elif state.status is Status.PENDING:
+            state.because_of = self.because_of
+            last = state.outcome or Outcome(status=Status.ABORTED)
+            now = run.services.clock.now().wall
+            run.conclude(
+                state, replace(last, status=Status.ABORTED, reason=self.reason_for(state.task), finished_at=now)
+            )
+
+    # Deadlines.
+
+    def due(self, since: Moment, seconds: float) -> float:
+        """The boot time that lies `seconds` behind `since`, which may belong to another boot."""
+        now = self._run.services.clock.now()
+        return now.boot - seconds_between(since, now) + seconds
+
+    def arm(self) -> None:
+        """Start the clocks that a new or restored group needs."""
+        row, timeout = self._run.row(), self._run.group.timeout
+        if timeout is not None and self.reason in (None, Abort.FAIL_FAST):
+            self._at(row.accepted, timeout, lambda: self.begin(Abort.GROUP_TIMEOUT))
+        if self.at is not None:
+            self._arm_cleanup()
+
+    def _arm_cleanup(self) -> None:
+        if not self.closed and self.at is not None:
+            self._at(self.at, self._run.group.cleanup_timeout, lambda: self._close(self._run.services.grace))
+
+    def _at(self, since: Moment, seconds: float, action: Callable[[], None]) -> None:
+        def strike() -> None:
+            if not self._run.status.terminal:
+                action()
+
+        self._timers.append(self._run.services.clock.call_at(self.due(since, seconds), strike))
+
+    def disarm(self) -> None:
+        for timer in self._timers:
+            timer.cancel()
+        self._timers.clear()

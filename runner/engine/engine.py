@@ -1,0 +1,193 @@
+"""The engine: accepts groups, gives out slots, takes reports, tells watchers. A deterministic state machine over Store,
+Clock and Dispatcher; killed at any commit, a new one goes on from `recover`.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+from runner.clock import Clock
+from runner.dispatch.base import Dispatcher
+from runner.engine import recovery, results, variables
+from runner.engine.group_run import GroupRun
+from runner.engine.journal import Journal
+from runner.engine.services import MAX_OUTPUT_BYTES, Services
+from runner.engine.slots import SlotQueue
+from runner.errors import GroupExistsError, GroupNotFoundError
+from runner.model import codec
+from runner.model.dispatch import Report
+from runner.model.event import Event, Kind
+from runner.model.group import TaskGroup
+from runner.model.result import Status, TaskGroupResult
+from runner.sealing import Sealer
+from runner.store.base import GroupRecord, GroupRow, Store
+
+GRACE_SECONDS = 10.0
+
+
+def new_id() -> str:
+    return secrets.token_hex(8)
+
+
+class Engine:
+    """All groups of one runner. Used from the thread that owns the clock; nothing here blocks but the store."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        clock: Clock,
+        dispatcher: Dispatcher,
+        sealer: Sealer,
+        max_parallel: int,
+        make_id: Callable[[], str] = new_id,
+        max_output_bytes: int = MAX_OUTPUT_BYTES,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._dispatcher = dispatcher
+        self._sealer = sealer
+        self._make_id = make_id
+        self._runs: dict[str, GroupRun] = {}
+        self._watchers: dict[str, dict[object, Callable[[], None]]] = {}
+        self._slots = SlotQueue(max_parallel)
+        self._journal = Journal(store, clock, self._fill_slots)
+        self._journal.on_commit = self._committed
+        self._services = Services(
+            clock=clock,
+            journal=self._journal,
+            dispatcher=dispatcher,
+            sealer=sealer,
+            slots=self._slots,
+            sink=self._report,
+            grace=GRACE_SECONDS,
+            max_output_bytes=max_output_bytes,
+        )
+
+    def recover(self) -> None:
+        """Take up every unfinished group of the store. Called once, before anything else."""
+        live = []
+        for id in self._store.unfinished():
+            record = self._store.group(id)
+            assert record is not None, "the store lists only groups that it has"
+            self._runs[id] = recovery.restore(record, self._services)
+        for run in list(self._runs.values()):
+            live += recovery.resume(run)
+        self._journal.then(lambda: self._dispatcher.reconcile(live))
+
+    def submit(
+        self, group: TaskGroup, inputs: Mapping[str, str] | None = None, *, caller: str = "", workspace: str = ""
+    ) -> str:
+        """Accept a validated group; its id. On return it is recorded (see `when_durable` for more).
+
+        A group that names an id is accepted once: the same content again gives the same id, other content raises
+        GroupExistsError. Raises UsageError for inputs that are undeclared, missing or no text.
+        """
+        values = variables.bind_inputs(group, inputs or {})
+        digest = codec.digest(group, values)
+        id = group.id or self._make_id()
+        known = self._store.group(id) if group.id is not None else None
+        if known is not None:
+            if known.group.digest != digest or known.group.caller != caller:
+                raise GroupExistsError(f"a group with the id {id!r} exists already and has different content or inputs")
+            return id
+        now = self._clock.now()
+        row = GroupRow(
+            id=id,
+            caller=caller,
+            name=group.name,
+            digest=digest,
+            document=codec.encode_group(group),
+            inputs=codec.encode_values(values, partial(self._sealer.seal, context=id)),
+            labels=group.labels,
+            workspace=workspace,
+            accepted=now,
+        )
+        accepted = Event(group=id, number=1, at=now.wall, kind=Kind.GROUP_ACCEPTED, fields={"name": group.name, "caller": caller})
+        self._store.accept_group(row, [accepted])
+        run = self._runs[id] = GroupRun(row, group, values, self._services)
+        run.start()
+        self._journal.wake()
+        return id
+
+    def cancel(self, id: str) -> None:
+        """End the group early, clean-up included in its time; a second call ends clean-up too. A finished group is left
+        alone. Raises GroupNotFoundError."""
+        run = self._runs.get(id)
+        if run is None:
+            self._record(id)
+        elif not run.status.terminal:
+            run.abortion.cancel()
+
+    def signal(self, id: str, task: str, signal: str) -> bool:
+        """Send `pause`, `start` or `destroy` to a running task; False when it does not run. Raises GroupNotFoundError."""
+        run = self._runs.get(id)
+        if run is None:
+            self._record(id)
+            return False
+        if task not in run.graph.index:
+            raise GroupNotFoundError(f"group {id!r} has no task {task!r}")
+        return run.signal(task, signal)
+
+    def status(self, id: str) -> Status:
+        """The group's recorded status. Raises GroupNotFoundError."""
+        return self._record(id).group.status
+
+    def result(self, id: str) -> TaskGroupResult:
+        """The Task Group Result as recorded so far. Raises GroupNotFoundError."""
+        return results.group_result(self._record(id), partial(self._sealer.unseal, context=id))
+
+    def events(self, id: str, after: int = 0, limit: int = 1000) -> Sequence[Event]:
+        return self._store.events(id, after, limit)
+
+    def subscribe(self, id: str, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call `callback` after each commit that added events to the group; the returned function ends that."""
+        key = object()
+        self._watchers.setdefault(id, {})[key] = callback
+
+        def unsubscribe() -> None:
+            watchers = self._watchers.get(id, {})
+            watchers.pop(key, None)
+            if not watchers:
+                self._watchers.pop(id, None)
+
+        return unsubscribe
+
+    def when_durable(self, done: Callable[[Exception | None], None]) -> None:
+        """Call `done` once all that was recorded before this call survives a loss of power."""
+        self._journal.then(lambda: self._store.sync(done))
+
+    @property
+    def active(self) -> int:
+        """How many groups are not terminal."""
+        return sum(not run.status.terminal for run in self._runs.values())
+
+    def _record(self, id: str) -> GroupRecord:
+        record = self._store.group(id)
+        if record is None:
+            raise GroupNotFoundError(f"there is no group with the id {id!r}")
+        return record
+
+    def _report(self, report: Report) -> None:
+        run = self._runs.get(report.id.group)
+        if run is not None:
+            run.report(report)
+
+    def _fill_slots(self) -> None:
+        slots = self._slots
+        while slots.ready:
+            group, index = slots.take()
+            self._runs[group].granted(index)
+        for group, index in slots.added:
+            self._runs[group].not_granted(index)
+        slots.added.clear()
+
+    def _committed(self, groups: tuple[str, ...]) -> None:
+        for id in groups:
+            run = self._runs.get(id)
+            if run is not None and run.idle:
+                del self._runs[id]
+            for callback in list(self._watchers.get(id, {}).values()):
+                callback()

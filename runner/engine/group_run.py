@@ -1,0 +1,430 @@
+"""One group on its way: which task is decided, started, retried, and what becomes of the group.
+
+A state machine without time or input of its own: the engine feeds it reports, grants of slots, timers and cancels; what it changes
+it marks in the journal, and what it wants done it queues there. See `abort.py` for how a group is brought to an early end.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from runner.engine import graph, retry, variables
+from runner.engine.abort import Abortion
+from runner.engine.services import CONFIRM_SECONDS, Services
+from runner.engine.state import NO_OUTPUTS, AttemptState, TaskState
+from runner.errors import TemplateError
+from runner.model.dispatch import AttemptId, Dispatch, Finished, Noticed, Report, Started
+from runner.model.event import Event, Kind
+from runner.model.group import TaskGroup
+from runner.model.result import Abort, Outcome, Reason, Skip, Status, Waiting
+from runner.model.task import When
+from runner.model.value import Bindings, Value
+from runner.store.base import GroupRow
+
+SATISFYING_SKIPS = frozenset({Skip.CONDITION_FALSE.value, Skip.NO_FAILURE.value})
+
+
+class GroupRun:
+    def __init__(self, row: GroupRow, group: TaskGroup, inputs: Mapping[str, Value], services: Services) -> None:
+        self.group = group
+        self.graph = graph.build(group.tasks)
+        self.services = services
+        self.id = row.id
+        self.caller = row.caller
+        self.abortion = Abortion(self)
+        self.last_event = 1
+        self._row = row
+        self._inputs = inputs
+        self.output_bytes = 0
+        self._decidable: list[int] = []
+        seal = partial(services.sealer.seal, context=row.id)
+        self.tasks = [
+            TaskState(row.id, index, task, len(self.graph.parents[index]), seal)
+            for index, task in enumerate(group.tasks)
+        ]
+        self.open = len(self.tasks)
+        """How many tasks are not terminal."""
+
+    # What the engine asks and tells.
+
+    @property
+    def status(self) -> Status:
+        return self._row.status
+
+    def row(self) -> GroupRow:
+        return self.abortion.into(self._row)
+
+    @property
+    def idle(self) -> bool:
+        """Terminal, and no attempt is left that may still report."""
+        return self.status.terminal and not self.abortion.unconfirmed
+
+    def start(self) -> None:
+        """Decide what has no edges. Deadlines count from acceptance."""
+        self.abortion.arm()
+        for state in self.tasks:
+            if state.missing == 0 and state.status is Status.PENDING and state.retry_at is None:
+                heapq.heappush(self._decidable, state.index)
+        self._settle()
+
+    def granted(self, index: int) -> None:
+        """A slot is free for this task: dispatch its next attempt."""
+        state = self.tasks[index]
+        services = self.services
+        state.queued = False
+        if self._row.status is Status.PENDING:
+            self._begin()
+        state.attempts += 1
+        state.status = Status.RUNNING
+        state.waiting = None
+        state.outcome = None
+        state.attempt = AttemptState(
+            AttemptId(self.id, state.task.name, state.attempts),
+            services.dispatcher.name,
+            services.dispatcher.instance,
+            services.clock.now(),
+        )
+        services.slots.taken += 1
+        services.journal.mark(state)
+        services.journal.mark(state.attempt)
+        self.event(Kind.TASK_DISPATCHED, state, runner=state.attempt.runner)
+        services.journal.then(partial(self.send, state, state.attempt, resumed=False))
+
+    def not_granted(self, index: int) -> None:
+        """The slots of this turn are given out; a task that became ready in it may have to wait for the next."""
+        state = self.tasks[index]
+        if state.queued:
+            self.event(Kind.TASK_READY, state, waiting=Waiting.SLOT.value)
+
+    def report(self, report: Report) -> None:
+        """Something that the executor says. Repetitions and what comes after the end are harmless."""
+        state = self.tasks[self.graph.index[report.id.task]]
+        attempt = state.attempt
+        if attempt is None or attempt.id != report.id or attempt.status.terminal:
+            self._late(report)
+            return
+        if report.sequence <= attempt.sequence:
+            return
+        attempt.sequence = report.sequence
+        if isinstance(report, Started):
+            attempt.status = Status.RUNNING
+            attempt.started_at = report.at
+            attempt.handle = report.handle
+            if state.started_at is None:
+                state.started_at = report.at
+                self.services.journal.mark(state)
+            self.event(Kind.TASK_STARTED, state)
+        elif isinstance(report, Noticed):
+            self.event(report.kind, state, **report.fields)
+        else:
+            self._ended(state, attempt, report.outcome)
+            self._acknowledge(report)
+        self.services.journal.mark(attempt)
+
+    def signal(self, task: str, signal: str) -> bool:
+        """Pass a signal to the running attempt; False when none runs."""
+        state = self.tasks[self.graph.index[task]]
+        if state.status is not Status.RUNNING or state.attempt is None:
+            return False
+        dispatcher, id = self.services.dispatcher, state.attempt.id
+        self.services.journal.then(lambda: dispatcher.signal(id, signal))
+        return True
+
+    # Deciding.
+
+    def _settle(self) -> None:
+        """Decide all that can be decided, lowest index first; then see whether the group is over."""
+        while self._decidable:
+            state = self.tasks[heapq.heappop(self._decidable)]
+            if state.status is Status.PENDING:
+                self._decide(state)
+        if self.open == 0 and not self._row.status.terminal:
+            self._finish()
+
+    def _decide(self, state: TaskState) -> None:
+        if self.abortion.closes(state.task):
+            self.skip(state, Skip.GROUP_ABORTED, self.abortion.because_of)
+            return
+        parents = [self.tasks[index] for index in self.graph.parents[state.index]]
+        if state.task.when is When.SUCCESS:
+            for parent in parents:
+                skip = _unsatisfied(parent)
+                if skip is not None:
+                    self.skip(state, skip, parent.task.name)
+                    return
+        elif state.task.when is When.FAILURE and not any(parent.troubled for parent in parents):
+            self.skip(state, Skip.NO_FAILURE)
+            return
+        imports = variables.imported(state.task, self._source)
+        if isinstance(imports, str):
+            self.skip(state, Skip.NO_DATA, imports)
+            return
+        try:
+            holds = variables.condition_holds(state.task.condition, self._bindings(state, imports))
+        except TemplateError as error:
+            now = self.services.clock.now().wall
+            outcome = Outcome(
+                status=Status.ERRORED, reason=Reason.BAD_TEMPLATE, error=f"if: {error.message}", finished_at=now
+            )
+            self.conclude(state, outcome)
+            return
+        if holds:
+            self.enqueue(state)
+        else:
+            self.skip(state, Skip.CONDITION_FALSE)
+
+    def enqueue(self, state: TaskState) -> None:
+        state.waiting = Waiting.SLOT
+        state.queued = True
+        self.services.slots.add(self.caller, self.id, state.index)
+        self.services.journal.wake()
+
+    def dequeue(self, state: TaskState) -> None:
+        if state.queued:
+            state.queued = False
+            self.services.slots.drop(self.caller, self.id, state.index)
+
+    def skip(self, state: TaskState, reason: Skip, because_of: str | None = None) -> None:
+        state.because_of = because_of
+        state.reason = reason.value
+        self._close(state, Status.SKIPPED)
+        self.event(Kind.TASK_SKIPPED, state, reason=reason.value, because_of=because_of)
+
+    # Ending.
+
+    def _ended(self, state: TaskState, attempt: AttemptState, outcome: Outcome) -> None:
+        """An attempt is over: record it, then retry or conclude."""
+        attempt.disarm()
+        self.services.slots.taken -= 1
+        again = self.abortion.allows_retry(state.task) and retry.wanted(state.task.retry, state.attempts, outcome)
+        if not again:
+            outcome = self._admitted(outcome)
+        if outcome.status is Status.ABORTED:
+            outcome = replace(outcome, reason=self.abortion.reason_for(state.task) or outcome.reason)
+            state.because_of = self.abortion.because_of
+        attempt.status = outcome.status
+        attempt.outcome = outcome
+        if again:
+            self._retry_later(state, outcome)
+        else:
+            self.conclude(state, outcome)
+        self._settle()
+
+    def _admitted(self, outcome: Outcome) -> Outcome:
+        size = output_bytes(outcome.outputs)
+        limit = self.services.max_output_bytes
+        if self.output_bytes + size <= limit:
+            self.output_bytes += size
+            return outcome
+        return replace(
+            outcome,
+            status=Status.ERRORED,
+            reason=Reason.OUTPUTS_TOO_LARGE,
+            outputs=NO_OUTPUTS,
+            error=f"the outputs of the group would exceed {limit} bytes with the {size} bytes of this task;"
+            " pass large data through files in the workspace",
+        )
+
+    def _retry_later(self, state: TaskState, outcome: Outcome) -> None:
+        assert state.attempt is not None
+        seconds = retry.delay(state.task.retry, state.attempt.id)
+        now = self.services.clock.now()
+        self.event(
+            Kind.TASK_RETRYING, state, status=outcome.status.value, reason=outcome.reason, exit_code=outcome.exit_code,
+            error=outcome.error, seconds=round(seconds, 3),
+        )  # fmt: skip
+        state.status = Status.PENDING
+        state.waiting = Waiting.RETRY_DELAY
+        state.outcome = outcome
+        state.retry_at = replace(now, wall=now.wall + seconds, boot=now.boot + seconds)
+        self.arm_retry(state)
+        self.services.journal.mark(state)
+
+    def arm_retry(self, state: TaskState) -> None:
+        """Wake the task at its `retry_at`, which may have been set under another boot."""
+        assert state.retry_at is not None
+        now = self.services.clock.now()
+        due = state.retry_at.boot
+        if state.retry_at.boot_id != now.boot_id:
+            due = now.boot + max(0.0, state.retry_at.wall - now.wall)
+        state.retry_timer = self.services.clock.call_at(due, partial(self._retry_now, state))
+
+    def _retry_now(self, state: TaskState) -> None:
+        state.retry_timer = None
+        state.retry_at = None
+        self.enqueue(state)
+
+    def conclude(self, state: TaskState, outcome: Outcome) -> None:
+        """The task is over with this outcome of its last attempt."""
+        state.outcome = outcome
+        state.outputs = outcome.outputs
+        state.reason = outcome.reason
+        state.finished_at = outcome.finished_at
+        self._close(state, outcome.status)
+        self.event(
+            Kind.TASK_FINISHED, state, status=outcome.status.value, reason=outcome.reason, exit_code=outcome.exit_code,
+            error=outcome.error, because_of=state.because_of,
+        )  # fmt: skip
+        if state.trouble and self.group.fail_fast and not state.task.allow_failure:
+            self.abortion.begin(Abort.FAIL_FAST, state.task.name)
+
+    def _close(self, state: TaskState, status: Status) -> None:
+        self.dequeue(state)
+        state.disarm()
+        state.retry_at = None
+        state.status = status
+        state.waiting = None
+        parents = self.graph.parents[state.index]
+        state.troubled = state.trouble or any(self.tasks[index].troubled for index in parents)
+        self.open -= 1
+        for child in self.graph.children[state.index]:
+            waiting = self.tasks[child]
+            waiting.missing -= 1
+            if waiting.missing == 0 and waiting.status is Status.PENDING:
+                heapq.heappush(self._decidable, child)
+        self.services.journal.mark(state)
+
+    def settle(self) -> None:
+        self._settle()
+
+    def _begin(self) -> None:
+        self._row = replace(self._row, status=Status.RUNNING, started_at=self.services.clock.now().wall)
+        self.event(Kind.GROUP_STARTED)
+        self.services.journal.mark(self)
+
+    def _finish(self) -> None:
+        if self._row.status is Status.PENDING:
+            self._begin()
+        self.abortion.disarm()
+        status, reason = self._verdict()
+        now = self.services.clock.now().wall
+        self._row = replace(self._row, status=status, reason=reason, finished_at=now)
+        self.event(Kind.GROUP_FINISHED, status=status.value, reason=reason)
+        self.services.journal.mark(self)
+        dispatcher = self.services.dispatcher
+        self.services.journal.when_durable(lambda: dispatcher.release(self.id))
+
+    def _verdict(self) -> tuple[Status, str | None]:
+        if self.abortion.reason in (Abort.CANCELLED, Abort.GROUP_TIMEOUT):
+            return Status.ABORTED, self.abortion.reason.value
+        ends = {state.status for state in self.tasks if not state.task.allow_failure}
+        if self.abortion.reason is None and Status.ABORTED in ends:
+            return Status.ABORTED, None  # somebody ended a task by a signal
+        worst = next((status for status in (Status.ERRORED, Status.FAILED) if status in ends), Status.SUCCESS)
+        return worst, self.abortion.reason.value if self.abortion.reason else None
+
+    # Speaking to the executor.
+
+    def send(self, state: TaskState, attempt: AttemptState, *, resumed: bool) -> None:
+        """Hand the attempt to the executor (again: it attaches)."""
+        imports = variables.imported(state.task, self._source)
+        assert not isinstance(imports, str), "a decided task has its imports"
+        dispatch = Dispatch(
+            id=attempt.id,
+            instance=attempt.instance,
+            task=state.task,
+            bindings=self._bindings(state, imports, attempt.id.attempt),
+            workspace=self._row.workspace,
+            grace=self.services.grace,
+            resumed=resumed,
+            handle=attempt.handle,
+        )
+        self.services.dispatcher.submit(dispatch)
+        self.services.dispatcher.events(attempt.id, attempt.sequence, self.services.sink)
+
+    def stop(self, state: TaskState, grace: float) -> None:
+        """Ask the running attempt to end; once it has had its time, go on without its word."""
+        attempt = state.attempt
+        assert attempt is not None
+        if attempt.cancel_grace is not None and attempt.cancel_grace <= grace:
+            return
+        attempt.cancel_grace = grace
+        if attempt.cancel_at is None:
+            attempt.cancel_at = self.services.clock.now()
+            self.arm_force(state)
+        self.services.journal.mark(attempt)
+        dispatcher = self.services.dispatcher
+        self.services.journal.then(lambda: dispatcher.cancel(attempt.id, grace))
+
+    def arm_force(self, state: TaskState) -> None:
+        attempt = state.attempt
+        assert attempt is not None and attempt.cancel_at is not None
+        due = self.abortion.due(attempt.cancel_at, self.services.grace + CONFIRM_SECONDS)
+        attempt.force_timer = self.services.clock.call_at(due, partial(self._force, state, attempt))
+
+    def _force(self, state: TaskState, attempt: AttemptState) -> None:
+        attempt.force_timer = None
+        self.abortion.unconfirmed.add(attempt.id)
+        now = self.services.clock.now().wall
+        outcome = Outcome(
+            status=Status.ABORTED,
+            kill={"confirmed": False},
+            error=f"{attempt.runner} did not confirm that the attempt stopped; it may still run there",
+            started_at=attempt.started_at,
+            finished_at=now,
+        )
+        self._ended(state, attempt, outcome)
+        self.services.journal.mark(attempt)
+
+    def _late(self, report: Report) -> None:
+        if isinstance(report, Finished):
+            if report.id in self.abortion.unconfirmed:
+                self.abortion.unconfirmed.discard(report.id)
+                state = self.tasks[self.graph.index[report.id.task]]
+                self.event(
+                    Kind.LATE_RESULT, state, status=report.outcome.status.value, reason=report.outcome.reason
+                )
+            self._acknowledge(report)
+
+    def _acknowledge(self, report: Finished) -> None:
+        dispatcher = self.services.dispatcher
+        self.services.journal.when_durable(lambda: dispatcher.acknowledge(report.id, report.sequence))
+
+    def event(self, kind: Kind, state: TaskState | None = None, /, **fields: Any) -> None:
+        self.last_event += 1
+        self.services.journal.event(
+            Event(
+                group=self.id,
+                number=self.last_event,
+                at=self.services.clock.now().wall,
+                kind=kind,
+                task=state.task.name if state else None,
+                attempt=state.attempts or None if state else None,
+                fields={name: value for name, value in fields.items() if value is not None},
+            )
+        )
+
+    def _source(self, name: str) -> variables.Source:
+        state = self.tasks[self.graph.index[name]]
+        return variables.Source(state.task, state.status, state.reason, state.outputs)
+
+    def _bindings(
+        self, state: TaskState, imports: Mapping[str, Mapping[str, Value]], attempt: int | None = None
+    ) -> Bindings:
+        return Bindings(
+            imports=imports,
+            inputs=self._inputs,
+            env=self.group.env,
+            group_id=self.id,
+            group_name=self.group.name,
+            task_name=state.task.name,
+            task_attempt=attempt or state.attempts + 1,
+        )
+
+
+def output_bytes(outputs: Mapping[str, Value]) -> int:
+    """What outputs count for against the group's limit."""
+    return sum(len(name) + len(value.text.encode()) for name, value in outputs.items())
+
+
+def _unsatisfied(parent: TaskState) -> Skip | None:
+    """Why `parent` keeps a `when: success` child from running; None when it does not."""
+    if parent.status is Status.SUCCESS or (parent.trouble and parent.task.allow_failure):
+        return None
+    if parent.status is Status.SKIPPED:
+        return None if parent.reason in SATISFYING_SKIPS else Skip.DEPENDENCY_SKIPPED
+    return Skip.DEPENDENCY_FAILED

@@ -1,0 +1,130 @@
+"""The gate between deciding and doing: effects happen only after what led to them is written down.
+
+Whoever changes state marks what changed, appends events and queues effects. One tick per turn of the clock writes all of it in one
+transaction (group commit) and then carries the effects out, in order. Killed anywhere, a restarted engine finds either none
+or all of a turn's decisions, and repeats effects that may not have happened: each is idempotent.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Protocol
+
+from runner.clock import Clock
+from runner.errors import StoreError
+from runner.model.event import Event
+from runner.store.base import AttemptRow, Batch, GroupRow, Store, TaskRow
+
+log = logging.getLogger(__name__)
+
+STORE_RETRY_SECONDS = 1.0
+SYNC_DELAY_SECONDS = 0.1
+
+Effect = Callable[[], None]
+
+
+class Recorded(Protocol):
+    """State that has a row. The row is asked for when it is written, so that many changes in a turn cost one row."""
+
+    def row(self) -> GroupRow | TaskRow | AttemptRow: ...
+
+
+class Journal:
+    def __init__(self, store: Store, clock: Clock, before_tick: Callable[[], None]) -> None:
+        """`before_tick` is called at the start of every tick, to add what only the sum of a turn's changes decides."""
+        self._store = store
+        self._clock = clock
+        self._before_tick = before_tick
+        self._dirty: dict[Recorded, None] = {}
+        self._events: list[Event] = []
+        self._effects: list[Effect] = []
+        self._after_sync: list[Effect] = []
+        self._touched: dict[str, None] = {}
+        self._scheduled = False
+        self._sync_armed = False
+        self._failing = False
+        self.on_commit: Callable[[tuple[str, ...]], None] = lambda groups: None
+        """Called after each commit with the ids of the groups that it touched."""
+
+    def mark(self, state: Recorded) -> None:
+        self._dirty[state] = None
+        self.wake()
+
+    def event(self, event: Event) -> None:
+        self._events.append(event)
+        self._touched[event.group] = None
+        self.wake()
+
+    def then(self, effect: Effect) -> None:
+        """Do `effect` once the present state is written."""
+        self._effects.append(effect)
+        self.wake()
+
+    def when_durable(self, effect: Effect) -> None:
+        """Do `effect` once the present state is safe against a loss of power. Collected for a moment: never urgent."""
+        self.then(lambda: self._defer(effect))
+
+    def wake(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            self._clock.call_soon(self._tick)
+
+    def _tick(self) -> None:
+        self._before_tick()
+        self._scheduled = False
+        try:
+            if self._dirty or self._events:
+                self._store.record(self._batch())
+        except StoreError as error:
+            self._retry_later(error)
+            return
+        self._failing = False
+        self._dirty.clear()
+        self._events = []
+        effects, self._effects = self._effects, []
+        touched, self._touched = tuple(self._touched), {}
+        for effect in effects:
+            effect()
+        if touched:
+            self.on_commit(touched)
+
+    def _batch(self) -> Batch:
+        batch = Batch(events=self._events)
+        for state in self._dirty:
+            row = state.row()
+            if isinstance(row, TaskRow):
+                batch.tasks.append(row)
+            elif isinstance(row, AttemptRow):
+                batch.attempts.append(row)
+            else:
+                batch.groups.append(row)
+        return batch
+
+    def _retry_later(self, error: StoreError) -> None:
+        if not self._failing:
+            log.error("state cannot be written, nothing new is started: %s", error, extra={"action": "store_failed"})
+        self._failing = True
+        self._scheduled = True
+        self._clock.call_at(self._clock.now().boot + STORE_RETRY_SECONDS, self._tick)
+
+    def _defer(self, effect: Effect) -> None:
+        self._after_sync.append(effect)
+        if not self._sync_armed:
+            self._sync_armed = True
+            self._clock.call_at(self._clock.now().boot + SYNC_DELAY_SECONDS, self._sync)
+
+    def _sync(self) -> None:
+        effects, self._after_sync = self._after_sync, []
+        self._sync_armed = False
+
+        def done(error: Exception | None) -> None:
+            if error is None:
+                for effect in effects:
+                    effect()
+            else:
+                log.error("state cannot be made durable: %s", error, extra={"action": "sync_failed"})
+                for effect in effects:
+                    self._defer(effect)
+
+        self._store.sync(done)

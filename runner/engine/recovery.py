@@ -1,0 +1,86 @@
+"""What happens at start-up: the groups of a former engine go on as if nothing had happened."""
+
+from __future__ import annotations
+
+from collections import deque
+from functools import partial
+
+from runner.engine.group_run import GroupRun, output_bytes
+from runner.engine.services import Services
+from runner.engine.state import NO_OUTPUTS, AttemptState, TaskState
+from runner.model import codec
+from runner.model.dispatch import AttemptId
+from runner.model.result import Status, Waiting
+from runner.store.base import GroupRecord, TaskRow
+
+
+def restore(record: GroupRecord, services: Services) -> GroupRun:
+    """The run of a recorded, unfinished group, with its state as the last commit left it. Nothing is set in motion yet."""
+    row = record.group
+    unseal = partial(services.sealer.unseal, context=row.id)
+    run = GroupRun(row, codec.decode_group(row.document), codec.decode_values(row.inputs, unseal), services)
+    run.last_event = record.last_event
+    run.abortion.restore(row)
+    latest = {attempt.task: attempt for attempt in record.attempts}
+    for task_row in record.tasks:
+        state = run.tasks[run.graph.index[task_row.name]]
+        _apply(state, task_row)
+        state.outputs = codec.decode_values(task_row.outputs, unseal) if task_row.outputs else NO_OUTPUTS
+        run.output_bytes += output_bytes(state.outputs)
+        attempt = latest.get(task_row.name)
+        if attempt is not None:
+            state.attempt = AttemptState.restored(attempt)
+            state.outcome = state.attempt.outcome
+        if state.status is Status.RUNNING:
+            services.slots.taken += 1
+    _recount(run)
+    return run
+
+
+def resume(run: GroupRun) -> list[AttemptId]:
+    """Set a restored run in motion: reach for its attempts, arm its timers, decide. Returns the attempts that still run."""
+    live = []
+    services = run.services
+    for state in run.tasks:
+        attempt = state.attempt
+        if state.status is Status.RUNNING and attempt is not None:
+            live.append(attempt.id)
+            services.journal.then(partial(run.send, state, attempt, resumed=True))
+            if attempt.cancel_at is not None and attempt.cancel_grace is not None:
+                run.arm_force(state)
+                services.journal.then(partial(services.dispatcher.cancel, attempt.id, attempt.cancel_grace))
+        elif state.retry_at is not None:
+            run.arm_retry(state)
+    run.start()
+    return live
+
+
+def _apply(state: TaskState, row: TaskRow) -> None:
+    state.status = row.status
+    state.waiting = Waiting(row.waiting) if row.waiting else None
+    state.reason = row.reason
+    state.because_of = row.because_of
+    state.attempts = row.attempt
+    state.started_at = row.started_at
+    state.finished_at = row.finished_at
+    state.retry_at = row.retry_at
+
+
+def _recount(run: GroupRun) -> None:
+    """What is counted while a group runs, from its rows: open tasks, missing edges, trouble, in topological order."""
+    parents, children = run.graph.parents, run.graph.children
+    left = [len(its) for its in parents]
+    order = deque(index for index, count in enumerate(left) if count == 0)
+    while order:
+        index = order.popleft()
+        state = run.tasks[index]
+        terminal = state.status.terminal
+        if terminal:
+            state.troubled = state.trouble or any(run.tasks[parent].troubled for parent in parents[index])
+            run.open -= 1
+        for child in children[index]:
+            left[child] -= 1
+            if terminal:
+                run.tasks[child].missing -= 1
+            if left[child] == 0:
+                order.append(child)

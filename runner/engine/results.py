@@ -1,0 +1,85 @@
+"""The Task Group Result, from what the store holds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+
+from runner.clock import rfc3339
+from runner.engine.graph import Graph, build
+from runner.model import codec
+from runner.model.group import TaskGroup
+from runner.model.result import Status, TaskGroupResult, TaskResult, Waiting
+from runner.model.task import Scope, Task
+from runner.model.value import Value
+from runner.store.base import GroupRecord, TaskRow
+
+Open = Callable[[bytes], bytes]
+
+
+def group_result(record: GroupRecord, unseal: Open) -> TaskGroupResult:
+    """The result so far: every task of the document appears, with its reason to wait if it is not terminal."""
+    row = record.group
+    group = codec.decode_group(row.document)
+    rows = {task.name: task for task in record.tasks}
+    graph = build(group.tasks)
+    return TaskGroupResult(
+        id=row.id,
+        name=row.name,
+        status=row.status,
+        reason=row.reason,
+        labels=row.labels,
+        started_at=_time(row.started_at),
+        finished_at=_time(row.finished_at),
+        results={
+            task.name: _task_result(row.id, task, rows[task.name], unseal)
+            if task.name in rows
+            else TaskResult(
+                id=_id(row.id, task), name=task.name, status=Status.PENDING, waiting=_waiting(group, graph, rows, index)
+            )
+            for index, task in enumerate(group.tasks)
+        },
+    )
+
+
+def _task_result(group: str, task: Task, row: TaskRow, unseal: Open) -> TaskResult:
+    outputs = codec.decode_values(row.outputs, unseal) if row.outputs else {}
+    return TaskResult(
+        id=_id(group, task),
+        name=task.name,
+        status=row.status,
+        reason=row.reason,
+        because_of=row.because_of,
+        waiting=Waiting(row.waiting) if row.waiting else None,
+        outputs=_global(task, outputs),
+        exit_code=row.exit_code,
+        signal=row.signal,
+        cached=row.cached,
+        attempts=row.attempt,
+        runner=row.runner,
+        started_at=_time(row.started_at),
+        finished_at=_time(row.finished_at),
+        error=row.error,
+        kill=json.loads(row.kill) if row.kill else None,
+    )
+
+
+def _id(group: str, task: Task) -> str:
+    return f"{group}/{task.name}"
+
+
+def _global(task: Task, outputs: Mapping[str, Value]) -> dict[str, Value]:
+    shown = {export.name for export in task.exports if export.scope is Scope.GLOBAL}
+    return {name: value for name, value in outputs.items() if name in shown}
+
+
+def _waiting(group: TaskGroup, graph: Graph, rows: Mapping[str, TaskRow], index: int) -> Waiting:
+    for parent in graph.parents[index]:
+        row = rows.get(group.tasks[parent].name)
+        if row is None or not row.status.terminal:
+            return Waiting.DEPENDENCY
+    return Waiting.SLOT
+
+
+def _time(wall: float | None) -> str | None:
+    return None if wall is None else rfc3339(wall)

@@ -1,0 +1,31 @@
+"""What a running group is given by its engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from runner.clock import Clock
+from runner.dispatch.base import Dispatcher, Sink
+from runner.engine.journal import Journal
+from runner.engine.slots import SlotQueue
+from runner.sealing import Sealer
+
+CONFIRM_SECONDS = 10.0
+"""How long beyond its grace an attempt may take to confirm that it stopped, before the engine goes on without it."""
+
+MAX_OUTPUT_BYTES = 16 << 20
+"""What the outputs of one group may hold together."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """`grace` is in seconds. `sink` takes the reports of all attempts."""
+
+    clock: Clock
+    journal: Journal
+    dispatcher: Dispatcher
+    sealer: Sealer
+    slots: SlotQueue
+    sink: Sink
+    grace: float
+    max_output_bytes: int = MAX_OUTPUT_BYTES

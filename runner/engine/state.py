@@ -1,0 +1,137 @@
+"""What a running group remembers of its tasks and their attempts. Mutable, owned by one `GroupRun`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+
+from runner.clock import Moment, Timer
+from runner.model import codec
+from runner.model.dispatch import AttemptId
+from runner.model.result import Outcome, Status, Waiting
+from runner.model.task import Task
+from runner.model.value import Value
+from runner.store.base import AttemptRow, TaskRow
+
+NO_OUTPUTS: Mapping[str, Value] = {}
+
+Seal = Callable[[bytes], bytes]
+
+
+class AttemptState:
+    """One try. `cancel_at` and `cancel_grace` tell that, and how, it was asked to stop."""
+
+    __slots__ = (
+        "cancel_at", "cancel_grace", "dispatched", "force_timer", "handle", "id", "instance", "outcome", "runner",
+        "sequence", "started_at", "status",
+    )  # fmt: skip
+
+    def __init__(self, id: AttemptId, runner: str, instance: str, dispatched: Moment) -> None:
+        self.id = id
+        self.runner = runner
+        self.instance = instance
+        self.dispatched = dispatched
+        self.status = Status.PENDING
+        self.handle: bytes | None = None
+        self.sequence = 0
+        self.started_at: float | None = None
+        self.cancel_at: Moment | None = None
+        self.cancel_grace: float | None = None
+        self.outcome: Outcome | None = None
+        self.force_timer: Timer | None = None
+
+    def row(self) -> AttemptRow:
+        return AttemptRow(
+            group=self.id.group,
+            task=self.id.task,
+            attempt=self.id.attempt,
+            status=self.status,
+            runner=self.runner,
+            instance=self.instance,
+            handle=self.handle,
+            sequence=self.sequence,
+            dispatched=self.dispatched,
+            started_at=self.started_at,
+            finished_at=self.outcome.finished_at if self.outcome else None,
+            cancel_at=self.cancel_at,
+            cancel_grace=self.cancel_grace,
+            outcome=codec.encode_outcome(self.outcome) if self.outcome else None,
+        )
+
+    @classmethod
+    def restored(cls, row: AttemptRow) -> AttemptState:
+        state = cls(AttemptId(row.group, row.task, row.attempt), row.runner, row.instance, row.dispatched)
+        state.status = row.status
+        state.handle = row.handle
+        state.sequence = row.sequence
+        state.started_at = row.started_at
+        state.cancel_at = row.cancel_at
+        state.cancel_grace = row.cancel_grace
+        state.outcome = codec.decode_outcome(row.outcome) if row.outcome else None
+        return state
+
+    def disarm(self) -> None:
+        if self.force_timer is not None:
+            self.force_timer.cancel()
+            self.force_timer = None
+
+
+class TaskState:
+    """One task. `missing` counts edges that are not terminal; `troubled`: it or an ancestor failed or errored."""
+
+    __slots__ = (
+        "attempt", "attempts", "because_of", "finished_at", "group", "index", "missing", "outcome", "outputs", "queued",
+        "reason", "retry_at", "retry_timer", "seal", "started_at", "status", "task", "troubled", "waiting",
+    )  # fmt: skip
+
+    def __init__(self, group: str, index: int, task: Task, missing: int, seal: Seal) -> None:
+        self.group = group
+        self.index = index
+        self.task = task
+        self.missing = missing
+        self.seal = seal
+        self.status = Status.PENDING
+        self.waiting: Waiting | None = Waiting.DEPENDENCY
+        self.reason: str | None = None
+        self.because_of: str | None = None
+        self.attempts = 0
+        self.attempt: AttemptState | None = None
+        self.outcome: Outcome | None = None
+        self.outputs = NO_OUTPUTS
+        self.started_at: float | None = None
+        self.finished_at: float | None = None
+        self.retry_at: Moment | None = None
+        self.retry_timer: Timer | None = None
+        self.queued = False
+        self.troubled = False
+
+    @property
+    def trouble(self) -> bool:
+        return self.status in (Status.FAILED, Status.ERRORED)
+
+    def row(self) -> TaskRow:
+        outcome = self.outcome
+        return TaskRow(
+            group=self.group,
+            name=self.task.name,
+            index=self.index,
+            status=self.status,
+            waiting=self.waiting.value if self.waiting else None,
+            reason=self.reason,
+            because_of=self.because_of,
+            attempt=self.attempts,
+            outputs=codec.encode_values(self.outputs, self.seal) if self.outputs else None,
+            exit_code=outcome.exit_code if outcome else None,
+            signal=outcome.signal if outcome else None,
+            error=outcome.error if outcome else None,
+            kill=json.dumps(dict(outcome.kill)).encode() if outcome and outcome.kill is not None else None,
+            runner=self.attempt.runner if self.attempt else None,
+            started_at=self.started_at,
+            finished_at=self.finished_at,
+            retry_at=self.retry_at,
+        )
+
+    def disarm(self) -> None:
+        if self.retry_timer is not None:
+            self.retry_timer.cancel()
+            self.retry_timer = None

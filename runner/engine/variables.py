@@ -1,0 +1,103 @@
+"""Inputs, imports, and what a task's templates may name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from runner.errors import TemplateError, UsageError
+from runner.expressions import Scope, evaluate, has_template
+from runner.model.fault import nearest
+from runner.model.group import TaskGroup
+from runner.model.result import Skip, Status
+from runner.model.task import Task
+from runner.model.value import Bindings, Value
+
+DEFAULT_AFTER_SKIP = frozenset({Skip.CONDITION_FALSE.value, Skip.NO_FAILURE.value})
+
+
+def bind_inputs(group: TaskGroup, given: Mapping[str, str]) -> dict[str, Value]:
+    """Every declared input with its value. Raises UsageError that names all that is wrong."""
+    declared = {item.name: item for item in group.inputs}
+    problems = []
+    for name, text in given.items():
+        if name not in declared:
+            hint = nearest(name, declared)
+            known = f"; {hint}" if hint else f"; declared: {', '.join(declared)}" if declared else "; it declares none"
+            problems.append(f"input {name!r} is not declared by the document{known}")
+        elif "\0" in text or not _encodable(text):
+            problems.append(f"input {name!r} is not valid text (UTF-8 without NUL)")
+    problems += [
+        f"input {item.name!r} is required; give it with --set {item.name}=…"
+        if not item.confidential
+        else f"input {item.name!r} is required; give it with --set-secret {item.name}=@file"
+        for item in group.inputs
+        if item.required and item.name not in given
+    ]
+    if problems:
+        raise UsageError("\n".join(problems))
+    return {
+        item.name: Value(given.get(item.name, item.default or ""), item.confidential) for item in group.inputs
+    }
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+class Source:
+    """What an importing task sees of the task it imports from."""
+
+    __slots__ = ("outputs", "reason", "status", "task")
+
+    def __init__(self, task: Task, status: Status, reason: str | None, outputs: Mapping[str, Value]) -> None:
+        self.task = task
+        self.status = status
+        self.reason = reason
+        self.outputs = outputs
+
+    def value(self, variable: str) -> Value | None:
+        """The value of an export, its default where the rules grant one, or None."""
+        value = self.outputs.get(variable)
+        if value is not None:
+            return value
+        skipped_by_condition = self.status is Status.SKIPPED and self.reason in DEFAULT_AFTER_SKIP
+        failure_allowed = self.status in (Status.FAILED, Status.ERRORED) and self.task.allow_failure
+        if not skipped_by_condition and not failure_allowed:
+            return None
+        export = next((item for item in self.task.exports if item.name == variable), None)
+        if export is None or export.default is None:
+            return None
+        return Value(export.default, export.confidential)
+
+
+def imported(task: Task, source: Callable[[str], Source]) -> dict[str, dict[str, Value]] | str:
+    """The task's imports, or the name of the first task that has no value for it."""
+    found: dict[str, dict[str, Value]] = {}
+    for item in task.imports:
+        value = source(item.task).value(item.variable)
+        if value is None:
+            return item.task
+        found.setdefault(item.task, {})[item.variable] = value
+    return found
+
+
+def condition_holds(condition: str | bool | None, bindings: Bindings) -> bool:
+    """Whether a task's `if` lets it run. Raises TemplateError."""
+    if condition is None or isinstance(condition, bool):
+        return condition is not False
+    if has_template(condition):
+        result, confidential = evaluate(condition, Scope(bindings))
+        if confidential:
+            raise TemplateError("`if` names a confidential value; whether a task ran would tell something about it")
+    else:
+        result = condition
+    if isinstance(result, bool):
+        return result
+    text = str(result).strip().lower()
+    if text in ("true", "false", ""):
+        return text == "true"
+    raise TemplateError(f"`if` must give true or false, not {str(result)[:80]!r}; compare it: … == 'value'")
