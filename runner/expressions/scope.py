@@ -1,0 +1,160 @@
+"""Where the names in an expression are looked up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Protocol
+
+from runner.errors import TemplateError
+from runner.expressions.objects import UndefinedError, kind
+from runner.model.fault import nearest
+from runner.model.value import Bindings, Value
+
+Path = tuple[str, ...]
+
+_NAMES_SHOWN = 12
+
+
+class Lookup(Protocol):
+    """What names mean. Looking up has no effects; what a path means does not change."""
+
+    def resolve(self, path: Path) -> object:
+        """The object at `path`; raises UndefinedError, which says what is there instead."""
+
+    def is_confidential(self, path: Path) -> bool:
+        """Whether something confidential lies at `path` or below; False for a path that leads nowhere."""
+
+
+class Scope:
+    """The bindings of one attempt: its imports by task, `inputs`, `group`, `task` and `env`.
+
+    The group's `env` is rendered when it is named; its templates may name `inputs` and `group`.
+    """
+
+    def __init__(self, bindings: Bindings) -> None:
+        self._bindings = bindings
+        self._env: dict[str, Value] = {}
+        self._tables: dict[str, Mapping[str, object]] = {
+            **bindings.imports,
+            "inputs": bindings.inputs,
+            "group": {"id": bindings.group_id, "name": bindings.group_name},
+            "task": {"name": bindings.task_name, "attempt": bindings.task_attempt},
+        }
+
+    def resolve(self, path: Path) -> object:
+        return _plain(self._find(path))
+
+    def is_confidential(self, path: Path) -> bool:
+        try:
+            return _any_confidential(self._find(path))
+        except UndefinedError:
+            return False
+
+    def env(self, name: str) -> Value:
+        """A variable of the group's environment, rendered."""
+        if name not in self._env:
+            from runner.expressions.template import render  # a template needs a scope, and this scope a template
+
+            try:
+                self._env[name] = render(self._bindings.env[name], _env_scope(self._bindings))
+            except TemplateError as error:
+                raise TemplateError(f"env.{name}: {error.message}", offset=error.offset) from error
+        return self._env[name]
+
+    def _find(self, path: Path) -> object:
+        if path[0] != "env":
+            return _walk(self._tables, path, beside=("env",))
+        if len(path) > 1 and path[1] in self._bindings.env:
+            return _walk({"env": {path[1]: self.env(path[1])}}, path)
+        return _walk(
+            {"env": {name: self.env(name) for name in self._bindings.env} if len(path) == 1 else self._bindings.env},
+            path,
+        )
+
+
+def _env_scope(bindings: Bindings) -> DataScope:
+    return DataScope({"inputs": bindings.inputs, "group": {"id": bindings.group_id, "name": bindings.group_name}})
+
+
+class DataScope:
+    """Free nested data: mappings, lists, plain values, and `Value`s that know whether they are confidential.
+
+    `is_secret` tells of a plain text in `data` whether it is confidential.
+    """
+
+    def __init__(self, data: Mapping[str, object], is_secret: Callable[[str], bool] | None = None) -> None:
+        self._data = data
+        self._is_secret = is_secret
+
+    def resolve(self, path: Path) -> object:
+        return _plain(_walk(self._data, path))
+
+    def is_confidential(self, path: Path) -> bool:
+        try:
+            return _any_confidential(_walk(self._data, path), self._is_secret)
+        except UndefinedError:
+            return False
+
+
+def member(here: object, key: str | int, *, where: str = "the value", beside: Sequence[str] = ()) -> object:
+    """What `here` holds under `key`; raises UndefinedError. `where` is how the error calls `here`, `beside` what else it
+    holds."""
+    if isinstance(key, int):
+        if isinstance(here, list | tuple):
+            if -len(here) <= key < len(here):
+                return here[key]
+            raise UndefinedError(f"{where} has no item [{key}]: it has {len(here)}")
+        raise UndefinedError(f"{where} is {_kind(here)} and has no items")
+    if isinstance(here, Mapping):
+        if key in here:
+            return here[key]
+        raise UndefinedError(_unknown(key, [str(name) for name in (*here, *beside)], where))
+    raise UndefinedError(f"{where} is {_kind(here)} and has no {key!r}")
+
+
+def _walk(tables: Mapping[str, object], path: Path, beside: Sequence[str] = ()) -> object:
+    here = member(tables, path[0], where="", beside=beside)
+    for depth in range(1, len(path)):
+        here = member(here, path[depth], where=".".join(path[:depth]))
+    return here
+
+
+def _unknown(name: str, known: list[str], where: str) -> str:
+    start = f"{where} has no {name!r}" if where else f"nothing is called {name!r} here"
+    near = nearest(name, known)
+    shown = ", ".join(sorted(known)[:_NAMES_SHOWN]) + (", …" if len(known) > _NAMES_SHOWN else "")
+    return start + (f" ({near})" if near else "") + (f"; there is: {shown}" if known else "; it is empty")
+
+
+def _kind(value: object) -> str:
+    return "a text" if isinstance(value, Value) else kind(value)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Value):
+        return value.text
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _any_confidential(value: object, is_secret: Callable[[str], bool] | None = None) -> bool:
+    return any(
+        leaf.confidential
+        if isinstance(leaf, Value)
+        else is_secret is not None and isinstance(leaf, str) and is_secret(leaf)
+        for leaf in _leaves(value)
+    )
+
+
+def _leaves(value: object) -> Iterator[object]:
+    if isinstance(value, Mapping):
+        for item in value.values():
+            yield from _leaves(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _leaves(item)
+    else:
+        yield value
