@@ -119,6 +119,9 @@ class GroupRun:
                 self.services.journal.mark(state)
             self.event(Kind.TASK_STARTED, state)
         elif isinstance(report, Noticed):
+            if report.kind in (Kind.TASK_PAUSED, Kind.TASK_RESUMED):
+                state.waiting = Waiting.PAUSED if report.kind is Kind.TASK_PAUSED else None
+                self.services.journal.mark(state)
             self.event(report.kind, state, **report.fields)
         else:
             self._ended(state, attempt, report.outcome)

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from runner.clock import Moment
+from runner.engine.journal import Journal
+from runner.errors import StoreFullError
+from runner.model.event import Event, Kind
+from runner.simulator.clock import VirtualClock
+from runner.store.base import Batch, GroupRow
+from runner.store.memory import MemoryStore
+
+ROW = GroupRow(
+    id="g", caller="", name="", digest="", document=b"{}", inputs=b"{}", accepted=Moment(wall=1.0, boot=1.0, boot_id="b")
+)
+
+
+class _State:
+    """A group's row whose reason is counted up."""
+
+    def __init__(self) -> None:
+        self.value = 0
+        self.asked = 0
+
+    def row(self) -> GroupRow:
+        self.asked += 1
+        return replace(ROW, reason=str(self.value))
+
+
+class _FullStore(MemoryStore):
+    """A store whose disk can be full."""
+
+    full = False
+    records = 0
+
+    def record(self, batch: Batch) -> None:
+        if self.full:
+            raise StoreFullError()
+        self.records += 1
+        super().record(batch)
+
+
+class _World:
+    def __init__(self, before_tick: Callable[[], None] = lambda: None) -> None:
+        self.clock = VirtualClock()
+        self.store = _FullStore(self.clock.call_soon)
+        self.store.accept_group(ROW, [])
+        self.journal = Journal(self.store, self.clock, before_tick)
+        self.did: list[str] = []
+
+    def event(self, number: int) -> None:
+        self.journal.event(Event(group="g", number=number, at=0.0, kind=Kind.GROUP_STARTED))
+
+    def reason(self) -> str | None:
+        record = self.store.group("g")
+        assert record is not None
+        return record.group.reason
+
+
+def test_a_turn_is_one_transaction_with_the_last_state() -> None:
+    world, state = _World(), _State()
+    for value in (1, 2, 3):
+        state.value = value
+        world.journal.mark(state)
+        world.event(value)
+    world.clock.run_until_idle()
+    assert (world.store.records, state.asked, world.reason()) == (1, 1, "3")
+    assert [event.number for event in world.store.events("g")] == [1, 2, 3]
+
+
+def test_effects_come_after_the_commit_and_in_order() -> None:
+    world, state = _World(), _State()
+    world.journal.then(lambda: world.did.append(f"first, with {world.reason()}"))
+    state.value = 7
+    world.journal.mark(state)
+    world.journal.then(lambda: world.did.append("second"))
+    world.clock.run_until_idle()
+    assert world.did == ["first, with 7", "second"]
+
+
+def test_while_the_store_refuses_nothing_is_done_and_nothing_is_lost() -> None:
+    world, state = _World(), _State()
+    world.store.full = True
+    state.value = 1
+    world.journal.mark(state)
+    world.event(1)
+    world.journal.then(lambda: world.did.append("effect"))
+    world.clock.run_until(world.clock.now().boot + 5)
+    assert (world.did, world.reason()) == ([], None)
+    state.value = 2
+    world.journal.mark(state)
+    world.event(2)
+    world.store.full = False
+    world.clock.run_until_idle()
+    assert (world.did, world.reason(), world.store.records) == (["effect"], "2", 1)
+    assert [event.number for event in world.store.events("g")] == [1, 2]
+
+
+def test_watchers_hear_of_a_group_once_a_commit() -> None:
+    world = _World()
+    heard: list[tuple[str, ...]] = []
+    world.journal.on_commit = heard.append
+    world.event(1)
+    world.event(2)
+    world.clock.run_until_idle()
+    assert heard == [("g",)]
+
+
+def test_what_is_only_durable_later_is_done_later() -> None:
+    world, state = _World(), _State()
+    world.journal.when_durable(lambda: world.did.append("acknowledged"))
+    world.journal.mark(state)
+    world.clock.run_until(world.clock.now().boot)
+    assert world.did == []
+    world.clock.run_until_idle()
+    assert world.did == ["acknowledged"]
+
+
+def test_what_the_tick_adds_belongs_to_it() -> None:
+    state = _State()
+    world = _World(lambda: world.journal.mark(state))
+    world.journal.wake()
+    world.clock.run_until(world.clock.now().boot)
+    assert state.asked >= 1
+    assert world.reason() == "0"

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+from runner.engine.slots import SlotQueue
+
+
+def _drain(queue: SlotQueue) -> list[tuple[str, int]]:
+    taken = []
+    while queue.ready:
+        taken.append(queue.take())
+    return taken
+
+
+def test_within_a_group_declaration_order_decides() -> None:
+    queue = SlotQueue(limit=9)
+    for index in (5, 1, 3):
+        queue.add("caller", "g", index)
+    assert _drain(queue) == [("g", 1), ("g", 3), ("g", 5)]
+
+
+def test_callers_take_turns_and_so_do_the_groups_of_one() -> None:
+    queue = SlotQueue(limit=99)
+    for index in range(3):
+        queue.add("anna", "a1", index)
+        queue.add("anna", "a2", index)
+        queue.add("ben", "b1", index)
+    assert [group for group, _ in _drain(queue)] == ["a1", "b1", "a2", "b1", "a1", "b1", "a2", "a1", "a2"]
+
+
+def test_nothing_is_ready_while_all_slots_are_taken() -> None:
+    queue = SlotQueue(limit=1)
+    queue.add("caller", "g", 0)
+    queue.taken = 1
+    assert not queue.ready
+    queue.taken = 0
+    assert queue.ready
+
+
+def test_a_dropped_task_is_not_given_a_slot() -> None:
+    queue = SlotQueue(limit=9)
+    queue.add("caller", "g", 0)
+    queue.add("caller", "g", 1)
+    queue.drop("caller", "g", 0)
+    queue.drop("caller", "g", 7)
+    queue.drop("nobody", "g", 0)
+    assert _drain(queue) == [("g", 1)]
+    queue.add("caller", "g", 2)
+    queue.drop("caller", "g", 2)
+    assert not queue.ready

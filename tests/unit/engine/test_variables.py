@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import pytest
+
+from runner.engine import variables
+from runner.errors import TemplateError, UsageError
+from runner.model.group import Input, TaskGroup
+from runner.model.result import Status
+from runner.model.task import Export, Import, Task
+from runner.model.value import Bindings, Value
+
+GROUP = TaskGroup(
+    tasks=(Task(name="t", type="os_exec"),),
+    inputs=(
+        Input(name="tag", default="latest"),
+        Input(name="password", required=True, confidential=True),
+        Input(name="note"),
+    ),
+)
+
+
+def _bindings(**imported: Value) -> Bindings:
+    return Bindings(imports={"a": imported}, group_id="g", group_name="", task_name="t", task_attempt=1)
+
+
+def test_inputs_take_what_is_given_then_the_default_then_nothing() -> None:
+    assert variables.bind_inputs(GROUP, {"password": "hunter2", "tag": "v1"}) == {
+        "tag": Value("v1"),
+        "password": Value("hunter2", confidential=True),
+        "note": Value(""),
+    }
+    assert variables.bind_inputs(GROUP, {"password": "x"})["tag"] == Value("latest")
+
+
+def test_all_that_is_wrong_with_inputs_is_said_at_once() -> None:
+    with pytest.raises(UsageError) as refused:
+        variables.bind_inputs(GROUP, {"tga": "v1", "note": "a\0b"})
+    assert refused.value.message == (
+        "input 'tga' is not declared by the document; did you mean 'tag'?\n"
+        "input 'note' is not valid text (UTF-8 without NUL)\n"
+        "input 'password' is required; give it with --set-secret password=@file"
+    )
+
+
+def test_an_input_for_a_group_without_inputs() -> None:
+    with pytest.raises(UsageError, match="it declares none"):
+        variables.bind_inputs(TaskGroup(tasks=GROUP.tasks), {"a": "b"})
+
+
+SOURCE = Task(name="a", type="os_exec", exports=(Export(name="v", default="d"), Export(name="w")))
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "allow_failure", "outputs", "value"),
+    [
+        (Status.SUCCESS, None, False, {"v": Value("x")}, Value("x")),
+        (Status.FAILED, None, False, {"v": Value("x")}, Value("x")),
+        (Status.FAILED, None, False, {}, None),
+        (Status.FAILED, None, True, {}, Value("d")),
+        (Status.ERRORED, None, True, {}, Value("d")),
+        (Status.SKIPPED, "condition_false", False, {}, Value("d")),
+        (Status.SKIPPED, "no_failure", False, {}, Value("d")),
+        (Status.SKIPPED, "dependency_failed", False, {}, None),
+        (Status.SKIPPED, "group_aborted", True, {}, None),
+        (Status.ABORTED, None, True, {}, None),
+    ],
+)
+def test_an_import_takes_the_value_or_the_default_where_one_is_due(
+    status: Status, reason: str | None, allow_failure: bool, outputs: dict[str, Value], value: Value | None
+) -> None:
+    task = Task(name="a", type="os_exec", exports=SOURCE.exports, allow_failure=allow_failure)
+    assert variables.Source(task, status, reason, outputs).value("v") == value
+
+
+def test_an_export_without_default_has_no_value_after_a_skip() -> None:
+    assert variables.Source(SOURCE, Status.SKIPPED, "condition_false", {}).value("w") is None
+
+
+def test_the_first_import_without_a_value_is_named() -> None:
+    task = Task(name="t", type="os_exec", imports=(Import(task="a", variable="v"), Import(task="b", variable="w")))
+    sources = {
+        "a": variables.Source(SOURCE, Status.SUCCESS, None, {"v": Value("x")}),
+        "b": variables.Source(SOURCE, Status.SUCCESS, None, {}),
+    }
+    assert variables.imported(task, sources.__getitem__) == "b"
+    sources["b"] = variables.Source(SOURCE, Status.SUCCESS, None, {"w": Value("y")})
+    assert variables.imported(task, sources.__getitem__) == {"a": {"v": Value("x")}, "b": {"w": Value("y")}}
+
+
+@pytest.mark.parametrize(
+    ("condition", "holds"),
+    [
+        (None, True),
+        (True, True),
+        (False, False),
+        ("true", True),
+        (" False ", False),
+        ("", False),
+        ("{{ .a.v == 'yes' }}", True),
+        ("{{ .a.v != 'yes' }}", False),
+        ("{{ .a.flag }}", True),
+    ],
+)
+def test_a_condition_holds_when_it_says_true(condition: str | bool | None, holds: bool) -> None:
+    assert variables.condition_holds(condition, _bindings(v=Value("yes"), flag=Value("true"))) is holds
+
+
+def test_a_condition_that_is_neither_true_nor_false_is_an_error() -> None:
+    with pytest.raises(TemplateError, match="must give true or false, not 'maybe'"):
+        variables.condition_holds("{{ .a.v }}", _bindings(v=Value("maybe")))
+
+
+def test_a_condition_may_not_tell_about_a_secret() -> None:
+    with pytest.raises(TemplateError, match="names a confidential value"):
+        variables.condition_holds("{{ .a.v == 'x' }}", _bindings(v=Value("x", confidential=True)))
