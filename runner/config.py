@@ -8,6 +8,7 @@ state_dir/                 $XDG_STATE_HOME/runner, else ~/.local/state/runner (0
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import tempfile
@@ -45,6 +46,12 @@ class Settings:
     @property
     def log_file(self) -> Path:
         return self.state_dir / "runner.log"
+
+    def temp_dir(self, folder: Path) -> Path:
+        """Where the node whose state is in `folder` keeps what must not reach a disk: the same for every life of it, so that
+        what a killed one left is found again. To be made with `workspace.make_private`."""
+        mark = hashlib.sha256(os.fsencode(folder.absolute())).hexdigest()[:16]
+        return self.temp_parent / f"runner-{os.geteuid()}-{mark}"
 
     def run_dir(self, group_id: str) -> Path:
         """Where `runner run` keeps the group. Raises UsageError for an id that is no plain name."""

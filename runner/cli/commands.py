@@ -1,0 +1,112 @@
+"""Reads the command line, runs one command, and turns whatever happens into one message and an exit status."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import tempfile
+import traceback
+from argparse import ArgumentParser, Namespace
+from importlib import import_module
+from pathlib import Path
+
+from runner import __version__
+from runner.cli.terminal import complain, secure_standard_streams
+from runner.config import load_settings
+from runner.errors import DocumentError, RunnerError, StoreError
+
+FAILED, REFUSED, INTERRUPTED = 1, 2, 130
+MAX_FAULTS_SHOWN = 100
+
+COMMANDS = {
+    "run": "run a task group here and show it",
+    "validate": "say everything that is wrong with task groups",
+    "graph": "draw what waits for what in a task group",
+}
+"""Each is a module of this package with `run(options)` and `add_arguments(parser)`, imported when it is asked for."""
+
+
+def run_command(arguments: list[str]) -> int:
+    """Run the command; its exit status. Raises nothing but SystemExit (from argparse)."""
+    secure_standard_streams()
+    logging.basicConfig(handlers=[_Complaints(logging.WARNING)])
+    try:
+        return _parse_and_run(arguments)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except DocumentError as error:
+        shown = [str(fault) for fault in error.faults[:MAX_FAULTS_SHOWN]]
+        more = len(error.faults) - len(shown)
+        complain("\n".join(["the document was refused:", *shown, *([f"… and {more} more"] if more else [])]))
+        return REFUSED
+    except StoreError as error:
+        complain(error.message)
+        return FAILED
+    except RunnerError as error:
+        complain(error.message)
+        return REFUSED
+    except Exception as error:  # noqa: BLE001 (the last line of defence: no traceback reaches a person)
+        complain(
+            f"an error inside the runner ({type(error).__name__}), please report it; details are in {_keep(error)}"
+        )
+        return FAILED
+    finally:
+        _flush_quietly()
+
+
+def _parse_and_run(arguments: list[str]) -> int:
+    parser = ArgumentParser(
+        prog="runner",
+        description="Runs groups of tasks.",
+        allow_abbrev=False,
+        epilog="runner COMMAND --help says more.",
+    )
+    parser.add_argument("--version", action="version", version=f"runner {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    wanted = next((word for word in arguments if not word.startswith("-")), None)
+    for name, help_text in COMMANDS.items():
+        command = commands.add_parser(name, help=help_text, description=help_text, allow_abbrev=False)
+        if name == wanted:
+            module = import_module(f"runner.cli.{name}")
+            module.add_arguments(command)
+            command.set_defaults(run=module.run)
+    options: Namespace = parser.parse_args(arguments)
+    status: int = options.run(options)
+    return status
+
+
+class _Complaints(logging.Handler):
+    """What the runner's modules log: one line for the person, the traceback (if there is one) for the file."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        message = record.getMessage()
+        error = record.exc_info[1] if record.exc_info else None
+        # The text of an unforeseen error may quote what nobody should see: it stays in the file.
+        complain(message if error is None else f"{message} ({type(error).__name__}); details are in {_keep(error)}")
+
+
+def _keep(error: BaseException) -> Path:
+    """Write the traceback where only this user can read it; the file's path."""
+    text = "".join(traceback.format_exception(error))
+    try:
+        path = load_settings().log_file
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    except (OSError, RunnerError):
+        descriptor, name = tempfile.mkstemp(prefix="runner-", suffix=".log")
+        path = Path(name)
+    with open(descriptor, "a", encoding="utf-8", errors="backslashreplace") as file:
+        file.write(text + "\n")
+    return path
+
+
+def _flush_quietly() -> None:
+    """What argparse printed may meet a reader that is gone; the interpreter would complain about it at its end."""
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, 1)
+        os.dup2(null, 2)

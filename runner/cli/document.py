@@ -1,0 +1,40 @@
+"""Reads documents for commands."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from drivers.registry import Registry
+from runner.errors import UsageError
+from runner.validation import MAX_DOCUMENT_BYTES, Loaded, load
+
+STDIN = "-"
+
+
+def read_document(name: str, registry: Registry) -> Loaded:
+    """The group in the file `name` (`-`: standard input) with its warnings. Raises DocumentError with every fault, or
+    UsageError when the file cannot be read."""
+    source = source_name(name)
+    return load(_read(name, source), source=source, registry=registry)
+
+
+def source_name(name: str) -> str:
+    """How messages call the file."""
+    return "<stdin>" if name == STDIN else name
+
+
+def _read(name: str, source: str) -> bytes:
+    try:
+        with open(0 if name == STDIN else Path(name), "rb", closefd=name != STDIN) as file:
+            # One byte more than is allowed, so that an endless file is refused and not read for ever.
+            return file.read(MAX_DOCUMENT_BYTES + 1)
+    except FileNotFoundError:
+        raise UsageError(
+            f"{source}: there is no such file; give the path of a task group, or - for standard input"
+        ) from None
+    except IsADirectoryError:
+        raise UsageError(f"{source}: this is a folder; give the path of a task group in it") from None
+    except (OSError, ValueError) as error:
+        detail = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else error
+        raise UsageError(f"{source}: cannot be read: {detail}") from None

@@ -1,0 +1,149 @@
+"""Shows a group while it runs: what its tasks print, and what becomes of them, as lines with the task's name before them.
+
+    build  -- started
+    build   | cc -c main.c
+    build  -- failed after 0.31 s: exit code 1
+
+The lines of the runner have `--`, those of tasks `|`; a task's output never comes behind the line that tells its end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from contextlib import ExitStack
+
+from runner.cli.report import event_line
+from runner.cli.terminal import Output, visible_line
+from runner.model.dispatch import AttemptId
+from runner.model.event import Event, Kind
+from runner.model.group import TaskGroup
+from runner.node import Node
+
+MAX_LINE_BYTES = 64 << 10
+"""A longer line is shown in pieces, so that memory stays bounded."""
+MAX_NAME_WIDTH = 24
+
+_NEWLINE = re.compile(rb"\r\n|\n|\r")
+_ENDS = (Kind.TASK_FINISHED, Kind.TASK_RETRYING)
+
+
+class Follower:
+    """Writes one group's story to `output`, at the pace of whoever reads it: nothing queues up here."""
+
+    def __init__(self, node: Node, group: TaskGroup, id: str, output: Output) -> None:
+        self._node = node
+        self._id = id
+        self._output = output
+        self._width = min(MAX_NAME_WIDTH, max(len(task.name) for task in group.tasks))
+        self._wake = asyncio.Event()
+        self._last_event = 0
+        self._grown: dict[AttemptId, None] = {}
+        self._logs: dict[AttemptId, _Log] = {}
+
+    async def run(self) -> None:
+        """Returns once the group is over and all of it is shown."""
+        with ExitStack() as stack:
+            stack.callback(self._node.engine.subscribe(self._id, self._wake.set))
+            stack.callback(self._node.logs.subscribe(self._log_grew))
+            while True:
+                self._wake.clear()
+                if await self._show_events():
+                    return
+                await self._show_logs()
+                await self._wake.wait()
+
+    def _log_grew(self, id: AttemptId) -> None:
+        if id.group == self._id:
+            self._grown[id] = None
+            self._wake.set()
+
+    async def _show_events(self) -> bool:
+        """Show what is new; True when the group is over."""
+        lines = bytearray()
+        while events := self._node.engine.events(self._id, self._last_event):
+            for event in events:
+                self._last_event = event.number
+                if event.kind is Kind.GROUP_FINISHED:
+                    await self._write(bytes(lines))
+                    return True
+                id = AttemptId(self._id, event.task or "", event.attempt or 0)
+                if event.kind in _ENDS and id in self._logs:
+                    await self._write(bytes(lines))
+                    lines.clear()
+                    while await self._show_log(id):
+                        pass
+                    lines += self._logs[id].rest()
+                lines += self._told(event, id)
+        await self._write(bytes(lines))
+        return False
+
+    def _told(self, event: Event, id: AttemptId) -> bytes:
+        seconds = None
+        if event.kind is Kind.TASK_STARTED:
+            self._logs[id] = _Log(f"{id.task:{self._width}}  | ".encode(), event.at)
+            # What was printed before a runner that takes the group up again subscribed is shown too.
+            self._grown[id] = None
+        elif event.kind in _ENDS:
+            log = self._logs.pop(id, None)
+            self._grown.pop(id, None)
+            seconds = None if log is None else max(0.0, event.at - log.started_at)
+        line = event_line(event, seconds)
+        return b"" if line is None else f"{id.task:{self._width}} -- {line}\n".encode()
+
+    async def _show_logs(self) -> None:
+        for id in list(self._grown):
+            # A log may grow before the event that tells of its start; it is shown behind that.
+            if id in self._logs:
+                del self._grown[id]
+                if await self._show_log(id):
+                    self._log_grew(id)
+
+    async def _show_log(self, id: AttemptId) -> bool:
+        """Show the next piece of a log; False when there was none."""
+        log = self._logs[id]
+        frames = self._node.logs.frames(id, after=log.position)
+        shown = bytearray()
+        for frame in frames:
+            log.position = frame.position
+            shown += log.lines(frame.stream, frame.data)
+        await self._write(bytes(shown))
+        return bool(frames)
+
+    async def _write(self, data: bytes) -> None:
+        if not data or self._output.lost is not None:
+            return
+        if self._output.instant:
+            self._output.write(data)
+        else:
+            # The reader of a pipe may rest for hours; the group goes on meanwhile.
+            await asyncio.to_thread(self._output.write, data)
+
+
+class _Log:
+    """Cuts what an attempt prints into lines, for each stream apart."""
+
+    def __init__(self, prefix: bytes, started_at: float) -> None:
+        self.position = 0
+        self.started_at = started_at
+        self._prefix = prefix
+        self._partial: dict[str, bytes] = {}
+
+    def lines(self, stream: str, data: bytes) -> bytes:
+        """All lines that are whole now."""
+        data = self._partial.get(stream, b"") + data
+        # A carriage return at the very end may be the first half of a line's end.
+        held = b"\r" if data.endswith(b"\r") else b""
+        pieces = _NEWLINE.split(data.removesuffix(held) if held else data)
+        partial = pieces.pop() + held
+        while len(partial) > MAX_LINE_BYTES:
+            pieces.append(partial[:MAX_LINE_BYTES])
+            partial = partial[MAX_LINE_BYTES:]
+        self._partial[stream] = partial
+        return b"".join(self._prefix + visible_line(piece) + b"\n" for piece in pieces)
+
+    def rest(self) -> bytes:
+        """What was printed without a newline at its end."""
+        rest = b"".join(self.lines(stream, b"\n") for stream, partial in list(self._partial.items()) if partial)
+        self._partial.clear()
+        return rest

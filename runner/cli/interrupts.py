@@ -1,0 +1,58 @@
+"""What Ctrl-C and its relatives do to a running group: first it is cancelled, then its clean-up too, then the command leaves."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from types import TracebackType
+
+from runner.cli.terminal import complain
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+INTERRUPTED = 130
+
+_WORDS = (
+    "stopping: running tasks are asked to end, clean-up still runs; once more ends clean-up too",
+    "stopping without clean-up; once more leaves at once, with everything killed",
+)
+
+
+class Interrupts:
+    """Takes the signals while it is entered. `count` is how many came; `cancel` is called for each of the first two."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._cancel: Callable[[], None] | None = None
+        self._loop = asyncio.get_running_loop()
+        self._taken: list[signal.Signals] = []
+
+    def __enter__(self) -> Interrupts:
+        for number in SIGNALS:
+            # Whoever started this command with a signal ignored (nohup, a background job) wants it ignored.
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                self._loop.add_signal_handler(number, self._signalled)
+                self._taken.append(number)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number in self._taken:
+            self._loop.remove_signal_handler(number)
+
+    def cancels(self, cancel: Callable[[], None]) -> None:
+        """From now on signals call `cancel`; those that came before call it now."""
+        self._cancel = cancel
+        for _ in range(self.count):
+            cancel()
+
+    def _signalled(self) -> None:
+        self.count += 1
+        if self.count > len(_WORDS):
+            # The supervisor sees that this process is gone and kills what it started for it.
+            os._exit(INTERRUPTED)
+        complain(_WORDS[self.count - 1])
+        if self._cancel is not None:
+            self._cancel()

@@ -1,0 +1,145 @@
+"""How the runner speaks of tasks and groups: one line for a fact, a few for a result. Pure."""
+
+from __future__ import annotations
+
+import signal
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+from runner.cli.terminal import visible
+from runner.model.event import Event, Kind
+from runner.model.result import Abort, Reason, Skip, Status, TaskGroupResult, TaskResult
+from runner.model.value import MASK
+
+MAX_SHOWN = 300
+"""How many characters of an error or output a person is shown; the whole is in `--output json`."""
+
+_SKIPS: Mapping[str, str] = {
+    Skip.DEPENDENCY_FAILED: "because {because_of} did not succeed",
+    Skip.DEPENDENCY_SKIPPED: "because {because_of} was skipped",
+    Skip.CONDITION_FALSE: "because its `if` is false",
+    Skip.NO_FAILURE: "because nothing before it failed",
+    Skip.NO_DATA: "because {because_of} gave no value to import",
+    Skip.GROUP_ABORTED: "because the group was aborted",
+}
+
+_REASONS: Mapping[str, str] = {
+    Reason.TIMEOUT: "timed out",
+    Abort.CANCELLED: "the group was cancelled",
+    Abort.GROUP_TIMEOUT: "the group's time was over",
+    Abort.FAIL_FAST: "failFast",
+}
+
+
+def duration(seconds: float) -> str:
+    """For people: `0.03 s`, `12.4 s`, `3 min 20 s`, `2 h 5 min`."""
+    if seconds < 60:
+        return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def event_line(event: Event, seconds: float | None) -> str | None:
+    """What a person is told when `event` happens to a task, or None. `seconds` is how long its attempt took, if known."""
+    fields = event.fields
+    took = "" if seconds is None else f" after {duration(seconds)}"
+    match event.kind:
+        case Kind.TASK_STARTED:
+            return "started" if (event.attempt or 1) == 1 else f"started, attempt {event.attempt}"
+        case Kind.TASK_FINISHED:
+            return f"{fields['status']}{took}{_why(fields)}"
+        case Kind.TASK_RETRYING:
+            return f"{fields['status']}{took}{_why(fields)}; tried again in {duration(fields['seconds'])}"
+        case Kind.TASK_SKIPPED:
+            return f"skipped {skip_reason(fields['reason'], fields.get('because_of'))}"
+        case Kind.TASK_PAUSED:
+            return "paused"
+        case Kind.TASK_RESUMED:
+            return "goes on"
+        case Kind.MASK_SKIPPED:
+            return f"warning: {visible(str(fields['name']))} is too short or too common to be masked in the output"
+        case Kind.LOG_GAP:
+            return f"warning: {fields.get('bytes', 'some')} bytes of output are not kept"
+        case _:
+            return None
+
+
+def skip_reason(reason: str | None, because_of: str | None) -> str:
+    """Why a task was never started, e.g. `because build did not succeed`."""
+    text = _SKIPS.get(reason or "", "")
+    if "{because_of}" in text:
+        return text.format(because_of=because_of)
+    return f"{text} ({because_of} failed)" if reason == Skip.GROUP_ABORTED and because_of else text
+
+
+def summary(result: TaskGroupResult, *, reveal: bool = False) -> Iterator[str]:
+    """What became of a group: one line for the whole, then one for every task that did not succeed, then its outputs."""
+    counts = Counter(task.status for task in result.results.values())
+    parts = ", ".join(f"{counts[status]} {status}" for status in Status if counts[status])
+    seconds = _seconds(result.started_at, result.finished_at)
+    name = result.name or result.id
+    reason = f" ({_REASONS.get(result.reason, result.reason)})" if result.reason else ""
+    yield (
+        f"{name}: {result.status}{reason}"
+        + (f" after {duration(seconds)}" if seconds is not None else "")
+        + f": {parts}"
+    )
+    width = max((len(task) for task in result.results), default=0)
+    for task in result.results.values():
+        if task.status is not Status.SUCCESS:
+            yield f"  {task.name:{width}}  {_ending(task)}"
+    outputs = [
+        (task.name, name, MASK if value.confidential and not reveal else shortened(value.text))
+        for task in result.results.values()
+        for name, value in task.outputs.items()
+    ]
+    if outputs:
+        yield "outputs:"
+    for owner, name, text in outputs:
+        yield f"  {owner}.{name} = {text}"
+
+
+def shortened(text: str) -> str:
+    """`text` on one line, cut where it is long."""
+    line = visible(text[: MAX_SHOWN + 1])
+    return line if len(line) <= MAX_SHOWN else line[:MAX_SHOWN] + " …"
+
+
+def _ending(task: TaskResult) -> str:
+    if task.status is Status.SKIPPED:
+        return f"skipped {skip_reason(task.reason, task.because_of)}"
+    fields = {"reason": task.reason, "exit_code": task.exit_code, "error": task.error, "signal": task.signal}
+    tries = f" in {task.attempts} attempts" if task.attempts > 1 else ""
+    return f"{task.status}{tries}{_why(fields)}"
+
+
+def _why(fields: Mapping[str, Any]) -> str:
+    """The cause of an end that was no success, with a colon before it; empty for a success."""
+    causes = []
+    reason, code = fields.get("reason"), fields.get("exit_code")
+    if reason:
+        causes.append(_REASONS.get(reason, str(reason)))
+    if fields.get("signal"):
+        causes.append(f"ended by {_signal_name(fields['signal'])}")
+    elif code and reason != Reason.TIMEOUT:
+        causes.append(f"exit code {code}")
+    if fields.get("error"):
+        causes.append(shortened(fields["error"]))
+    return f": {', '.join(causes)}" if causes else ""
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _seconds(started: str | None, finished: str | None) -> float | None:
+    if started is None or finished is None:
+        return None
+    return (datetime.fromisoformat(finished) - datetime.fromisoformat(started)).total_seconds()

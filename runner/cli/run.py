@@ -1,0 +1,109 @@
+"""`runner run FILE`: carry a task group out here, now, and show it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from runner import node as nodes
+from runner import workspace
+from runner.cli.document import STDIN, read_document
+from runner.cli.follow import Follower
+from runner.cli.inputs import read_inputs
+from runner.cli.interrupts import INTERRUPTED, Interrupts
+from runner.cli.options import positive, settings_of
+from runner.cli.report import summary
+from runner.cli.terminal import STDERR, STDOUT, Output, complain
+from runner.config import Settings
+from runner.errors import UsageError
+from runner.model.group import TaskGroup
+from runner.model.result import Status, TaskGroupResult
+
+CALLER = "local"
+
+
+def run(options: Namespace) -> int:
+    settings = settings_of(options)
+    if options.file == STDIN and any(item.endswith("=-") for item in options.set_secret):
+        raise UsageError("standard input cannot be both the document and a secret; write one of them to a file")
+    loaded = read_document(options.file, nodes.registry(settings))
+    for warning in loaded.warnings:
+        complain(str(warning))
+    inputs = read_inputs(loaded.group, options.set, options.set_secret)
+    group = replace(loaded.group, id=options.id or loaded.group.id or secrets.token_hex(8))
+    with ExitStack() as stack:
+        folder = stack.enter_context(workspace.isolated()) if options.isolated else workspace.current()
+        run_dir = stack.enter_context(_run_dir(settings, group))
+        result, interrupted = asyncio.run(_carry_out(group, inputs, folder, run_dir, settings, options))
+    if interrupted and result.status is Status.ABORTED:
+        return INTERRUPTED
+    return 0 if result.status is Status.SUCCESS else 1
+
+
+@contextmanager
+def _run_dir(settings: Settings, group: TaskGroup) -> Iterator[Path]:
+    """The folder of this group; removed again where the group was refused before it was ever accepted."""
+    assert group.id is not None
+    folder = settings.run_dir(group.id)
+    fresh = not folder.exists()
+    try:
+        yield folder
+    except UsageError:
+        if fresh:
+            workspace.remove(folder)
+        raise
+
+
+async def _carry_out(
+    group: TaskGroup, inputs: Mapping[str, str], folder: Path, run_dir: Path, settings: Settings, options: Namespace
+) -> tuple[TaskGroupResult, bool]:
+    machine = options.output == "json"
+    stdout = Output(STDOUT)
+    with Interrupts() as interrupts:
+        async with nodes.open_run_node(run_dir, settings) as node:
+            id = node.engine.submit(group, inputs, caller=CALLER, workspace=str(folder))
+            interrupts.cancels(lambda: node.engine.cancel(id))
+            await Follower(node, group, id, Output(STDERR) if machine else stdout).run()
+            result = node.engine.result(id)
+        if machine:
+            text = json.dumps(result.as_json(reveal=options.reveal), indent=2, ensure_ascii=False)
+        else:
+            text = "\n".join(["", *summary(result, reveal=options.reveal)])
+        await asyncio.to_thread(stdout.print, text)
+        if stdout.lost is not None:
+            complain(f"standard output was lost ({stdout.lost.strerror}); what the tasks printed is in {run_dir}")
+    return result, interrupts.count > 0
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE", help="the task group, YAML or JSON; - for standard input")
+    parser.add_argument("--set", metavar="NAME=VALUE", action="append", default=[], help="give an input")
+    parser.add_argument(
+        "--set-secret",
+        metavar="NAME=SOURCE",
+        action="append",
+        default=[],
+        help="give a confidential input from a file (@FILE), a variable (env:VAR) or standard input (-)",
+    )
+    parser.add_argument(
+        "--output", choices=("text", "json"), default="text", help="json: the result alone on stdout, logs on stderr"
+    )
+    parser.add_argument("--reveal", action="store_true", help="show confidential outputs in the result")
+    parser.add_argument(
+        "--isolated", action="store_true", help="work in a fresh folder, removed afterwards, not in the current one"
+    )
+    parser.add_argument(
+        "--max-parallel", metavar="N", type=positive, help="how many tasks may run at once (default: 4 a core)"
+    )
+    parser.add_argument(
+        "--id", metavar="ID", help="name this run; the same id again goes on with a run that was killed"
+    )
+    parser.add_argument(
+        "--state-dir", metavar="DIR", type=Path, help="where runs are kept (default: ~/.local/state/runner)"
+    )

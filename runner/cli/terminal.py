@@ -1,0 +1,101 @@
+"""What a command writes for people and pipes: bytes to descriptors, so that no locale, closed stream or gone reader can
+make it fail, and without the control characters that could move a terminal's cursor."""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import stat
+import sys
+
+STDOUT, STDERR = 1, 2
+
+_CONTROL = re.compile(rb"[\x00-\x08\x0b-\x1f\x7f]|\xc2[\x80-\x9f]")
+_COLOUR = re.compile(rb"\x1b\[[0-9;:]*m")
+_COLOUR_END = b"\x1b[0m"
+_CONTROL_TEXT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+
+
+def secure_standard_streams() -> None:
+    """Put /dev/null where stdin, stdout or stderr is closed: else the next file that is opened would take its place."""
+    for descriptor in (0, STDOUT, STDERR):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    # argparse and the interpreter's own last words need objects; what they would write here nobody reads.
+    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 (lives as long as the process)
+    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 (lives as long as the process)
+
+
+class Output:
+    """One descriptor to write to. Once writing failed, `lost` tells why and all that follows is dropped."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self.lost: OSError | None = None
+
+    @property
+    def instant(self) -> bool:
+        """Whether a write cannot wait for a reader."""
+        try:
+            mode = os.fstat(self._descriptor).st_mode
+        except OSError:
+            return True
+        return stat.S_ISREG(mode)
+
+    def write(self, data: bytes) -> None:
+        """Write all of `data`, waiting for the reader as long as it takes."""
+        view = memoryview(data)
+        try:
+            while view and self.lost is None:
+                try:
+                    view = view[os.write(self._descriptor, view) :]
+                except BlockingIOError:
+                    select.select([], [self._descriptor], [])
+        except OSError as error:
+            self.lost = error
+
+    def print(self, text: str) -> None:
+        """Write `text` and a newline, as UTF-8."""
+        self.write(text.encode(errors="surrogateescape") + b"\n")
+
+    @property
+    def failed(self) -> bool:
+        """Whether output was lost to more than a reader who left."""
+        return self.lost is not None and not isinstance(self.lost, BrokenPipeError)
+
+
+def complain(message: str) -> None:
+    """Say on stderr what is wrong. Each line of `message` is shown, control characters as escapes."""
+    lines = [visible(line) for line in message.splitlines()] or [""]
+    Output(STDERR).print("\n".join([f"runner: {lines[0]}", *lines[1:]]))
+
+
+def visible(text: str) -> str:
+    """`text` on one line, with what could move the cursor or turn the writing direction as escapes, e.g. `\\x1b`."""
+    return _CONTROL_TEXT.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def visible_line(line: bytes) -> bytes:
+    """One line of a task's output as it may be shown: colours stay, other control characters become `^X`."""
+    if not _CONTROL.search(line):
+        return line
+    shown = bytearray()
+    at = 0
+    coloured = False
+    for found in _CONTROL.finditer(line):
+        if found.start() < at:
+            continue
+        shown += line[at : found.start()]
+        colour = _COLOUR.match(line, found.start())
+        if colour:
+            shown += colour[0]
+            coloured = True
+            at = colour.end()
+        else:
+            shown += b"^" + bytes([found[0][-1] & 0x7F ^ 0x40])
+            at = found.end()
+    shown += line[at:]
+    return bytes(shown) + (_COLOUR_END if coloured else b"")
