@@ -1,0 +1,207 @@
+"""Opening the database: one process at a time, created whole or not at all, migrated step by step.
+
+The functions raise StoreError or StateLockedError, and then have changed nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import sqlite3
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+
+from runner.errors import StateLockedError, StoreError, StoreVersionError
+from runner.store import trouble
+
+APPLICATION_ID = 0x52554E52
+"""«RUNR», in the header of every database of ours."""
+
+OLDEST_SQLITE = (3, 37)
+"""The first with STRICT tables."""
+
+BUSY_TIMEOUT_SECONDS = 5.0
+CACHE_KIB = 8192
+
+_HEADER_BYTES = 100
+_MAGIC = b"SQLite format 3\0"
+_APPLICATION_ID_AT = 68
+
+
+def resolve(path: str | os.PathLike[str]) -> Path:
+    """Where the database really is: two names of one file must not make two locks, and SQLite puts its files there."""
+    try:
+        return Path(os.path.realpath(path))
+    except ValueError as error:
+        raise StoreError(f"{os.fspath(path)!r} is not a path: {error}") from error
+
+
+def lock(path: Path) -> int:
+    """Take `<path>.lock`, making the folder if there is none; the descriptor holds the lock until it is closed.
+
+    The file stays when the lock goes: removing it would let two processes each lock a file of that name.
+    """
+    try:
+        _make_folder(path.parent)
+        descriptor = os.open(_beside(path, ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise trouble.from_os(error, path) from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        holder = os.pread(descriptor, 20, 0).decode(errors="replace").strip()
+        os.close(descriptor)
+        raise StateLockedError(
+            f"the state {path} is in use by another runner (process {holder or 'unknown'}): "
+            "end it, or give another state directory"
+        ) from error
+    with contextlib.suppress(OSError):  # the number is a courtesy to who finds it locked
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    return descriptor
+
+
+def open_database(path: Path, scripts: Sequence[str]) -> sqlite3.Connection:
+    """The database at `path`, made if there is none, at the version that `scripts` lead to. The caller holds the lock."""
+    if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+        raise StoreError(f"SQLite {sqlite3.sqlite_version} is too old: at least {OLDEST_SQLITE[0]}.{OLDEST_SQLITE[1]}")
+    try:
+        if not _exists(path):
+            _create(path, scripts)
+        _check_header(path)
+        connection = connect(path)
+    except OSError as error:
+        raise trouble.from_os(error, path) from error
+    except sqlite3.Error as error:
+        raise trouble.from_sqlite(error, path) from error
+    try:
+        migrate(connection, scripts, path)
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
+        connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+        _check_writable(connection)
+        sync_folder(path.parent)
+    except BaseException as error:
+        connection.close()
+        if isinstance(error, sqlite3.Error):
+            raise trouble.from_sqlite(error, path) from error
+        if isinstance(error, OSError):
+            raise trouble.from_os(error, path) from error
+        raise
+    return connection
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """A connection to a database that exists, at an absolute path: every transaction explicit, every commit on disk (`synchronous = FULL`)."""
+    return sqlite3.connect(
+        f"{path.as_uri()}?mode=rw",
+        uri=True,
+        timeout=BUSY_TIMEOUT_SECONDS,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+
+
+def migrate(connection: sqlite3.Connection, scripts: Sequence[str], path: Path) -> None:
+    """Lead the database to version `len(scripts)`, each script and its version number in one transaction."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version > len(scripts):
+        raise StoreVersionError(
+            f"the state {path} has version {version}, this runner knows versions up to {len(scripts)}: "
+            "use a newer runner, or give another state directory"
+        )
+    for number, script in enumerate(scripts[version:], start=version + 1):
+        try:
+            connection.executescript(f"BEGIN IMMEDIATE;\n{script}\n;PRAGMA user_version = {number};\nCOMMIT;")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+
+
+def wal_of(path: Path) -> Path:
+    """The write-ahead log of the database at `path`."""
+    return _beside(path, "-wal")
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring the names in `folder` to disk. Raises OSError."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        for rest in (wal_of(path), _beside(path, "-journal")):
+            # SQLite would take what is left of a database that is gone for a part of the new one.
+            if rest.exists():
+                raise trouble.corrupt(path, f"it is gone, but {rest.name} is there") from None
+        return False
+    if not stat.S_ISREG(mode):
+        raise StoreError(f"the state {path} is {_kind(mode)}, not a file: give another path")
+    if mode & 0o077:
+        path.chmod(stat.S_IMODE(mode) & ~0o077)
+    return True
+
+
+def _kind(mode: int) -> str:
+    return "a folder" if stat.S_ISDIR(mode) else "a device, pipe or socket"
+
+
+def _check_header(path: Path) -> None:
+    """Refuse what is not ours before SQLite sees it: opening a database may already change it.
+
+    `_create` puts a database in place whole, so its header can be relied on. Nothing of this process has the file open
+    yet; later, closing a descriptor of it would drop the locks of SQLite.
+    """
+    with open(path, "rb") as file:
+        header = file.read(_HEADER_BYTES)
+    if len(header) < _HEADER_BYTES:
+        raise trouble.corrupt(path, f"it has only {len(header)} bytes")
+    if not header.startswith(_MAGIC):
+        raise trouble.corrupt(path, "it is not a database")
+    found = int.from_bytes(header[_APPLICATION_ID_AT : _APPLICATION_ID_AT + 4], "big")
+    if found != APPLICATION_ID:
+        raise StoreError(f"{path} is a database of another application ({found:#010x}): give another path")
+
+
+def _create(path: Path, scripts: Sequence[str]) -> None:
+    """Build the database under another name and move it into place, so that no half of one is ever seen."""
+    draft = _beside(path, ".new")
+    for rest in (draft, wal_of(draft), _beside(draft, "-shm"), _beside(draft, "-journal")):
+        rest.unlink(missing_ok=True)
+    os.close(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    try:
+        with contextlib.closing(connect(draft)) as connection:
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            migrate(connection, scripts, path)
+            connection.execute("PRAGMA journal_mode = WAL")
+        draft.replace(path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+
+
+def _check_writable(connection: sqlite3.Connection) -> None:
+    """SQLite opens a file that it may not write for reading; find out now, not at the first change."""
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute("ROLLBACK")
+
+
+def _make_folder(folder: Path) -> None:
+    if folder.is_dir():
+        return
+    _make_folder(folder.parent)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    sync_folder(folder.parent)
+
+
+def _beside(path: Path, suffix: str) -> Path:
+    return path.with_name(path.name + suffix)

@@ -1,0 +1,30 @@
+"""The SQL that ships with the package: named statements and numbered migrations."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
+_NAME = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
+_MIGRATION = re.compile(r"(\d{4})_\w+\.sql")
+
+
+def queries() -> Mapping[str, str]:
+    """The statements of `queries.sql` by the name above each."""
+    _, *parts = _NAME.split(_folder().joinpath("queries.sql").read_text("utf-8"))
+    return dict(zip(parts[::2], (body.strip() for body in parts[1::2]), strict=True))
+
+
+def migrations() -> Sequence[str]:
+    """The scripts in the order of their number: the one at index 0 leads from nothing to version 1, and so on."""
+    found = {int(match[1]): file for file in _folder().iterdir() if (match := _MIGRATION.fullmatch(file.name))}
+    return [found[number].read_text("utf-8") for number in range(1, len(found) + 1)]
+
+
+def _folder() -> Traversable:
+    return files("runner.store").joinpath("sql")
