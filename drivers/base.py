@@ -5,7 +5,8 @@ A driver is one object per runner, used by many attempts at once on one asyncio 
     start(ctx, key) → handle          once; idempotent by key
     wait(handle) → Outcome            once after start or recover
     signal(handle, …), stop(handle, grace)   any time in between, also more than once
-    destroy(handle)                   last; also after a failed start or a cancelled wait; may be repeated
+    destroy(handle)                   last, once the end is recorded; also after a cancelled wait; may be repeated; after a
+                                      start that failed or was given up it gets the key, as bytes, in place of a handle
 
 and, in a runner that was restarted, `recover(ctx, handle)` in place of `start`. Whoever writes a driver for something that
 runs in this process, needs no clean-up and cannot be found again after a crash derives from `SimpleDriver`.
@@ -31,6 +32,7 @@ from runner.model.log import Stream as Stream
 from runner.model.result import Outcome, Status
 from runner.model.value import Bindings, Value
 
+
 class Spec(BaseModel):
     """The base of a driver's spec model: frozen, unknown keys refused.
 
@@ -43,6 +45,7 @@ class Spec(BaseModel):
 
 
 SpecT = TypeVar("SpecT", bound=Spec)
+SpecModel = type[Spec]
 
 
 class Recovery(StrEnum):
@@ -208,7 +211,7 @@ class Driver(ABC, Generic[SpecT]):
 
     type: ClassVar[str]
     capabilities: ClassVar[Capabilities] = Capabilities()
-    spec_model: ClassVar[type[Spec]] = Spec
+    spec_model: ClassVar[SpecModel] = Spec
 
     async def fingerprint(self) -> Fingerprint:
         return Fingerprint()

@@ -4,6 +4,7 @@
     expressions.parse(text)               → Template (names, whole), or TemplateError with the offset of the fault
     expressions.render(text, scope)       → Value: the text, confidential if the template names a confidential value
     expressions.evaluate(text, scope)     → the object that one whole `{{ … }}` stands for, and whether it is confidential
+    expressions.resolve_data(text, scope) → Resolution: `{{ … }}` and `<+…>` inside data, with all faults at once
     expressions.truth(object)             → whether a condition holds
 
 Only `{{ … }}` is a template; `{%` and `{#` are plain text. `{{ fetch.password }}` and `{{ .fetch.password }}` mean the same,
@@ -11,12 +12,14 @@ and in a path `-` belongs to the name. `{{- x -}}` drops the white space (blanks
 white space beside it. An expression is a path, a constant, a list, a comparison, `and or not in`, `x if c else y`, or a filter of
 `expressions.filters.FILTERS`; nothing else parses. Time and memory of a rendering are bounded.
 
-`grammar` finds and parses expressions, `compiler` makes functions of what Jinja2 parsed, `filters` holds the filters, `scope` the
+`grammar` finds and parses expressions, `compiler` makes functions of what Jinja2 parsed, `comparison` and `filters` are what they do, `scope` the
 places that names are looked up in, `objects` what values are and how they are written as text, `template` puts it together.
 """
 
 from __future__ import annotations
 
+from runner.expressions.data import Resolution as Resolution
+from runner.expressions.data import resolve_data as resolve_data
 from runner.expressions.objects import truth as truth
 from runner.expressions.scope import DataScope as DataScope
 from runner.expressions.scope import Lookup as Lookup

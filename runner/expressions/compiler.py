@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runner.errors import TemplateError
 from runner.expressions import grammar
+from runner.expressions.comparison import COMPARISONS
 from runner.expressions.filters import FILTER_NAMES, FILTERS
 from runner.expressions.objects import (
     UndefinedError,
     check_length,
-    kind,
     truth,
 )
 from runner.expressions.scope import Lookup, Path, member
@@ -68,7 +68,7 @@ def compile_expression(source: str, base: int = 0) -> Expression:
 def _environment() -> Any:
     import jinja2
 
-    return jinja2.Environment()  # noqa: S701 - nothing is rendered by it, and nothing here is HTML
+    return jinja2.Environment()
 
 
 def _parsed(words: grammar.Tokens) -> nodes.Expr:
@@ -181,7 +181,7 @@ class _Compiler:
 
     def _compare(self, node: Any, depth: int) -> Step:
         first = self.step(node.expr, depth)
-        rest = [(_COMPARE[operand.op], self.step(operand.expr, depth)) for operand in node.ops]
+        rest = [(COMPARISONS[operand.op], self.step(operand.expr, depth)) for operand in node.ops]
 
         def compare(run: Run) -> bool:
             left = first(run)
@@ -312,54 +312,3 @@ def _default(value: Step, arguments: list[Step]) -> Step:
         return fallback(run) if truth(also_when_false(run)) and not truth(found) else found
 
     return default
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _equal(left: object, right: object) -> bool:
-    for text, other in ((left, right), (right, left)):
-        if isinstance(text, str) and isinstance(other, bool | int | float):
-            shown = kind(other)
-            raise TemplateError(f"a text is never equal to {shown}: variables are text, so compare with a quoted text")
-    if isinstance(left, bool) is not isinstance(right, bool):
-        return False
-    return left == right
-
-
-def _ordered(left: object, right: object) -> None:
-    if not (_is_number(left) and _is_number(right)) and not (isinstance(left, str) and isinstance(right, str)):
-        raise TemplateError(f"{kind(left)} and {kind(right)} have no order")
-
-
-def _less(left: Any, right: Any) -> bool:
-    _ordered(left, right)
-    return bool(left < right)
-
-
-def _less_or_equal(left: Any, right: Any) -> bool:
-    _ordered(left, right)
-    return bool(left <= right)
-
-
-def _contains(item: object, container: object) -> bool:
-    if isinstance(container, str):
-        if isinstance(item, str):
-            return item in container
-        raise TemplateError(f"{kind(item)} cannot be in a text")
-    if isinstance(container, dict | list | tuple):
-        return isinstance(item, str | int | float | bool | None) and item in container
-    raise TemplateError(f"nothing can be in {kind(container)}")
-
-
-_COMPARE: dict[str, Callable[[object, object], bool]] = {
-    "eq": _equal,
-    "ne": lambda left, right: not _equal(left, right),
-    "lt": _less,
-    "lteq": _less_or_equal,
-    "gt": lambda left, right: _less(right, left),
-    "gteq": lambda left, right: _less_or_equal(right, left),
-    "in": _contains,
-    "notin": lambda item, container: not _contains(item, container),
-}

@@ -84,18 +84,16 @@ def tags(text: str) -> Iterator[Tag]:
         match = _PLAIN.match(text, at)
         path = _path_of(match) if match is not None else None
         if match is not None and path is not None:
-            yield Tag(at, match.end(), match.start(3), "", path, bool(match[1]), bool(match[4]))
+            tag = Tag(at, match.end(), match.start(3), "", path, bool(match[1]), bool(match[4]))
         else:
-            match = _TAG.match(text, at)
-            if match is None:
-                raise _unclosed(text, at)
-            yield _tag(match)
-        at = text.find("{{", match.end())
+            tag = curly_tag(text, at)
+        yield tag
+        at = text.find("{{", tag.end)
 
 
 def angle_tag(text: str, start: int) -> Tag:
     """The `<+ … >` that begins at `start`. Raises TemplateError when it is not closed."""
-    match = _ANGLE.match(text, start)
+    match = _ANGLE.match(text, start, start + MAX_EXPRESSION_CHARS)
     if match is None:
         raise TemplateError("`<+` is not closed by `>`", offset=start)
     return Tag(start, match.end(), match.start(1), match[1])
@@ -103,10 +101,16 @@ def angle_tag(text: str, start: int) -> Tag:
 
 def curly_tag(text: str, start: int) -> Tag:
     """The `{{ … }}` that begins at `start`. Raises TemplateError when it is not closed."""
-    match = _TAG.match(text, start)
+    match = _TAG.match(text, start, start + MAX_EXPRESSION_CHARS)
     if match is None:
         raise _unclosed(text, start)
     return _tag(match)
+
+
+def trimmed(text: str, start: bool, end: bool) -> str:
+    """What stands between two expressions, without the white space that their dashes ask to drop."""
+    text = text.lstrip(WHITE) if start else text
+    return text.rstrip(WHITE) if end else text
 
 
 def _path_of(match: re.Match[str]) -> Path | None:
@@ -136,6 +140,8 @@ def _unclosed(text: str, start: int) -> TemplateError:
             break
     if quote:
         return TemplateError(f"`{{{{` is not closed by `}}}}`: the quote {quote} in it has no end", offset=start)
+    if len(text) - start > MAX_EXPRESSION_CHARS:
+        return TemplateError(f"`{{{{` is not closed by `}}}}` within {MAX_EXPRESSION_CHARS:,} characters", offset=start)
     return TemplateError("`{{` is not closed by `}}` (a literal one is written `{{ '{{' }}`)", offset=start)
 
 

@@ -117,17 +117,16 @@ def _parse(text: str) -> Template:
     if len(text) > MAX_TEXT_CHARS:
         raise TemplateError(f"the template is longer than {MAX_TEXT_CHARS >> 20} MiB")
     parts: list[str | _Part] = []
-    at = count = 0
+    at = 0
     trim = False
-    for tag in grammar.tags(text):
-        count += 1
-        if count > MAX_EXPRESSIONS:
+    for count, tag in enumerate(grammar.tags(text)):
+        if count == MAX_EXPRESSIONS:
             raise TemplateError(f"the template has more than {MAX_EXPRESSIONS:,} expressions", offset=tag.start)
-        _add_text(parts, text[at : tag.start], trim, tag.trim_before)
+        _add(parts, grammar.trimmed(text[at : tag.start], trim, tag.trim_before))
         expression = path_expression(tag.path) if tag.path else compile_expression(tag.source, tag.inner)
         parts.append(_Part(expression, tag.start))
         at, trim = tag.end, tag.trim_after
-    _add_text(parts, text[at:], trim, False)
+    _add(parts, grammar.trimmed(text[at:], trim, False))
     return Template(tuple(parts))
 
 
@@ -139,10 +138,6 @@ def path_expression(path: Path) -> Expression:
     return Expression((path,), lambda run: run.scope.resolve(path))
 
 
-def _add_text(parts: list[str | _Part], text: str, trim_start: bool, trim_end: bool) -> None:
-    if trim_start:
-        text = text.lstrip(grammar.WHITE)
-    if trim_end:
-        text = text.rstrip(grammar.WHITE)
+def _add(parts: list[str | _Part], text: str) -> None:
     if text:
         parts.append(text)

@@ -1,0 +1,59 @@
+"""Expressions inside data that somebody else wrote: `{{ … }}`, and Harness's `<+a.b.c>`."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from runner.errors import TemplateError
+from runner.expressions import grammar
+from runner.expressions.compiler import Run, compile_expression
+from runner.expressions.objects import check_length, check_text, text_of
+from runner.expressions.scope import Lookup
+
+MAX_FAULTS = 1_000
+"""The search ends when so many expressions could not be resolved."""
+
+_OPENING = re.compile(r"\{\{|<\+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolution:
+    """The text with its expressions resolved, whether one of them named something confidential, and all that went wrong,
+    each with its offset in the text as it was."""
+
+    text: str
+    confidential: bool
+    faults: tuple[TemplateError, ...]
+
+
+def resolve_data(text: str, scope: Lookup) -> Resolution:
+    """Resolve every expression in `text` once: what they give is not looked at again."""
+    faults: list[TemplateError] = []
+    pieces: list[str] = []
+    confidential = False
+    run = Run(scope)
+    size = at = 0
+    trim = False
+    while (opening := _OPENING.search(text, at)) is not None and len(faults) < MAX_FAULTS:
+        start = opening.start()
+        try:
+            find = grammar.curly_tag if opening[0] == "{{" else grammar.angle_tag
+            tag = find(text, start)
+        except TemplateError as error:
+            faults.append(error)
+            at = opening.end()
+            continue
+        pieces += [grammar.trimmed(text[at:start], trim, tag.trim_before), ""]
+        at, trim = tag.end, tag.trim_after
+        try:
+            expression = compile_expression(tag.source, tag.inner)
+            confidential = confidential or any(scope.is_confidential(name) for name in expression.names)
+            pieces[-1] = check_text(text_of(expression.evaluate(run)))
+            size += len(pieces[-1])
+            check_length(size)
+        except TemplateError as error:
+            error.offset = start
+            faults.append(error)
+    pieces.append(grammar.trimmed(text[at:], trim, False))
+    return Resolution(text="".join(pieces), confidential=confidential, faults=tuple(faults))

@@ -1,0 +1,129 @@
+"""The file that a program exports variables by: GitHub's grammar, or one JSON object.
+
+    NAME=VALUE                 up to the line end; a carriage return before it belongs to the value
+    NAME<<DELIMITER            the lines below, up to one that is exactly DELIMITER, without the last line end
+    …
+    DELIMITER
+
+Empty lines between are skipped, the last write of a name wins. A file whose first character is `{` is one JSON object; values
+that are no strings are kept as compact JSON. Errors name file and line and never quote what stands there: it may be a secret.
+Source: actions/runner, `src/Runner.Worker/FileCommandManager.cs`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+
+from runner.errors import OutputFileError
+
+MAX_OUTPUT_FILE_BYTES = 1 << 20
+
+_BOM = b"\xef\xbb\xbf"
+
+
+def parse_output(data: bytes, source: str) -> dict[str, str]:
+    """The variables in `data`, in the order of their first write. `source` is how errors call the file."""
+    if len(data) > MAX_OUTPUT_FILE_BYTES:
+        raise OutputFileError(
+            f"{source}: {len(data):,} bytes are more than the {MAX_OUTPUT_FILE_BYTES:,} that are allowed"
+        )
+    text = _decode(data.removeprefix(_BOM), source)
+    return _json_object(text, source) if text.startswith("{") else _lines(text, source)
+
+
+def _decode(data: bytes, source: str) -> str:
+    nul = data.find(b"\0")
+    if nul >= 0:
+        raise _fault(source, _line_of(data, nul), "a NUL byte")
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise _fault(source, _line_of(data, error.start), "not UTF-8") from None
+
+
+def _lines(text: str, source: str) -> dict[str, str]:
+    values: dict[str, str] = {}
+    lines = text.split("\n")
+    complete = len(lines) - 1
+    """How many lines have a line end."""
+    at = 0
+    while at < len(lines):
+        line, number = lines[at], at + 1
+        at += 1
+        if not line:
+            continue
+        equals, marker = line.find("="), line.find("<<")
+        if equals >= 0 and not 0 <= marker < equals:
+            name, value = line[:equals], line[equals + 1 :]
+        elif marker >= 0:
+            name, delimiter = line[:marker], line[marker + 2 :]
+            if not delimiter:
+                raise _fault(source, number, "no delimiter behind `<<`")
+            end = _find(lines, delimiter, at)
+            if end is None:
+                missing_end = complete < len(lines) and lines[complete] != ""
+                also = " (and the last line has no line end)" if missing_end else ""
+                raise _fault(source, number, f"the delimiter of this value does not follow on a line of its own{also}")
+            value, at = "\n".join(lines[at:end]), end + 1
+        else:
+            raise _fault(source, number, "expected NAME=VALUE or NAME<<DELIMITER")
+        if not name:
+            raise _fault(source, number, "the name is empty")
+        values[name] = value
+    return values
+
+
+def _find(lines: list[str], delimiter: str, start: int) -> int | None:
+    try:
+        return lines.index(delimiter, start)
+    except ValueError:
+        return None
+
+
+def _json_object(text: str, source: str) -> dict[str, str]:
+    try:
+        parsed = json.loads(text, parse_constant=_refuse, parse_float=_finite)
+    except json.JSONDecodeError as error:
+        raise _fault(source, error.lineno, f"malformed JSON at column {error.colno}: {error.msg}") from None
+    except RecursionError:
+        raise OutputFileError(f"{source}: the JSON is nested too deeply") from None
+    except ValueError:
+        raise OutputFileError(f"{source}: the JSON holds a number that is out of range") from None
+    return {_checked(name, source): _checked_value(value, source) for name, value in parsed.items()}
+
+
+def _refuse(name: str) -> float:
+    raise ValueError(name)
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    return number if math.isfinite(number) else _refuse(digits)
+
+
+def _checked(name: str, source: str) -> str:
+    if not name:
+        raise OutputFileError(f"{source}: a name is empty")
+    return _checked_value(name, source)
+
+
+def _checked_value(value: object, source: str) -> str:
+    try:
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        text.encode()
+    except RecursionError:
+        raise OutputFileError(f"{source}: the JSON is nested too deeply") from None
+    except UnicodeEncodeError:
+        raise OutputFileError(f"{source}: half of a surrogate pair, which is no character") from None
+    if "\0" in text:
+        raise OutputFileError(f"{source}: a NUL character (\\u0000)")
+    return text
+
+
+def _line_of(data: bytes, at: int) -> int:
+    return data.count(b"\n", 0, at) + 1
+
+
+def _fault(source: str, line: int, message: str) -> OutputFileError:
+    return OutputFileError(f"{source}:{line}: {message}")

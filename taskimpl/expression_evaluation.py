@@ -1,0 +1,57 @@
+"""The task type `expression_evaluation`: resolves expressions inside data.
+
+    type: expression_evaluation
+    imports: [{from: fetch-manifest, variable: yaml_data}]
+    spec:
+      string_to_evaluate: "{{ .fetch-manifest.yaml_data }}"
+      variables: {image: {tag: v1}}
+    exports: [{name: result}]
+
+The string's own templates are rendered before the task starts, like those of any other task. Here the `{{ … }}` and Harness's
+`<+a.b.c>` that stand in the resulting text are resolved once, against `variables` and the task's imports (a variable hides an
+import of the same name). All that cannot be resolved is reported at once, each with its line, and the task fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import Field
+
+from drivers.base import Capabilities, Recovery, SimpleDriver, Spec, TaskContext
+from runner import expressions
+from runner.errors import TemplateError
+from runner.model.result import Outcome, Status
+from runner.model.value import Value
+
+MAX_SHOWN = 50
+"""How many unresolved expressions an error lists."""
+
+
+class ExpressionEvaluationSpec(Spec):
+    string_to_evaluate: str
+    variables: dict[str, Any] = Field(default_factory=dict)
+
+
+class ExpressionEvaluationDriver(SimpleDriver[ExpressionEvaluationSpec]):
+    type = "expression_evaluation"
+    capabilities = Capabilities(recovery=Recovery.RERUN)
+    spec_model = ExpressionEvaluationSpec
+
+    async def run(self, ctx: TaskContext, spec: ExpressionEvaluationSpec) -> Mapping[str, str | Value] | Outcome:
+        text = spec.string_to_evaluate
+        scope = expressions.DataScope({**ctx.bindings.imports, **spec.variables}, ctx.is_confidential)
+        resolution = expressions.resolve_data(text, scope)
+        if resolution.faults:
+            return Outcome(status=Status.FAILED, reason="unresolved_expression", error=_report(text, resolution.faults))
+        confidential = resolution.confidential or ctx.is_confidential(text)
+        return {"result": Value(resolution.text, confidential)}
+
+
+def _report(text: str, faults: tuple[TemplateError, ...]) -> str:
+    lines = [f"line {text.count(chr(10), 0, fault.offset) + 1}: {fault.message}" for fault in faults[:MAX_SHOWN]]
+    if len(faults) > MAX_SHOWN:
+        lines.append(f"and {len(faults) - MAX_SHOWN} more")
+    count = "1 expression" if len(faults) == 1 else f"{len(faults)} expressions"
+    return "\n".join([f"{count} in string_to_evaluate cannot be resolved:", *lines])
