@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import pytest
+
+from runner.cli.report import MAX_SHOWN, duration, event_line, shortened, summary
+from runner.model.event import Event, Kind
+from runner.model.result import Status, TaskGroupResult, TaskResult
+from runner.model.value import Value
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.031, "0.03 s"), (12.43, "12.4 s"), (59.96, "60.0 s"), (200, "3 min 20 s"), (7500, "2 h 5 min")],
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def event(kind: Kind, attempt: int = 1, **fields: object) -> Event:
+    return Event(group="g", number=2, at=0.0, kind=kind, task="t", attempt=attempt, fields=fields)
+
+
+@pytest.mark.parametrize(
+    ("told", "line"),
+    [
+        (event(Kind.TASK_STARTED), "started"),
+        (event(Kind.TASK_STARTED, attempt=2), "started, attempt 2"),
+        (event(Kind.TASK_FINISHED, status="success", exit_code=0), "success after 1.50 s"),
+        (event(Kind.TASK_FINISHED, status="failed", exit_code=3), "failed after 1.50 s: exit code 3"),
+        (
+            event(Kind.TASK_FINISHED, status="failed", reason="timeout", exit_code=124),
+            "failed after 1.50 s: timed out",
+        ),
+        (
+            event(Kind.TASK_RETRYING, status="failed", exit_code=7, seconds=2.0),
+            "failed after 1.50 s: exit code 7; tried again in 2.00 s",
+        ),
+        (
+            event(Kind.TASK_SKIPPED, reason="dependency_failed", because_of="build"),
+            "skipped because build did not succeed",
+        ),
+        (event(Kind.TASK_SKIPPED, reason="condition_false"), "skipped because its `if` is false"),
+        (
+            event(Kind.TASK_SKIPPED, reason="group_aborted", because_of="a"),
+            "skipped because the group was aborted (a failed)",
+        ),
+        (event(Kind.TASK_READY), None),
+    ],
+)
+def test_what_a_person_is_told(told: Event, line: str | None) -> None:
+    assert event_line(told, 1.5) == line
+
+
+def test_an_error_cannot_move_the_cursor() -> None:
+    line = event_line(event(Kind.TASK_FINISHED, status="errored", error="no\x1b[2J\nsuch\u202ething"), None)
+    assert line == "errored: no\\x1b[2J\\nsuch\\u202ething"
+
+
+def test_long_values_are_cut_for_people() -> None:
+    assert shortened("x" * MAX_SHOWN) == "x" * MAX_SHOWN
+    assert shortened("x" * (MAX_SHOWN + 1)) == "x" * MAX_SHOWN + " …"
+
+
+def test_the_summary_tells_what_did_not_succeed_and_shows_no_secret() -> None:
+    results = {
+        "build": TaskResult(
+            id="g/build",
+            name="build",
+            status=Status.SUCCESS,
+            outputs={"url": Value("https://x"), "token": Value("hunter22", confidential=True)},
+        ),
+        "test": TaskResult(id="g/test", name="test", status=Status.FAILED, exit_code=3, attempts=2),
+        "deploy": TaskResult(
+            id="g/deploy", name="deploy", status=Status.SKIPPED, reason="dependency_failed", because_of="test"
+        ),
+    }
+    result = TaskGroupResult(
+        id="g",
+        name="ship",
+        status=Status.FAILED,
+        started_at="2026-01-31T09:30:00.000000Z",
+        finished_at="2026-01-31T09:30:02.500000Z",
+        results=results,
+    )
+    assert list(summary(result)) == [
+        "ship: failed after 2.50 s: 1 success, 1 failed, 1 skipped",
+        "  test    failed in 2 attempts: exit code 3",
+        "  deploy  skipped because test did not succeed",
+        "outputs:",
+        "  build.url = https://x",
+        "  build.token = ***",
+    ]
+    assert "  build.token = hunter22" in summary(result, reveal=True)

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from runner.cli.terminal import Output, visible, visible_line
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        (b"plain \t text", b"plain \t text"),
+        (b"\x1b[31mred\x1b[0m", b"\x1b[31mred\x1b[0m\x1b[0m"),
+        (b"\x1b[2Jgone", b"^[[2Jgone"),
+        (b"bell\x07", b"bell^G"),
+        (b"\x7f", b"^?"),
+        (b"\xc2\x9b2J", b"^[2J"),
+        (b"not utf-8 \xff\xfe", b"not utf-8 \xff\xfe"),
+        ("ünïcödé".encode(), "ünïcödé".encode()),
+    ],
+)
+def test_lines_of_tasks_keep_colours_and_lose_what_moves_the_cursor(line: bytes, shown: bytes) -> None:
+    assert visible_line(line) == shown
+
+
+def test_texts_stay_on_one_line() -> None:
+    assert visible("a\nb\r\x1b[1m\x00\u2028\u202e\x85") == "a\\nb\\r\\x1b[1m\\x00\\u2028\\u202e\\x85"
+
+
+def test_a_reader_that_left_is_noticed_once_and_harmless() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    output = Output(writer)
+    output.print("x")
+    output.print("y")
+    os.close(writer)
+    assert isinstance(output.lost, BrokenPipeError)
+    assert not output.failed
+
+
+def test_a_full_disk_is_a_failure() -> None:
+    descriptor = os.open("/dev/full", os.O_WRONLY)
+    output = Output(descriptor)
+    output.print("x")
+    os.close(descriptor)
+    assert output.failed
+
+
+def test_all_is_written_to_a_pipe_that_does_not_block() -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    written = b"x" * 300_000
+    child = os.fork()
+    if child == 0:
+        os.close(reader)
+        Output(writer).write(written)
+        os._exit(0)
+    os.close(writer)
+    with open(reader, "rb") as file:
+        assert file.read() == written
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_only_files_take_what_is_written_at_once(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    assert not Output(writer).instant
+    os.close(reader)
+    os.close(writer)
+    with open(tmp_path / "file", "wb") as file:
+        assert Output(file.fileno()).instant

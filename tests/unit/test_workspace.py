@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from runner import workspace
+from runner.errors import UsageError
+
+
+def test_an_isolated_workspace_is_empty_and_goes_with_all_that_is_in_it() -> None:
+    with workspace.isolated() as folder:
+        assert list(folder.iterdir()) == []
+        locked = folder / "a" / "b"
+        locked.mkdir(parents=True)
+        (locked / "file").write_text("x")
+        locked.chmod(0o500)
+        (folder / "a").chmod(0)
+    assert not folder.exists()
+
+
+def test_removing_does_not_follow_links(tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    kept.mkdir(mode=0o755)
+    (kept / "file").write_text("x")
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    (gone / "link").symlink_to(kept)
+    workspace.remove(gone)
+    assert not gone.exists()
+    assert (kept / "file").read_text() == "x"
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o755
+
+
+def test_a_private_folder_is_private_also_when_it_was_not(tmp_path: Path) -> None:
+    open_folder = tmp_path / "open"
+    open_folder.mkdir(mode=0o755)
+    for folder in (open_folder, tmp_path / "a" / "fresh"):
+        assert stat.S_IMODE(workspace.make_private(folder).stat().st_mode) == 0o700
+
+
+def test_a_link_is_no_private_folder(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    with pytest.raises(UsageError, match="is not a folder of this user"):
+        workspace.make_private(tmp_path / "link")
+
+
+def test_a_folder_that_was_removed_cannot_be_the_workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    folder.rmdir()
+    with pytest.raises(UsageError, match="does not exist any more"):
+        workspace.current()
