@@ -1,0 +1,248 @@
+"""`SupervisorHost`: the process host that lives in a process of its own, and outlives the runner if so wanted."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import struct
+from collections.abc import Sequence
+from typing import Any, Literal, Self
+
+from drivers.base import ProcessSpec, ProcessStarted
+from runner.errors import ProcessHostError, StartError
+from runner.model.log import LogSink
+from runner.process import launch
+from runner.process.channel import Channel, EndedError, RefusedError, TooLongError
+from runner.process.poller import OutputPoller
+from runner.process.supervised import SupervisedProcess, process_exit
+from runner.process.supervisor import wire
+
+DEFAULT_IDLE_SECONDS = 60.0
+_ANSWER_SECONDS = 10.0
+_CONNECT_SECONDS = 10.0
+_END_SECONDS = 10.0
+_FIRST_RETRY_SECONDS = 0.01
+_LONGEST_RETRY_SECONDS = 0.5
+
+
+class SupervisorHost:
+    """Implements drivers.base.ProcessHost on one asyncio loop. Made by `connect` or `start_private`; also a context manager."""
+
+    def __init__(self, connection: socket.socket, *, private_pid: int | None = None) -> None:
+        """For the class methods alone: nobody has said hello yet."""
+        self._private_pid = private_pid
+        self._incarnation = ""
+        self._epoch = 0
+        self._processes: dict[str, SupervisedProcess] = {}
+        self._poller = OutputPoller()
+        self._gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._channel = Channel(connection, self._on_notice, self._on_lost)
+
+    @classmethod
+    async def connect(cls, state_dir: str, *, idle_seconds: float = DEFAULT_IDLE_SECONDS) -> Self:
+        """Connect to the supervisor of a state directory; start it if there is none. It goes on without us, and ends by
+        itself after `idle_seconds` in which it had no runner, no process and no record. Raises ProcessHostError."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + _CONNECT_SECONDS
+        pause = _FIRST_RETRY_SECONDS
+        while True:
+            try:
+                return await cls._connect_once(state_dir, idle_seconds)
+            except _BusyError as busy:
+                if loop.time() >= until:
+                    raise ProcessHostError(f"cannot connect to the supervisor of {state_dir}: {busy}") from busy
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_RETRY_SECONDS)
+
+    @classmethod
+    async def _connect_once(cls, state_dir: str, idle_seconds: float) -> Self:
+        connection = _dial(state_dir)
+        if connection is not None:
+            try:
+                return await cls(connection)._greeted()
+            except EndedError as error:
+                raise _BusyError("it was just ending") from error
+        launched = launch.start("shared", state_dir, idle_seconds)
+        try:
+            return await cls(launched.connection)._greeted()
+        except RefusedError as refusal:
+            if refusal.reason == "locked":
+                raise _BusyError("it was just beginning or just ending") from refusal
+            raise
+        finally:
+            await _reaped(launched.pid)
+
+    @classmethod
+    async def start_private(cls, state_dir: str) -> Self:
+        """Start a supervisor that is ours alone and ends, with all its processes, when we do. Raises ProcessHostError."""
+        launched = launch.start("private", state_dir, 0.0)
+        host = cls(launched.connection, private_pid=launched.pid)
+        try:
+            return await host._greeted()
+        except BaseException:
+            await host.aclose()
+            raise
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Disconnect. A private supervisor ends its processes first (politely for two seconds). May be repeated."""
+        if self._private_pid is None:
+            self._channel.close()
+            await asyncio.shield(self._gone)
+            return
+        pid, self._private_pid = self._private_pid, None
+        self._channel.end_sending()
+        await asyncio.wait([self._gone], timeout=_END_SECONDS)
+        self._channel.close()
+        await asyncio.shield(self._gone)
+        await _reaped(pid)
+
+    @property
+    def incarnation(self) -> str:
+        return self._incarnation
+
+    @property
+    def epoch(self) -> int:
+        """How many connections the supervisor has had, this one included."""
+        return self._epoch
+
+    async def spawn(self, key: str, spec: ProcessSpec, sink: LogSink) -> SupervisedProcess:
+        message = {
+            "op": "spawn",
+            "key": key,
+            "argv": list(spec.argv),
+            "env": dict(spec.env),
+            "cwd": spec.cwd,
+            "timeout": spec.timeout,
+            "grace": spec.grace,
+        }
+
+        def receive(reply: dict[str, Any], descriptors: Sequence[int]) -> SupervisedProcess:
+            if "code" in reply:
+                raise StartError(reply["error"], exit_code=reply["code"])
+            return self._adopt(key, sink, reply, descriptors)
+
+        try:
+            return await self._channel.request(message, receive, 2)
+        except TooLongError:
+            message_text = "the arguments and the environment are too long; pass large values in files"
+            raise StartError(message_text, exit_code=125) from None
+
+    async def attach(self, key: str, sink: LogSink) -> SupervisedProcess | None:
+        def receive(reply: dict[str, Any], descriptors: Sequence[int]) -> SupervisedProcess | None:
+            return self._adopt(key, sink, reply, descriptors) if "pid" in reply else None
+
+        return await self._channel.request({"op": "attach", "key": key}, receive, 2)
+
+    async def signal(self, key: str, signal: Literal["pause", "start", "destroy"]) -> None:
+        await self._channel.request({"op": "signal", "key": key, "signal": signal}, _done)
+
+    async def stop(self, key: str, grace: float) -> None:
+        await self._channel.request({"op": "stop", "key": key, "grace": grace}, _done)
+
+    async def forget(self, key: str) -> None:
+        process = self._processes.get(key)
+        if process is not None and process.exited:
+            self._channel.send({"op": "forget", "id": None, "key": key})
+        else:
+            await self._channel.request({"op": "forget", "key": key}, _done)
+        process = self._processes.pop(key, None)
+        if process is not None:
+            process.release()
+
+    async def list(self) -> Sequence[str]:
+        return await self._channel.request({"op": "list"}, lambda reply, _: tuple(reply["keys"]))
+
+    async def _greeted(self) -> Self:
+        """This host, once the supervisor has answered. Raises ProcessHostError."""
+        hello = {"op": "hello", "protocol": wire.PROTOCOL}
+        try:
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                reply = await self._channel.request(hello, lambda reply, _: reply)
+        except TimeoutError:
+            self._channel.close()
+            raise ProcessHostError(f"the supervisor does not answer within {_ANSWER_SECONDS:g} s") from None
+        self._incarnation = reply["incarnation"]
+        self._epoch = reply["epoch"]
+        return self
+
+    def _adopt(self, key: str, sink: LogSink, reply: dict[str, Any], descriptors: Sequence[int]) -> SupervisedProcess:
+        process = self._processes.get(key)
+        if process is not None:  # asked for twice: one reader of its pipes is enough
+            for descriptor in descriptors:
+                os.close(descriptor)
+            process.redirect(sink)
+            return process
+        started = ProcessStarted(pid=reply["pid"], started_at=reply["started_at"])
+        process = self._processes[key] = SupervisedProcess(started, descriptors, sink, self._poller)
+        if reply["exit"] is not None:
+            process.end(process_exit(reply["exit"]))
+        return process
+
+    def _on_notice(self, message: dict[str, Any]) -> None:
+        if message["op"] == "exit":
+            process = self._processes.get(message["key"])
+            if process is not None:
+                process.end(process_exit(message["exit"]))
+
+    def _on_lost(self, error: ProcessHostError) -> None:
+        for process in self._processes.values():
+            process.lose(error)
+        self._poller.close()
+        self._gone.set_result(None)
+
+
+class _BusyError(ProcessHostError):
+    """The state directory has a supervisor that cannot be spoken to at this moment."""
+
+
+def _done(reply: dict[str, Any], descriptors: Sequence[int]) -> None:
+    return None
+
+
+def _dial(state_dir: str) -> socket.socket | None:
+    """A connection to the supervisor of a state directory; None when there is none. Raises ProcessHostError."""
+    try:
+        folder = os.open(state_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ProcessHostError(f"cannot use the state directory {state_dir}: {error.strerror}") from error
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    connection.setblocking(False)
+    try:
+        # Through the descriptor: a socket's path may have 108 bytes at most.
+        connection.connect(f"/proc/self/fd/{folder}/{wire.SOCKET_NAME}")
+        _, uid, _ = struct.unpack("iII", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    except (FileNotFoundError, ConnectionRefusedError):
+        connection.close()
+        return None
+    except BlockingIOError:
+        connection.close()
+        raise _BusyError("its queue of connections is full") from None
+    except OSError as error:
+        connection.close()
+        raise ProcessHostError(f"cannot connect to the supervisor of {state_dir}: {error.strerror}") from error
+    finally:
+        os.close(folder)
+    if uid != os.geteuid():
+        connection.close()
+        raise ProcessHostError(f"the supervisor of {state_dir} belongs to another user ({uid})")
+    return connection
+
+
+async def _reaped(pid: int) -> None:
+    """Wait for a child that is about to end; one that does not is ended."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + _END_SECONDS
+    while os.waitpid(pid, os.WNOHANG)[0] == 0:  # noqa: ASYNC222 - it does not block
+        if loop.time() >= until:
+            os.kill(pid, signal.SIGKILL)
+        await asyncio.sleep(_FIRST_RETRY_SECONDS)

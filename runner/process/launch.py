@@ -1,0 +1,98 @@
+"""Starting a supervisor: its own copy of its code, an interpreter that loads nothing else, the first connection."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import secrets
+import shutil
+import socket
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from runner.errors import ProcessHostError
+from runner.process.supervisor import wire
+
+_PACKAGE = Path("runner", "process", "supervisor")
+_LOG_NAME = "supervisor.log"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launched:
+    """A supervisor that was just started. `pid` is to be reaped: of the supervisor itself when it is private, else of a
+    process that ends as soon as the supervisor stands on its own."""
+
+    connection: socket.socket
+    pid: int
+
+
+def install(state_dir: str) -> Path:
+    """The supervisor's own copy in the state directory, made once for each version of its code; returns its main file.
+
+    An upgrade of the runner replaces or removes the files that it was installed with, under a supervisor that runs on.
+    """
+    sources = sorted(Path(__file__).with_name("supervisor").glob("*.py"))
+    texts = {source.name: source.read_bytes() for source in sources}
+    digest = hashlib.sha256(b"".join(name.encode() + b"\0" + text for name, text in texts.items())).hexdigest()[:16]
+    home = Path(state_dir, "supervisor", digest)
+    main = home / _PACKAGE / "__main__.py"
+    if main.exists():
+        return main
+    draft = home.with_name(f"{digest}.{secrets.token_hex(8)}")
+    package = draft / _PACKAGE
+    package.mkdir(parents=True, mode=0o700)
+    for folder in (package.parent, package.parent.parent):
+        (folder / "__init__.py").touch()
+    for name, text in texts.items():
+        (package / name).write_bytes(text)
+    try:
+        draft.rename(home)
+    except OSError:  # another runner was faster
+        shutil.rmtree(draft)
+    return main
+
+
+def start(mode: Literal["private", "shared"], state_dir: str, idle_seconds: float) -> Launched:
+    """Start a supervisor in a session of its own. Blocks for a few milliseconds. Raises ProcessHostError."""
+    if not sys.executable:
+        raise ProcessHostError("cannot start the supervisor: the path of the Python interpreter is not known")
+    try:
+        os.makedirs(state_dir, mode=0o700, exist_ok=True)
+        main = install(state_dir)
+        log = _descriptor(os.open(Path(state_dir, _LOG_NAME), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
+    except OSError as error:
+        raise ProcessHostError(f"cannot install the supervisor in {state_dir}: {error}") from error
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    connection = _descriptor(theirs.detach())
+    try:
+        pid = os.posix_spawn(
+            sys.executable,
+            # Isolated, without site: nothing of the environment or of installed packages is read.
+            [sys.executable, "-I", "-S", "-X", "utf8", str(main), mode, os.path.abspath(state_dir), str(idle_seconds)],
+            {},
+            file_actions=(
+                (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_OPEN, 1, "/dev/null", os.O_WRONLY, 0),
+                (os.POSIX_SPAWN_DUP2, log, 2),
+                (os.POSIX_SPAWN_DUP2, connection, wire.FIRST_CONNECTION_FD),
+            ),
+            setsid=True,
+            setsigmask=(),
+        )
+    except OSError as error:
+        ours.close()
+        raise ProcessHostError(f"cannot start the supervisor with {sys.executable}: {error.strerror}") from error
+    finally:
+        os.close(connection)
+        os.close(log)
+    return Launched(connection=ours, pid=pid)
+
+
+def _descriptor(low: int) -> int:
+    """The same open file, out of the way of 0 to 3, which the file actions assign one after the other."""
+    high = fcntl.fcntl(low, fcntl.F_DUPFD_CLOEXEC, 16)
+    os.close(low)
+    return high

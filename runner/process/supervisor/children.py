@@ -1,0 +1,156 @@
+"""Starting one child process, and saying why it could not be started."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import signal
+import stat
+from typing import NamedTuple
+
+COULD_NOT_START = 125
+NOT_EXECUTABLE = 126
+NOT_FOUND = 127
+
+# A child begins with every signal at its default and none blocked, whatever this process or its parents ignore.
+_DEFAULTED = [number for number in range(1, 32) if number not in (signal.SIGKILL, signal.SIGSTOP)]
+
+# Not the program's fault: 125. What is left of exec's errors (EACCES, ENOEXEC, ELOOP, ETXTBSY, …) is 126.
+_OUR_FAULT = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.EIO}
+
+
+class CannotStartError(Exception):
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+class Program(NamedTuple):
+    argv: list[str]
+    env: dict[str, str]
+    cwd: str
+
+
+class Child(NamedTuple):
+    pid: int
+    stdout: int
+    """Read end, non-blocking, close-on-exec; `stderr` alike."""
+    stderr: int
+
+
+class DescriptorLimit:
+    """This process may open as many descriptors as it can get; its children get the limit that it was started with."""
+
+    def __init__(self) -> None:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self._children = (soft, hard)
+        self._own = (hard, hard)
+        self._differ = soft != hard
+        self.for_own()
+
+    def for_children(self) -> None:
+        if self._differ:
+            resource.setrlimit(resource.RLIMIT_NOFILE, self._children)
+
+    def for_own(self) -> None:
+        if self._differ:
+            resource.setrlimit(resource.RLIMIT_NOFILE, self._own)
+
+
+def spawn(program: Program, limit: DescriptorLimit) -> Child:
+    """Start a program as the leader of a new session, stdin as this process has it. Raises CannotStartError."""
+    argv, env, cwd = program
+    opened: list[int] = []
+    try:
+        _enter(cwd)  # nothing else runs in this process that could be led astray
+        path = _find(argv[0], env.get("PATH", os.defpath))
+        for _ in range(2):
+            opened += os.pipe2(os.O_CLOEXEC)
+        stdout, child_stdout, stderr, child_stderr = opened
+        limit.for_children()
+        try:
+            pid = os.posix_spawn(
+                path,
+                argv,
+                env,
+                file_actions=((os.POSIX_SPAWN_DUP2, child_stdout, 1), (os.POSIX_SPAWN_DUP2, child_stderr, 2)),
+                setsid=True,
+                setsigmask=(),
+                setsigdef=_DEFAULTED,
+            )
+        finally:
+            limit.for_own()
+        os.close(child_stdout)
+        os.close(child_stderr)
+        # The flag belongs to the read end alone: the child's end stays blocking.
+        os.set_blocking(stdout, False)
+        os.set_blocking(stderr, False)
+        return Child(pid, stdout, stderr)
+    except OSError as error:
+        _close(opened)
+        raise _explained(error, argv[0]) from None
+    except (
+        ValueError,
+        TypeError,
+        LookupError,
+    ) as error:  # no argv[0], NUL or a lone surrogate in a string, `=` in a name
+        _close(opened)
+        raise CannotStartError(
+            COULD_NOT_START, f"the arguments or the environment are not acceptable: {error}"
+        ) from None
+    finally:
+        os.chdir("/")  # so that folders can be removed and file systems unmounted
+
+
+def _enter(cwd: str) -> None:
+    try:
+        os.chdir(cwd)
+    except OSError as error:
+        message = f"cannot enter the working folder {cwd!r}: {error.strerror}"
+        raise CannotStartError(COULD_NOT_START, message) from None
+
+
+def _find(name: str, path: str) -> str:
+    """The file to execute, as a shell would find it."""
+    if "/" in name:
+        return name
+    forbidden = None
+    for folder in path.split(":"):
+        candidate = f"{folder or '.'}/{name}"
+        try:
+            is_file = stat.S_ISREG(os.stat(candidate).st_mode)
+        except (OSError, ValueError):
+            continue
+        if not is_file:
+            continue
+        if os.access(candidate, os.X_OK):
+            return candidate
+        forbidden = forbidden or candidate
+    if forbidden is not None:
+        raise CannotStartError(NOT_EXECUTABLE, f"{forbidden!r} is not an executable file")
+    raise CannotStartError(NOT_FOUND, f"{name!r} was not found in PATH ({path})")
+
+
+def _explained(error: OSError, program: str) -> CannotStartError:
+    number = error.errno
+    if number == errno.E2BIG:
+        message = "the arguments and the environment are too long for the operating system; pass large values in files"
+        return CannotStartError(COULD_NOT_START, message)
+    if number in (errno.EMFILE, errno.ENFILE):
+        return CannotStartError(COULD_NOT_START, f"cannot start {program!r}: the supervisor has too many open files")
+    if number in _OUR_FAULT:
+        return CannotStartError(COULD_NOT_START, f"cannot start {program!r}: {error.strerror}")
+    if number == errno.ENOENT and os.path.exists(program):
+        return CannotStartError(NOT_EXECUTABLE, f"{program!r} names an interpreter that does not exist")
+    if number in (errno.ENOENT, errno.ENOTDIR):
+        return CannotStartError(NOT_FOUND, f"{program!r} does not exist")
+    if number == errno.ENOEXEC:
+        return CannotStartError(NOT_EXECUTABLE, f"{program!r} is neither a program nor a script with a '#!' line")
+    return CannotStartError(NOT_EXECUTABLE, f"{program!r} cannot be executed: {error.strerror}")
+
+
+def _close(descriptors: list[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)

@@ -1,0 +1,80 @@
+"""One runner's connection: messages and descriptors, sent without ever waiting for a slow reader."""
+
+from __future__ import annotations
+
+import array
+import socket
+from typing import Any
+
+from runner.process.supervisor import wire
+
+MOST_FDS_AT_ONCE = 200  # the kernel takes 253 (SCM_MAX_FD)
+FULL_BYTES = 256 << 10
+READ_BYTES = 256 << 10
+
+
+class Connection:
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        self._socket = sock
+        self._decoder = wire.Decoder()
+        self._segments: list[tuple[bytes, tuple[int, ...]]] = []
+        self._rest = b""
+        """What the kernel did not take yet; its descriptors are gone already."""
+        self._unsent = 0
+        self.greeted = False
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    @property
+    def pending(self) -> bool:
+        return bool(self._rest or self._segments)
+
+    @property
+    def full(self) -> bool:
+        """So much is unsent that no request should be read before the runner has caught up."""
+        return self._unsent > FULL_BYTES
+
+    def receive(self) -> list[dict[str, Any]] | None:
+        """The requests that have arrived; None at the end of the connection. Raises OSError, wire.WireError."""
+        try:
+            data = self._socket.recv(READ_BYTES)
+        except BlockingIOError:
+            return []
+        return self._decoder.feed(data) if data else None
+
+    def send(self, message: dict[str, Any], descriptors: tuple[int, ...] = ()) -> None:
+        """Queue a message for the next `flush`; the descriptors must stay open until nothing is pending."""
+        data = wire.encode(message)
+        self._segments.append((data, descriptors))
+        self._unsent += len(data)
+
+    def flush(self) -> None:
+        """Hand the kernel what it takes. Raises OSError when the runner is gone."""
+        while self._rest or self._segments:
+            data, descriptors = (self._rest, []) if self._rest else self._next_batch()
+            ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
+            try:
+                sent = self._socket.sendmsg([data], ancillary, socket.MSG_NOSIGNAL)
+            except BlockingIOError:
+                if not self._rest:
+                    self._segments.insert(0, (data, tuple(descriptors)))
+                return
+            self._unsent -= sent
+            self._rest = data[sent:]
+
+    def _next_batch(self) -> tuple[bytes, list[int]]:
+        descriptors: list[int] = []
+        count = 0
+        for _, wanted in self._segments:
+            if len(descriptors) + len(wanted) > MOST_FDS_AT_ONCE:
+                break
+            descriptors += wanted
+            count += 1
+        data = b"".join(data for data, _ in self._segments[:count])
+        del self._segments[:count]
+        return data, descriptors
+
+    def close(self) -> None:
+        self._socket.close()

@@ -1,0 +1,66 @@
+"""How the supervisor starts: its mode, and in the shared one the lock and the socket of the state directory."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import socket
+import sys
+from typing import NoReturn
+
+from runner.process.supervisor import wire
+from runner.process.supervisor.server import RefusedError, Server
+
+
+def _take_state(state_dir: str) -> tuple[int, socket.socket]:
+    """The lock of the state directory, and the socket to listen on. Raises RefusedError."""
+    try:
+        # Relative names: a socket's path may have 108 bytes at most.
+        os.chdir(state_dir)
+        lock = os.open(wire.LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise RefusedError("locked", f"another supervisor serves {state_dir}") from None
+    except OSError as error:
+        raise RefusedError("cannot_serve", f"cannot use the state directory {state_dir}: {error}") from None
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    former = os.umask(0o177)
+    try:
+        if os.path.lexists(wire.SOCKET_NAME):
+            os.unlink(wire.SOCKET_NAME)
+        listener.bind(wire.SOCKET_NAME)
+        listener.listen(8)
+    except OSError as error:
+        raise RefusedError("cannot_serve", f"cannot listen in {state_dir}: {error}") from None
+    finally:
+        os.umask(former)
+    return lock, listener
+
+
+def _serve_shared(first: socket.socket, state_dir: str, idle_seconds: float) -> None:
+    if os.fork():
+        os._exit(0)  # init, not the runner, is the parent of what outlives the runner
+    try:
+        _lock, listener = _take_state(state_dir)
+    except RefusedError as refusal:
+        first.sendall(wire.encode({"op": "refused", "reason": refusal.reason, "error": str(refusal)}))
+        return
+    folder = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    server = Server(first, private=False, idle_seconds=idle_seconds)
+    server.listen(listener)
+    server.run()
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(wire.SOCKET_NAME, dir_fd=folder)
+
+
+def main(arguments: list[str]) -> NoReturn:
+    """`private STATE_DIR IDLE_SECONDS` or `shared STATE_DIR IDLE_SECONDS`; a private supervisor uses neither."""
+    mode, state_dir, idle_seconds = arguments
+    first = socket.socket(fileno=wire.FIRST_CONNECTION_FD)
+    first.set_inheritable(False)
+    if mode == "private":
+        Server(first, private=True).run()
+    else:
+        _serve_shared(first, state_dir, float(idle_seconds))
+    sys.exit(0)

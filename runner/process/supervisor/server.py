@@ -1,0 +1,295 @@
+"""The supervisor's loop: one connection to a runner at a time, its children, their deadlines.
+
+Two modes. `private`: the runner is the parent and the only one who ever connects; when it is gone, everything is stopped.
+`shared`: one per state directory (lock), listening on a socket there; it survives its runners and ends by itself when it
+has been of no use for a while.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import select
+import signal
+import socket
+import struct
+import uuid
+from typing import Any
+
+from runner.process.supervisor import children, wire
+from runner.process.supervisor.connection import Connection
+from runner.process.supervisor.table import Record, Table, boot_seconds
+
+LAST_GRACE_SECONDS = 2.0
+LONGEST_WAIT_SECONDS = 10.0  # epoll's clock stands still while the machine sleeps; deadlines do not
+SPAWNS_PER_FLUSH = 4
+
+
+class RefusedError(Exception):
+    """The connection cannot be served; `reason` is for the other side's code, the text for its people."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class Server:
+    def __init__(self, first: socket.socket, *, private: bool, idle_seconds: float = math.inf) -> None:
+        self._private = private
+        self._idle_seconds = idle_seconds
+        self._incarnation = str(uuid.uuid4())
+        self._epoch = 0
+        self._table = Table(self._on_exit, self._discard)
+        self._discarded: list[int] = []
+        self._ending = False
+        self._idle_since: float | None = None
+        self._listener: socket.socket | None = None
+        self._connection: Connection | None = None
+        self._parent: Connection | None = None
+        self._interest = 0
+        self._epoll = select.epoll()
+        self._wake = _signal_pipe()
+        self._epoll.register(self._wake, select.EPOLLIN)
+        self._connect(Connection(first))
+
+    def listen(self, listener: socket.socket) -> None:
+        listener.setblocking(False)
+        self._listener = listener
+        self._epoll.register(listener, select.EPOLLIN)
+
+    def run(self) -> None:
+        """Serve until there is nothing left to serve for."""
+        while not self._over():
+            for descriptor, _ in self._epoll.poll(self._patience()):
+                if descriptor == self._wake:
+                    self._on_signals()
+                elif self._listener is not None and descriptor == self._listener.fileno():
+                    self._accept()
+                elif self._connection is not None and descriptor == self._connection.fileno():
+                    self._on_connection()
+            self._table.run_due()
+            self._flush()
+
+    def _over(self) -> bool:
+        if self._ending:
+            return not self._table.running
+        if self._private or self._connection is not None or len(self._table) or self._table.running:
+            self._idle_since = None
+            return False
+        if self._idle_since is None:
+            self._idle_since = boot_seconds()
+        return boot_seconds() - self._idle_since >= self._idle_seconds
+
+    def _patience(self) -> float:
+        dues = [self._table.next_due()]
+        if self._idle_since is not None:
+            dues.append(self._idle_since + self._idle_seconds)
+        first = min((due for due in dues if due is not None), default=math.inf)
+        return max(0.0, min(first - boot_seconds(), LONGEST_WAIT_SECONDS))
+
+    def _on_signals(self) -> None:
+        numbers = os.read(self._wake, 4096)
+        if signal.SIGTERM in numbers:
+            self._end()
+        self._table.reap()
+
+    def _end(self) -> None:
+        """Stop everything, then leave."""
+        self._ending = True
+        self._table.stop_all(LAST_GRACE_SECONDS)
+
+    # --- the connection ---
+
+    def _accept(self) -> None:
+        assert self._listener is not None
+        try:
+            sock, _ = self._listener.accept()
+        except OSError:  # gone again, or no descriptor free
+            return
+        if _peer_uid(sock) != os.geteuid():
+            sock.close()
+            return
+        if self._connection is not None:
+            self._refuse(RefusedError("superseded", "another runner has connected to this supervisor"))
+        self._connect(Connection(sock))
+
+    def _connect(self, connection: Connection) -> None:
+        self._connection = connection
+        self._epoch += 1
+        self._table.unwatch()
+        self._interest = select.EPOLLIN
+        self._epoll.register(connection.fileno(), self._interest)
+
+    def _on_connection(self) -> None:
+        connection = self._connection
+        assert connection is not None
+        if connection.full:
+            return
+        try:
+            requests = connection.receive()
+            if requests is None:
+                self._disconnect()
+                return
+            spawned = 0
+            for request in requests:
+                self._serve(connection, request)
+                if request.get("op") == "spawn":
+                    spawned += 1
+                    if spawned % SPAWNS_PER_FLUSH == 0:  # the runner can go on while the rest is being started
+                        connection.flush()
+        except RefusedError as refusal:
+            self._refuse(refusal)
+        except wire.WireError as error:
+            self._refuse(RefusedError("bad_request", str(error)))
+        except OSError:
+            self._disconnect()
+
+    def _refuse(self, refusal: RefusedError) -> None:
+        if self._connection is not None:
+            self._connection.send({"op": "refused", "reason": refusal.reason, "error": str(refusal)})
+            self._flush()
+        self._disconnect()
+
+    def _disconnect(self) -> None:
+        if self._connection is None:
+            return
+        self._epoll.unregister(self._connection.fileno())
+        if self._private:
+            self._parent = self._connection  # left open: its end tells a runner that still reads that all is over
+        else:
+            self._connection.close()
+        self._connection = None
+        self._flush()
+        if self._private:
+            self._end()
+
+    def _flush(self) -> None:
+        connection = self._connection
+        if connection is not None:
+            try:
+                connection.flush()
+            except OSError:
+                self._disconnect()
+                return
+            interest = 0 if connection.full else select.EPOLLIN
+            if connection.pending:
+                interest |= select.EPOLLOUT
+            if interest != self._interest:
+                self._interest = interest
+                self._epoll.modify(connection.fileno(), interest)
+        if self._discarded and (connection is None or not connection.pending):
+            for descriptor in self._discarded:
+                os.close(descriptor)
+            self._discarded.clear()
+
+    def _discard(self, descriptor: int) -> None:
+        self._discarded.append(descriptor)
+
+    def _on_exit(self, record: Record) -> None:
+        if record.watched and self._connection is not None:
+            self._connection.send({"op": "exit", "key": record.key, "exit": record.exit})
+
+    # --- requests ---
+
+    def _serve(self, connection: Connection, request: dict[str, Any]) -> None:
+        id = request.get("id")
+        operation = request.get("op")
+        if operation == "hello":
+            self._hello(connection, id, request)
+            return
+        if not connection.greeted:
+            raise RefusedError("bad_request", "the first message must be a hello")
+        try:
+            if operation == "spawn":
+                self._spawn(connection, id, request)
+            elif operation == "attach":
+                self._answer(connection, id, self._table.get(request["key"]))
+            elif operation == "forget":
+                self._forget(connection, id, request["key"])
+            elif operation == "list":
+                connection.send({"id": id, "keys": self._table.keys()})
+            elif operation in ("signal", "stop"):
+                record = self._table.get(request["key"])
+                if record is not None and operation == "stop":
+                    self._table.stop(record, float(request["grace"]))
+                elif record is not None:
+                    self._table.signal(record, request["signal"])
+                connection.send({"id": id})
+            else:
+                raise RefusedError("bad_request", f"unknown operation {operation!r}")
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise RefusedError("bad_request", f"a {operation} request is malformed: {error!r}") from None
+
+    def _hello(self, connection: Connection, id: Any, request: dict[str, Any]) -> None:
+        if request.get("protocol") != wire.PROTOCOL:
+            message = f"this supervisor speaks protocol {wire.PROTOCOL}, the runner speaks {request.get('protocol')}"
+            raise RefusedError("protocol", message)
+        connection.greeted = True
+        connection.send(
+            {
+                "id": id,
+                "protocol": wire.PROTOCOL,
+                "incarnation": self._incarnation,
+                "epoch": self._epoch,
+                "pid": os.getpid(),
+                "boot_id": _boot_id(),
+            }
+        )
+
+    def _spawn(self, connection: Connection, id: Any, request: dict[str, Any]) -> None:
+        key = str(request["key"])
+        record = self._table.get(key)
+        if record is None:
+            timeout = None if request["timeout"] is None else float(request["timeout"])
+            program = children.Program(request["argv"], request["env"], request["cwd"])
+            try:
+                if self._ending:
+                    raise children.CannotStartError(children.COULD_NOT_START, "the supervisor is being stopped")
+                record = self._table.spawn(key, program, timeout, float(request["grace"]))
+            except children.CannotStartError as problem:
+                connection.send({"id": id, "code": problem.code, "error": problem.message})
+                return
+        self._answer(connection, id, record)
+
+    def _answer(self, connection: Connection, id: Any, record: Record | None) -> None:
+        if record is None:
+            connection.send({"id": id})
+            return
+        record.watched = True
+        reply = {"id": id, "pid": record.pid, "started_at": record.started_at, "exit": record.exit}
+        connection.send(reply, record.pipes)
+
+    def _forget(self, connection: Connection, id: Any, key: str) -> None:
+        def gone() -> None:
+            if id is not None and connection is self._connection:
+                connection.send({"id": id})
+
+        record = self._table.get(key)
+        if record is None:
+            gone()
+        else:
+            self._table.forget(record, gone)
+
+
+def _signal_pipe() -> int:
+    """A descriptor on which the numbers of arriving signals can be read."""
+    reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    for number in (signal.SIGCHLD, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):  # the terminal's, meant for the runner
+        signal.signal(number, signal.SIG_IGN)
+    return reader
+
+
+def _peer_uid(sock: socket.socket) -> int:
+    credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("iII"))
+    return int(struct.unpack("iII", credentials)[1])
+
+
+def _boot_id() -> str:
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return "unknown"

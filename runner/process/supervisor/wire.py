@@ -1,0 +1,83 @@
+"""The protocol between a runner and its supervisor, version 1.
+
+A unix stream socket carries messages in both directions: four bytes of length (big endian), then one JSON object.
+Requests have `op` and `id`, replies the same `id`; notices have `op` alone. Descriptors travel beside the bytes
+(SCM_RIGHTS), never later than the first byte of the message that they belong to and in the order of those messages.
+
+    hello   {protocol}                               → {protocol, incarnation, epoch, pid, boot_id}
+    spawn   {key, argv, env, cwd, timeout, grace}    → {pid, started_at, exit} + 2 descriptors | {code, error}
+    attach  {key}                                    → the same as spawn, {} when the key is unknown
+    signal  {key, signal: pause | start | destroy}   → {}
+    stop    {key, grace}                             → {}
+    forget  {key}                                    → {} once the process is gone; no reply when `id` is null
+    list    {}                                       → {keys}
+
+`exit` is null while the process runs, else its exit record: {exit_code, signal, cause, started_at, finished_at, kill}.
+Notices of the supervisor: `exit` {key, exit} for a process that this connection spawned or attached, `refused` {reason,
+error} just before it closes the connection; reasons are `superseded`, `locked`, `protocol`, `bad_request`, `cannot_serve`.
+Times are in seconds, points in time in seconds since the epoch.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from typing import Any
+
+PROTOCOL = 1
+LONGEST_MESSAGE_BYTES = 16 << 20
+FIRST_CONNECTION_FD = 3
+SOCKET_NAME = "supervisor.sock"
+LOCK_NAME = "supervisor.lock"
+
+_HEADER = struct.Struct("!I")
+_to_json = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+_from_json = json.JSONDecoder().decode
+
+
+class WireError(ValueError):
+    """What arrived is not this protocol."""
+
+
+def encode(message: dict[str, Any]) -> bytes:
+    body = _to_json(message).encode("ascii")
+    return _HEADER.pack(len(body)) + body
+
+
+class Decoder:
+    """Cuts a stream of bytes into messages."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._wanted = 4
+        """How many bytes must be there before another message can be complete."""
+
+    def feed(self, data: bytes) -> list[dict[str, Any]]:
+        """The messages that `data` completes. Raises WireError."""
+        buffer = self._buffer
+        buffer += data
+        messages: list[dict[str, Any]] = []
+        at = 0
+        while len(buffer) - at >= self._wanted:
+            (length,) = _HEADER.unpack_from(buffer, at)
+            if length > LONGEST_MESSAGE_BYTES:
+                raise WireError(f"a message of {length} bytes; at most {LONGEST_MESSAGE_BYTES} are allowed")
+            end = at + 4 + length
+            if end > len(buffer):
+                self._wanted = 4 + length
+                break
+            messages.append(_message(buffer[at + 4 : end]))
+            at = end
+            self._wanted = 4
+        del buffer[:at]
+        return messages
+
+
+def _message(body: bytearray) -> dict[str, Any]:
+    try:
+        message = _from_json(body.decode("ascii"))
+    except (ValueError, RecursionError) as error:
+        raise WireError(f"a message is not JSON: {error}") from None
+    if not isinstance(message, dict):
+        raise WireError("a message is not an object")
+    return message
