@@ -7,7 +7,6 @@ import os
 import resource
 import signal
 import stat
-from typing import NamedTuple
 
 COULD_NOT_START = 125
 NOT_EXECUTABLE = 126
@@ -27,17 +26,26 @@ class CannotStartError(Exception):
         self.message = message
 
 
-class Program(NamedTuple):
-    argv: list[str]
-    env: dict[str, str]
-    cwd: str
+class Program:
+    """What to start."""
+
+    __slots__ = ("argv", "cwd", "env")
+
+    def __init__(self, argv: list[str], env: dict[str, str], cwd: str) -> None:
+        self.argv = argv
+        self.env = env
+        self.cwd = cwd
 
 
-class Child(NamedTuple):
-    pid: int
-    stdout: int
-    """Read end, non-blocking, close-on-exec; `stderr` alike."""
-    stderr: int
+class Child:
+    """What was started. `stdout` and `stderr` are the read ends of its pipes: non-blocking, close-on-exec."""
+
+    __slots__ = ("pid", "stderr", "stdout")
+
+    def __init__(self, pid: int, stdout: int, stderr: int) -> None:
+        self.pid = pid
+        self.stdout = stdout
+        self.stderr = stderr
 
 
 class DescriptorLimit:
@@ -61,10 +69,10 @@ class DescriptorLimit:
 
 def spawn(program: Program, limit: DescriptorLimit) -> Child:
     """Start a program as the leader of a new session, stdin as this process has it. Raises CannotStartError."""
-    argv, env, cwd = program
+    argv, env = program.argv, program.env
     opened: list[int] = []
     try:
-        _enter(cwd)  # nothing else runs in this process that could be led astray
+        _enter(program.cwd)  # nothing else runs in this process that could be led astray
         path = _find(argv[0], env.get("PATH", os.defpath))
         for _ in range(2):
             opened += os.pipe2(os.O_CLOEXEC)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import array
 import socket
-from typing import Any
 
 from runner.process.supervisor import wire
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # typing is slow to import, and the start of this program is waited for
+    from typing import Any
 
 MOST_FDS_AT_ONCE = 200  # the kernel takes 253 (SCM_MAX_FD)
 FULL_BYTES = 256 << 10

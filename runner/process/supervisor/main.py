@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
 import socket
 import sys
-from typing import NoReturn
 
 from runner.process.supervisor import wire
 from runner.process.supervisor.server import RefusedError, Server
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # typing is slow to import, and the start of this program is waited for
+    from typing import NoReturn
 
 
 def _take_state(state_dir: str) -> tuple[int, socket.socket]:
@@ -50,8 +52,10 @@ def _serve_shared(first: socket.socket, state_dir: str, idle_seconds: float) -> 
     server = Server(first, private=False, idle_seconds=idle_seconds)
     server.listen(listener)
     server.run()
-    with contextlib.suppress(FileNotFoundError):
+    try:
         os.unlink(wire.SOCKET_NAME, dir_fd=folder)
+    except FileNotFoundError:
+        return
 
 
 def main(arguments: list[str]) -> NoReturn:

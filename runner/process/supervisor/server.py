@@ -13,12 +13,14 @@ import select
 import signal
 import socket
 import struct
-import uuid
-from typing import Any
 
 from runner.process.supervisor import children, wire
 from runner.process.supervisor.connection import Connection
 from runner.process.supervisor.table import Record, Table, boot_seconds
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # typing is slow to import, and the start of this program is waited for
+    from typing import Any
 
 LAST_GRACE_SECONDS = 2.0
 LONGEST_WAIT_SECONDS = 10.0  # epoll's clock stands still while the machine sleeps; deadlines do not
@@ -37,7 +39,7 @@ class Server:
     def __init__(self, first: socket.socket, *, private: bool, idle_seconds: float = math.inf) -> None:
         self._private = private
         self._idle_seconds = idle_seconds
-        self._incarnation = str(uuid.uuid4())
+        self._incarnation = os.urandom(16).hex()
         self._epoch = 0
         self._table = Table(self._on_exit, self._discard)
         self._discarded: list[int] = []

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import heapq
 import itertools
 import os
 import signal
 import time
-from collections.abc import Callable
-from typing import Any
 
 from runner.process.supervisor import children
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # typing is slow to import, and the start of this program is waited for
+    from collections.abc import Callable
+    from typing import Any
 
 CONTAINMENT = "marker"
 
@@ -232,6 +234,8 @@ class Table:
 
 def _send(record: Record, number: int) -> None:
     """Signal the process group. Called only while its leader is not reaped, so that the number is still its own."""
-    # It may be gone, or (where a task may change its user) no longer be ours to signal.
-    with contextlib.suppress(ProcessLookupError, PermissionError):
+    try:
         os.killpg(record.pid, number)
+    except (ProcessLookupError, PermissionError):
+        # Gone, or (where a task may change its user) no longer ours to signal.
+        return

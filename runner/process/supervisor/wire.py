@@ -22,7 +22,10 @@ from __future__ import annotations
 
 import json
 import struct
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # typing is slow to import, and the start of this program is waited for
+    from typing import Any
 
 PROTOCOL = 1
 LONGEST_MESSAGE_BYTES = 16 << 20
