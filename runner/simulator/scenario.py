@@ -1,0 +1,60 @@
+"""What happens in a simulated world, as data: who submits what when, what attempts do, and who crashes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from runner.model.dispatch import AttemptId
+from runner.model.group import TaskGroup
+from runner.simulator.script import Script
+
+DEFAULT_SCRIPT = Script()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """A client's part. `at` and `cancels` in seconds from the beginning of the world. The group names its id."""
+
+    at: float
+    group: TaskGroup
+    caller: str = ""
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    cancels: tuple[float, ...] = ()
+
+    @property
+    def id(self) -> str:
+        assert self.group.id is not None, "a client names its groups, else it could not repeat a submission"
+        return self.group.id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scenario:
+    """Attempts without a script of their own succeed at once."""
+
+    submissions: tuple[Submission, ...]
+    scripts: Mapping[AttemptId, Script] = field(default_factory=dict)
+    max_parallel: int = 8
+    duplicates: bool = False
+    """Reports are delivered more than once."""
+
+    def script(self, id: AttemptId) -> Script:
+        return self.scripts.get(id, DEFAULT_SCRIPT)
+
+    @property
+    def slots_matter(self) -> bool:
+        """Whether a task could ever have to wait for a slot."""
+        return sum(len(item.group.tasks) for item in self.submissions) > self.max_parallel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CrashAt:
+    """The engine dies just before or just after its step number `step`, counted from 0 over all its lives.
+
+    A step is whatever leaves the engine: an acceptance, a transaction, the answer to a sync, a call of the dispatcher.
+    With `power_loss` the machine goes down with it: what was not synced is lost, and all that ran.
+    """
+
+    step: int
+    after: bool = True
+    power_loss: bool = False

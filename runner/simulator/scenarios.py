@@ -1,0 +1,227 @@
+"""Random scenarios, by seed: the same seed gives the same scenario on every machine.
+
+All times are drawn from the reals, so that no two things happen at once and no tie decides an outcome.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from random import Random
+
+from runner.model.dispatch import AttemptId
+from runner.model.group import Input, TaskGroup
+from runner.model.result import Outcome, Reason, Status
+from runner.model.task import NO_RETRY, Export, Import, Retry, Scope, Task, When
+from runner.model.value import Value
+from runner.simulator.reference import BROKEN_CONDITION
+from runner.simulator.scenario import CrashAt, Scenario, Submission
+from runner.simulator.script import Notice, OnStop, Script
+
+SECRET_MARK = "hush-"
+"""Every confidential value of a random scenario begins with it, so that it can be looked for."""
+
+MAX_TASKS = 30
+RETRY_ON: Sequence[frozenset[str]] = (
+    frozenset({"failed", "errored"}),
+    frozenset({"failed", "errored"}),
+    frozenset({"failed"}),
+    frozenset({"errored"}),
+    frozenset({"7", "errored"}),
+    frozenset({"timeout", "driver_error"}),
+    frozenset({"failed", "errored", "host_restarted"}),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Draw:
+    """Chance, with a few words for it."""
+
+    random: Random
+
+    def one_in(self, share: float) -> bool:
+        return self.random.random() < 1 / share
+
+    def seconds(self, typical: float) -> float:
+        """Around `typical`, now and then far from it, never 0."""
+        return typical * math.exp(self.random.gauss(0, 1))
+
+    def pick(self, weights: Mapping[str, int]) -> str:
+        return self.random.choices(list(weights), list(weights.values()))[0]
+
+
+def random_scenario(seed: int) -> Scenario:
+    draw = _Draw(Random(seed))
+    random = draw.random
+    count = 1 if random.random() < 0.6 else random.randint(2, 4)
+    submissions = tuple(_submission(draw, f"g{number}", MAX_TASKS // count) for number in range(count))
+    tasks = sum(len(item.group.tasks) for item in submissions)
+    return Scenario(
+        submissions=submissions,
+        scripts={
+            id: script
+            for item in submissions
+            for task in item.group.tasks
+            for id, script in _scripts(draw, item.id, task).items()
+        },
+        # Half of the worlds with several groups have a slot for everybody: those can be compared exactly.
+        max_parallel=tasks if count > 1 and random.random() < 0.5 else random.randint(1, 8),
+        duplicates=draw.one_in(3),
+    )
+
+
+def random_crashes(seed: int, steps: int) -> tuple[CrashAt, ...]:
+    """Where the engine dies, given how many steps it takes when it is left alone. One run in eight loses power once."""
+    random = Random(f"crashes of {seed}")
+    count = min(steps, random.randint(1, 5))
+    places = random.sample(range(steps), count) if steps else []
+    power = random.choice(places) if places and random.random() < 1 / 8 else None
+    return tuple(
+        CrashAt(step=place, after=random.random() < 0.5, power_loss=place == power) for place in sorted(places)
+    )
+
+
+def _submission(draw: _Draw, id: str, most: int) -> Submission:
+    random = draw.random
+    size = min(most, 1 + int(random.expovariate(1 / 8)))
+    at = random.uniform(0, 5)
+    group = TaskGroup(
+        id=id,
+        name=f"group {id}",
+        labels={"team": random.choice(["web", "infra"])},
+        inputs=(Input(name="mode", default="a"), Input(name="token", confidential=True)),
+        timeout=draw.seconds(15) if draw.one_in(5) else None,
+        fail_fast=draw.one_in(4),
+        cleanup_timeout=draw.seconds(8),
+        env={"LANG": "C.UTF-8"},
+        tasks=_tasks(draw, size),
+    )
+    cancels = int(draw.pick({"0": 65, "1": 22, "2": 10, "3": 3}))
+    return Submission(
+        at=at,
+        group=group,
+        caller=random.choice(["ann", "bob"]),
+        inputs={"token": f"{SECRET_MARK}{id}", **({"mode": "b"} if draw.one_in(3) else {})},
+        cancels=tuple(sorted(at + draw.seconds(6) for _ in range(cancels))),
+    )
+
+
+def _tasks(draw: _Draw, size: int) -> tuple[Task, ...]:
+    names = [draw.random.choice([f"t{number}", f"task-{number}", f"_T{number}"]) for number in range(size)]
+    shape = draw.pick({"sparse": 4, "chain": 2, "layers": 3, "fan": 2, "dense": 1, "loose": 1})
+    tasks: list[Task] = []
+    for number, name in enumerate(names):
+        tasks.append(_task(draw, name, _parents(draw.random, shape, tasks, number)))
+    draw.random.shuffle(tasks)
+    return tuple(tasks)
+
+
+def _parents(random: Random, shape: str, tasks: Sequence[Task], number: int) -> list[Task]:
+    if not tasks or shape == "loose":
+        return []
+    if shape == "chain":
+        return [tasks[-1]]
+    if shape == "layers":
+        width = 1 + len(tasks) % 4
+        start = max(0, number - number % width - width)
+        return random.sample(tasks[start : start + width], min(len(tasks[start : start + width]), random.randint(0, 3)))
+    if shape == "fan":
+        return [tasks[0]] if random.random() < 0.7 else random.sample(tasks, min(len(tasks), 4))
+    most = 6 if shape == "dense" else 2
+    return random.sample(tasks, min(len(tasks), random.randint(0, most)))
+
+
+def _task(draw: _Draw, name: str, parents: Sequence[Task]) -> Task:
+    random = draw.random
+    offered = [(parent, export) for parent in parents for export in parent.exports]
+    wanted = [offer for offer in offered if random.random() < 0.6]
+    depends_on = [parent.name for parent in parents if random.random() < 0.6 or not any(parent is by for by, _ in wanted)]
+    return Task(
+        name=name,
+        type="scripted",
+        spec={"say": "{{ .task.name }}"},
+        depends_on=tuple(depends_on),
+        imports=tuple(Import(task=parent.name, variable=export.name) for parent, export in wanted),
+        exports=tuple(_export(draw, f"v{number}") for number in range(int(draw.pick({"0": 4, "1": 3, "2": 2, "3": 1})))),
+        timeout=draw.seconds(2) if draw.one_in(8) else None,
+        retry=_retry(draw) if draw.one_in(4) else NO_RETRY,
+        when=When(draw.pick({"success": 66, "failure": 14, "always": 20})),
+        condition=_condition(draw, [(parent.name, export.name) for parent, export in wanted if not export.confidential]),
+        allow_failure=draw.one_in(6),
+    )
+
+
+def _export(draw: _Draw, name: str) -> Export:
+    return Export(
+        name=name,
+        confidential=draw.one_in(3),
+        scope=Scope.GLOBAL if draw.one_in(2) else Scope.LOCAL,
+        default="fallback" if draw.one_in(3) else None,
+    )
+
+
+def _retry(draw: _Draw) -> Retry:
+    return Retry(
+        attempts=draw.random.randint(2, 4),
+        delay=draw.seconds(1),
+        backoff=draw.random.uniform(1, 3),
+        max_delay=draw.random.uniform(0.5, 10),
+        on=draw.random.choice(RETRY_ON),
+    )
+
+
+def _condition(draw: _Draw, variables: Sequence[tuple[str, str]]) -> str | bool | None:
+    kind = draw.pick({"none": 80, "data": 12, "input": 4, "constant": 2, "broken": 2})
+    operator = draw.random.choice(["==", "!="])
+    if kind == "data" and variables:
+        task, name = draw.random.choice(variables)
+        return f"{{{{ .{task}.{name} {operator} 'true' }}}}"
+    if kind == "input":
+        return f"{{{{ .inputs.mode {operator} 'a' }}}}"
+    if kind == "constant":
+        return draw.one_in(2)
+    return BROKEN_CONDITION if kind == "broken" else None
+
+
+def _scripts(draw: _Draw, group: str, task: Task) -> dict[AttemptId, Script]:
+    return {
+        AttemptId(group, task.name, number): _script(draw, group, task, number)
+        for number in range(1, task.retry.attempts + 1)
+    }
+
+
+def _script(draw: _Draw, group: str, task: Task, attempt: int) -> Script:
+    random = draw.random
+    kind = draw.pick({"success": 66, "failed": 18, "errored": 9, "unstartable": 4, "slow": 3})
+    produced = kind == "success" or draw.one_in(3)
+    outputs = {item.name: _value(draw, item, f"{group}-{task.name}-{attempt}") for item in task.exports if produced}
+    on_stop = OnStop(draw.pick({"obeys": 6, "finishes": 2, "silent": 2}))
+    return Script(
+        start_after=draw.seconds(0.02),
+        duration=draw.seconds(40 if kind == "slow" else 1.5),
+        outcome=_outcome(random, kind, outputs),
+        starts=kind != "unstartable",
+        notices=tuple(Notice(after=draw.seconds(0.5)) for _ in range(random.randint(1, 3))) if draw.one_in(8) else (),
+        on_stop=on_stop,
+        stop_after=math.inf if on_stop is OnStop.SILENT and draw.one_in(2) else draw.seconds(3),
+        kill_after=draw.seconds(0.05),
+        stopped=Outcome(status=Status.ABORTED, exit_code=143, signal=15, outputs=outputs if draw.one_in(3) else {}),
+    )
+
+
+def _outcome(random: Random, kind: str, outputs: Mapping[str, Value]) -> Outcome:
+    if kind == "failed":
+        return Outcome(status=Status.FAILED, exit_code=random.choice([1, 2, 7]), outputs=outputs)
+    if kind == "errored":
+        reason = random.choice([Reason.DRIVER_ERROR, Reason.EXPORT_MISSING, Reason.DRIVER_LOST])
+        return Outcome(status=Status.ERRORED, reason=reason, outputs=outputs, error="it went wrong")
+    if kind == "unstartable":
+        return Outcome(status=Status.ERRORED, reason=Reason.START_FAILED, exit_code=125, error="it did not start")
+    return Outcome(status=Status.SUCCESS, exit_code=0, outputs=outputs)
+
+
+def _value(draw: _Draw, export: Export, origin: str) -> Value:
+    if export.confidential:
+        return Value(f"{SECRET_MARK}{origin}-{export.name}", True)
+    return Value(draw.random.choice(["true", "false", f"from {origin}"]))

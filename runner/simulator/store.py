@@ -1,0 +1,93 @@
+"""A store that crashes its engine at a chosen commit, upon a disk that can lose what was not synced."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from runner.clock import Clock
+from runner.model.event import Event
+from runner.simulator.life import Life
+from runner.store.base import Batch, GroupRecord, GroupRow, Store
+from runner.store.memory import MemoryStore
+
+SYNC_SECONDS = 0.004
+
+Write = Callable[[Store], None]
+
+
+class Disk:
+    """What survives the engine: a MemoryStore, and the writes that led to it."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.writes: list[Write] = []
+        self.synced = 0
+        """How many of the writes survive a loss of power."""
+        self.store = MemoryStore(clock.call_soon)
+
+    def write(self, write: Write) -> None:
+        write(self.store)
+        self.writes.append(write)
+
+    def lose_power(self) -> None:
+        """Back to the last completed sync."""
+        del self.writes[self.synced :]
+        self.store = MemoryStore(self._clock.call_soon)
+        for write in self.writes:
+            write(self.store)
+
+
+class CrashingStore:
+    """A `Store` for one life of an engine: every commit and every answer to a sync is a step of that life.
+
+    `on_commit` is shown every batch that was recorded. Reads are no steps: nothing leaves the engine with them.
+    """
+
+    def __init__(self, disk: Disk, clock: Clock, life: Life, on_commit: Callable[[Batch], None] = lambda batch: None) -> None:
+        self._disk = disk
+        self._clock = clock
+        self._life = life
+        self._on_commit = on_commit
+
+    def accept_group(self, row: GroupRow, events: Sequence[Event]) -> None:
+        kept = list(events)
+        self._life.step(partial(self._disk.write, lambda store: store.accept_group(row, kept)))
+
+    def record(self, batch: Batch) -> None:
+        kept = Batch(list(batch.groups), list(batch.tasks), list(batch.attempts), list(batch.events))
+
+        def step() -> None:
+            self._disk.write(lambda store: store.record(kept))
+            self._on_commit(kept)
+
+        self._life.step(step)
+
+    def sync(self, done: Callable[[Exception | None], None]) -> None:
+        mark = len(self._disk.writes)
+
+        def complete() -> None:
+            # The disk completes it whether or not the engine still lives to hear of it.
+            self._disk.synced = max(self._disk.synced, mark)
+            if self._life.alive:
+                self._life.step(partial(done, None))
+
+        self._clock.call_at(self._clock.now().boot + SYNC_SECONDS, complete)
+
+    def group(self, id: str) -> GroupRecord | None:
+        return self._disk.store.group(id)
+
+    def unfinished(self) -> Sequence[str]:
+        return self._disk.store.unfinished()
+
+    def groups(self, *, limit: int = 100, before: str | None = None) -> Sequence[GroupRow]:
+        return self._disk.store.groups(limit=limit, before=before)
+
+    def events(self, group: str, after: int = 0, limit: int = 1000) -> Sequence[Event]:
+        return self._disk.store.events(group, after, limit)
+
+    def delete_group(self, id: str) -> None:
+        self._life.step(partial(self._disk.write, lambda store: store.delete_group(id)))
+
+    def close(self) -> None:
+        """Nothing to free."""

@@ -1,0 +1,237 @@
+"""Compares a world that was played with the reference model, and with what must hold in any world.
+
+How sharp the comparison is depends on what the specification leaves open:
+- exact (every status, reason, cause, attempt, output and time), crashes or not, when one group is alone or nobody can ever
+  have to wait for a slot;
+- without times, when several groups share the slots and this one cannot be cut short: whose turn is next may change with a
+  crash, since the turns are not recorded, but what becomes of the tasks may not;
+- task by task (`consistent`): each must be what its recorded dependencies and attempts make of it, when turns or a loss of
+  power may decide which tasks an early end meets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from functools import partial
+
+from runner.model import codec
+from runner.model.dispatch import AttemptId
+from runner.model.result import Outcome, Reason, Status, TaskResult
+from runner.model.task import Scope, When
+from runner.model.value import Value
+from runner.simulator.reference import (
+    BROKEN,
+    End,
+    GroupModel,
+    Reference,
+    Runs,
+    TaskModel,
+    decide,
+    group_status,
+    retried,
+)
+from runner.simulator.replay import replay
+from runner.simulator.scenario import Scenario, Submission
+from runner.simulator.script import TIMED_OUT, OnStop
+from runner.simulator.world import SEALER, Played
+from runner.store.base import AttemptRow, TaskRow
+
+TOLERANCE_SECONDS = 1e-4
+
+
+def differences(scenario: Scenario, played: Played) -> list[str]:
+    """Everything that is not as it should be, in words; empty when all is well."""
+    return [
+        *played.complaints,
+        *_executor(scenario, played),
+        *(f"{id}: {text}" for id in played.records for text in replay(played.records[id], played.events[id])),
+        *_groups(scenario, played),
+    ]
+
+
+def _groups(scenario: Scenario, played: Played) -> Iterator[str]:
+    reference = Reference(scenario).play()
+    powered = played.boots == 1
+    fixed_turns = len(scenario.submissions) == 1 or not scenario.slots_matter
+    if powered and fixed_turns:
+        yield from _dispatches(reference, played)
+    for submission in scenario.submissions:
+        if submission.id not in played.records:
+            yield f"{submission.id}: the group was never accepted"
+            continue
+        group = submission.group
+        open_end = group.fail_fast or group.timeout is not None or submission.cancels
+        if powered and (fixed_turns or not open_end):
+            yield from _compared(reference.groups[submission.id], played, times=fixed_turns)
+        else:
+            yield from _consistent(scenario, submission, played)
+
+
+# What the executor saw.
+
+
+def _executor(scenario: Scenario, played: Played) -> Iterator[str]:
+    executor = played.executor
+    for (instance, id), count in executor.starts.items():
+        if count > 1:
+            yield f"{id} was started {count} times by {instance}"
+    for id in sorted(executor.unacknowledged):
+        yield f"the end of {id} was never acknowledged"
+    for id in sorted(executor.in_flight):
+        if scenario.script(id).on_stop is not OnStop.SILENT:
+            yield f"{id} still runs when all is over"
+
+
+def _dispatches(reference: Reference, played: Played) -> Iterator[str]:
+    actual = played.executor.dispatches
+    for id in reference.dispatched.keys() - actual.keys():
+        yield f"{id} was never dispatched"
+    for id in actual.keys() - reference.dispatched.keys():
+        yield f"{id} was dispatched and should not have been"
+    for id, dispatch in actual.items():
+        expected = reference.imports.get(id, {})
+        if {task: dict(values) for task, values in dispatch.bindings.imports.items()} != expected:
+            yield f"{id} was given {dispatch.bindings.imports}, expected {expected}"
+
+
+# Exact comparison.
+
+
+def _compared(model: GroupModel, played: Played, *, times: bool) -> Iterator[str]:
+    id = model.submission.id
+    result = played.results[id]
+    yield from _unequal(f"{id}: status", model.status.value, result.status.value)
+    yield from _unequal(f"{id}: reason", model.reason, result.reason)
+    if times:
+        yield from _apart(f"{id}: finished_at", played.began + model.finished_at, result.finished_at)
+    rows = {row.name: row for row in played.records[id].tasks}
+    for name, task in model.tasks.items():
+        if name not in rows:
+            yield f"{id}/{name}: has no row"
+            continue
+        yield from _task_compared(f"{id}/{name}", task, result.results[name], _outputs(id, rows[name]))
+        if times:
+            end = task.end
+            if end.status is not Status.SKIPPED:
+                yield from _apart(f"{id}/{name}: finished_at", played.began + end.at, result.results[name].finished_at)
+            started = None if end.started_at is None else played.began + end.started_at
+            yield from _apart(f"{id}/{name}: started_at", started, result.results[name].started_at)
+
+
+def _task_compared(where: str, task: TaskModel, result: TaskResult, outputs: Mapping[str, Value]) -> Iterator[str]:
+    end = task.end
+    said = end.outcome or Outcome(status=end.status)
+    yield from _unequal(f"{where}: status", end.status.value, result.status.value)
+    yield from _unequal(f"{where}: reason", end.reason, result.reason)
+    yield from _unequal(f"{where}: because_of", end.because_of, result.because_of)
+    yield from _unequal(f"{where}: attempts", end.attempts, result.attempts)
+    yield from _unequal(f"{where}: exit_code", said.exit_code, result.exit_code)
+    yield from _unequal(f"{where}: signal", said.signal, result.signal)
+    yield from _unequal(f"{where}: kill", said.kill, result.kill)
+    yield from _unequal(f"{where}: waiting", None, result.waiting)
+    if said.error is not None:
+        yield from _unequal(f"{where}: error", said.error, result.error)
+    yield from _unequal(f"{where}: recorded outputs", dict(end.outputs), dict(outputs))
+    shown = {item.name for item in task.task.exports if item.scope is Scope.GLOBAL}
+    yield from _unequal(
+        f"{where}: outputs", {name: end.outputs[name] for name in end.outputs if name in shown}, dict(result.outputs)
+    )
+
+
+def _unequal(what: str, expected: object, actual: object) -> Iterator[str]:
+    if expected != actual:
+        yield f"{what} is {actual!r}, expected {expected!r}"
+
+
+def _apart(what: str, expected: float | None, actual: str | None) -> Iterator[str]:
+    wall = None if actual is None else datetime.fromisoformat(actual).timestamp()
+    if expected is None or wall is None:
+        yield from _unequal(what, expected, wall)
+    elif abs(wall - expected) > TOLERANCE_SECONDS:
+        yield f"{what} is {wall - expected:+.6f} s off"
+
+
+def _outputs(group: str, row: TaskRow) -> dict[str, Value]:
+    return codec.decode_values(row.outputs, partial(SEALER.unseal, context=group)) if row.outputs else {}
+
+
+# Consistency, task by task.
+
+
+def _consistent(scenario: Scenario, submission: Submission, played: Played) -> Iterator[str]:
+    id, group = submission.id, submission.group
+    record = played.records[id]
+    rows = {row.name: row for row in record.tasks}
+    if missing := [task.name for task in group.tasks if task.name not in rows or not rows[task.name].status.terminal]:
+        yield f"{id}: not terminal: {', '.join(missing)}"
+        return
+    tasks = {task.name: task for task in group.tasks}
+    inputs = {item.name: Value(submission.inputs.get(item.name, item.default or ""), item.confidential) for item in group.inputs}
+    ends = {
+        name: End(row.status, row.reason, row.because_of, row.attempt, outputs=_outputs(id, row)) for name, row in rows.items()
+    }
+    status, reason = group_status(record.group.abort, [(tasks[name], end) for name, end in ends.items()])
+    yield from _unequal(f"{id}: status", status.value, record.group.status.value)
+    yield from _unequal(f"{id}: reason", reason, record.group.reason)
+    attempts = {(row.task, row.attempt): row for row in record.attempts}
+    for name, task in tasks.items():
+        end, where = ends[name], f"{id}/{name}"
+        if end.reason == "group_aborted":
+            if record.group.abort is None or end.status is not Status.SKIPPED or end.attempts:
+                yield f"{where}: is {end.status} because the group was aborted, which it was not, or after an attempt"
+            continue
+        verdict = decide(task, tasks, ends, inputs)
+        if isinstance(verdict, Runs):
+            yield from _attempts_consistent(scenario, played, AttemptId(id, name, end.attempts), attempts, end)
+        elif verdict is BROKEN:
+            yield from _unequal(f"{where}: end", ("errored", "bad_template"), (end.status.value, end.reason))
+        else:
+            expected = ("skipped", verdict.reason, verdict.because_of)
+            yield from _unequal(f"{where}: end", expected, (end.status.value, end.reason, end.because_of))
+
+
+def _attempts_consistent(
+    scenario: Scenario, played: Played, last: AttemptId, rows: Mapping[tuple[str, int], AttemptRow], end: End
+) -> Iterator[str]:
+    """Every attempt ended as its script, a stop or the loss of power made it; retries are those that were asked for."""
+    record = played.records[last.group]
+    task = next(item for submission in scenario.submissions if submission.id == last.group
+                for item in submission.group.tasks if item.name == last.task)  # fmt: skip
+    aborted = record.group.abort is not None
+    if last.attempt == 0:
+        yield f"{last.group}/{last.task}: should have run, but is {end.status} ({end.reason})"
+    for number in range(1, last.attempt + 1):
+        id = last._replace(attempt=number)
+        row = rows[id.task, number]
+        if row.outcome is None:
+            yield f"{id}: has no outcome"
+            continue
+        outcome = codec.decode_outcome(row.outcome)
+        said = _said(scenario, played, id, task.timeout)
+        if outcome.status is not Status.ABORTED or id in played.interrupted:
+            yield from _unequal(f"{id}: outcome", _essence(said), _essence(outcome))
+        elif not aborted:
+            yield f"{id}: was aborted, but nobody asked for it"
+        again = retried(task, number, outcome)
+        if number < last.attempt and not again:
+            yield f"{id}: was retried after {_essence(outcome)}"
+        if number == last.attempt and again and not aborted:
+            yield f"{id}: was not retried after {_essence(outcome)}"
+        if number == last.attempt and end.status is not outcome.status and not (aborted and again):
+            yield f"{id}: ended {outcome.status}, its task {end.status}"
+    if end.status is Status.ABORTED:
+        allowed = {record.group.abort, *([Reason.CLEANUP_TIMEOUT] if task.when is When.ALWAYS else [])}
+        if end.reason not in allowed:
+            yield f"{last.group}/{last.task}: aborted for {end.reason}, expected one of {sorted(map(str, allowed))}"
+
+
+def _said(scenario: Scenario, played: Played, id: AttemptId, timeout: float | None) -> Outcome:
+    if id in played.interrupted:
+        return Outcome(status=Status.ERRORED, reason=Reason.HOST_RESTARTED)
+    script = scenario.script(id)
+    return TIMED_OUT if script.starts and timeout is not None and timeout < script.duration else script.outcome
+
+
+def _essence(outcome: Outcome) -> tuple[str, str | None, int | None]:
+    return outcome.status.value, outcome.reason, outcome.exit_code

@@ -1,0 +1,88 @@
+"""What must be true at every single moment, watched while a world goes on. What is not is kept as a complaint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from runner.engine.engine import Engine
+from runner.model.dispatch import AttemptId, Dispatch
+from runner.model.result import Outcome, Status
+from runner.simulator.store import Disk
+from runner.store.base import Batch
+
+
+class Witness:
+    def __init__(self, disk: Disk, max_parallel: int) -> None:
+        self._disk = disk
+        self._max_parallel = max_parallel
+        self._open: set[AttemptId] = set()
+        """Attempts that are not finished, by the disk."""
+        self.complaints: list[str] = []
+
+    def committed(self, batch: Batch) -> None:
+        for row in batch.attempts:
+            id = AttemptId(row.group, row.task, row.attempt)
+            if row.status.terminal:
+                self._open.discard(id)
+            else:
+                self._open.add(id)
+        if len(self._open) > self._max_parallel:
+            self.complaints.append(f"{len(self._open)} attempts are in flight at once: {_spell(self._open)}")
+        for task in batch.tasks:
+            if task.status is Status.PENDING and task.waiting is None:
+                self.complaints.append(f"{task.group}/{task.name} is pending and no reason is recorded")
+
+    def submitting(self, dispatch: Dispatch) -> None:
+        """An attempt is handed to the executor: all that led to it must be on the disk."""
+        id = dispatch.id
+        record = self._disk.store.group(id.group)
+        if record is None:
+            self.complaints.append(f"{id} was dispatched before its group was recorded")
+            return
+        attempts = {(row.task, row.attempt): row for row in record.attempts}
+        row = attempts.get((id.task, id.attempt))
+        if row is None or row.instance != dispatch.instance:
+            self.complaints.append(f"{id} was dispatched before that was recorded")
+        elif row.status.terminal:
+            self.complaints.append(f"{id} was dispatched after its end was recorded")
+        done = {task.name for task in record.tasks if task.status.terminal}
+        if missing := [name for name in dispatch.task.edges if name not in done]:
+            self.complaints.append(f"{id} was dispatched before {', '.join(missing)} ended")
+
+    def look(self, engine: Engine) -> None:
+        """What a client sees now: every task that neither runs nor ended says why."""
+        for id in self._disk.store.unfinished():
+            for task in engine.result(id).results.values():
+                if (task.status is Status.PENDING) != (task.waiting is not None):
+                    self.complaints.append(f"{id}/{task.name} is {task.status} and waits for {task.waiting}")
+
+    def power_lost(self) -> frozenset[AttemptId]:
+        """The disk went back in time: which attempts are not finished by what is left of it."""
+        self._open.clear()
+        for id in self._disk.store.unfinished():
+            record = self._disk.store.group(id)
+            assert record is not None, "the store lists only groups that it has"
+            rows = (row for row in record.attempts if not row.status.terminal)
+            self._open.update(AttemptId(row.group, row.task, row.attempt) for row in rows)
+        return frozenset(self._open)
+
+    def expect_kept(self, settled: Mapping[AttemptId, Outcome]) -> None:
+        """Ends that the engine acknowledged to the executor must be on the disk."""
+        for id, outcome in settled.items():
+            record = self._disk.store.group(id.group)
+            rows = [row for row in record.attempts if (row.task, row.attempt) == id[1:]] if record else []
+            if not rows or not rows[0].status.terminal:
+                self.complaints.append(f"the acknowledged end of {id} ({outcome.status}) was lost with the power")
+
+    def expect_group(self, id: str) -> None:
+        if self._disk.store.group(id) is None:
+            self.complaints.append(f"the acknowledged group {id} was lost with the power")
+
+    def expect_cancel(self, id: str, count: int) -> None:
+        record = self._disk.store.group(id)
+        if record is None or (record.group.abort_count < count and not record.group.status.terminal):
+            self.complaints.append(f"cancel {count} of {id} was acknowledged and lost with the power")
+
+
+def _spell(ids: set[AttemptId]) -> str:
+    return ", ".join(sorted(str(id) for id in ids))
