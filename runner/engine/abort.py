@@ -113,15 +113,17 @@ class Abortion:
             state.because_of = self.because_of
             last = state.outcome or Outcome(status=Status.ABORTED)
             now = run.services.clock.now().wall
-            run.conclude(
-                state, replace(last, status=Status.ABORTED, reason=self.reason_for(state.task), finished_at=now)
-            )
+            # Outputs belong to an attempt that was final; that of the last one was not, and was not recorded with them.
+            reason = self.reason_for(state.task)
+            run.conclude(state, replace(last, status=Status.ABORTED, reason=reason, outputs={}, finished_at=now))
 
     # Deadlines.
 
     def due(self, since: Moment, seconds: float) -> float:
         """The boot time that lies `seconds` behind `since`, which may belong to another boot."""
         now = self._run.services.clock.now()
+        if since.boot_id == now.boot_id:
+            return since.boot + seconds
         return now.boot - seconds_between(since, now) + seconds
 
     def arm(self) -> None:

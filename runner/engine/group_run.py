@@ -356,7 +356,11 @@ class GroupRun:
     def arm_force(self, state: TaskState) -> None:
         attempt = state.attempt
         assert attempt is not None and attempt.cancel_at is not None
+        now = self.services.clock.now().boot
         due = self.abortion.due(attempt.cancel_at, self.services.grace + CONFIRM_SECONDS)
+        if due < now:
+            # The time passed while no engine was there to listen: the executor may have confirmed, and is heard first.
+            due = now + CONFIRM_SECONDS
         attempt.force_timer = self.services.clock.call_at(due, partial(self._force, state, attempt))
 
     def _force(self, state: TaskState, attempt: AttemptState) -> None:
