@@ -221,7 +221,9 @@ def _attempts_consistent(
         if number == last.attempt and end.status is not outcome.status and not (aborted and again):
             yield f"{id}: ended {outcome.status}, its task {end.status}"
     if end.status is Status.ABORTED:
-        allowed = {record.group.abort, *([Reason.CLEANUP_TIMEOUT] if task.when is When.ALWAYS else [])}
+        # A failFast that a cancel or the timeout overtook had ended tasks of its own before.
+        overtaken = ["fail_fast"] if end.because_of is not None else []
+        allowed = {record.group.abort, *overtaken, *([Reason.CLEANUP_TIMEOUT] if task.when is When.ALWAYS else [])}
         if end.reason not in allowed:
             yield f"{last.group}/{last.task}: aborted for {end.reason}, expected one of {sorted(map(str, allowed))}"
 
