@@ -7,7 +7,8 @@ from pathlib import Path
 
 from drivers.registry import Registry
 from runner.errors import UsageError
-from runner.validation import MAX_DOCUMENT_BYTES, Loaded, load
+from runner.model.limits import Limits
+from runner.validation import Loaded, load
 
 STDIN = "-"
 
@@ -28,7 +29,7 @@ def _read(name: str, source: str) -> bytes:
     try:
         with open(0 if name == STDIN else Path(name), "rb", closefd=name != STDIN) as file:
             # One byte more than is allowed, so that an endless file is refused and not read for ever.
-            return file.read(MAX_DOCUMENT_BYTES + 1)
+            return file.read(Limits().document_bytes + 1)
     except FileNotFoundError:
         raise UsageError(
             f"{source}: there is no such file; give the path of a task group, or - for standard input"

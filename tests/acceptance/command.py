@@ -1,0 +1,79 @@
+"""The command `runner` as its users run it: a subprocess with a home, a folder and an environment of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+RUNNER = (sys.executable, "-c", "import sys; from runner.cli import main; sys.argv[0] = 'runner'; sys.exit(main())")
+TIMEOUT_SECONDS = 40
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    status: int
+    stdout: str
+    stderr: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.stdout)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """`folder` is the current folder of the command, and holds its home too."""
+
+    folder: Path
+
+    @property
+    def home(self) -> Path:
+        return self.folder.parent / "home"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {"PATH": os.environ["PATH"], "HOME": str(self.home), "LANG": "C.UTF-8", "PYTHONWARNINGS": "error"}
+
+    def write(self, text: str | bytes, name: str = "group.yaml") -> str:
+        (self.folder / name).write_bytes(text.encode() if isinstance(text, str) else text)
+        return name
+
+    def __call__(self, *arguments: str, stdin: bytes = b"", environment: Mapping[str, str] | None = None) -> Done:
+        """Run it to its end. However it ends, no traceback may be seen."""
+        done = subprocess.run(
+            [*RUNNER, *arguments],
+            cwd=self.folder,
+            env={**self.environment, **(environment or {})},
+            input=stdin,
+            capture_output=True,
+            timeout=TIMEOUT_SECONDS,
+            check=False,
+        )
+        said = Done(
+            status=done.returncode,
+            stdout=done.stdout.decode(errors="replace"),
+            stderr=done.stderr.decode(errors="replace"),
+        )
+        assert "Traceback" not in said.stdout + said.stderr
+        return said
+
+    def start(self, *arguments: str, **options: Any) -> subprocess.Popen[bytes]:
+        """Start it in a process group of its own, as a shell would."""
+        return subprocess.Popen(
+            [*RUNNER, *arguments], cwd=self.folder, env=self.environment, process_group=0, **options
+        )
+
+
+def group(tasks: Sequence[Mapping[str, Any]], **more: Any) -> str:
+    """A document, as JSON."""
+    return json.dumps({**more, "taskGroup": list(tasks)})
+
+
+def shell(name: str, command: str, **more: Any) -> dict[str, Any]:
+    return {"name": name, "type": "os_exec", "spec": {"command": command}, **more}

@@ -1,0 +1,124 @@
+"""Ctrl-C, SIGTERM and their repetition, as a terminal sends them: to the whole process group of the command."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from pathlib import Path
+from typing import IO
+
+import pytest
+
+from tests.acceptance.command import Command, group, shell
+
+WORKS = "trap 'echo asked to end; exit 0' TERM; echo $$; while :; do sleep 0.05; done"
+CLEANS = "echo cleaning up; touch cleaned"
+
+
+def start(
+    runner: Command, *tasks: dict[str, object], output: str = "text"
+) -> tuple[subprocess.Popen[bytes], IO[bytes]]:
+    document = runner.write(group(list(tasks)))
+    said = subprocess.PIPE
+    process = runner.start("run", "--output", output, document, stdout=said, stderr=said)
+    stream = process.stdout if output == "text" else process.stderr
+    assert stream is not None
+    return process, stream
+
+
+def until(stream: IO[bytes], text: bytes) -> bytes:
+    """The line that has `text` in it, once it was printed."""
+    for line in stream:
+        if text in line:
+            return line
+    pytest.fail(f"{text!r} was never printed")
+
+
+def end(process: subprocess.Popen[bytes]) -> tuple[int, str, str]:
+    assert process.stdout is not None
+    assert process.stderr is not None
+    with process.stdout, process.stderr:
+        out, err = process.stdout.read().decode(), process.stderr.read().decode()
+    status = process.wait()
+    assert "Traceback" not in out + err
+    return status, out, err
+
+
+def is_gone(pid: int) -> bool:
+    return not Path(f"/proc/{pid}").exists() or ") Z " in Path(f"/proc/{pid}/stat").read_text()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_the_first_one_stops_tasks_and_lets_cleanup_run(runner: Command, number: signal.Signals) -> None:
+    process, printed = start(runner, shell("work", WORKS), shell("clean", CLEANS, depends_on=["work"], when="always"))
+    pid = int(until(printed, b"| ").split(b"| ")[1])
+    os.killpg(process.pid, number)
+    status, out, err = end(process)
+    assert status == 130
+    assert "work   | asked to end" in out
+    assert "clean  | cleaning up" in out
+    assert "aborted" in out.splitlines()[-2] + out.splitlines()[-1]
+    assert "once more" in err
+    assert is_gone(pid)
+    assert (runner.folder / "cleaned").exists()
+
+
+def test_the_result_is_still_printed(runner: Command) -> None:
+    process, logs = start(runner, shell("work", WORKS), output="json")
+    until(logs, b"| ")
+    os.killpg(process.pid, signal.SIGINT)
+    status, out, _ = end(process)
+    assert status == 130
+    result = json.loads(out)
+    assert (result["status"], result["reason"]) == ("aborted", "cancelled")
+    assert result["results"]["work"]["status"] == "aborted"
+
+
+def test_the_second_one_ends_cleanup_too(runner: Command) -> None:
+    slow = shell("clean", "echo begun; sleep 600", depends_on=["work"], when="always")
+    process, printed = start(
+        runner, shell("work", WORKS), slow, shell("never", CLEANS, depends_on=["clean"], when="always")
+    )
+    until(printed, b"work ")
+    until(printed, b"work   | ")
+    os.killpg(process.pid, signal.SIGINT)
+    until(printed, b"clean  | begun")
+    os.killpg(process.pid, signal.SIGINT)
+    status, out, _ = end(process)
+    assert status == 130
+    assert "never -- skipped because the group was aborted" in out
+    assert not (runner.folder / "cleaned").exists()
+
+
+def test_the_third_one_leaves_at_once_and_nothing_stays(runner: Command) -> None:
+    stubborn = shell("work", "trap '' TERM; echo $$; while :; do sleep 0.05; done")
+    process, printed = start(runner, stubborn)
+    pid = int(until(printed, b"| ").split(b"| ")[1])
+    assert process.stderr is not None
+    for words in (b"once more ends", b"once more leaves"):
+        os.killpg(process.pid, signal.SIGINT)
+        until(process.stderr, words)
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait() == 130
+    end(process)
+    while not is_gone(pid):  # the supervisor notices by itself; the test's timeout bounds this
+        os.sched_yield()
+
+
+def test_a_group_that_was_told_to_ignore_hangups_ignores_them(runner: Command) -> None:
+    document = runner.write(group([shell("t", "echo up; read x < gate; echo over")]))
+    os.mkfifo(runner.folder / "gate")
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        process = runner.start("run", document, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert process.stdout is not None
+    until(process.stdout, b"| up")
+    os.killpg(process.pid, signal.SIGHUP)
+    (runner.folder / "gate").write_text("go\n")
+    status, out, _ = end(process)
+    assert status == 0
+    assert "t  | over" in out

@@ -1,0 +1,270 @@
+"""`runner run`: what it prints, where it works, and how it ends."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.command import RUNNER, TIMEOUT_SECONDS, Command, group, shell
+
+DIAMOND = group(
+    [
+        shell("a", 'echo "v=one" >> "$OUTPUT_FILE"', exports=[{"name": "v"}]),
+        shell("b", "echo out; echo err >&2", depends_on=["a"]),
+        shell("c", "printf %s-{{ .a.v }}", imports=[{"from": "a", "variable": "v"}]),
+        shell("d", "pwd", depends_on=["b", "c"]),
+    ],
+    name="diamond",
+)
+FAILING = group(
+    [
+        shell("build", "echo half of it; exit 3"),
+        shell("deploy", "echo no", depends_on=["build"]),
+        shell("clean", "echo cleaning", depends_on=["deploy"], when="always"),
+    ],
+    name="failing",
+)
+
+
+def test_a_group_that_succeeds(runner: Command) -> None:
+    done = runner("run", runner.write(DIAMOND))
+    assert done.status == 0
+    assert done.stderr == ""
+    lines = done.stdout.splitlines()
+    assert "b  | out" in lines
+    assert "b  | err" in lines
+    assert f"d  | {runner.folder}" in lines
+    assert lines.index("a -- started") < lines.index("b -- started") < lines.index("d -- started")
+    assert lines[-1].startswith("diamond: success after ")
+    assert lines[-1].endswith(": 4 success")
+
+
+def test_what_a_task_prints_comes_before_its_end(runner: Command) -> None:
+    many = group([shell("t", "i=0; while [ $i -lt 3000 ]; do echo line $i; i=$((i+1)); done; printf end")])
+    lines = runner("run", runner.write(many)).stdout.splitlines()
+    assert [line for line in lines if "|" in line] == [f"t  | line {i}" for i in range(3000)] + ["t  | end"]
+    assert lines.index("t  | end") < next(at for at, line in enumerate(lines) if line.startswith("t -- success"))
+
+
+def test_a_failure_is_explained(runner: Command) -> None:
+    done = runner("run", runner.write(FAILING))
+    assert done.status == 1
+    lines = done.stdout.splitlines()
+    assert "deploy -- skipped because build did not succeed" in lines
+    assert "clean   | cleaning" in lines
+    assert lines[-2:] == ["  build   failed: exit code 3", "  deploy  skipped because build did not succeed"]
+
+
+def test_the_result_alone_on_stdout(runner: Command) -> None:
+    done = runner("run", "--output", "json", runner.write(FAILING))
+    assert done.status == 1
+    result = done.json
+    assert (result["name"], result["status"]) == ("failing", "failed")
+    assert list(result["results"]) == ["build", "deploy", "clean"]
+    build, deploy, clean = result["results"].values()
+    assert (build["status"], build["exit_code"], build["attempts"]) == ("failed", 3, 1)
+    assert (deploy["status"], deploy["reason"], deploy["because_of"]) == ("skipped", "dependency_failed", "build")
+    assert clean["status"] == "success"
+    assert "build   | half of it" in done.stderr
+
+
+def test_a_document_from_standard_input(runner: Command) -> None:
+    done = runner("run", "-", stdin=DIAMOND.encode())
+    assert done.status == 0
+
+
+def test_an_isolated_workspace_is_fresh_and_goes(runner: Command) -> None:
+    document = group([shell("t", "pwd; ls -A; touch left")])
+    done = runner("run", "--isolated", runner.write(document))
+    assert done.status == 0
+    shown = [line.removeprefix("t  | ") for line in done.stdout.splitlines() if "|" in line]
+    assert len(shown) == 1
+    assert not Path(shown[0]).exists()
+    assert os.listdir(runner.folder) == ["group.yaml"]
+
+
+def test_the_environment_of_a_task_is_small(runner: Command) -> None:
+    document = group([shell("t", "env")])
+    done = runner("run", runner.write(document), environment={"CLOUD_TOKEN": "x", "TZ": "UTC"})
+    names = {line.removeprefix("t  | ").split("=")[0] for line in done.stdout.splitlines() if "|" in line}
+    expected = {"PATH", "HOME", "LANG", "TZ", "OUTPUT_FILE"}
+    assert expected <= names
+    made_by_the_shell = {"PWD", "OLDPWD", "SHLVL", "_"}
+    assert [name for name in names - expected - made_by_the_shell if not name.startswith("RUNNER_")] == []
+
+
+# Inputs and secrets.
+
+INPUTS = group(
+    [
+        {
+            "name": "t",
+            "type": "os_exec",
+            "spec": {
+                "command": 'echo "tag {{ .inputs.tag }}"; echo "the password is $P, ${#P} long"',
+                "envs": {"P": "{{ .inputs.password }}"},
+            },
+        }
+    ],
+    inputs={"tag": {"default": "latest"}, "password": {"required": True, "confidential": True}},
+)
+
+
+@pytest.mark.parametrize("source", ["@secret", "env:THE_SECRET", "-"])
+def test_a_secret_input_is_masked_wherever_it_comes_from(runner: Command, source: str) -> None:
+    (runner.folder / "secret").write_text("hunter2-and-more\n")
+    done = runner(
+        "run",
+        runner.write(INPUTS),
+        "--set",
+        "tag=v1",
+        "--set-secret",
+        f"password={source}",
+        stdin=b"hunter2-and-more\n",
+        environment={"THE_SECRET": "hunter2-and-more"},
+    )
+    assert done.status == 0
+    assert "t  | tag v1" in done.stdout
+    assert "t  | the password is ***, 16 long" in done.stdout
+    assert "hunter2" not in done.stdout + done.stderr
+
+
+def test_no_secret_is_left_on_the_disk(runner: Command) -> None:
+    runner("run", runner.write(INPUTS), "--set-secret", "password=-", stdin=b"hunter2-and-more")
+    state = runner.home / ".local" / "state" / "runner"
+    files = [path for path in state.rglob("*") if path.is_file()]
+    assert files
+    assert [path for path in files if b"hunter2" in path.read_bytes()] == []
+    assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
+    assert {stat.S_IMODE(path.stat().st_mode) for path in state.rglob("*") if path.is_dir()} == {0o700}
+
+
+def test_confidential_outputs_are_shown_only_when_asked(runner: Command) -> None:
+    document = group(
+        [
+            shell(
+                "t",
+                'echo "token=abcd-efgh" >> "$OUTPUT_FILE"',
+                exports=[{"name": "token", "confidential": True, "scope": "global"}],
+            )
+        ]
+    )
+    name = runner.write(document)
+    assert runner("run", "--output", "json", name).json["results"]["t"]["outputs"] == {"token": "***"}
+    assert runner("run", "--output", "json", "--reveal", name).json["results"]["t"]["outputs"] == {"token": "abcd-efgh"}
+    assert "t.token = ***" in runner("run", name).stdout
+    assert "abcd" not in runner("run", name).stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "password"),
+        (("--set-secret", "password=env:PATH", "--set", "tga=v1"), "tga"),
+        (("--set-secret", "tag=env:PATH"), "confidential: true"),
+        (("--set", "tag"), "name=value"),
+    ],
+)
+def test_wrong_inputs_are_usage_errors(runner: Command, arguments: tuple[str, ...], message: str) -> None:
+    done = runner("run", runner.write(INPUTS), *arguments)
+    assert done.status == 2
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not list((runner.home / ".local" / "state" / "runner").glob("runs/*"))
+
+
+# Ids, and running on.
+
+
+def test_the_same_id_and_content_is_the_same_run(runner: Command) -> None:
+    document = runner.write(group([shell("t", "echo once >> ran")]))
+    first = runner("run", "--id", "one", "--output", "json", document)
+    again = runner("run", "--id", "one", "--output", "json", document)
+    assert first.json == again.json
+    assert (runner.folder / "ran").read_text() == "once\n"
+
+
+def test_the_same_id_with_other_content_is_refused(runner: Command) -> None:
+    runner("run", "--id", "one", runner.write(group([shell("t", "true")])))
+    done = runner("run", "--id", "one", runner.write(group([shell("t", "false")])))
+    assert done.status == 2
+    assert "'one'" in done.stderr
+
+
+@pytest.mark.parametrize("id", ["../up", "a/b", "."])
+def test_an_id_cannot_lead_elsewhere(runner: Command, id: str) -> None:
+    done = runner("run", "--id", id, runner.write(DIAMOND))
+    assert done.status == 2
+    assert "cannot be a group id" in done.stderr
+
+
+# Streams.
+
+
+def test_a_reader_that_leaves_does_not_stop_the_group(runner: Command) -> None:
+    document = runner.write(group([shell("t", "echo one; echo two; sleep 0.3; echo three; touch done")]))
+    process = runner.start("run", document, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.readline()
+    process.stdout.close()
+    said = process.stderr.read()
+    process.stderr.close()
+    assert process.wait() == 0
+    assert b"Traceback" not in said
+    assert b"standard output was lost" in said
+    assert (runner.folder / "done").exists()
+
+
+def test_a_reader_that_rests_does_not_stop_the_group(runner: Command) -> None:
+    """More than a pipe holds is printed while nobody reads; the file that the last task makes tells that it came so far."""
+    noisy = shell("noisy", "head -c 1000000 /dev/zero | tr '\\0' x; echo")
+    document = runner.write(group([noisy, shell("last", "mkfifo gate; echo go > gate", depends_on=["noisy"])]))
+    process = runner.start("run", document, stdout=subprocess.PIPE)
+    gate = runner.folder / "gate"
+    while not gate.exists():
+        assert process.poll() is None
+        os.sched_yield()
+    assert gate.read_text() == "go\n"
+    assert process.stdout is not None
+    printed = process.stdout.read()
+    process.stdout.close()
+    assert process.wait() == 0
+    assert printed.count(b"x") >= 1_000_000
+
+
+@pytest.mark.parametrize("closed", ["0<&-", "1>&-", "2>&-", "0<&- 1>&- 2>&-"])
+def test_closed_streams_are_harmless(runner: Command, closed: str) -> None:
+    document = runner.write(group([shell("t", "echo out; echo err >&2; touch done")]))
+    command = ["sh", "-c", f'"$@" {closed}', "sh", *RUNNER, "run", document]
+    done = subprocess.run(command, cwd=runner.folder, env=runner.environment, timeout=TIMEOUT_SECONDS, check=False)
+    assert done.returncode == 0
+    assert (runner.folder / "done").exists()
+
+
+def test_a_locale_that_knows_no_umlauts(runner: Command) -> None:
+    document = runner.write(group([shell("t", "echo größe")], name="größe"))
+    done = runner("run", document, environment={"LC_ALL": "POSIX", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"})
+    assert done.status == 0
+    assert "t  | größe" in done.stdout
+    assert "größe: success" in done.stdout
+
+
+def test_control_characters_do_not_reach_the_terminal(runner: Command) -> None:
+    document = group([shell("t", "printf '\\033[2Jx\\r\\n\\033[31mred\\033[0m\\n'; exit 1")], name="a\x1b[2Jb")
+    done = runner("run", runner.write(document))
+    assert "t  | ^[[2Jx" in done.stdout
+    assert "t  | \x1b[31mred\x1b[0m" in done.stdout
+    assert "\x1b[2J" not in done.stdout
+
+
+def test_state_that_cannot_be_kept_is_a_clear_refusal(runner: Command) -> None:
+    (runner.home / ".local").write_text("a file where a folder is needed")
+    done = runner("run", runner.write(DIAMOND))
+    assert done.status in (1, 2)
+    assert str(runner.home / ".local") in done.stderr
+    assert len(done.stderr.splitlines()) == 1
