@@ -1,0 +1,11 @@
+"""How fast the runner is, beside the limit of the machine and beside make and ninja, in one run: `python -m bench --help`.
+
+workloads   what is run, and how it is written for each contestant
+floor       the limit: a C program that starts, captures and reaps processes, compiled when it is needed
+peers       make and ninja
+ours        the runner: as a node in a process of its own (`worker`), and as the command `runner run`
+samples     one measured run, one JSON line
+suites      who runs what, alternating
+goals       which ratios are wanted, and what was reached
+report      the table, on the terminal and in RESULTS.md
+"""

@@ -1,0 +1,154 @@
+"""Which ratios are wanted, and what was reached. A goal is judged by the median of the ratios of all rounds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import NamedTuple
+
+from bench.samples import Sample
+
+
+class Figure(NamedTuple):
+    """One metric of one contestant on one workload."""
+
+    contestant: str
+    workload: str
+    metric: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Goal:
+    """`combine(ours, theirs)` is wanted at least (or at most) `goal`; out for `stretch`. Without a `goal` it is only told."""
+
+    number: str
+    what: str
+    ours: Figure
+    theirs: Figure | None = None
+    combine: Callable[[float, float], float] = lambda ours, theirs: ours / theirs
+    goal: float | None = None
+    stretch: float | None = None
+    at_least: bool = True
+    unit: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reached:
+    """Over the rounds: the median, and what it varied between."""
+
+    goal: Goal
+    value: float
+    low: float
+    high: float
+    rounds: int
+
+    @property
+    def verdict(self) -> str:
+        goal = self.goal
+        if goal.goal is None:
+            return ""
+        if goal.stretch is not None and _meets(self.value, goal.stretch, goal.at_least):
+            return "stretch"
+        return "reached" if _meets(self.value, goal.goal, goal.at_least) else "missed"
+
+
+def _meets(value: float, wanted: float, at_least: bool) -> bool:
+    return value >= wanted if at_least else value <= wanted
+
+
+def _above(ours: float, theirs: float) -> float:
+    return ours - theirs
+
+
+def _step(ours: float, theirs: float) -> float:
+    """The time of a step by the rates of both."""
+    return theirs / ours
+
+
+def _rate(contestant: str, workload: str) -> Figure:
+    return Figure(contestant, workload, "tasks_per_s")
+
+
+FLOOR = "C floor, 8 in flight"
+FLOOR_SEQUENTIAL = "C floor, one by one"
+MAKE = "make -j2"
+NINJA = "ninja -j2"
+NODE = "runner, in process"
+COMMAND = "runner run"
+ENGINE_MEMORY = "engine, memory store"
+ENGINE = "engine, SQLite store"
+HOST = "supervisor and its client, 8 in flight"
+LOAD = "runner, load and validate"
+YAML = "yaml.load(CSafeLoader)"
+VERSION = "runner --version"
+PYTHON = "python -c pass"
+QUEUED = "engine, waiting tasks"
+WAITING = "runner run, waiting"
+
+GOALS = (
+    Goal(number="1", what="`indep` ÷ C floor at 8 in flight", ours=_rate(NODE, "indep"), theirs=_rate(FLOOR, "indep"),
+         goal=0.48, stretch=0.60),
+    Goal(number="2", what="`indep` ÷ make -j2", ours=_rate(NODE, "indep"), theirs=_rate(MAKE, "indep"),
+         goal=0.50, stretch=0.65),
+    Goal(number="3", what="`indep`, argv ÷ ninja -j2", ours=_rate(NODE, "indep"), theirs=_rate(NINJA, "indep"),
+         goal=1.1, stretch=1.3),
+    Goal(number="3", what="`indep`, `sh -c` ÷ ninja -j2", ours=_rate(NODE, "indep-sh"), theirs=_rate(NINJA, "indep"),
+         goal=0.65, stretch=0.85),
+    Goal(number="5", what="a step of `chain` ÷ C one by one, as «in process»", ours=_rate(NODE, "chain"),
+         theirs=_rate(FLOOR_SEQUENTIAL, "chain"), combine=_step, goal=1.6, stretch=1.5, at_least=False),
+    Goal(number="5", what="the same, as «supervised over gRPC»", ours=_rate(NODE, "chain"),
+         theirs=_rate(FLOOR_SEQUENTIAL, "chain"), combine=_step, goal=2.3, stretch=1.8, at_least=False),
+    Goal(number="5", what="`dag` rate ÷ `indep` rate", ours=_rate(NODE, "dag"), theirs=_rate(NODE, "indep"), goal=0.95),
+    Goal(number="8", what="processor time a task above the C floor: of the processes", unit="ms",
+         ours=Figure(NODE, "indep", "cpu_ms_per_task"), theirs=Figure(FLOOR, "indep", "cpu_ms_per_task"),
+         combine=_above, goal=0.55, stretch=0.30, at_least=False),
+    Goal(number="8", what="the same, of the whole machine", unit="ms",
+         ours=Figure(NODE, "indep", "machine_cpu_ms_per_task"), theirs=Figure(FLOOR, "indep", "machine_cpu_ms_per_task"),
+         combine=_above, goal=0.55, stretch=0.30, at_least=False),
+    Goal(number="11", what="load and validate YAML, a template a task ÷ CSafeLoader", ours=Figure(LOAD, "load", "seconds"),
+         theirs=Figure(YAML, "load", "seconds"), goal=0.3, stretch=0.2, at_least=False),
+    Goal(number="13", what="`runner --version` ÷ `python -c pass`", ours=Figure(VERSION, "start", "seconds"),
+         theirs=Figure(PYTHON, "start", "seconds"), goal=4, stretch=2.5, at_least=False),
+    Goal(number="14", what="a waiting task in memory", ours=Figure(QUEUED, "queued", "bytes_per_task"), unit="B",
+         goal=4096, stretch=2048, at_least=False),
+    Goal(number="14", what="`runner run`, its task asleep: the runner", ours=Figure(WAITING, "one", "rss_mb"), unit="MB",
+         goal=60, stretch=50, at_least=False),
+    Goal(number="14", what="… and its supervisor", ours=Figure(WAITING, "one", "helper_rss_mb"), unit="MB"),
+    Goal(number="15", what="engine + SQLite: tasks/s at 10,000 ÷ at 1,000", ours=_rate(ENGINE, "indep-10000"),
+         theirs=_rate(ENGINE, "indep-1000"), goal=0.9),
+    Goal(number="15", what="engine + SQLite: tasks/s at 100,000 ÷ at 1,000", ours=_rate(ENGINE, "indep-100000"),
+         theirs=_rate(ENGINE, "indep-1000"), goal=0.9),
+    Goal(number="15", what="real processes: tasks/s at 10,000 ÷ at 1,000", ours=_rate(NODE, "indep-10000"),
+         theirs=_rate(NODE, "indep-1000"), goal=0.9),
+    Goal(number="–", what="`runner run` of `one`, start to end", ours=Figure(COMMAND, "one", "seconds"), unit="s"),
+    Goal(number="–", what="`runner run` of `indep` as a whole ÷ make -j2", ours=_rate(COMMAND, "indep"),
+         theirs=_rate(MAKE, "indep")),
+)  # fmt: skip
+
+
+def reached(samples: Sequence[Sample], goals: Sequence[Goal] = GOALS) -> list[Reached]:
+    """The goals that the samples say something of. Only figures of the same round are combined."""
+    found = []
+    for goal in goals:
+        ours, theirs = _by_round(samples, goal.ours), _by_round(samples, goal.theirs)
+        if goal.theirs is None:
+            values = list(ours.values())
+        else:
+            values = [goal.combine(ours[number], theirs[number]) for number in ours if number in theirs]
+        if values:
+            found.append(
+                Reached(goal=goal, value=median(values), low=min(values), high=max(values), rounds=len(values))
+            )
+    return found
+
+
+def _by_round(samples: Sequence[Sample], figure: Figure | None) -> dict[int, float]:
+    if figure is None:
+        return {}
+    return {
+        sample.round: sample.metrics[figure.metric]
+        for sample in samples
+        if (sample.contestant, sample.workload) == (figure.contestant, figure.workload)
+        and figure.metric in sample.metrics
+    }

@@ -1,0 +1,147 @@
+"""Who runs what. Contestants that are compared run one after the other, round after round, so that a drift of the machine
+meets all of them."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench import floor, goals, ours, peers, workloads
+from bench.samples import Sample
+from bench.workloads import GRAPHS, Workload
+
+IN_FLIGHT = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How much is run. `rounds` of everything but `starts`, which is how often a command is started; the other numbers are
+    tasks. `engine_sizes` and `node_sizes` are what the rates of large groups are measured at, the first is the measure."""
+
+    rounds: int = 5
+    indep: int = 1000
+    chain: int = 200
+    dag: int = 1000
+    load: int = 10_000
+    load_rounds: int = 3
+    starts: int = 30
+    queued: int = 20_000
+    scale_rounds: int = 2
+    engine_sizes: tuple[int, ...] = (1000, 10_000, 100_000)
+    node_sizes: tuple[int, ...] = ()
+
+
+QUICK = Plan(
+    rounds=2, indep=300, chain=100, dag=300, load=1000, load_rounds=2, starts=10, queued=5000, scale_rounds=1,
+    engine_sizes=(1000, 10_000),
+)  # fmt: skip
+NORMAL = Plan()
+FULL = Plan(rounds=11, load_rounds=7, starts=100, queued=100_000, scale_rounds=5, node_sizes=(1000, 10_000))
+
+Tell = Callable[[Sample], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bench:
+    """One run of the benchmark. `floor` is None where there is no C compiler. Every sample goes to `tell` at once."""
+
+    plan: Plan
+    floor: Path | None
+    peers: list[peers.Peer]
+    tell: Tell
+
+    def add(self, number: int, contestant: str, workload: str, metrics: dict[str, float]) -> None:
+        self.tell(Sample(round=number, contestant=contestant, workload=workload, metrics=metrics))
+
+    def add_floor(self, number: int, workload: Workload, in_flight: int) -> None:
+        if self.floor is not None:
+            name = goals.FLOOR if in_flight > 1 else goals.FLOOR_SEQUENTIAL
+            self.add(number, name, workload.name, floor.measure(self.floor, workload.count, in_flight))
+
+    def add_peers(self, number: int, workload: Workload) -> None:
+        for peer in self.peers:
+            with _folder() as folder:
+                self.add(number, f"{peer.name} -j{peers.JOBS}", workload.name, peer.measure(workload, folder))
+
+    def add_node(self, number: int, workload: Workload, name: str = "", *options: str) -> None:
+        metrics = ours.worker("node", workload.name, workload.count, *options)
+        self.add(number, goals.NODE, name or workload.name, metrics)
+
+    def add_command(self, number: int, workload: Workload) -> None:
+        with _folder() as folder:
+            self.add(number, goals.COMMAND, workload.name, ours.run_command(workload, folder))
+
+
+def spawn(bench: Bench) -> None:
+    """Real processes: the runner, the limit, the peers."""
+    plan = bench.plan
+    indep, chain, dag = GRAPHS["indep"](plan.indep), GRAPHS["chain"](plan.chain), GRAPHS["dag"](plan.dag)
+    for number in range(plan.rounds):
+        bench.add_floor(number, indep, IN_FLIGHT)
+        bench.add_peers(number, indep)
+        bench.add_node(number, indep)
+        bench.add_node(number, indep, "indep-sh", "shell")
+        bench.add_node(number, dag)
+        bench.add_floor(number, chain, 1)
+        bench.add_peers(number, chain)
+        bench.add_node(number, chain)
+        bench.add_command(number, workloads.one())
+        bench.add_command(number, indep)
+
+
+def parts(bench: Bench) -> None:
+    """The engine without processes, with and without a disk; processes without an engine."""
+    for number in range(bench.plan.rounds):
+        for name, store in ((goals.ENGINE_MEMORY, "memory"), (goals.ENGINE, "sqlite")):
+            bench.add(number, name, "indep", ours.worker("engine", "indep", bench.plan.indep, store))
+        bench.add(number, goals.HOST, "indep", ours.worker("host", bench.plan.indep, IN_FLIGHT))
+
+
+def load(bench: Bench) -> None:
+    """From text to a validated group."""
+    for number in range(bench.plan.load_rounds):
+        bench.add(number, goals.YAML, "load", ours.worker("yaml", bench.plan.load))
+        bench.add(number, goals.LOAD, "load", ours.worker("load", bench.plan.load))
+
+
+def start(bench: Bench) -> None:
+    """Commands that do nothing."""
+    for number in range(bench.plan.starts):
+        bench.add(number, goals.PYTHON, "start", {"seconds": ours.python_seconds()})
+        bench.add(number, goals.VERSION, "start", {"seconds": ours.version_seconds()})
+
+
+def memory(bench: Bench) -> None:
+    """What waits."""
+    for number in range(bench.plan.scale_rounds):
+        bench.add(number, goals.QUEUED, "queued", ours.worker("queued", bench.plan.queued))
+        with _folder() as folder:
+            bench.add(number, goals.WAITING, "one", ours.waiting_rss(folder))
+
+
+def scale(bench: Bench) -> None:
+    """Large groups."""
+    for number in range(bench.plan.scale_rounds):
+        for size in bench.plan.engine_sizes:
+            bench.add(number, goals.ENGINE, f"indep-{size}", ours.worker("engine", "indep", size, "sqlite"))
+        for size in bench.plan.node_sizes:
+            bench.add_node(number, GRAPHS["indep"](size), f"indep-{size}")
+
+
+SUITES: dict[str, Callable[[Bench], None]] = {
+    "spawn": spawn,
+    "parts": parts,
+    "load": load,
+    "start": start,
+    "memory": memory,
+    "scale": scale,
+}
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        yield Path(folder)
