@@ -51,7 +51,7 @@ class SupervisedProcess:
             raise self._error
         for pipe in self._pipes:
             if pipe.failure is not None:
-                raise ProcessHostError(f"the output could not be kept: {pipe.failure}") from pipe.failure
+                raise pipe.failure
         assert self._exit is not None
         return self._exit
 

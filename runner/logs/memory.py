@@ -1,0 +1,65 @@
+"""The log store that keeps everything in memory: for tests and for the simulator."""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+
+from runner.logs.sink import CallSoon, Growth, MaskingSink
+from runner.masking import Masker
+from runner.model.dispatch import AttemptId
+from runner.model.log import Frame, LogSink, Stream
+
+
+class MemoryLogStore:
+    """Implements runner.logs.base.LogStore. A position is the number of frames before it."""
+
+    def __init__(self, *, now: Callable[[], float] = time.time, call_soon: CallSoon | None = None) -> None:
+        """`now` in seconds since the epoch; `call_soon` as in `Growth`, needed where no asyncio loop runs."""
+        self._now = now
+        self._growth = Growth(call_soon)
+        self._logs: dict[AttemptId, list[Frame]] = {}
+        self._sizes: dict[tuple[AttemptId, Stream], int] = {}
+
+    def open(self, id: AttemptId, masker: Masker) -> LogSink:
+        def append(stream: Stream, data: bytes) -> None:
+            frames = self._logs.setdefault(id, [])
+            offset = self._sizes.get((id, stream), 0)
+            self._sizes[id, stream] = offset + len(data)
+            frames.append(Frame(stream=stream, offset=offset, data=data, at=self._now(), position=len(frames) + 1))
+            self._growth.note(id)
+
+        return MaskingSink(masker, append, lambda: None)
+
+    def frames(self, id: AttemptId, after: int = 0, limit_bytes: int = 1 << 20) -> Sequence[Frame]:
+        found: list[Frame] = []
+        size = 0
+        for frame in self._logs.get(id, [])[after:]:
+            size += len(frame.data)
+            if found and size > limit_bytes:
+                break
+            found.append(frame)
+        return found
+
+    def read(self, id: AttemptId, stream: Stream, offset: int = 0, limit: int = 1 << 20) -> bytes:
+        frames = [frame for frame in self._logs.get(id, []) if frame.stream == stream]
+        first = max(0, bisect_right(frames, offset, key=lambda frame: frame.offset) - 1)
+        data = bytearray()
+        for frame in frames[first:]:
+            if len(data) >= limit:
+                break
+            data += frame.data[max(0, offset - frame.offset) :]
+        return bytes(data[:limit])
+
+    def subscribe(self, callback: Callable[[AttemptId], None]) -> Callable[[], None]:
+        return self._growth.subscribe(callback)
+
+    def delete_group(self, group: str) -> None:
+        for id in [id for id in self._logs if id.group == group]:
+            del self._logs[id]
+        for key in [key for key in self._sizes if key[0].group == group]:
+            del self._sizes[key]
+
+    def close(self) -> None:
+        pass
