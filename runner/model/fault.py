@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import json
+import re
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 Path = tuple[str | int, ...]
+
+LONGEST_QUOTE = 80
+LONGEST_COMPARED = 128
+COMPARISONS = 200_000
+_WORD = re.compile(r"[A-Za-z0-9_-]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,17 +54,62 @@ class Fault:
 
 
 def spell_path(path: Path) -> str:
-    """`("taskGroup", 2, "spec")` as `taskGroup[2].spec`."""
+    """`("taskGroup", 2, "spec")` as `taskGroup[2].spec`; a key that is no word is quoted: `env["a.b"]`."""
     text = ""
     for part in path:
         if isinstance(part, int):
             text += f"[{part}]"
-        else:
+        elif _WORD.fullmatch(part) and len(part) <= LONGEST_QUOTE:
             text += f".{part}" if text else part
+        else:
+            text += f"[{quote(part)}]"
     return text
+
+
+def quote(text: str) -> str:
+    """`text` in double quotes on one line, cut when it is long, safe to print."""
+    short = text if len(text) <= LONGEST_QUOTE else text[: LONGEST_QUOTE - 1] + "…"
+    return '"' + "".join(c if c.isprintable() and c not in '"\\' else json.dumps(c)[1:-1] for c in short) + '"'
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """A hint that names the known word nearest to `name`, or None when nothing is near."""
+    if len(name) > LONGEST_COMPARED:
+        return None
     matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
     return f"did you mean {matches[0]!r}?" if matches else None
+
+
+class Faults:
+    """The faults of one document, as they are found; at most `limit`, so that no document can fill the memory."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._found: list[Fault] = []
+        self._dropped = 0
+        self._comparisons = COMPARISONS
+
+    def add(
+        self, path: Path, message: str, *, hint: str | None = None, about_key: bool = False, warning: bool = False
+    ) -> None:
+        self.append(Fault(path=path, message=message, hint=hint, about_key=about_key, warning=warning))
+
+    def append(self, fault: Fault) -> None:
+        if len(self._found) < self._limit:
+            self._found.append(fault)
+        else:
+            self._dropped += 1
+
+    def nearest(self, name: str, known: Collection[str]) -> str | None:
+        """As `nearest`, but silent once the document has asked for more comparisons than is reasonable."""
+        self._comparisons -= len(known)
+        return nearest(name, known) if self._comparisons >= 0 else None
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def all(self) -> tuple[Fault, ...]:
+        if not self._dropped:
+            return tuple(self._found)
+        rest = Fault(path=(), message=f"{self._dropped} more faults are not shown: the limit is {self._limit}")
+        return (*self._found, rest)

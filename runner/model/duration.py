@@ -1,0 +1,34 @@
+"""Spans of time as documents write them: `90` (seconds), `1.5s`, `250ms`, `2m30s`, `1h`, `7d`."""
+
+from __future__ import annotations
+
+import re
+
+LONGEST_SECONDS = 10 * 365 * 86400.0
+EXAMPLES = "a duration such as 90, 1.5s, 2m30s or 1h"
+
+_NUMBER = r"[0-9]{1,15}(?:\.[0-9]{1,9})?"
+_SECONDS = re.compile(_NUMBER)
+_PARTS = re.compile("".join(rf"(?:({_NUMBER}){unit})?" for unit in ("d", "h", "m(?!s)", "s", "ms")))
+_UNITS_IN_SECONDS = (86400.0, 3600.0, 60.0, 1.0, 0.001)
+
+
+def parse(text: str) -> float:
+    """Seconds. Raises ValueError with a message that reads well behind the name of the field."""
+    if text.startswith("-"):
+        raise ValueError("must not be negative")
+    seconds = _seconds(text)
+    if seconds is None:
+        raise ValueError(f"expected {EXAMPLES}")
+    if seconds > LONGEST_SECONDS:
+        raise ValueError("must not be longer than ten years")
+    return seconds
+
+
+def _seconds(text: str) -> float | None:
+    if _SECONDS.fullmatch(text):
+        return float(text)
+    match = _PARTS.fullmatch(text)
+    if not text or not match:
+        return None
+    return sum(float(part) * unit for part, unit in zip(match.groups(), _UNITS_IN_SECONDS, strict=True) if part)

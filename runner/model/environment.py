@@ -1,0 +1,63 @@
+"""Environment variables in all their spellings: a mapping, or a list of `{key: A, value: b}`, `{A: b}` and `A=b`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from runner.model import fields
+from runner.model.fault import Faults, Path, quote
+from runner.model.scalars import as_text
+
+EXPECTED = "a mapping, or a list of {key: …, value: …} or KEY=VALUE"
+
+
+class Variable(NamedTuple):
+    """`path` leads to the value, or to the text that holds it."""
+
+    name: str
+    text: str
+    path: Path
+
+
+def read(faults: Faults, path: Path, value: Any) -> list[Variable]:
+    """Each name once; a variable given twice in a list is a fault."""
+    variables: dict[str, Variable] = {}
+    for variable in _variables(faults, path, value):
+        if not variable.name or "=" in variable.name:
+            faults.add(variable.path, f"{quote(variable.name)} cannot name an environment variable")
+        elif variable.name in variables:
+            faults.add(variable.path, f"the variable {quote(variable.name)} is set twice")
+        else:
+            variables[variable.name] = variable
+    return list(variables.values())
+
+
+def _variables(faults: Faults, path: Path, value: Any) -> Iterator[Variable]:
+    if isinstance(value, dict):
+        for name, item in value.items():
+            yield Variable(name, _text(faults, (*path, name), item), (*path, name))
+        return
+    for place, item in fields.items(faults, path, value, EXPECTED):
+        if isinstance(item, dict):
+            yield from _entry(faults, place, item)
+        elif (text := as_text(item)) is not None and "=" in text:
+            name, _, rest = text.partition("=")
+            yield Variable(name, rest, place)
+        else:
+            fields.expected(faults, place, "{key: …, value: …} or KEY=VALUE", item)
+
+
+def _entry(faults: Faults, path: Path, item: dict[str, Any]) -> Iterator[Variable]:
+    if "key" in item and item.keys() <= {"key", "value"} and len(item) == 2:
+        name = fields.text(faults, (*path, "key"), item["key"])
+        yield Variable(name, _text(faults, (*path, "value"), item["value"]), (*path, "value"))
+    elif len(item) == 1:
+        yield from _variables(faults, path, item)
+    else:
+        faults.add(path, "expected {key: …, value: …} or one NAME: value")
+
+
+def _text(faults: Faults, path: Path, value: Any) -> str:
+    """Nothing is the empty text: `DEBUG:` sets DEBUG to nothing."""
+    return "" if value is None else fields.text(faults, path, value)

@@ -1,0 +1,147 @@
+"""Plain data → TaskGroup, with every fault."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from runner.model import environment, fields, references, taskparse
+from runner.model.environment import Variable
+from runner.model.fault import Faults, Path, quote
+from runner.model.fields import Readers
+from runner.model.group import Input, TaskGroup
+from runner.model.limits import Limits
+from runner.model.scalars import as_text
+from runner.model.task import Task
+from runner.model.taskparse import Checks as Checks
+
+VERSION = "1"
+TASK_KEYS = ("taskGroup", "tasks")
+
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parsed:
+    """The group, fit for use only where no fault was added, and the places in the document of what it is made of."""
+
+    group: TaskGroup
+    tasks: Path
+    """Of the list of tasks; its items are in the order of `group.tasks`."""
+    env: tuple[Variable, ...]
+
+
+def parse(data: Any, faults: Faults, checks: Checks, *, complete: bool = True, limits: Limits | None = None) -> Parsed:
+    """Read what `document.read` gave. With `complete` False nothing is said about what is missing."""
+    limits = limits or Limits()
+    given = fields.record(faults, (), _top(faults, data), _GROUP)
+    place: Path = (next((key for key in TASK_KEYS if isinstance(data, dict) and key in data), TASK_KEYS[0]),)
+    raw_tasks = given.pop("tasks", None)
+    if raw_tasks is None and complete and isinstance(data, dict) and not any(key in data for key in TASK_KEYS):
+        fields.require(faults, (), {}, tasks=TASK_KEYS[0])
+    tasks = _tasks(faults, place, raw_tasks or (), checks, limits)
+    if complete:
+        references.check(faults, place, tasks, raw_tasks or ())
+    env = given.pop("env", ())
+    given.pop("version", None)
+    group = TaskGroup(tasks=tuple(tasks), env={variable.name: variable.text for variable in env}, **given)
+    return Parsed(group=group, tasks=place, env=tuple(env))
+
+
+def _top(faults: Faults, data: Any) -> dict[str, Any]:
+    if data is None:
+        faults.add((), "the document is empty", hint="a task group begins with `taskGroup:`")
+        return {}
+    return fields.mapping(faults, (), data, "{taskGroup: [{name: …, type: …}]}")
+
+
+def _tasks(faults: Faults, path: Path, value: Any, checks: Checks, limits: Limits) -> list[Task]:
+    if len(value) > limits.tasks:
+        faults.add(path, f"the group has {len(value):,} tasks, and {limits.tasks:,} is the limit")
+        return []
+    return [taskparse.read_task(faults, (*path, index), item, checks) for index, item in enumerate(value)]
+
+
+def _task_list(faults: Faults, path: Path, value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        fields.expected(faults, path, "a list of tasks", value)
+        return []
+    if not value:
+        faults.add(path, "expected at least one task")
+    return value
+
+
+def _version(faults: Faults, path: Path, value: Any) -> None:
+    given = as_text(value)
+    if given is None:
+        fields.expected(faults, path, VERSION, value)
+    elif given != VERSION:
+        faults.add(path, f"version {quote(given)} is not known; this runner reads version {VERSION}")
+
+
+def _id(faults: Faults, path: Path, value: Any) -> str:
+    given = fields.word(faults, path, value)
+    if as_text(value) is not None and not _ID.fullmatch(given):
+        faults.add(path, f"{quote(given)} is not an id: expected at most 128 letters, digits, ., _ or -")
+    return given
+
+
+def _labels(faults: Faults, path: Path, value: Any) -> dict[str, str]:
+    labels = fields.texts(faults, path, value)
+    for key, label in labels.items():
+        if "{{" in label:
+            faults.add((*path, key), "a label is plain text and no template")
+    return labels
+
+
+def _inputs(faults: Faults, path: Path, value: Any) -> tuple[Input, ...]:
+    inputs = []
+    for key, item in fields.mapping(faults, path, value, "{tag: {default: latest}}").items():
+        place = (*path, key)
+        if not fields.NAME.fullmatch(key):
+            faults.add(place, f"{quote(key)} is not a name: {fields.NAME_EXPECTED}", about_key=True)
+        elif key in fields.RESERVED_NAMES:
+            faults.add(place, f"the name {quote(key)} is reserved", about_key=True)
+        inputs.append(_input(faults, place, key, item))
+    return tuple(inputs)
+
+
+def _input(faults: Faults, path: Path, name: str, value: Any) -> Input:
+    if value is None:
+        return Input(name=name)
+    if not isinstance(value, dict):
+        if isinstance(value, list):
+            fields.expected(faults, path, "a default or a mapping such as {default: latest}", value)
+            return Input(name=name)
+        return Input(name=name, default=fields.text(faults, path, value))
+    declared = Input(name=name, **fields.record(faults, path, value, _INPUT))
+    if declared.required and declared.default is not None:
+        faults.add((*path, "default"), "an input that is required has no use for a default")
+    return declared
+
+
+_GROUP: Readers = {
+    "version": ("version", _version),
+    "name": ("name", fields.one_line),
+    "description": ("description", fields.text),
+    "id": ("id", _id),
+    "labels": ("labels", _labels),
+    "inputs": ("inputs", _inputs),
+    "timeout": ("timeout", fields.timeout),
+    "failFast": ("fail_fast", fields.flag),
+    "cleanup_timeout": ("cleanup_timeout", fields.seconds),
+    "env": ("env", environment.read),
+    "taskGroup": ("tasks", _task_list),
+    "tasks": ("tasks", _task_list),
+    **{
+        key: (key, fields.not_built)
+        for key in ("cache", "concurrency", "environments", "forward", "matrix", "services")
+    },
+}
+_INPUT: Readers = {
+    "default": ("default", fields.text),
+    "required": ("required", fields.flag),
+    "confidential": ("confidential", fields.flag),
+    "description": ("description", fields.text),
+}

@@ -1,0 +1,84 @@
+"""Where things stand in a document: a second reading, made only when there is a fault.
+
+Both readers tell the structure of their text as a stream of marks; `places` follows the wanted paths through it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from enum import Enum
+from typing import NamedTuple
+
+from runner.model.fault import Path
+
+
+class Shape(Enum):
+    MAPPING = 1
+    LIST = 2
+    SCALAR = 3
+    END = 4
+
+
+class Mark(NamedTuple):
+    """A node begins here (or the innermost mapping or list ends). `text` is a scalar's; lines and columns count from 1."""
+
+    shape: Shape
+    text: str
+    line: int
+    column: int
+
+
+class Place(NamedTuple):
+    """Where a value stands, and the key that it belongs to."""
+
+    path: Path
+    key: Mark | None
+    value: Mark
+
+
+@dataclass(slots=True)
+class _Open:
+    """A mapping or list whose end has not come yet; `key` waits for its value."""
+
+    path: Path
+    shape: Shape
+    count: int = 0
+    key: Mark | None = None
+
+
+def walk(marks: Iterable[Mark]) -> Iterator[Place]:
+    """Every value of the document in order, outer ones before what they hold."""
+    stack: list[_Open] = []
+    for mark in marks:
+        if mark.shape is Shape.END:
+            stack.pop()
+            continue
+        path: Path = ()
+        key: Mark | None = None
+        if stack:
+            parent = stack[-1]
+            key = parent.key
+            if parent.shape is Shape.MAPPING and key is None:
+                parent.key = mark
+                if mark.shape is not Shape.SCALAR:
+                    stack.append(_Open((*parent.path, mark.text), mark.shape))
+                continue
+            path = (*parent.path, parent.count if key is None else key.text)
+            parent.count += 1
+            parent.key = None
+        yield Place(path, key, mark)
+        if mark.shape is not Shape.SCALAR:
+            stack.append(_Open(path, mark.shape))
+
+
+def places(marks: Iterable[Mark], wanted: Collection[Path]) -> dict[Path, Place]:
+    """The places of the wanted paths and of all that they lead through, as far as the document has them."""
+    along = {path[:length] for path in wanted for length in range(len(path) + 1)}
+    found: dict[Path, Place] = {}
+    for place in walk(marks):
+        if place.path in along:
+            found.setdefault(place.path, place)
+            if len(found) == len(along):
+                break
+    return found

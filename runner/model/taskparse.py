@@ -1,0 +1,163 @@
+"""One task of a document."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from runner.model import fields
+from runner.model.fault import Faults, Path, quote
+from runner.model.fields import Readers
+from runner.model.result import Reason, Status
+from runner.model.scalars import Plain, as_text, read_plain
+from runner.model.task import NO_RETRY, Export, Import, Retry, Scope, Task, When
+
+MOST_ATTEMPTS = 1000
+MOST_BACKOFF = 100.0
+
+TYPE_SPELLINGS = {"expression_evalation": "expression_evaluation"}
+"""Spellings of task types that documents in the wild have, and the ones that they mean."""
+
+NOT_RETRIED = frozenset({Status.SUCCESS, Status.ABORTED, Status.SKIPPED})
+
+
+class Checks(Protocol):
+    """What only drivers know of a task."""
+
+    def check_spec(
+        self, faults: Faults, path: Path, type: str, spec: Mapping[str, Any], exports: Sequence[str]
+    ) -> Mapping[str, Any]:
+        """`spec` as canonical plain data (what JSON can say). Adds what is wrong with it, and with `type`; `path` is the
+        task's."""
+
+
+def read_task(faults: Faults, path: Path, value: Any, checks: Checks) -> Task:
+    """A task whose name, if it had to be refused, is empty."""
+    given = fields.record(faults, path, fields.mapping(faults, path, value), _TASK)
+    if isinstance(value, dict):
+        fields.require(faults, path, given, name="name", type="type")
+    exports: tuple[Export, ...] = given.get("exports", ())
+    spec = given.pop("spec", {})
+    given.setdefault("name", "")
+    if given.setdefault("type", ""):
+        spec = checks.check_spec(faults, path, given["type"], spec, [export.name for export in exports])
+    return Task(spec=spec, **given)
+
+
+def _type(faults: Faults, path: Path, value: Any) -> str:
+    given = fields.word(faults, path, value)
+    return TYPE_SPELLINGS.get(given, given)
+
+
+def _depends_on(faults: Faults, path: Path, value: Any) -> tuple[str, ...]:
+    if as_text(value) is not None:
+        return (fields.word(faults, path, value),)
+    found = [fields.word(faults, *item) for item in fields.items(faults, path, value, "a list of task names")]
+    return tuple(dict.fromkeys(found))
+
+
+def _imports(faults: Faults, path: Path, value: Any) -> tuple[Import, ...]:
+    found = []
+    for place, item in fields.items(faults, path, value, "a list such as [{from: build, variable: url}]"):
+        given = fields.record(
+            faults, place, fields.mapping(faults, place, item, "{from: build, variable: url}"), _IMPORT
+        )
+        if isinstance(item, dict) and fields.require(faults, place, given, task="from", variable="variable"):
+            found.append(Import(**given))
+    return tuple(found)
+
+
+def _exports(faults: Faults, path: Path, value: Any) -> tuple[Export, ...]:
+    found: dict[str, Export] = {}
+    for place, item in fields.items(faults, path, value, "a list such as [{name: url}]"):
+        given = fields.record(faults, place, fields.mapping(faults, place, item, "{name: url}"), _EXPORT)
+        if not isinstance(item, dict) or not fields.require(faults, place, given, name="name") or not given["name"]:
+            continue
+        export = Export(**given)
+        if export.name in found:
+            faults.add((*place, "name"), f"{quote(export.name)} is exported twice")
+        found[export.name] = export
+    return tuple(found.values())
+
+
+def _retry(faults: Faults, path: Path, value: Any) -> Retry:
+    given = fields.record(faults, path, fields.mapping(faults, path, value, "{attempts: 3, delay: 2s}"), _RETRY)
+    if isinstance(value, dict) and not fields.require(faults, path, given, attempts="attempts"):
+        return NO_RETRY
+    return Retry(**given)
+
+
+def _retry_on(faults: Faults, path: Path, value: Any) -> frozenset[str]:
+    one = as_text(value) is not None
+    causes = [(path, value)] if one else list(fields.items(faults, path, value, "a list such as [failed, errored]"))
+    if not causes and isinstance(value, list):
+        faults.add(path, "names nothing to retry on", hint="leave it out for failed and errored")
+    return frozenset(_retry_cause(faults, *cause) for cause in causes)
+
+
+def _retry_cause(faults: Faults, path: Path, value: Any) -> str:
+    """`failed`, `errored`, a reason, or an exit code as decimal text."""
+    cause = fields.word(faults, path, value)
+    if isinstance(plain := read_plain(cause), Plain):
+        code = plain.resolve()
+        if isinstance(code, bool) or not isinstance(code, int) or not 1 <= code <= 255:
+            faults.add(path, f"{cause} is no exit code to retry on: expected 1 to 255")
+        return str(code)
+    if cause in NOT_RETRIED:
+        faults.add(path, f"{cause} is never retried", hint="what can be: failed, errored, a reason or an exit code")
+    known = [Status.FAILED.value, Status.ERRORED.value, *(reason.value for reason in Reason)]
+    if as_text(value) is not None and cause not in known and cause not in NOT_RETRIED:
+        # A driver may have reasons of its own.
+        message = f"{quote(cause)} is no reason that the runner itself gives"
+        faults.add(path, message, hint=faults.nearest(cause, known), warning=True)
+    return cause
+
+
+def _condition(faults: Faults, path: Path, value: Any) -> str | bool:
+    condition = as_text(value)
+    if condition is None:
+        fields.expected(faults, path, "true, false or a template", value)
+        return True
+    plain = read_plain(condition.strip())
+    truth = plain.resolve() if isinstance(plain, Plain) else None
+    return truth if isinstance(truth, bool) else condition
+
+
+_TASK: Readers = {
+    "name": ("name", fields.name),
+    "type": ("type", _type),
+    "description": ("description", fields.text),
+    "depends_on": ("depends_on", _depends_on),
+    "imports": ("imports", _imports),
+    "spec": ("spec", fields.mapping),
+    "exports": ("exports", _exports),
+    "timeout": ("timeout", fields.timeout),
+    "retry": ("retry", _retry),
+    "when": ("when", fields.choice(When)),
+    "if": ("condition", _condition),
+    "allow_failure": ("allow_failure", fields.flag),
+    "template": ("template", fields.flag),
+    **{
+        key: (key, fields.not_built)
+        for key in ("cache", "concurrency", "environment", "environments", "forward", "matrix", "services")
+    },
+}
+_IMPORT: Readers = {
+    "from": ("task", fields.word),
+    "variable": ("variable", fields.word),
+    "task_name": ("task", fields.word),
+    "name": ("variable", fields.word),
+}
+_EXPORT: Readers = {
+    "name": ("name", fields.name),
+    "confidential": ("confidential", fields.flag),
+    "scope": ("scope", fields.choice(Scope)),
+    "default": ("default", fields.text),
+}
+_RETRY: Readers = {
+    "attempts": ("attempts", fields.whole_number(1, MOST_ATTEMPTS)),
+    "delay": ("delay", fields.seconds),
+    "backoff": ("backoff", fields.number(1, MOST_BACKOFF)),
+    "max_delay": ("max_delay", fields.seconds),
+    "on": ("on", _retry_on),
+}
