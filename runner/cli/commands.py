@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 import tempfile
+import time
 import traceback
 from argparse import ArgumentParser, Namespace
 from importlib import import_module
@@ -13,11 +14,13 @@ from pathlib import Path
 
 from runner import __version__
 from runner.cli.terminal import complain, secure_standard_streams
+from runner.clock import rfc3339
 from runner.config import load_settings
 from runner.errors import DocumentError, RunnerError, StoreError
 
 FAILED, REFUSED, INTERRUPTED = 1, 2, 130
 MAX_FAULTS_SHOWN = 100
+_TRACEBACK = "Traceback (most recent call last):"
 
 COMMANDS = {
     "run": "run a task group here and show it",
@@ -77,18 +80,22 @@ def _parse_and_run(arguments: list[str]) -> int:
 
 
 class _Complaints(logging.Handler):
-    """What the runner's modules log: one line for the person, the traceback (if there is one) for the file."""
+    """What the runner's modules log: one line for the person, all of it for the file where there is more."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        message = record.getMessage()
-        error = record.exc_info[1] if record.exc_info else None
-        # The text of an unforeseen error may quote what nobody should see: it stays in the file.
-        complain(message if error is None else f"{message} ({type(error).__name__}); details are in {_keep(error)}")
+        first, *more = record.getMessage().splitlines() or [""]
+        if record.exc_info and record.exc_info[1]:
+            # The text of an unforeseen error may quote what nobody should see: it stays in the file.
+            complain(f"{first} ({type(record.exc_info[1]).__name__}); details are in {_keep(record.exc_info[1])}")
+        elif more:
+            complain(f"{first.removesuffix(_TRACEBACK)}{more[-1]}; details are in {_keep(record.getMessage())}")
+        else:
+            complain(first)
 
 
-def _keep(error: BaseException) -> Path:
-    """Write the traceback where only this user can read it; the file's path."""
-    text = "".join(traceback.format_exception(error))
+def _keep(what: BaseException | str) -> Path:
+    """Write it down where only this user can read it; the file's path."""
+    text = what if isinstance(what, str) else "".join(traceback.format_exception(what))
     try:
         path = load_settings().log_file
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -97,7 +104,7 @@ def _keep(error: BaseException) -> Path:
         descriptor, name = tempfile.mkstemp(prefix="runner-", suffix=".log")
         path = Path(name)
     with open(descriptor, "a", encoding="utf-8", errors="backslashreplace") as file:
-        file.write(text + "\n")
+        file.write(f"{rfc3339(time.time())} {text}\n")
     return path
 
 
