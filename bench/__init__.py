@@ -5,6 +5,7 @@ floor       the limit: a C program that starts, captures and reaps processes, co
 peers       make and ninja
 ours        the runner: as a node in a process of its own (`worker`), and as the command `runner run`
 samples     one measured run, one JSON line
+measure     time, processor time, memory
 suites      who runs what, alternating
 goals       which ratios are wanted, and what was reached
 report      the table, on the terminal and in RESULTS.md

@@ -7,7 +7,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from bench.samples import BenchError, machine_cpu_seconds, run
+from bench.measure import Metrics, machine_cpu_seconds, run
+from bench.samples import BenchError
 from bench.workloads import TRUE
 
 SOURCE = Path(__file__).with_name("floor.c")
@@ -27,7 +28,7 @@ def compile_floor(folder: Path) -> Path:
     return program
 
 
-def measure(program: Path, count: int, in_flight: int) -> dict[str, float]:
+def measure(program: Path, count: int, in_flight: int) -> Metrics:
     """Metrics of `count` processes, `in_flight` at once."""
     machine = machine_cpu_seconds()
     figures = json.loads(run([str(program), str(count), str(in_flight), TRUE], keep=True).stdout)

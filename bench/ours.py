@@ -11,7 +11,8 @@ import threading
 from pathlib import Path
 
 from bench import workloads
-from bench.samples import BenchError, descendants, machine_cpu_seconds, rss_bytes, run
+from bench.measure import Metrics, descendants, machine_cpu_seconds, rss_bytes, run
+from bench.samples import BenchError
 from bench.workloads import Workload
 
 ROOT = Path(__file__).parents[1]
@@ -30,14 +31,14 @@ def command() -> str:
     return str(path)
 
 
-def worker(*job: str | int) -> dict[str, float]:
+def worker(*job: str | int) -> Metrics:
     """The metrics of one job of `bench.worker`, measured in a fresh process."""
     done = run([sys.executable, "-m", "bench.worker", *map(str, job)], cwd=ROOT, keep=True)
-    metrics: dict[str, float] = json.loads(done.stdout)
+    metrics: Metrics = json.loads(done.stdout)
     return {**metrics, "max_rss_mb": done.max_rss_bytes / 1e6}
 
 
-def run_command(workload: Workload, folder: Path) -> dict[str, float]:
+def run_command(workload: Workload, folder: Path) -> Metrics:
     """`runner run` from its start to its end, as a person sees it."""
     (folder / "group.yaml").write_text(workloads.document(workload), encoding="ascii")
     secrets = workloads.secret_values()
@@ -62,7 +63,7 @@ def python_seconds() -> float:
     return run([sys.executable, "-c", "pass"]).seconds
 
 
-def waiting_rss(folder: Path) -> dict[str, float]:
+def waiting_rss(folder: Path) -> Metrics:
     """What `runner run` and its supervisor hold while their one task sleeps."""
     (folder / "group.yaml").write_text(WAITING_DOCUMENT, encoding="ascii")
     argv = [command(), "run", "--state-dir", str(folder / "state"), "group.yaml"]

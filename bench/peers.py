@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import workloads
-from bench.samples import machine_cpu_seconds, run
+from bench.measure import Metrics, machine_cpu_seconds, run
 from bench.workloads import Workload
 
 JOBS = 2
@@ -23,7 +23,7 @@ class Peer:
     file_name: str
     text: Callable[[Workload], str]
 
-    def measure(self, workload: Workload, folder: Path) -> dict[str, float]:
+    def measure(self, workload: Workload, folder: Path) -> Metrics:
         """Metrics of one run, the program's own start included, in the empty folder `folder`."""
         (folder / self.file_name).write_text(self.text(workload), encoding="ascii")
         machine = machine_cpu_seconds()

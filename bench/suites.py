@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import floor, goals, ours, peers, workloads
+from bench.measure import Metrics
 from bench.samples import Sample
 from bench.workloads import GRAPHS, Workload
 
@@ -53,7 +54,7 @@ class Bench:
     peers: list[peers.Peer]
     tell: Tell
 
-    def add(self, number: int, contestant: str, workload: str, metrics: dict[str, float]) -> None:
+    def add(self, number: int, contestant: str, workload: str, metrics: Metrics) -> None:
         self.tell(Sample(round=number, contestant=contestant, workload=workload, metrics=metrics))
 
     def add_floor(self, number: int, workload: Workload, in_flight: int) -> None:

@@ -17,7 +17,8 @@ from pathlib import Path
 
 from bench import workloads
 from bench.instant import InstantDispatcher
-from bench.samples import BenchError, descendants, machine_cpu_seconds, process_cpu_seconds, rss_bytes
+from bench.measure import Meter, Metrics, rss_bytes
+from bench.samples import BenchError
 from bench.workloads import GRAPHS, Workload
 from drivers.base import ProcessSpec
 from runner.clock import SystemClock
@@ -36,38 +37,6 @@ from runner.store.sqlite import SqliteStore
 
 WARM_UP_TASKS = 50
 ENGINE_PARALLEL = 8
-
-Metrics = dict[str, float]
-
-
-class Meter:
-    """The processor time of this process and of all that lives below it, from `start` on."""
-
-    def __init__(self) -> None:
-        self._machine = machine_cpu_seconds()
-        self._own = time.process_time()
-        self._helpers = self._of_helpers()
-        self._begin = time.perf_counter()
-
-    def stop(self, tasks: int) -> Metrics:
-        """What `tasks` tasks took. `helper` is the supervisor itself, `children` what it reaped."""
-        seconds = time.perf_counter() - self._begin
-        own = time.process_time() - self._own
-        helper, children = (now - then for now, then in zip(self._of_helpers(), self._helpers, strict=True))
-        machine = machine_cpu_seconds() - self._machine
-        return {
-            "tasks_per_s": tasks / seconds,
-            "cpu_ms_per_task": (own + helper + children) / tasks * 1e3,
-            "own_cpu_ms_per_task": own / tasks * 1e3,
-            "helper_cpu_ms_per_task": helper / tasks * 1e3,
-            "children_cpu_ms_per_task": children / tasks * 1e3,
-            "machine_cpu_ms_per_task": machine / tasks * 1e3,
-        }
-
-    @staticmethod
-    def _of_helpers() -> tuple[float, float]:
-        times = [process_cpu_seconds(pid) for pid in descendants(os.getpid())]
-        return sum(own for own, _ in times), sum(children for _, children in times)
 
 
 async def finish(engine: Engine, group: TaskGroup, inputs: Mapping[str, str], workspace: str) -> str:
