@@ -1,0 +1,316 @@
+"""One attempt on this runner, from its dispatch to the acknowledgement of its end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import traceback
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass, replace
+from typing import Any
+
+from drivers.base import Driver, LogSink, ProcessHost, Recovery
+from drivers.registry import Registry
+from runner import expressions
+from runner.clock import Clock
+from runner.dispatch import verdict
+from runner.dispatch.context import AttemptContext
+from runner.dispatch.exports import collected
+from runner.dispatch.render import SpecError, rendered_env, rendered_spec
+from runner.dispatch.reports import Reports
+from runner.dispatch.secrets import Secrets
+from runner.dispatch.timing import Deadline, OutOfPatienceError, Patience
+from runner.errors import DriverError, ProcessHostError, TemplateError
+from runner.masking import Masker
+from runner.model.dispatch import AttemptId, Dispatch
+from runner.model.event import Kind
+from runner.model.result import Outcome, Reason, Status
+
+STOP_MARGIN_SECONDS = 5.0
+"""How long after its grace a driver may take to say how the attempt ended, before the runner goes on without it."""
+
+DRIVER_CALL_SECONDS = 10.0
+"""How long `stop`, `signal` and `destroy` may take."""
+
+MAX_HANDLE_BYTES = 64 << 10
+
+_ENDS = frozenset({Status.SUCCESS, Status.FAILED, Status.ERRORED, Status.ABORTED})
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What all attempts of one dispatcher share. `spawn` runs a coroutine that raises nothing beside the caller."""
+
+    instance: str
+    registry: Registry
+    processes: ProcessHost
+    open_log: Callable[[AttemptId, Masker], LogSink]
+    temp: str
+    clock: Clock
+    spawn: Callable[[Coroutine[Any, Any, None]], None]
+
+
+class Attempt:
+    """`run` is the attempt; the other methods may be called at any time, also before it and after its end."""
+
+    def __init__(self, dispatch: Dispatch, surroundings: Surroundings, on_settled: Callable[[Attempt], None]) -> None:
+        self.id = dispatch.id
+        self.task: asyncio.Task[None] | None = None
+        self._dispatch = dispatch
+        self._around = surroundings
+        self._on_settled = on_settled
+        self._key = str(dispatch.id)
+        self._driver = surroundings.registry.get(dispatch.task.type)
+        self._settled = asyncio.Event()
+        self.reports = Reports(dispatch.id, surroundings.clock, continued=dispatch.resumed, on_settled=self._settle)
+        self._secrets = Secrets(lambda name: self.reports.noticed(Kind.MASK_SKIPPED, name=name))
+        self._patience = Patience(surroundings.clock)
+        self._deadline: Deadline | None = None
+        self._log: LogSink | None = None
+        self._handle: bytes | None = None
+        self._begun = False
+        """The driver was asked to start or recover it, so that `destroy` is due."""
+        self._running = False
+        """It was started and has not ended, so that `stop` and `signal` make sense."""
+        self._started_at: float | None = None
+        self._cancel_grace: float | None = None
+        self._stop_grace: float | None = None
+        self._timed_out = False
+        self._paused = False
+        self._abandoned = False
+
+    async def run(self) -> None:
+        """Carry it out, report it, wait until the report is acknowledged, then free what it holds.
+
+        Cancelling this is the end of the dispatcher, not of the attempt: one that the next life of the runner can find again
+        is left alone.
+        """
+        try:
+            self.reports.end(await self._outcome())
+            await self._settled.wait()
+        except asyncio.CancelledError:
+            if self._abandoned or self._recovery is not Recovery.ATTACH:
+                await self._destroy()
+                self._close_log()
+            raise
+        finally:
+            self._disarm()
+        await self._destroy()
+
+    def cancel(self, grace: float) -> None:
+        """Stop it: politely, after `grace` seconds by force. Again with a shorter grace it is hurried."""
+        if self.reports.finished or (self._cancel_grace is not None and self._cancel_grace <= grace):
+            return
+        self._cancel_grace = grace
+        if self._running:
+            self._stop(grace)
+        elif self._begun:
+            self._patience.end_in(grace)
+
+    def signal(self, signal: str) -> None:
+        """Pass it to the driver, if it understands it."""
+        if self._running and self._driver is not None and signal in self._driver.capabilities.signals:
+            self._around.spawn(self._signal(self._driver, signal))
+
+    def abandon(self) -> None:
+        """Nobody wants it any more: end it without a word."""
+        self._abandoned = True
+        if self.task is not None:
+            self.task.cancel()
+
+    # The way of an attempt.
+
+    async def _outcome(self) -> Outcome:
+        try:
+            outcome = self._collected(await self._carried_out())
+        except Exception as error:  # noqa: BLE001 - whatever a driver or a log store raises, the attempt has an end
+            outcome = self._collected(self._failure(error))
+        return replace(
+            outcome,
+            started_at=self._started_at if outcome.started_at is None else outcome.started_at,
+            finished_at=self._around.clock.now().wall if outcome.finished_at is None else outcome.finished_at,
+        )
+
+    def _collected(self, outcome: Outcome) -> Outcome:
+        """What leaves the attempt, once nothing runs any more."""
+        self._running = False
+        self._disarm()
+        self._close_log()
+        if outcome.status not in _ENDS:
+            raise DriverError(f"the driver calls its end {outcome.status!r}")
+        if outcome.kill is not None:
+            self.reports.noticed(Kind.KILL_REPORT, **outcome.kill)
+        return collected(outcome, self._dispatch.task, self._secrets, self.reports)
+
+    async def _carried_out(self) -> Outcome:
+        driver, dispatch = self._driver, self._dispatch
+        if driver is None:
+            known = ", ".join(self._around.registry.types) or "none"
+            return verdict.errored(
+                Reason.UNKNOWN_TYPE, f"this runner has no task type {dispatch.task.type!r}; it has: {known}"
+            )
+        lost = verdict.lost(dispatch, self._around.instance, self._recovery)
+        if lost is not None:
+            return lost
+        if self._cancel_grace is not None and not await self._may_run_already():
+            return Outcome(status=Status.ABORTED)
+        try:
+            context = self._context(driver)
+        except TemplateError as error:
+            return verdict.errored(Reason.BAD_TEMPLATE, error.message)
+        except SpecError as error:
+            return verdict.errored(Reason.BAD_SPEC, str(error))
+        return await self._start(driver, context) or await self._end(driver)
+
+    async def _may_run_already(self) -> bool:
+        """Whether a former life of the runner may have started it: then it has to be found, to be stopped."""
+        if not self._dispatch.resumed or self._recovery is not Recovery.ATTACH:
+            return False
+        return self._dispatch.handle is not None or self._key in await self._around.processes.list()
+
+    def _context(self, driver: Driver[Any]) -> AttemptContext:
+        dispatch, around = self._dispatch, self._around
+        bindings = dispatch.bindings
+        self._secrets.add_bindings(bindings)
+        scope = expressions.Scope(bindings)
+        spec = rendered_spec(dispatch.task, driver, scope, self._secrets)
+        env = rendered_env(bindings, scope, self._secrets)
+        self._log = around.open_log(dispatch.id, self._secrets.masker)
+        return AttemptContext(
+            group_id=bindings.group_id,
+            group_name=bindings.group_name,
+            task_name=bindings.task_name,
+            attempt=dispatch.id.attempt,
+            spec=spec,
+            bindings=bindings,
+            env=env,
+            workspace=dispatch.workspace,
+            temp=around.temp,
+            timeout=dispatch.task.timeout,
+            grace=dispatch.grace,
+            log=self._log,
+            processes=around.processes,
+            secrets=self._secrets,
+        )
+
+    async def _start(self, driver: Driver[Any], context: AttemptContext) -> Outcome | None:
+        """Begin it, or find it again; its outcome if it was cancelled meanwhile and did not come that far."""
+        known = self._dispatch.handle if self._dispatch.resumed and self._recovery is Recovery.ATTACH else None
+        self._begun = True
+        self._handle = known
+        if self._cancel_grace is not None:
+            self._patience.end_in(self._cancel_grace)
+        try:
+            if known is not None:
+                await self._patience.wait(driver.recover(context, known))
+            else:
+                self._handle = await self._patience.wait(driver.start(context, self._key))
+        except OutOfPatienceError:
+            return Outcome(status=Status.ABORTED, error="it was cancelled while it started")
+        if self._handle is None or len(self._handle) > MAX_HANDLE_BYTES:
+            raise DriverError(f"the driver's handle is missing or longer than {MAX_HANDLE_BYTES:,} bytes")
+        self._running = True
+        if known is None:
+            self._started_at = self._around.clock.now().wall
+            self.reports.started(self._started_at, self._handle)
+        if context.timeout is not None and not driver.capabilities.deadline:
+            self._deadline = Deadline(self._around.clock, context.timeout, self._time_is_up)
+        if self._cancel_grace is not None:
+            self._stop(self._cancel_grace)
+        return None
+
+    async def _end(self, driver: Driver[Any]) -> Outcome:
+        assert self._handle is not None
+        try:
+            outcome = await self._patience.wait(driver.wait(self._handle))
+        except OutOfPatienceError:
+            error = "the task did not end when it was stopped; it may still run"
+            outcome = Outcome(status=Status.ABORTED, kill={"confirmed": False}, error=error)
+        except Exception as error:
+            if self._stop_grace is None:
+                raise
+            outcome = replace(self._failure(error), status=Status.ABORTED)
+        if self._timed_out:
+            outcome = verdict.timed_out(outcome, self._dispatch.task.timeout or 0.0)
+        return outcome
+
+    def _settle(self) -> None:
+        self._settled.set()
+        self._on_settled(self)
+
+    async def _destroy(self) -> None:
+        if self._begun and self._driver is not None:
+            self._begun = False
+            handle = self._key.encode() if self._handle is None else self._handle
+            await self._quietly("destroy", self._driver.destroy(handle))
+
+    def _disarm(self) -> None:
+        self._patience.cancel()
+        if self._deadline is not None:
+            self._deadline.cancel()
+
+    def _close_log(self) -> None:
+        if self._log is not None:
+            self._log.close()
+
+    # What happens to it while it runs.
+
+    def _time_is_up(self) -> None:
+        if self._cancel_grace is None:
+            self._timed_out = True
+            self._stop(self._dispatch.grace)
+
+    def _stop(self, grace: float) -> None:
+        if self._stop_grace is None or grace < self._stop_grace:
+            self._stop_grace = grace
+            self._around.spawn(self._ask_to_stop(grace))
+            self._patience.end_in(grace + STOP_MARGIN_SECONDS)
+
+    async def _ask_to_stop(self, grace: float) -> None:
+        if self._running and self._driver is not None and self._handle is not None:
+            await self._quietly("stop", self._driver.stop(self._handle, grace))
+
+    async def _signal(self, driver: Driver[Any], signal: str) -> None:
+        assert self._handle is not None
+        understood = await self._quietly("signal", driver.signal(self._handle, signal))
+        pausing = signal == "pause"
+        if not understood or not self._running or signal not in ("pause", "start") or pausing is self._paused:
+            return
+        self._paused = pausing
+        if self._deadline is not None and pausing:
+            self._deadline.hold()
+        elif self._deadline is not None:
+            self._deadline.go_on()
+        self.reports.noticed(Kind.TASK_PAUSED if pausing else Kind.TASK_RESUMED)
+
+    # What goes wrong.
+
+    @property
+    def _recovery(self) -> Recovery:
+        return Recovery.NONE if self._driver is None else self._driver.capabilities.recovery
+
+    def _failure(self, error: Exception) -> Outcome:
+        if not isinstance(error, DriverError | ProcessHostError):
+            self._complain("failed", error)
+        return verdict.failure(error)
+
+    async def _quietly(self, verb: str, call: Awaitable[None]) -> bool:
+        """Whether the call of the driver went well. Its failures are for the runner's own log: the attempt goes on."""
+        try:
+            async with asyncio.timeout(DRIVER_CALL_SECONDS):
+                await call
+        except Exception as error:  # noqa: BLE001 - a driver may raise anything
+            self._complain(verb, error)
+            return False
+        return True
+
+    def _complain(self, verb: str, error: Exception) -> None:
+        details = self._secrets.mask("".join(traceback.format_exception(error)))
+        extra = {
+            "action": f"driver_{verb}",
+            "group_id": self.id.group,
+            "task": self.id.task,
+            "attempt": self.id.attempt,
+        }
+        _log.error("driver of %s: %s: %s", self._dispatch.task.type, verb, details, extra=extra)

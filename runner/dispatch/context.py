@@ -1,0 +1,36 @@
+"""What a driver is given for one attempt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from drivers.base import LogSink, ProcessHost, Spec
+from runner.dispatch.secrets import Secrets
+from runner.model.value import Bindings
+
+
+@dataclass(slots=True, kw_only=True)
+class AttemptContext:
+    """The `TaskContext` of `LocalDispatcher`."""
+
+    group_id: str
+    group_name: str
+    task_name: str
+    attempt: int
+    spec: Spec
+    bindings: Bindings
+    env: Mapping[str, str]
+    workspace: str
+    temp: str
+    timeout: float | None
+    grace: float
+    log: LogSink
+    processes: ProcessHost
+    secrets: Secrets
+
+    def add_mask(self, name: str, text: str) -> None:
+        self.secrets.add(name, text)
+
+    def is_confidential(self, text: str) -> bool:
+        return self.secrets.contains(text)

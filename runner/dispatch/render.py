@@ -1,0 +1,66 @@
+"""Renders what an attempt is given: its spec, and the group's environment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from drivers.base import Driver, Spec
+from runner import expressions
+from runner.dispatch.secrets import Secrets
+from runner.errors import TemplateError
+from runner.model.fault import Path, spell_path
+from runner.model.task import Task
+from runner.model.value import Bindings
+
+
+class SpecError(Exception):
+    """The rendered spec was refused by the driver's model."""
+
+
+def rendered_env(bindings: Bindings, scope: expressions.Scope, secrets: Secrets) -> Mapping[str, str]:
+    """The group's environment. Raises TemplateError, which names the variable."""
+    rendered = {}
+    for name in bindings.env:
+        value = scope.env(name)
+        if value.confidential:
+            secrets.add(f"env.{name}", value.text)
+        rendered[name] = value.text
+    return rendered
+
+
+def rendered_spec(task: Task, driver: Driver[Any], scope: expressions.Scope, secrets: Secrets) -> Spec:
+    """The task's spec as its driver wants it. Every rendered value is a text; the model reads numbers and booleans from it.
+
+    Raises TemplateError, which names the place, and SpecError.
+    """
+    spec = _rendered(task.spec, ("spec",), scope, secrets) if task.template else task.spec
+    try:
+        return driver.spec_model.model_validate(spec)
+    except ValidationError as error:
+        faults = [
+            f"{spell_path(('spec', *fault['loc']))}: {fault['msg']}" for fault in error.errors(include_input=False)
+        ]
+        raise SpecError("; ".join(faults)) from None
+
+
+def _rendered(value: Any, path: Path, scope: expressions.Scope, secrets: Secrets) -> Any:
+    if isinstance(value, str):
+        return _text(value, path, scope, secrets) if "{{" in value else value
+    if isinstance(value, Mapping):
+        return {key: _rendered(item, (*path, key), scope, secrets) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rendered(item, (*path, index), scope, secrets) for index, item in enumerate(value)]
+    return value
+
+
+def _text(source: str, path: Path, scope: expressions.Scope, secrets: Secrets) -> str:
+    try:
+        value = expressions.render(source, scope)
+    except TemplateError as error:
+        raise TemplateError(f"{spell_path(path)}: {error.message}", offset=error.offset) from error
+    if value.confidential:
+        secrets.add(spell_path(path), value.text)
+    return value.text

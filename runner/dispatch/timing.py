@@ -1,0 +1,78 @@
+"""How long an attempt may take, and how long the runner waits for a driver."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from runner.clock import Clock, Timer
+
+T = TypeVar("T")
+
+
+class OutOfPatienceError(Exception):
+    """The driver did not come back in time."""
+
+
+class Deadline:
+    """Calls back after `seconds`, not counting the time for which it is held."""
+
+    def __init__(self, clock: Clock, seconds: float, callback: Callable[[], None]) -> None:
+        self._clock = clock
+        self._callback = callback
+        self._left = seconds
+        self._due = 0.0
+        self._timer: Timer | None = None
+        self.go_on()
+
+    def hold(self) -> None:
+        if self._timer is not None:
+            self._left = max(0.0, self._due - self._clock.now().boot)
+            self.cancel()
+
+    def go_on(self) -> None:
+        if self._timer is None:
+            self._due = self._clock.now().boot + self._left
+            self._timer = self._clock.call_at(self._due, self._callback)
+
+    def cancel(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+class Patience:
+    """Waits for something for as long as it takes, until somebody says how long that may be at most."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._timer: Timer | None = None
+        self._limit: asyncio.Timeout | None = None
+
+    async def wait(self, work: Awaitable[T]) -> T:
+        """`work`; raises OutOfPatienceError when it takes too long. One at a time."""
+        limit = self._limit = asyncio.timeout(None)
+        try:
+            async with limit:
+                return await work
+        except TimeoutError:
+            if limit.expired():
+                raise OutOfPatienceError from None
+            raise
+        finally:
+            self._limit = None
+
+    def end_in(self, seconds: float) -> None:
+        """What is being waited for then is given up on. A later call replaces an earlier one."""
+        self.cancel()
+        self._timer = self._clock.call_at(self._clock.now().boot + seconds, self._end)
+
+    def cancel(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _end(self) -> None:
+        if self._limit is not None:
+            self._limit.reschedule(asyncio.get_running_loop().time())
