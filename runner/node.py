@@ -1,0 +1,96 @@
+"""The composition root: the only module that names concrete classes. What is opened here closes itself in reverse order."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from drivers.registry import Registry
+from runner.clock import SystemClock
+from runner.config import Settings
+from runner.dispatch.local import LocalDispatcher
+from runner.engine.engine import Engine
+from runner.logs.base import LogStore
+from runner.logs.files import FileLogStore
+from runner.process.host import SupervisorHost
+from runner.sealing import Sealer
+from runner.store.base import Store
+from runner.store.sqlite import SqliteStore
+from runner.workspace import make_private, remove
+from taskimpl import built_in_drivers
+
+LOCAL_RUNNER = "local"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """A runner that is open for work."""
+
+    engine: Engine
+    store: Store
+    logs: LogStore
+    registry: Registry
+
+
+def registry(settings: Settings) -> Registry:
+    """All task types of this runner."""
+    return Registry(built_in_drivers(settings.base_env))
+
+
+@asynccontextmanager
+async def open_run_node(run_dir: Path, settings: Settings) -> AsyncIterator[Node]:
+    """A node for `runner run`: its state in `run_dir`, its processes told to die with this one."""
+    async with AsyncExitStack() as stack:
+        make_private(settings.state_dir)
+        make_private(run_dir)
+        temp = _temp_dir(settings, run_dir)
+        stack.callback(remove, temp)
+        host = await SupervisorHost.start_private(str(settings.state_dir))
+        stack.push_async_callback(host.aclose)
+        yield await _open(stack, run_dir, temp, settings, host)
+
+
+@asynccontextmanager
+async def open_node(settings: Settings) -> AsyncIterator[Node]:
+    """A long-lived node: its processes outlive this one, and the next node on the same state directory goes on with them."""
+    async with AsyncExitStack() as stack:
+        make_private(settings.state_dir)
+        host = await SupervisorHost.connect(str(settings.state_dir))
+        stack.push_async_callback(host.aclose)
+        temp = _temp_dir(settings, settings.state_dir)
+        yield await _open(stack, settings.state_dir, temp, settings, host)
+
+
+def _temp_dir(settings: Settings, folder: Path) -> Path:
+    """A private folder in memory, found again by the next node on the same state."""
+    digest = hashlib.sha256(str(folder).encode()).hexdigest()[:16]
+    return make_private(settings.temp_parent / f"runner-{os.geteuid()}-{digest}")
+
+
+async def _open(stack: AsyncExitStack, folder: Path, temp: Path, settings: Settings, host: SupervisorHost) -> Node:
+    loop = asyncio.get_running_loop()
+    store = SqliteStore.open(folder / "state.db", call_soon_threadsafe=loop.call_soon_threadsafe)
+    stack.callback(store.close)
+    logs = FileLogStore(folder / "logs")
+    stack.callback(logs.close)
+    clock = SystemClock(loop)
+    types = registry(settings)
+    dispatcher = await stack.enter_async_context(
+        LocalDispatcher(
+            name=LOCAL_RUNNER, registry=types, processes=host, open_log=logs.open, temp=str(temp), clock=clock
+        )
+    )
+    engine = Engine(
+        store=store,
+        clock=clock,
+        dispatcher=dispatcher,
+        sealer=Sealer.open_or_create(settings.key_file),
+        max_parallel=settings.max_parallel,
+    )
+    engine.recover()
+    return Node(engine=engine, store=store, logs=logs, registry=types)
