@@ -24,7 +24,7 @@ class Crash(BaseException):
 class Fate:
     """Counts the steps of all lives and knows at which ones they end."""
 
-    def __init__(self, crashes: Iterable[CrashAt] = ()) -> None:
+    def __init__(self, crashes: Iterable[CrashAt]) -> None:
         self._crashes = {crash.step: crash for crash in crashes}
         self.steps = 0
         self.struck: CrashAt | None = None

@@ -11,6 +11,9 @@ from runner.simulator.script import Script
 
 DEFAULT_SCRIPT = Script()
 
+SECRET_MARK = "hush-"
+"""Confidential values of a scenario begin with it, so that they can be looked for where they must not be."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
@@ -52,9 +55,28 @@ class CrashAt:
     """The engine dies just before or just after its step number `step`, counted from 0 over all its lives.
 
     A step is whatever leaves the engine: an acceptance, a transaction, the answer to a sync, a call of the dispatcher.
-    With `power_loss` the machine goes down with it: what was not synced is lost, and all that ran.
+    It is started again `downtime` seconds later; what the executor runs goes on meanwhile. With `power_loss` the machine
+    goes down with it: what was not synced is lost, and all that ran.
     """
 
     step: int
     after: bool = True
+    downtime: float = 0.0
     power_loss: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Faults:
+    """What goes wrong beside the tasks. `full_disk` holds spans, in seconds from the beginning of the world, during which
+    nothing can be written."""
+
+    crashes: tuple[CrashAt, ...] = ()
+    full_disk: tuple[tuple[float, float], ...] = ()
+
+    @property
+    def delaying(self) -> bool:
+        """Whether they take time, so that what happens when is not what the scenario alone makes of it."""
+        return bool(self.full_disk) or any(crash.downtime or crash.power_loss for crash in self.crashes)
+
+
+NO_FAULTS = Faults()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 from runner.model.dispatch import AttemptId
@@ -16,11 +16,8 @@ from runner.model.result import Outcome, Reason, Status
 from runner.model.task import NO_RETRY, Export, Import, Retry, Scope, Task, When
 from runner.model.value import Value
 from runner.simulator.reference import BROKEN_CONDITION
-from runner.simulator.scenario import CrashAt, Scenario, Submission
+from runner.simulator.scenario import SECRET_MARK, CrashAt, Faults, Scenario, Submission
 from runner.simulator.script import Notice, OnStop, Script
-
-SECRET_MARK = "hush-"
-"""Every confidential value of a random scenario begins with it, so that it can be looked for."""
 
 MAX_TASKS = 30
 RETRY_ON: Sequence[frozenset[str]] = (
@@ -71,15 +68,20 @@ def random_scenario(seed: int) -> Scenario:
     )
 
 
-def random_crashes(seed: int, steps: int) -> tuple[CrashAt, ...]:
-    """Where the engine dies, given how many steps it takes when it is left alone. One run in eight loses power once."""
-    random = Random(f"crashes of {seed}")
-    count = min(steps, random.randint(1, 5))
-    places = random.sample(range(steps), count) if steps else []
-    power = random.choice(places) if places and random.random() < 1 / 8 else None
-    return tuple(
-        CrashAt(step=place, after=random.random() < 0.5, power_loss=place == power) for place in sorted(places)
-    )
+def random_faults(seed: int, steps: int, seconds: float) -> Faults:
+    """What goes wrong in a world that takes `steps` steps and `seconds` when it is left alone: crashes, of which one run in
+    eight loses power, one in six is down for a while; one disk in twelve is full for a time."""
+    draw = _Draw(Random(f"faults of {seed}"))
+    random = draw.random
+    places = sorted(random.sample(range(steps), min(steps, random.randint(0 if seed % 7 == 0 else 1, 5))))
+    crashes = [CrashAt(step=place, after=random.random() < 0.5) for place in places]
+    kind = draw.pick({"plain": 17, "power": 3, "downtime": 4})
+    if crashes and kind != "plain":
+        number = random.randrange(len(crashes))
+        power, downtime = kind == "power", draw.seconds(15)
+        crashes[number] = replace(crashes[number], power_loss=power, downtime=downtime)
+    full = random.uniform(0, seconds)
+    return Faults(crashes=tuple(crashes), full_disk=((full, full + draw.seconds(2)),) if draw.one_in(12) else ())
 
 
 def _submission(draw: _Draw, id: str, most: int) -> Submission:

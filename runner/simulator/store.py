@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from runner.clock import Clock
+from runner.errors import StoreFullError
 from runner.model.event import Event
 from runner.simulator.life import Life
 from runner.store.base import Batch, GroupRecord, GroupRow, Store
@@ -19,14 +20,23 @@ Write = Callable[[Store], None]
 class Disk:
     """What survives the engine: a MemoryStore, and the writes that led to it."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, full: Sequence[tuple[float, float]] = ()) -> None:
+        """`full`: spans of wall time, in seconds since the epoch, during which nothing can be written."""
         self._clock = clock
+        self._full = full
         self.writes: list[Write] = []
         self.synced = 0
         """How many of the writes survive a loss of power."""
         self.store = MemoryStore(clock.call_soon)
 
+    @property
+    def full(self) -> bool:
+        now = self._clock.now().wall
+        return any(start <= now < end for start, end in self._full)
+
     def write(self, write: Write) -> None:
+        if self.full:
+            raise StoreFullError
         write(self.store)
         self.writes.append(write)
 
@@ -41,7 +51,7 @@ class Disk:
 class CrashingStore:
     """A `Store` for one life of an engine: every commit and every answer to a sync is a step of that life.
 
-    `on_commit` is shown every batch that was recorded. Reads are no steps: nothing leaves the engine with them.
+    `on_commit` is shown everything that was recorded. Reads are no steps: nothing leaves the engine with them.
     """
 
     def __init__(self, disk: Disk, clock: Clock, life: Life, on_commit: Callable[[Batch], None] = lambda batch: None) -> None:
@@ -51,26 +61,23 @@ class CrashingStore:
         self._on_commit = on_commit
 
     def accept_group(self, row: GroupRow, events: Sequence[Event]) -> None:
-        kept = list(events)
-        self._life.step(partial(self._disk.write, lambda store: store.accept_group(row, kept)))
+        kept = Batch(groups=[row], events=list(events))
+        self._life.step(partial(self._write, kept, lambda store: store.accept_group(row, kept.events)))
 
     def record(self, batch: Batch) -> None:
         kept = Batch(list(batch.groups), list(batch.tasks), list(batch.attempts), list(batch.events))
-
-        def step() -> None:
-            self._disk.write(lambda store: store.record(kept))
-            self._on_commit(kept)
-
-        self._life.step(step)
+        self._life.step(partial(self._write, kept, lambda store: store.record(kept)))
 
     def sync(self, done: Callable[[Exception | None], None]) -> None:
         mark = len(self._disk.writes)
 
         def complete() -> None:
             # The disk completes it whether or not the engine still lives to hear of it.
-            self._disk.synced = max(self._disk.synced, mark)
+            error = StoreFullError() if self._disk.full else None
+            if error is None:
+                self._disk.synced = max(self._disk.synced, mark)
             if self._life.alive:
-                self._life.step(partial(done, None))
+                self._life.step(partial(done, error))
 
         self._clock.call_at(self._clock.now().boot + SYNC_SECONDS, complete)
 
@@ -91,3 +98,7 @@ class CrashingStore:
 
     def close(self) -> None:
         """Nothing to free."""
+
+    def _write(self, batch: Batch, write: Write) -> None:
+        self._disk.write(write)
+        self._on_commit(batch)

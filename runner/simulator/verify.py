@@ -3,8 +3,8 @@
 How sharp the comparison is depends on what the specification leaves open:
 - exact (every status, reason, cause, attempt, output and time), crashes or not, when one group is alone or nobody can ever
   have to wait for a slot;
-- without times, when several groups share the slots and this one cannot be cut short: whose turn is next may change with a
-  crash, since the turns are not recorded, but what becomes of the tasks may not;
+- without times, when nothing can cut this group short, but several groups share the slots or a fault took its time: whose
+  turn is next may change with a crash, since the turns are not recorded, but what becomes of the tasks may not;
 - task by task (`consistent`): each must be what its recorded dependencies and attempts make of it, when turns or a loss of
   power may decide which tasks an early end meets.
 """
@@ -52,9 +52,9 @@ def differences(scenario: Scenario, played: Played) -> list[str]:
 
 def _groups(scenario: Scenario, played: Played) -> Iterator[str]:
     reference = Reference(scenario).play()
-    powered = played.boots == 1
+    undelayed = not played.faults.delaying
     fixed_turns = len(scenario.submissions) == 1 or not scenario.slots_matter
-    if powered and fixed_turns:
+    if undelayed and fixed_turns:
         yield from _dispatches(reference, played)
     for submission in scenario.submissions:
         if submission.id not in played.records:
@@ -62,8 +62,8 @@ def _groups(scenario: Scenario, played: Played) -> Iterator[str]:
             continue
         group = submission.group
         open_end = group.fail_fast or group.timeout is not None or submission.cancels
-        if powered and (fixed_turns or not open_end):
-            yield from _compared(reference.groups[submission.id], played, times=fixed_turns)
+        if (undelayed and fixed_turns) or not (open_end or played.interrupted):
+            yield from _compared(reference.groups[submission.id], played, times=undelayed and fixed_turns)
         else:
             yield from _consistent(scenario, submission, played)
 

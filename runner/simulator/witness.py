@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from runner.engine.engine import Engine
 from runner.model.dispatch import AttemptId, Dispatch
 from runner.model.result import Outcome, Status
+from runner.simulator.scenario import SECRET_MARK
 from runner.simulator.store import Disk
 from runner.store.base import Batch
 
@@ -20,6 +21,7 @@ class Witness:
         self.complaints: list[str] = []
 
     def committed(self, batch: Batch) -> None:
+        self.complaints += _secrets(batch)
         for row in batch.attempts:
             id = AttemptId(row.group, row.task, row.attempt)
             if row.status.terminal:
@@ -82,6 +84,22 @@ class Witness:
         record = self._disk.store.group(id)
         if record is None or (record.group.abort_count < count and not record.group.status.terminal):
             self.complaints.append(f"cancel {count} of {id} was acknowledged and lost with the power")
+
+
+def _secrets(batch: Batch) -> Iterator[str]:
+    """Where a confidential value stands in clear."""
+    for group in batch.groups:
+        if SECRET_MARK.encode() in group.inputs or SECRET_MARK.encode() in group.document:
+            yield f"a confidential value of {group.id} is on the disk in clear"
+    for task in batch.tasks:
+        if (task.outputs and SECRET_MARK.encode() in task.outputs) or SECRET_MARK in (task.error or ""):
+            yield f"a confidential value of {task.group}/{task.name} is on the disk in clear"
+    for attempt in batch.attempts:
+        if attempt.outcome and SECRET_MARK.encode() in attempt.outcome:
+            yield f"a confidential value of {attempt.group}/{attempt.task}/{attempt.attempt} is on the disk in clear"
+    for event in batch.events:
+        if SECRET_MARK in str(event.fields):
+            yield f"event {event.number} of {event.group} tells a confidential value"
 
 
 def _spell(ids: set[AttemptId]) -> str:

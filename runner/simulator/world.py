@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Mapping
+import itertools
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
 from runner.clock import Moment
 from runner.engine.engine import Engine
+from runner.errors import GroupNotFoundError, StoreError
 from runner.model.dispatch import AttemptId
 from runner.model.event import Event, Kind
 from runner.model.result import Abort, Reason, TaskGroupResult
@@ -16,13 +18,13 @@ from runner.sealing import Sealer
 from runner.simulator.clock import VirtualClock
 from runner.simulator.executor import ScriptedExecutor
 from runner.simulator.life import Crash, Fate, Life, LivingClock, LivingDispatcher
-from runner.simulator.scenario import CrashAt, Scenario, Submission
+from runner.simulator.scenario import NO_FAULTS, Faults, Scenario, Submission
 from runner.simulator.store import CrashingStore, Disk
 from runner.simulator.witness import Witness
 from runner.store.base import GroupRecord, Store
 
-DOWNTIME_SECONDS = 37.0
-"""How long a machine that lost its power stays down."""
+PATIENCE_SECONDS = 0.7
+"""How long a client waits before it repeats a call that was refused."""
 
 SEALER = Sealer(bytes(range(32)))
 
@@ -42,10 +44,10 @@ class Played:
     records: Mapping[str, GroupRecord]
     events: Mapping[str, list[Event]]
     executor: ScriptedExecutor
-    disk: Disk
     complaints: list[str]
+    faults: Faults
     crashes: int
-    boots: int
+    seconds: float
     steps: int
     interrupted: frozenset[AttemptId]
     """Attempts that were not finished, by the disk, when the power was lost."""
@@ -61,14 +63,15 @@ class _Client:
     made: bool = False
     acknowledged: bool = False
 
-    def call(self, engine: Engine) -> None:
+    def call(self, engine: Engine, answer: Callable[[Exception | None], None]) -> None:
+        """Raises StoreError when it is refused; `answer` tells whether it is durable."""
         self.made = True
         item = self.submission
         if self.cancel == 0:
             engine.submit(item.group, item.inputs, caller=item.caller)
         elif not self._known(engine):
             engine.cancel(item.id)
-        engine.when_durable(self._answer)
+        engine.when_durable(answer)
 
     def _known(self, engine: Engine) -> bool:
         """Whether an earlier call got through: a second cancel means more than the first, so a client looks before it
@@ -80,10 +83,6 @@ class _Client:
             for event in engine.events(self.submission.id)
         )
 
-    def _answer(self, error: Exception | None) -> None:
-        if error is None:
-            self.acknowledged = True
-
 
 @dataclass(order=True, slots=True)
 class _Action:
@@ -93,16 +92,21 @@ class _Action:
 
 
 class World:
-    def __init__(self, scenario: Scenario, crashes: Iterable[CrashAt] = (), make: MakeEngine = make_engine) -> None:
+    def __init__(self, scenario: Scenario, faults: Faults = NO_FAULTS, make: MakeEngine = make_engine) -> None:
         self._scenario = scenario
+        self._faults = faults
         self._make = make
         self._clock = VirtualClock()
         self._began: Moment = self._clock.now()
-        self._fate = Fate(crashes)
-        self._disk = Disk(self._clock)
+        self._fate = Fate(faults.crashes)
+        began = self._began.wall
+        self._disk = Disk(self._clock, [(began + start, began + end) for start, end in faults.full_disk])
         self._executor = ScriptedExecutor(self._clock, scenario.script, duplicates=scenario.duplicates)
         self._witness = Witness(self._disk, scenario.max_parallel)
-        self._clients: list[_Client] = []
+        self._actions: list[_Action] = []
+        self._order = itertools.count()
+        self._clients: dict[int, _Client] = {}
+        """Those that have begun to call, in that order."""
         self._life = Life(self._fate)
         self._engine: Engine | None = None
         self._crashes = 0
@@ -111,20 +115,23 @@ class World:
 
     def play(self) -> Played:
         """Let everything happen that will, until no timer is left."""
-        actions: list[_Action] = []
         for submission in self._scenario.submissions:
             calls = [submission.at, *sorted(submission.cancels)]
             for number, at in enumerate(calls):
-                heapq.heappush(actions, _Action(at, len(actions), _Client(submission, number)))
+                self._plan(at, _Client(submission, number))
         self._survive(self._begin_life)
-        while actions:
-            action = heapq.heappop(actions)
-            wall = self._began.wall + action.at
-            self._survive(partial(self._pass_time, wall))
-            self._clients.append(action.client)
-            self._survive(partial(self._call, action.client))
-        self._survive(self._clock.run_until_idle)
+        while self._actions:
+            action = heapq.heappop(self._actions)
+            self._survive(partial(self._pass_time, self._began.wall + action.at))
+            self._clients[id(action.client)] = action.client
+            self._survive(partial(self._act, action.client))
+            if not self._actions:
+                self._survive(self._clock.run_until_idle)
         return self._played()
+
+    def _plan(self, at: float, client: _Client) -> None:
+        client.made = False
+        heapq.heappush(self._actions, _Action(at, next(self._order), client))
 
     def _pass_time(self, wall: float) -> None:
         now = self._clock.now()
@@ -139,11 +146,27 @@ class World:
             except Crash:
                 self._revive()
 
-    def _call(self, client: _Client) -> None:
+    def _act(self, client: _Client) -> None:
         # After a crash in the middle of it the call was repeated already, when the engine came back.
         if not client.made:
-            client.call(self.engine)
+            self._call(client)
             self._witness.look(self.engine)
+
+    def _call(self, client: _Client) -> None:
+        def answer(error: Exception | None) -> None:
+            if error is None:
+                client.acknowledged = True
+            else:
+                self._plan(self._now() + PATIENCE_SECONDS, client)
+
+        try:
+            client.call(self.engine, answer)
+        except (StoreError, GroupNotFoundError):
+            # The disk is full; or so it was when the group was to be submitted, and the cancel came before the repetition.
+            self._plan(self._now() + PATIENCE_SECONDS, client)
+
+    def _now(self) -> float:
+        return self._clock.now().wall - self._began.wall
 
     @property
     def engine(self) -> Engine:
@@ -158,9 +181,9 @@ class World:
         self._engine = self._make(store, clock, dispatcher, self._scenario.max_parallel)
         self._engine.recover()
         self._witness.look(self._engine)
-        for client in self._clients:
-            if not client.acknowledged:
-                client.call(self._engine)
+        for client in self._clients.values():
+            if client.made and not client.acknowledged:
+                self._call(client)
 
     def _revive(self) -> None:
         while True:
@@ -169,21 +192,23 @@ class World:
             self._executor.disconnect()
             assert self._fate.struck is not None, "a crash is always one that was planned"
             if self._fate.struck.power_loss:
-                self._lose_power()
+                self._lose_power(self._fate.struck.downtime)
+            elif self._fate.struck.downtime:
+                self._clock.run_until(self._clock.now().boot + self._fate.struck.downtime)
             try:
                 self._begin_life()
                 return
             except Crash:
                 continue
 
-    def _lose_power(self) -> None:
+    def _lose_power(self, downtime: float) -> None:
         self._disk.lose_power()
         self._boots += 1
-        self._clock.reboot(f"boot-{self._boots}", downtime=DOWNTIME_SECONDS)
+        self._clock.reboot(f"boot-{self._boots}", downtime=downtime)
         self._executor.restart(f"executor-{self._boots}", Reason.HOST_RESTARTED)
         self._interrupted |= self._witness.power_lost()
         self._witness.expect_kept(self._executor.settled)
-        for client in self._clients:
+        for client in self._clients.values():
             if client.acknowledged and client.cancel == 0:
                 self._witness.expect_group(client.submission.id)
             elif client.acknowledged:
@@ -198,10 +223,10 @@ class World:
             records=records,
             events={id: list(self._disk.store.events(id, limit=1_000_000)) for id in records},
             executor=self._executor,
-            disk=self._disk,
             complaints=[*self._witness.complaints, *self._executor.complaints],
             crashes=self._crashes,
-            boots=self._boots,
+            faults=self._faults,
+            seconds=self._clock.now().wall - self._began.wall,
             steps=self._fate.steps,
             interrupted=frozenset(self._interrupted),
         )
