@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from collections.abc import Callable
 
 import pytest
@@ -29,12 +30,20 @@ def _program(name: str) -> Callable[[], str | None]:
     return lambda: None if shutil.which(name) else f"the program {name!r} is not installed"
 
 
+def _mount() -> str | None:
+    tried = subprocess.run(
+        ["unshare", "--mount", "mount", "-t", "tmpfs", "none", "/mnt"], capture_output=True, check=False
+    )
+    return None if tried.returncode == 0 else "file systems cannot be mounted here"
+
+
 NEEDS: dict[str, Callable[[], str | None]] = {
     "tmpfs": _tmpfs,
     "pidfd": _pidfd,
     "make": _program("make"),
     "cc": _program("cc"),
     "git": _program("git"),
+    "mount": _mount,
     "unprivileged": lambda: None if os.geteuid() != 0 else "root ignores the permissions of files",
 }
 """What can be required: a function that says why it is missing here, or None."""

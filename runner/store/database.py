@@ -27,7 +27,9 @@ CACHE_KIB = 8192
 
 _HEADER_BYTES = 100
 _MAGIC = b"SQLite format 3\0"
-_APPLICATION_ID_AT = 68
+_PAGE_BYTES = slice(16, 18)
+_PAGES = slice(28, 32)
+_APPLICATION_ID = slice(68, 72)
 
 
 def resolve(path: str | os.PathLike[str]) -> Path:
@@ -81,7 +83,7 @@ def open_database(path: Path, scripts: Sequence[str]) -> sqlite3.Connection:
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA wal_autocheckpoint = 0")
         connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
-        _check_writable(connection)
+        _check_writable(connection, len(scripts))
         sync_folder(path.parent)
     except BaseException as error:
         connection.close()
@@ -163,13 +165,22 @@ def _check_header(path: Path) -> None:
     """
     with open(path, "rb") as file:
         header = file.read(_HEADER_BYTES)
+        size = os.fstat(file.fileno()).st_size
     if len(header) < _HEADER_BYTES:
         raise trouble.corrupt(path, f"it has only {len(header)} bytes")
     if not header.startswith(_MAGIC):
         raise trouble.corrupt(path, "it is not a database")
-    found = int.from_bytes(header[_APPLICATION_ID_AT : _APPLICATION_ID_AT + 4], "big")
+    found = int.from_bytes(header[_APPLICATION_ID], "big")
     if found != APPLICATION_ID:
         raise StoreError(f"{path} is a database of another application ({found:#010x}): give another path")
+    # SQLite does not miss the end of the last page. While there is a log, the file may rightly be shorter.
+    whole = int.from_bytes(header[_PAGE_BYTES], "big") * int.from_bytes(header[_PAGES], "big")
+    if size < whole and not _has_content(wal_of(path)):
+        raise trouble.corrupt(path, f"it has only {size} of its {whole} bytes")
+
+
+def _has_content(path: Path) -> bool:
+    return path.exists() and path.stat().st_size > 0
 
 
 def _create(path: Path, scripts: Sequence[str]) -> None:
@@ -189,9 +200,10 @@ def _create(path: Path, scripts: Sequence[str]) -> None:
         raise
 
 
-def _check_writable(connection: sqlite3.Connection) -> None:
-    """SQLite opens a file that it may not write for reading; find out now, not at the first change."""
+def _check_writable(connection: sqlite3.Connection, version: int) -> None:
+    """SQLite opens a file that it may not write for reading, and says so at the first change: make one that is none."""
     connection.execute("BEGIN IMMEDIATE")
+    connection.execute(f"PRAGMA user_version = {version}")
     connection.execute("ROLLBACK")
 
 

@@ -98,8 +98,12 @@ class Checkpointer:
     between two commits ever lets that happen, one is made that excludes them (RESTART) for the few pages that are left.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(
+        self, path: Path, every_rows: int = CHECKPOINT_EVERY_ROWS, longest_log_pages: int = LONGEST_LOG_PAGES
+    ) -> None:
         self._path = path
+        self._every_rows = every_rows
+        self._longest_log_pages = longest_log_pages
         self._thread = ThreadPoolExecutor(1, "store-checkpoint")
         self._connection: sqlite3.Connection | None = None
         self._rows = 0
@@ -108,12 +112,13 @@ class Checkpointer:
     def changed(self, rows: int) -> None:
         """So many rows were changed since the last call."""
         self._rows += rows
-        if self._rows >= CHECKPOINT_EVERY_ROWS and not self._busy:
+        if self._rows >= self._every_rows and not self._busy:
             self._rows = 0
             self._busy = True
             self._thread.submit(self._run)
 
     def close(self) -> None:
+        """Wait for the checkpoint that is under way, and end the thread."""
         self._thread.shutdown()
         if self._connection is not None:
             self._connection.close()
@@ -122,7 +127,7 @@ class Checkpointer:
         try:
             if self._connection is None:
                 self._connection = database.connect(self._path)
-            if checkpoint(self._connection, "PASSIVE") > LONGEST_LOG_PAGES:
+            if checkpoint(self._connection, "PASSIVE") > self._longest_log_pages:
                 checkpoint(self._connection, "PASSIVE")  # what came during the first, so that the next is short
                 checkpoint(self._connection, "RESTART")
         except sqlite3.Error as error:
