@@ -14,7 +14,6 @@ from pathlib import Path
 
 from runner import __version__
 from runner.cli.terminal import complain, secure_standard_streams
-from runner.clock import rfc3339
 from runner.config import load_settings
 from runner.errors import DocumentError, RunnerError, StoreError
 
@@ -95,6 +94,8 @@ class _Complaints(logging.Handler):
 
 def _keep(what: BaseException | str) -> Path:
     """Write it down where only this user can read it; the file's path."""
+    from runner.clock import rfc3339
+
     text = what if isinstance(what, str) else "".join(traceback.format_exception(what))
     try:
         path = load_settings().log_file
