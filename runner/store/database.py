@@ -80,6 +80,8 @@ def open_database(path: Path, scripts: Sequence[str]) -> sqlite3.Connection:
         raise trouble.from_sqlite(error, path) from error
     try:
         migrate(connection, scripts, path)
+        if connection.execute("PRAGMA journal_mode = WAL").fetchone() != ("wal",):
+            raise StoreError(f"the file system of {path} cannot hold a write-ahead log: give a folder on a local disk")
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA wal_autocheckpoint = 0")
         connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
@@ -193,7 +195,6 @@ def _create(path: Path, scripts: Sequence[str]) -> None:
         with contextlib.closing(connect(draft)) as connection:
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             migrate(connection, scripts, path)
-            connection.execute("PRAGMA journal_mode = WAL")
         draft.replace(path)
     except BaseException:
         draft.unlink(missing_ok=True)
