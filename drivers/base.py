@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, cast
@@ -102,7 +102,7 @@ class ProcessStarted:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessExit:
     """How a process ended. `exit_code` is 128+n after signal n. `cause` tells who ended it: itself (`exited`), its
-    deadline (`timeout`) or `ProcessHost.stop` (`stopped`). `kill` is the report of the stop sequence, if one ran."""
+    deadline (`timeout`) or the host when it was asked to (`stopped`). `kill` is the report of the stop sequence, if one ran."""
 
     exit_code: int
     signal: int | None
@@ -216,9 +216,12 @@ class Driver(ABC, Generic[SpecT]):
     async def fingerprint(self) -> Fingerprint:
         return Fingerprint()
 
-    def check(self, spec: Mapping[str, Any], exports: Sequence[str]) -> Sequence[tuple[tuple[str | int, ...], str, bool]]:
+    def check(
+        self, spec: Mapping[str, Any], exports: Sequence[str], confidential: Collection[str] = ()
+    ) -> Sequence[tuple[tuple[str | int, ...], str, bool]]:
         """Faults that the model cannot see, as (path within the spec, message, is only a warning). Templates in `spec`
-        are unrendered and `spec` may not have passed the model; must not raise."""
+        are unrendered and `spec` may not have passed the model; must not raise. `confidential` names the confidential
+        values that its templates may read, as they spell them without the leading dot, e.g. `fetch.password`."""
         return ()
 
     @abstractmethod

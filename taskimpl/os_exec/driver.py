@@ -1,0 +1,208 @@
+"""The driver of `os_exec`."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+from drivers.base import Capabilities, Driver, Process, ProcessExit, ProcessHost, ProcessSpec, Recovery, TaskContext
+from runner.errors import DriverError, OutputFileError, ProcessHostError, RecoverError, StartError
+from runner.model.result import Outcome, Reason, Status
+from runner.model.value import Value
+from taskimpl.os_exec import warnings
+from taskimpl.os_exec.outputfiles import VARIABLE, AttemptFiles
+from taskimpl.os_exec.spec import SCRIPT_FILE, OsExecSpec
+
+EXIT_CODE_TIMEOUT = 124
+COULD_NOT_START = 125
+INHERITED = ("PATH", "HOME", "LANG", "TZ")
+
+
+@dataclass(slots=True, kw_only=True)
+class _Attempt:
+    """One that was started or found again here. `process` is None when it could not be executed: `refusal` says why."""
+
+    key: str
+    processes: ProcessHost
+    files: AttemptFiles
+    process: Process | None = None
+    refusal: tuple[int, str] | None = None
+
+
+class OsExecDriver(Driver[OsExecSpec]):
+    """Runs programs through the process host, so that they survive the runner where the host does."""
+
+    type = "os_exec"
+    capabilities = Capabilities(
+        recovery=Recovery.ATTACH, deadline=True, signals=frozenset({"pause", "start", "destroy"})
+    )
+    spec_model = OsExecSpec
+
+    def __init__(self, base_env: Mapping[str, str]) -> None:
+        """`base_env` is the runner's own environment, of which a program sees PATH, HOME, LANG and TZ."""
+        self._base_env = {name: base_env[name] for name in INHERITED if name in base_env}
+        self._attempts: dict[str, _Attempt] = {}
+
+    def check(
+        self, spec: Mapping[str, Any], exports: Sequence[str], confidential: Collection[str] = ()
+    ) -> Sequence[tuple[tuple[str | int, ...], str, bool]]:
+        return warnings.find(spec, confidential)
+
+    async def start(self, ctx: TaskContext, key: str) -> bytes:
+        spec = cast(OsExecSpec, ctx.spec)
+        script = spec.script
+        suffix = script[0].suffix if script else ""
+        files = AttemptFiles.of(ctx.temp, key, ctx.task_name, suffix)
+        attempt = _Attempt(key=key, processes=ctx.processes, files=files)
+        self._attempts[key] = attempt
+        if script is None:
+            argv = list(spec.command)
+        elif script[0].wants_file:
+            argv = [word.replace(SCRIPT_FILE, files.script) for word in script[0].argv]
+        else:
+            argv = [*script[0].argv, script[1]]
+        program = ProcessSpec(
+            argv=argv,
+            env=self._environment(ctx, spec, files),
+            cwd=_working_folder(ctx.workspace, spec.workdir),
+            timeout=ctx.timeout,
+            grace=ctx.grace,
+        )
+        files.make(script[1] if script and script[0].wants_file else None)
+        try:
+            attempt.process = await ctx.processes.spawn(key, program, ctx.log)
+        except StartError as error:
+            files.remove()
+            if error.exit_code == COULD_NOT_START:
+                raise
+            attempt.refusal = (error.exit_code, error.message)
+        except ProcessHostError as error:
+            files.remove()
+            raise _lost(error) from error
+        return _handle(attempt)
+
+    async def recover(self, ctx: TaskContext, handle: bytes) -> None:
+        fields = json.loads(handle)
+        files = AttemptFiles.of(ctx.temp, fields["key"], ctx.task_name, fields["suffix"])
+        attempt = _Attempt(key=fields["key"], processes=ctx.processes, files=files)
+        if fields["refusal"] is not None:
+            attempt.refusal = tuple(fields["refusal"])
+        else:
+            if fields["incarnation"] != ctx.processes.incarnation:
+                files.remove()
+                raise RecoverError("the supervisor that ran it is gone", reason=Reason.SUPERVISOR_LOST)
+            attempt.process = await ctx.processes.attach(attempt.key, ctx.log)
+            if attempt.process is None:
+                files.remove()
+                raise RecoverError("the supervisor does not know it any more", reason=Reason.DRIVER_LOST)
+        self._attempts[attempt.key] = attempt
+
+    async def wait(self, handle: bytes) -> Outcome:
+        attempt = self._attempts[_key(handle)]
+        if attempt.process is None:
+            code, message = attempt.refusal or (COULD_NOT_START, "it was not started")
+            return Outcome(status=Status.FAILED, exit_code=code, error=message)
+        try:
+            exit = await attempt.process.wait()
+        except ProcessHostError as error:
+            raise _lost(error) from error
+        except OSError as error:
+            raise DriverError(f"its output could not be kept: {error.strerror}", reason="log_failed") from error
+        return _outcome(exit, attempt.files)
+
+    async def signal(self, handle: bytes, signal: str) -> None:
+        attempt = self._attempts.get(_key(handle))
+        if signal not in self.capabilities.signals:
+            await super().signal(handle, signal)
+        if attempt is not None:
+            await attempt.processes.signal(attempt.key, cast(Literal["pause", "start", "destroy"], signal))
+
+    async def stop(self, handle: bytes, grace: float) -> None:
+        attempt = self._attempts.get(_key(handle))
+        if attempt is not None:
+            await attempt.processes.stop(attempt.key, grace)
+
+    async def destroy(self, handle: bytes) -> None:
+        attempt = self._attempts.pop(_key(handle), None)
+        if attempt is None:
+            return
+        attempt.files.remove()
+        with suppress(ProcessHostError):  # a supervisor that is gone has forgotten all
+            await attempt.processes.forget(attempt.key)
+
+    def _environment(self, ctx: TaskContext, spec: OsExecSpec, files: AttemptFiles) -> dict[str, str]:
+        return {
+            **self._base_env,
+            **ctx.env,
+            **spec.environment,
+            "RUNNER_GROUP_ID": ctx.group_id,
+            "RUNNER_GROUP_NAME": ctx.group_name,
+            "RUNNER_TASK_NAME": ctx.task_name,
+            "RUNNER_TASK_ATTEMPT": str(ctx.attempt),
+            "RUNNER_WORKSPACE": ctx.workspace,
+            VARIABLE: files.output,
+        }
+
+
+def _working_folder(workspace: str, workdir: str | None) -> str:
+    """Absolute. Raises DriverError for a folder that, its symbolic links followed, is not in the workspace."""
+    if workdir is None:
+        return workspace
+    root = os.path.realpath(workspace)
+    folder = os.path.realpath(os.path.join(root, workdir))
+    if os.path.commonpath((root, folder)) != root:
+        raise DriverError(f"the working folder {workdir!r} lies outside the workspace", reason=Reason.BAD_SPEC)
+    return folder
+
+
+def _outcome(exit: ProcessExit, files: AttemptFiles) -> Outcome:
+    outputs: dict[str, Value] = {}
+    malformed = None
+    try:
+        outputs = {name: Value(text) for name, text in files.read().items()}
+    except OutputFileError as error:
+        malformed = error.message
+    status, reason, exit_code = Status.SUCCESS, None, exit.exit_code
+    if exit.cause == "timeout":
+        status, reason, exit_code = Status.FAILED, Reason.TIMEOUT, EXIT_CODE_TIMEOUT
+    elif exit.cause == "stopped":
+        status = Status.ABORTED
+    elif exit.exit_code != 0:
+        status = Status.FAILED
+    elif malformed is not None:
+        status, reason = Status.FAILED, Reason.BAD_OUTPUT
+    return Outcome(
+        status=status,
+        reason=reason,
+        exit_code=exit_code,
+        signal=exit.signal,
+        outputs=outputs,
+        error=malformed,
+        kill=exit.kill,
+        started_at=exit.started_at,
+        finished_at=exit.finished_at,
+    )
+
+
+def _lost(error: ProcessHostError) -> DriverError:
+    return DriverError(error.message, reason=Reason.SUPERVISOR_LOST)
+
+
+def _handle(attempt: _Attempt) -> bytes:
+    fields = {
+        "key": attempt.key,
+        "incarnation": attempt.processes.incarnation,
+        "suffix": os.path.splitext(attempt.files.script)[1],
+        "refusal": attempt.refusal,
+    }
+    return json.dumps(fields).encode()
+
+
+def _key(handle: bytes) -> str:
+    """The key in a handle; a start that failed leaves the key itself."""
+    text = handle.decode()
+    return str(json.loads(text)["key"]) if text.startswith("{") else text

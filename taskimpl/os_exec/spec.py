@@ -1,0 +1,187 @@
+"""What an `os_exec` task may ask for."""
+
+from __future__ import annotations
+
+import os.path
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, model_validator
+
+from drivers.base import Spec
+
+LONGEST_ENV_BYTES = 131_071
+"""Linux takes no single `NAME=VALUE` that is longer (MAX_ARG_STRLEN, less the NUL behind it)."""
+
+SCRIPT_FILE = "{0}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shell:
+    """How a script is run: given as the last argument, or in a file whose path replaces `{0}`."""
+
+    argv: tuple[str, ...]
+    suffix: str = ""
+
+    @property
+    def wants_file(self) -> bool:
+        return any(SCRIPT_FILE in word for word in self.argv)
+
+
+# GitHub's shells, where the script is a file; here it is an argument, so that nothing has to be written.
+SHELLS: Mapping[str, Shell] = {
+    "sh": Shell(argv=("sh", "-e", "-c")),
+    "bash": Shell(argv=("bash", "--noprofile", "--norc", "-e", "-o", "pipefail", "-c")),
+    "python": Shell(argv=("python3", "-c")),
+    "pwsh": Shell(argv=("pwsh", "-command", f". '{SCRIPT_FILE}'"), suffix=".ps1"),
+}
+DEFAULT_SHELL = "sh"
+
+
+def _command(value: Any) -> Any:
+    if isinstance(value, str):
+        if not value.strip():
+            raise ValueError("the command is empty")
+        _no_nul("the command", value)
+        return value
+    if not isinstance(value, list | tuple):
+        raise ValueError("expected a list (program and arguments) or a string (a shell script)")
+    for number, word in enumerate(value):
+        if not isinstance(word, str):
+            raise ValueError(f"item {number}: expected a string")
+        _no_nul(f"item {number}", word)
+    if not value or not value[0]:
+        raise ValueError("the command is empty" if not value else "the program's name (item 0) is empty")
+    return list(value)
+
+
+def _envs(value: Any) -> Any:
+    """Any of the spellings as one mapping; of equal names the last one wins."""
+    if isinstance(value, Mapping):
+        pairs = list(value.items())
+    elif isinstance(value, list | tuple):
+        pairs = [_pair(number, item) for number, item in enumerate(value)]
+    else:
+        raise ValueError("expected a mapping, a list of {key, value}, or a list of KEY=VALUE")
+    environment: dict[str, str] = {}
+    for name, text in pairs:
+        environment[_env_name(name)] = _env_value(name, text)
+    return environment
+
+
+def _pair(number: int, item: Any) -> tuple[Any, Any]:
+    if isinstance(item, str):
+        name, equals, text = item.partition("=")
+        if not equals:
+            raise ValueError(f"item {number}: expected KEY=VALUE")
+        return name, text
+    if not isinstance(item, Mapping) or "key" not in item or item.keys() - {"key", "value"}:
+        raise ValueError(f"item {number}: expected {{key, value}} or KEY=VALUE")
+    return item["key"], item.get("value")
+
+
+def _env_name(name: Any) -> str:
+    if not isinstance(name, str) or not name:
+        raise ValueError("a name is empty or no string")
+    if "=" in name or "\0" in name:
+        raise ValueError(f"the name {name!r} must not contain '=' or NUL")
+    return name
+
+
+def _env_value(name: str, value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):  # from JSON, which spells it in this way only
+        return "true" if value else "false"
+    if not isinstance(value, str):
+        raise ValueError(f"{name}: expected a string")
+    _no_nul(name, value)
+    size = len(name.encode(errors="surrogatepass")) + 1 + len(value.encode(errors="surrogatepass"))
+    if size > LONGEST_ENV_BYTES:
+        raise ValueError(f"{name}: {size:,} bytes with its name; at most {LONGEST_ENV_BYTES:,} are possible: use files")
+    return value
+
+
+def _no_nul(what: str, text: str) -> None:
+    if "\0" in text:
+        raise ValueError(f"{what} contains a NUL byte")
+
+
+def _shell(value: str | None) -> str | None:
+    if value is not None and "{{" not in value:
+        parse_shell(value)
+    return value
+
+
+def _workdir(value: str | None) -> str | None:
+    if value is None or "{{" in value:
+        return value
+    _no_nul("the folder", value)
+    if not value:
+        raise ValueError("the folder's name is empty")
+    if not os.path.isabs(value) and os.path.normpath(value).split("/")[0] == "..":
+        raise ValueError(f"{value!r} lies outside the workspace")
+    return value
+
+
+def _not_built(value: Any) -> Any:
+    if value is not None:
+        raise ValueError("is specified but not built yet")
+    return value
+
+
+def parse_shell(value: str) -> Shell:
+    """The shell that `value` names or spells out. Raises ValueError."""
+    known = SHELLS.get(value)
+    if known is not None:
+        return known
+    try:
+        words = tuple(shlex.split(value))
+    except ValueError as error:
+        raise ValueError(f"the shell {value!r} cannot be read: {error}") from None
+    shell = Shell(argv=words)
+    if not words or not shell.wants_file or "\0" in value:
+        raise ValueError(f"unknown shell {value!r}; expected {', '.join(SHELLS)}, or a command with {SCRIPT_FILE}")
+    return shell
+
+
+Command = Annotated[str | list[str], BeforeValidator(_command)]
+Environment = Annotated[dict[str, str] | list[dict[str, str] | str], BeforeValidator(_envs)]
+NotBuilt = Annotated[Any, BeforeValidator(_not_built)]
+
+
+class OsExecSpec(Spec):
+    """The spec of an `os_exec` task; `environment` is `envs` in its one canonical form."""
+
+    command: Command
+    shell: Annotated[str | None, AfterValidator(_shell)] = None
+    envs: Environment = Field(default_factory=dict, validation_alias=AliasChoices("envs", "env", "data"))
+    workdir: Annotated[str | None, AfterValidator(_workdir)] = None
+
+    files: NotBuilt = None
+    stdin: NotBuilt = None
+    user: NotBuilt = None
+    limits: NotBuilt = None
+    memory: NotBuilt = None
+    nofile: NotBuilt = None
+    nice: NotBuilt = None
+
+    @model_validator(mode="after")
+    def _shell_needs_a_script(self) -> OsExecSpec:
+        if self.shell is not None and not isinstance(self.command, str):
+            raise ValueError("shell is for a command that is a string; a list is run without one")
+        return self
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        assert isinstance(self.envs, dict)  # the validator leaves no other form
+        return self.envs
+
+    @property
+    def script(self) -> tuple[Shell, str] | None:
+        """The shell and its script; None when the command is a program with its arguments."""
+        if not isinstance(self.command, str):
+            return None
+        return parse_shell(self.shell or DEFAULT_SHELL), self.command

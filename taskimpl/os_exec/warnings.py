@@ -1,0 +1,119 @@
+"""What is worth a look before an `os_exec` task runs: values that a shell would read as code, secrets that `ps` would show."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+from runner import expressions
+from runner.errors import TemplateError
+from runner.expressions import grammar
+
+Finding = tuple[tuple[str | int, ...], str, bool]
+
+_POSIX_SHELLS = frozenset({"sh", "bash", "dash", "ash", "ksh", "mksh", "zsh"})
+_OWN_ROOTS = frozenset({"group", "task"})  # what the document itself says, no value from elsewhere
+_SHQUOTED = re.compile(r"\|\s*shquote\s*-?\s*(?:\}\}|$)")
+_SCRIPT_OPTION = re.compile(r"-[A-Za-z]*c[A-Za-z]*")
+
+
+def find(spec: Mapping[str, Any], confidential: Collection[str]) -> Sequence[Finding]:
+    """Warnings as `Driver.check` gives them. `confidential` names values as templates do, e.g. `fetch.password`."""
+    command = spec.get("command")
+    findings: list[Finding] = []
+    for path, text in _texts(command):
+        findings += [(path, message, True) for message in _visible(text, confidential)]
+    for path, script in _scripts(command, spec.get("shell")):
+        findings += [(path, message, True) for message in _unquoted(script)]
+    return findings
+
+
+def _texts(command: Any) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    if isinstance(command, str):
+        yield ("command",), command
+    elif isinstance(command, list | tuple):
+        for number, word in enumerate(command):
+            if isinstance(word, str):
+                yield ("command", number), word
+
+
+def _scripts(command: Any, shell: Any) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """The texts that a POSIX shell will read."""
+    if isinstance(command, str):
+        if shell is None or (isinstance(shell, str) and _program(shell.split(" ", 1)[0]) in _POSIX_SHELLS):
+            yield ("command",), command
+        return
+    words = command if isinstance(command, list | tuple) and all(isinstance(word, str) for word in command) else ()
+    if words and _program(words[0]) in _POSIX_SHELLS:
+        for number, word in enumerate(words[1:-1], start=1):
+            if _SCRIPT_OPTION.fullmatch(word):
+                yield ("command", number + 1), words[number + 1]
+                return
+
+
+def _program(word: str) -> str:
+    return word.rsplit("/", 1)[-1]
+
+
+def _visible(text: str, confidential: Collection[str]) -> Iterator[str]:
+    for name in dict.fromkeys(name for _, names in _tags(text) for name in names):
+        if name in confidential:
+            yield f"{name} is confidential and would be seen in the list of processes; pass it in envs"
+
+
+def _unquoted(script: str) -> Iterator[str]:
+    tags = {tag.start: (tag, names) for tag, names in _tags(script)}
+    quote = ""
+    at = 0
+    while at < len(script):
+        if at in tags:
+            tag, names = tags[at]
+            value = next((name for name in names if name.split(".", 1)[0] not in _OWN_ROOTS), None)
+            if value is not None and quote != "'" and not _SHQUOTED.search(script[tag.start : tag.end]):
+                yield _advice(value, quote)
+            at = tag.end
+            continue
+        character = script[at]
+        if character == "\\" and quote != "'":
+            at += 2
+            continue
+        if character == quote:
+            quote = ""
+        elif not quote and character in "'\"":
+            quote = character
+        elif not quote and character == "#" and (at == 0 or script[at - 1] in " \t\n;&|("):
+            at = _end_of_comment(script, at, tags)
+            continue
+        at += 1
+
+
+def _advice(value: str, quote: str) -> str:
+    if quote:
+        return (
+            f"{value} stands between double quotes in a shell script, where $ and ` in it are obeyed; pass it in envs"
+        )
+    return (
+        f"{value} stands unquoted in a shell script, which would obey what is in it; pass it in envs, or use | shquote"
+    )
+
+
+def _end_of_comment(script: str, at: int, tags: Collection[int]) -> int:
+    """Behind the comment, or at a template in it: a value with a line end leaves the comment."""
+    while at < len(script) and script[at] != "\n" and at not in tags:
+        at += 1
+    return at
+
+
+def _tags(text: str) -> list[tuple[grammar.Tag, tuple[str, ...]]]:
+    """The templates in `text` and the values that each names; none where they do not parse, which others report."""
+    if not expressions.has_template(text):
+        return []
+    found = []
+    try:
+        for tag in grammar.tags(text):
+            template = expressions.parse(text[tag.start : tag.end])
+            found.append((tag, tuple(".".join(map(str, name)) for name in template.names)))
+    except TemplateError:
+        return []
+    return found
