@@ -2,7 +2,7 @@
 
     build  -- started
     build   | cc -c main.c
-    build  -- failed after 0.31 s: exit code 1
+    build  -- failed after 310 ms: exit code 1
 
 The lines of the runner have `--`, those of tasks `|`; a task's output never comes behind the line that tells its end.
 """

@@ -34,9 +34,11 @@ _REASONS: Mapping[str, str] = {
 
 
 def duration(seconds: float) -> str:
-    """For people: `0.03 s`, `12.4 s`, `3 min 20 s`, `2 h 5 min`."""
+    """For people: `30 ms`, `12.4 s`, `3 min 20 s`, `2 h 5 min`."""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
     if seconds < 60:
-        return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.1f} s"
+        return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:
         return f"{minutes} min {rest} s"

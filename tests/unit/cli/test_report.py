@@ -10,7 +10,7 @@ from runner.model.value import Value
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0.031, "0.03 s"), (12.43, "12.4 s"), (59.96, "60.0 s"), (200, "3 min 20 s"), (7500, "2 h 5 min")],
+    [(0.0312, "31 ms"), (0.2, "200 ms"), (1, "1.0 s"), (12.43, "12.4 s"), (59.96, "60.0 s"), (200, "3 min 20 s"), (7500, "2 h 5 min")],
 )
 def test_durations(seconds: float, text: str) -> None:
     assert duration(seconds) == text
@@ -25,15 +25,15 @@ def event(kind: Kind, attempt: int = 1, **fields: object) -> Event:
     [
         (event(Kind.TASK_STARTED), "started"),
         (event(Kind.TASK_STARTED, attempt=2), "started, attempt 2"),
-        (event(Kind.TASK_FINISHED, status="success", exit_code=0), "success after 1.50 s"),
-        (event(Kind.TASK_FINISHED, status="failed", exit_code=3), "failed after 1.50 s: exit code 3"),
+        (event(Kind.TASK_FINISHED, status="success", exit_code=0), "success after 1.5 s"),
+        (event(Kind.TASK_FINISHED, status="failed", exit_code=3), "failed after 1.5 s: exit code 3"),
         (
             event(Kind.TASK_FINISHED, status="failed", reason="timeout", exit_code=124),
-            "failed after 1.50 s: timed out",
+            "failed after 1.5 s: timed out",
         ),
         (
             event(Kind.TASK_RETRYING, status="failed", exit_code=7, seconds=2.0),
-            "failed after 1.50 s: exit code 7; tried again in 2.00 s",
+            "failed after 1.5 s: exit code 7; tried again in 2.0 s",
         ),
         (
             event(Kind.TASK_SKIPPED, reason="dependency_failed", because_of="build"),
@@ -83,7 +83,7 @@ def test_the_summary_tells_what_did_not_succeed_and_shows_no_secret() -> None:
         results=results,
     )
     assert list(summary(result)) == [
-        "ship: failed after 2.50 s: 1 success, 1 failed, 1 skipped",
+        "ship: failed after 2.5 s: 1 success, 1 failed, 1 skipped",
         "  test    failed in 2 attempts: exit code 3",
         "  deploy  skipped because test did not succeed",
         "outputs:",
