@@ -33,11 +33,23 @@ _APPLICATION_ID = slice(68, 72)
 
 
 def resolve(path: str | os.PathLike[str]) -> Path:
-    """Where the database really is: two names of one file must not make two locks, and SQLite puts its files there."""
+    """Where the database really is: two names of one file must not make two locks, and SQLite puts its files there.
+
+    Refuses what is there and is not a file.
+    """
     try:
-        return Path(os.path.realpath(path))
+        where = Path(os.path.realpath(path))
+        mode = where.stat().st_mode
+    except FileNotFoundError:
+        return where
+    except OSError as error:
+        raise trouble.from_os(error, where) from error
     except ValueError as error:
         raise StoreError(f"{os.fspath(path)!r} is not a path: {error}") from error
+    if not stat.S_ISREG(mode):
+        kind = "a folder" if stat.S_ISDIR(mode) else "a device, pipe or socket"
+        raise StoreError(f"the state {where} is {kind}, not a file: give another path")
+    return where
 
 
 def lock(path: Path) -> int:
@@ -140,6 +152,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def _exists(path: Path) -> bool:
+    """Whether there is a database; if so, others than its owner are shut out."""
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
@@ -148,15 +161,9 @@ def _exists(path: Path) -> bool:
             if rest.exists():
                 raise trouble.corrupt(path, f"it is gone, but {rest.name} is there") from None
         return False
-    if not stat.S_ISREG(mode):
-        raise StoreError(f"the state {path} is {_kind(mode)}, not a file: give another path")
     if mode & 0o077:
         path.chmod(stat.S_IMODE(mode) & ~0o077)
     return True
-
-
-def _kind(mode: int) -> str:
-    return "a folder" if stat.S_ISDIR(mode) else "a device, pipe or socket"
 
 
 def _check_header(path: Path) -> None:

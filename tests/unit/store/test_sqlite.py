@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 import stat
 import subprocess
@@ -180,12 +181,15 @@ def test_a_draft_that_was_left_behind_does_no_harm(path: Path) -> None:
 
 def test_a_path_that_cannot_be_a_database(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    _refusal(tmp_path, StoreError, "a folder")
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    _refusal(tmp_path / "folder", StoreError, "a folder")
     _refusal(tmp_path / "file" / "state.db", StoreError)
-    _refusal(Path("/dev/null"), StoreError, "device")
+    _refusal(tmp_path / "pipe", StoreError, "pipe")
     _refusal(tmp_path / ("n" * 300), StoreError)
     with pytest.raises(StoreError, match="null byte"):
         SqliteStore.open("a\0b", call_soon_threadsafe=Calls().call_soon)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["file", "folder", "pipe"]
 
 
 def test_a_state_in_use_is_refused_and_free_after_close(path: Path) -> None:
