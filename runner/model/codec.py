@@ -37,6 +37,10 @@ def decode_group(data: bytes) -> TaskGroup:
     return _decoded("task group", data, _group)
 
 
+def encode_task(task: Task) -> bytes:
+    return _dump(_plain_task(task))
+
+
 def encode_outcome(outcome: Outcome) -> bytes:
     """All but the outputs, which may be confidential: see `encode_values`."""
     plain = _without_defaults(outcome)

@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from runner.model import codec
 from runner.model.event import Kind
 from runner.model.result import Outcome
 from runner.model.task import Task
-from runner.model.value import Bindings
+from runner.model.value import Bindings, Value
 
 
 class AttemptId(NamedTuple):
@@ -45,9 +46,23 @@ class Dispatch:
 
     @property
     def digest(self) -> str:
-        """What this dispatch asks for, as hex; equal for every sending of the same attempt."""
-        plain = json.dumps([list(self.id), repr(self.task), repr(self.bindings), self.workspace], sort_keys=True)
-        return hashlib.sha256(plain.encode()).hexdigest()
+        """What this dispatch asks for, as hex; equal for every sending of the same attempt, also by another process.
+        Confidential values take part by their names alone."""
+        bindings = self.bindings
+        plain = [
+            *self.id,
+            codec.encode_task(self.task).decode(),
+            {task: _names(values) for task, values in bindings.imports.items()},
+            _names(bindings.inputs),
+            dict(bindings.env),
+            bindings.group_name,
+            self.workspace,
+        ]
+        return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+
+
+def _names(values: Mapping[str, Value]) -> dict[str, str]:
+    return {name: repr(value) for name, value in values.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
