@@ -93,7 +93,9 @@ class ScriptedExecutor:
     @property
     def in_flight(self) -> frozenset[AttemptId]:
         """Attempts that were submitted and have not ended."""
-        return frozenset(id for id, execution in self._executions.items() if execution.ended is None and not execution.lost)
+        return frozenset(
+            id for id, execution in self._executions.items() if execution.ended is None and not execution.lost
+        )
 
     @property
     def unacknowledged(self) -> frozenset[AttemptId]:
@@ -180,7 +182,9 @@ class ScriptedExecutor:
             self._forget(id)
 
     def release(self, group: str) -> None:
-        for id in [id for id, execution in self._executions.items() if id.group == group and execution.ended is not None]:
+        for id in [
+            id for id, execution in self._executions.items() if id.group == group and execution.ended is not None
+        ]:
             self._forget(id)
         self._cancelled_first = {id for id in self._cancelled_first if id.group != group}
 
@@ -217,7 +221,9 @@ class ScriptedExecutor:
     def _notice(self, execution: _Execution, kind: Kind) -> None:
         execution.sequence += 1
         fields = {"name": f"notice-{execution.sequence}"}
-        self._report(execution, Noticed(id=execution.dispatch.id, sequence=execution.sequence, kind=kind, fields=fields))
+        self._report(
+            execution, Noticed(id=execution.dispatch.id, sequence=execution.sequence, kind=kind, fields=fields)
+        )
 
     def _finish(self, execution: _Execution, outcome: Outcome) -> None:
         execution.disarm()
@@ -236,7 +242,9 @@ class ScriptedExecutor:
         subscription = self._subscriptions.get(execution.dispatch.id)
         if subscription is not None and execution.ended is None:
             execution.sequence = subscription.after
-            self._finish(execution, Outcome(status=Status.ERRORED, reason=self._lost_reason, error="what ran it is gone"))
+            self._finish(
+                execution, Outcome(status=Status.ERRORED, reason=self._lost_reason, error="what ran it is gone")
+            )
 
     def _deliver_soon(self, id: AttemptId) -> None:
         subscription = self._subscriptions.get(id)

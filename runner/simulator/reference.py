@@ -59,7 +59,9 @@ BROKEN = Skipped("bad_template")
 """Not a skip: its `if` has no answer, so the task is errored."""
 
 
-def decide(task: Task, tasks: Mapping[str, Task], ends: Mapping[str, End], inputs: Mapping[str, Value]) -> Skipped | Runs:
+def decide(
+    task: Task, tasks: Mapping[str, Task], ends: Mapping[str, End], inputs: Mapping[str, Value]
+) -> Skipped | Runs:
     """What the edges, the data and the `if` of a task say, once all its edges are terminal. `tasks` in declaration order."""
     edges = [name for name in tasks if name in task.edges]
     if task.when is When.SUCCESS:
@@ -338,7 +340,9 @@ class Reference:
     def _give_slots(self) -> None:
         for id, group in self.groups.items():
             for name, task in group.tasks.items():
-                taken = sum(1 for other in self.groups.values() for item in other.tasks.values() if item.course is not None)
+                taken = sum(
+                    1 for other in self.groups.values() for item in other.tasks.values() if item.course is not None
+                )
                 if task.ready and taken < self._scenario.max_parallel:
                     task.ready = False
                     task.end.attempts += 1

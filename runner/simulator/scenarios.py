@@ -95,7 +95,7 @@ def _submission(draw: _Draw, id: str, most: int) -> Submission:
         inputs=(Input(name="mode", default="a"), Input(name="token", confidential=True)),
         timeout=draw.seconds(15) if draw.one_in(5) else None,
         fail_fast=draw.one_in(4),
-        cleanup_timeout=draw.seconds(8),
+        cleanup_timeout=draw.seconds(4),
         env={"LANG": "C.UTF-8"},
         tasks=_tasks(draw, size),
     )
@@ -138,18 +138,24 @@ def _task(draw: _Draw, name: str, parents: Sequence[Task]) -> Task:
     random = draw.random
     offered = [(parent, export) for parent in parents for export in parent.exports]
     wanted = [offer for offer in offered if random.random() < 0.6]
-    depends_on = [parent.name for parent in parents if random.random() < 0.6 or not any(parent is by for by, _ in wanted)]
+    depends_on = [
+        parent.name for parent in parents if random.random() < 0.6 or not any(parent is by for by, _ in wanted)
+    ]
     return Task(
         name=name,
         type="scripted",
         spec={"say": "{{ .task.name }}"},
         depends_on=tuple(depends_on),
         imports=tuple(Import(task=parent.name, variable=export.name) for parent, export in wanted),
-        exports=tuple(_export(draw, f"v{number}") for number in range(int(draw.pick({"0": 4, "1": 3, "2": 2, "3": 1})))),
+        exports=tuple(
+            _export(draw, f"v{number}") for number in range(int(draw.pick({"0": 4, "1": 3, "2": 2, "3": 1})))
+        ),
         timeout=draw.seconds(2) if draw.one_in(8) else None,
         retry=_retry(draw) if draw.one_in(4) else NO_RETRY,
         when=When(draw.pick({"success": 66, "failure": 14, "always": 20})),
-        condition=_condition(draw, [(parent.name, export.name) for parent, export in wanted if not export.confidential]),
+        condition=_condition(
+            draw, [(parent.name, export.name) for parent, export in wanted if not export.confidential]
+        ),
         allow_failure=draw.one_in(6),
     )
 
@@ -195,10 +201,11 @@ def _scripts(draw: _Draw, group: str, task: Task) -> dict[AttemptId, Script]:
 
 def _script(draw: _Draw, group: str, task: Task, attempt: int) -> Script:
     random = draw.random
-    kind = draw.pick({"success": 66, "failed": 18, "errored": 9, "unstartable": 4, "slow": 3})
+    kind = draw.pick({"success": 74, "failed": 13, "errored": 6, "unstartable": 3, "slow": 4})
     produced = kind == "success" or draw.one_in(3)
     outputs = {item.name: _value(draw, item, f"{group}-{task.name}-{attempt}") for item in task.exports if produced}
     on_stop = OnStop(draw.pick({"obeys": 6, "finishes": 2, "silent": 2}))
+    never = on_stop is OnStop.SILENT and draw.one_in(3)
     return Script(
         start_after=draw.seconds(0.02),
         duration=draw.seconds(40 if kind == "slow" else 1.5),
@@ -206,7 +213,7 @@ def _script(draw: _Draw, group: str, task: Task, attempt: int) -> Script:
         starts=kind != "unstartable",
         notices=tuple(Notice(after=draw.seconds(0.5)) for _ in range(random.randint(1, 3))) if draw.one_in(8) else (),
         on_stop=on_stop,
-        stop_after=math.inf if on_stop is OnStop.SILENT and draw.one_in(2) else draw.seconds(3),
+        stop_after=math.inf if never else draw.seconds(25 if on_stop is OnStop.SILENT else 3),
         kill_after=draw.seconds(0.05),
         stopped=Outcome(status=Status.ABORTED, exit_code=143, signal=15, outputs=outputs if draw.one_in(3) else {}),
     )

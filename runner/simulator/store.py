@@ -54,7 +54,9 @@ class CrashingStore:
     `on_commit` is shown everything that was recorded. Reads are no steps: nothing leaves the engine with them.
     """
 
-    def __init__(self, disk: Disk, clock: Clock, life: Life, on_commit: Callable[[Batch], None] = lambda batch: None) -> None:
+    def __init__(
+        self, disk: Disk, clock: Clock, life: Life, on_commit: Callable[[Batch], None] = lambda batch: None
+    ) -> None:
         self._disk = disk
         self._clock = clock
         self._life = life

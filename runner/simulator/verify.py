@@ -167,9 +167,13 @@ def _consistent(scenario: Scenario, submission: Submission, played: Played) -> I
         yield f"{id}: not terminal: {', '.join(missing)}"
         return
     tasks = {task.name: task for task in group.tasks}
-    inputs = {item.name: Value(submission.inputs.get(item.name, item.default or ""), item.confidential) for item in group.inputs}
+    inputs = {
+        item.name: Value(submission.inputs.get(item.name, item.default or ""), item.confidential)
+        for item in group.inputs
+    }
     ends = {
-        name: End(row.status, row.reason, row.because_of, row.attempt, outputs=_outputs(id, row)) for name, row in rows.items()
+        name: End(row.status, row.reason, row.because_of, row.attempt, outputs=_outputs(id, row))
+        for name, row in rows.items()
     }
     status, reason = group_status(record.group.abort, [(tasks[name], end) for name, end in ends.items()])
     yield from _unequal(f"{id}: status", status.value, record.group.status.value)

@@ -28,7 +28,8 @@ PATIENCE_SECONDS = 0.7
 
 SEALER = Sealer(bytes(range(32)))
 
-MakeEngine = Callable[[Store, LivingClock, LivingDispatcher, int], Engine]
+Engines = Callable[[Store, LivingClock, LivingDispatcher, int], Engine]
+"""How a world makes the engine of each life: from its store, its clock, its dispatcher and the number of slots."""
 
 
 def make_engine(store: Store, clock: LivingClock, dispatcher: LivingDispatcher, max_parallel: int) -> Engine:
@@ -92,7 +93,7 @@ class _Action:
 
 
 class World:
-    def __init__(self, scenario: Scenario, faults: Faults = NO_FAULTS, make: MakeEngine = make_engine) -> None:
+    def __init__(self, scenario: Scenario, faults: Faults = NO_FAULTS, make: Engines = make_engine) -> None:
         self._scenario = scenario
         self._faults = faults
         self._make = make

@@ -1,0 +1,38 @@
+"""Plays one seed: the scenario left alone, then with its faults, each compared with the reference."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from runner.simulator.scenario import NO_FAULTS, Faults, Scenario
+from runner.simulator.scenarios import random_faults, random_scenario
+from runner.simulator.verify import differences
+from runner.simulator.words import describe
+from runner.simulator.world import Engines, Played, World, make_engine
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """`differences` is empty when all is well; `faults` are those of the run that it speaks of, `played` that run."""
+
+    scenario: Scenario
+    faults: Faults
+    played: Played
+    differences: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return "\n".join([*describe(self.scenario, self.faults), *(f"! {text}" for text in self.differences)])
+
+
+def play(scenario: Scenario, faults: Faults = NO_FAULTS, make: Engines = make_engine) -> Verdict:
+    played = World(scenario, faults, make).play()
+    return Verdict(scenario=scenario, faults=faults, played=played, differences=tuple(differences(scenario, played)))
+
+
+def play_seed(seed: int, make: Engines = make_engine) -> Verdict:
+    """The first run of the seed that is not as it should be, else the last."""
+    scenario = random_scenario(seed)
+    alone = play(scenario, NO_FAULTS, make)
+    if alone.differences:
+        return alone
+    return play(scenario, random_faults(seed, alone.played.steps, alone.played.seconds), make)
