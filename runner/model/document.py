@@ -16,6 +16,10 @@ from runner.model.place import Mark, places, walk
 _ESCAPES = re.compile(r"\\(?:0|x00|u0000|U00000000|u[dD][89a-fA-F])")
 """Escapes that may spell a NUL or half of a surrogate pair."""
 
+_STRANGE_SPACES = "\xa0\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u200b\u202f\u3000"
+"""What looks like a space and is none to YAML."""
+_STRANGE_INDENT = re.compile(f"^ *(?:- *)?[{_STRANGE_SPACES}]", re.MULTILINE)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
@@ -64,7 +68,24 @@ def read(data: bytes, *, source: str = "<document>", limits: Limits | None = Non
 
 def _read_yaml(text: str, source: str, limits: Limits) -> Document:
     data, faults, complete = yaml.read(text, limits)
+    strange = _STRANGE_INDENT.search(text)
+    if strange and (not complete or any(not key[:1].isprintable() for key in _keys(data))):
+        # Copied from a web page, most likely. Mended, the rest of it can be judged too.
+        text = text.translate(dict.fromkeys(map(ord, _STRANGE_SPACES), " "))
+        data, faults, complete = yaml.read(text, limits)
+        faults.insert(0, _strange_indent(text, strange))
     return Document(data=data, faults=tuple(faults), complete=complete, source=source, _text=text)
+
+
+def _strange_indent(text: str, match: re.Match[str]) -> Fault:
+    at = match.end() - 1
+    return Fault(
+        path=(),
+        message=f"the indentation has the character U+{ord(match[0][-1]):04X} in place of a space",
+        hint="indent with ordinary spaces, here and below",
+        line=text.count("\n", 0, at) + 1,
+        column=at - text.rfind("\n", 0, at),
+    )
 
 
 def _read_json(text: str, source: str, limits: Limits) -> Document:
@@ -114,11 +135,11 @@ def _checked(document: Document, limits: Limits) -> Document:
 
 
 def _deeper_than(nesting: int, data: Any) -> bool:
-    level = [data] if isinstance(data, (dict, list)) else []
+    level = [data] if isinstance(data, dict | list) else []
     for _ in range(nesting):
         children = (item for node in level for item in (node.values() if isinstance(node, dict) else node))
         # By identity: what aliases share is one node, however often it is reached.
-        level = list({id(item): item for item in children if isinstance(item, (dict, list))}.values())
+        level = list({id(item): item for item in children if isinstance(item, dict | list)}.values())
         if not level:
             return False
     return True
@@ -132,13 +153,13 @@ def _containers(data: Any) -> Iterator[tuple[Path, Any]]:
         inner: dict[int, tuple[Path, Any]] = {}
         for path, node in level:
             for key, item in node.items() if isinstance(node, dict) else enumerate(node):
-                if isinstance(item, (dict, list)):
+                if isinstance(item, dict | list):
                     inner.setdefault(id(item), ((*path, key), item))
         level = list(inner.values())
 
 
 def _texts(data: Any) -> Iterator[tuple[Path, str]]:
-    if not isinstance(data, (dict, list)):
+    if not isinstance(data, dict | list):
         return
     for path, node in _containers(data):
         for key, item in node.items() if isinstance(node, dict) else enumerate(node):
@@ -146,6 +167,11 @@ def _texts(data: Any) -> Iterator[tuple[Path, str]]:
                 yield (*path, key), key
             if isinstance(item, str):
                 yield (*path, key), item
+
+
+def _keys(data: Any) -> Iterator[str]:
+    for _, node in _containers(data) if isinstance(data, dict | list) else ():
+        yield from node if isinstance(node, dict) else ()
 
 
 def _bad_text(path: Path, text: str) -> Fault | None:

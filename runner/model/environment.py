@@ -1,4 +1,4 @@
-"""Environment variables in all their spellings: a mapping, or a list of `{key: A, value: b}`, `{A: b}` and `A=b`."""
+"""Environment variables in all their spellings: a mapping, or a list of `{key: A, value: b}` and `A=b`."""
 
 from __future__ import annotations
 
@@ -49,15 +49,15 @@ def _variables(faults: Faults, path: Path, value: Any) -> Iterator[Variable]:
 
 
 def _entry(faults: Faults, path: Path, item: dict[str, Any]) -> Iterator[Variable]:
-    if "key" in item and item.keys() <= {"key", "value"} and len(item) == 2:
-        name = fields.text(faults, (*path, "key"), item["key"])
-        yield Variable(name, _text(faults, (*path, "value"), item["value"]), (*path, "value"))
-    elif len(item) == 1:
-        yield from _variables(faults, path, item)
-    else:
-        faults.add(path, "expected {key: …, value: …} or one NAME: value")
+    given = fields.record(faults, path, item, _ENTRY)
+    if fields.require(faults, path, given, key="key"):
+        place = (*path, "value") if "value" in item else path
+        yield Variable(given["key"], given.get("value", ""), place)
 
 
 def _text(faults: Faults, path: Path, value: Any) -> str:
     """Nothing is the empty text: `DEBUG:` sets DEBUG to nothing."""
     return "" if value is None else fields.text(faults, path, value)
+
+
+_ENTRY: fields.Readers = {"key": ("key", fields.text), "value": ("value", _text)}

@@ -205,6 +205,8 @@ def record(faults: Faults, path: Path, value: dict[str, Any], readers: Readers) 
         if attribute in read:
             faults.add((*path, key), "another key has said this already; keep one of them", about_key=True)
         read[attribute] = reader(faults, (*path, key), item)
+        if reader is not_built:
+            del read[attribute]
     return read
 
 

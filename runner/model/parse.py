@@ -38,8 +38,10 @@ def parse(data: Any, faults: Faults, checks: Checks, *, complete: bool = True, l
     given = fields.record(faults, (), _top(faults, data), _GROUP)
     place: Path = (next((key for key in TASK_KEYS if isinstance(data, dict) and key in data), TASK_KEYS[0]),)
     raw_tasks = given.pop("tasks", None)
-    if raw_tasks is None and complete and isinstance(data, dict) and not any(key in data for key in TASK_KEYS):
+    if complete and isinstance(data, dict) and place[0] not in data:
         fields.require(faults, (), {}, tasks=TASK_KEYS[0])
+    if complete and raw_tasks == []:
+        faults.add(place, "expected at least one task")
     tasks = _tasks(faults, place, raw_tasks or (), checks, limits)
     if complete:
         references.check(faults, place, tasks, raw_tasks or ())
@@ -63,13 +65,11 @@ def _tasks(faults: Faults, path: Path, value: Any, checks: Checks, limits: Limit
     return [taskparse.read_task(faults, (*path, index), item, checks) for index, item in enumerate(value)]
 
 
-def _task_list(faults: Faults, path: Path, value: Any) -> list[Any]:
-    if not isinstance(value, list):
-        fields.expected(faults, path, "a list of tasks", value)
-        return []
-    if not value:
-        faults.add(path, "expected at least one task")
-    return value
+def _task_list(faults: Faults, path: Path, value: Any) -> list[Any] | None:
+    if isinstance(value, list):
+        return value
+    fields.expected(faults, path, "a list of tasks", value)
+    return None
 
 
 def _version(faults: Faults, path: Path, value: Any) -> None:

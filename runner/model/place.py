@@ -76,6 +76,8 @@ def places(marks: Iterable[Mark], wanted: Collection[Path]) -> dict[Path, Place]
     """The places of the wanted paths and of all that they lead through, as far as the document has them."""
     along = {path[:length] for path in wanted for length in range(len(path) + 1)}
     found: dict[Path, Place] = {}
+    if not along:
+        return found
     for place in walk(marks):
         if place.path in along:
             found.setdefault(place.path, place)

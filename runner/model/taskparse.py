@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from runner.model import fields
@@ -25,10 +25,15 @@ class Checks(Protocol):
     """What only drivers know of a task."""
 
     def check_spec(
-        self, faults: Faults, path: Path, type: str, spec: Mapping[str, Any], exports: Sequence[str]
+        self,
+        faults: Faults,
+        path: Path,
+        type: str,
+        spec: Mapping[str, Any],
+        template: bool,
     ) -> Mapping[str, Any]:
         """`spec` as canonical plain data (what JSON can say). Adds what is wrong with it, and with `type`; `path` is the
-        task's."""
+        task's, and `template` tells whether texts in it may be templates."""
 
 
 def read_task(faults: Faults, path: Path, value: Any, checks: Checks) -> Task:
@@ -36,11 +41,10 @@ def read_task(faults: Faults, path: Path, value: Any, checks: Checks) -> Task:
     given = fields.record(faults, path, fields.mapping(faults, path, value), _TASK)
     if isinstance(value, dict):
         fields.require(faults, path, given, name="name", type="type")
-    exports: tuple[Export, ...] = given.get("exports", ())
     spec = given.pop("spec", {})
     given.setdefault("name", "")
     if given.setdefault("type", ""):
-        spec = checks.check_spec(faults, path, given["type"], spec, [export.name for export in exports])
+        spec = checks.check_spec(faults, path, given["type"], spec, given.get("template", True))
     return Task(spec=spec, **given)
 
 

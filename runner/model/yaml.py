@@ -161,7 +161,7 @@ class _Builder:
                 if kind is ScalarEvent:
                     nodes += 1
                     if nodes > most_nodes:
-                        self._refuse_size(event, self._path(node, key))
+                        self._check_size(event, nodes)
                     value = event.value
                     if event.tag is not None or event.anchor is not None:
                         value = self._marked_scalar(event, node, key)
@@ -172,6 +172,8 @@ class _Builder:
                     stack.append(_Frame(node, key, event, nodes))
                     if len(stack) > most_nesting:
                         self._refuse_nesting(event)
+                    if nodes > most_nodes:
+                        self._check_size(event, nodes)
                     if event.tag is not None:
                         self._check_tag(event, self._path(node, key))
                     node, key = ({}, None) if kind is MappingStartEvent else ([], _ITEM)
@@ -230,8 +232,9 @@ class _Builder:
         line, column = _place(event)
         raise _StopError(Fault(path=path, message=message, line=line, column=column))
 
-    def _refuse_size(self, event: Event, path: Path) -> None:
-        self._stop(event, path[:1], f"the document has more than {self._limits.nodes:,} nodes, which is the limit")
+    def _check_size(self, event: Event, nodes: int) -> None:
+        if nodes - self._added > self._limits.nodes:
+            self._stop(event, (), f"the document has more than {self._limits.nodes:,} nodes, which is the limit")
 
     def _refuse_nesting(self, event: Event) -> None:
         path = self._path(None, None)

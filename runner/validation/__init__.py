@@ -1,0 +1,50 @@
+"""A document becomes a TaskGroup, or every fault with its place. This happens once, at the edge, before anything runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from drivers.registry import Registry
+from runner.errors import DocumentError
+from runner.model import document, parse
+from runner.model.fault import Fault, Faults
+from runner.model.group import TaskGroup
+from runner.model.limits import Limits
+from runner.validation.scope import Scopes
+from runner.validation.spec import Specs
+
+MAX_DOCUMENT_BYTES = Limits().document_bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """A valid group, and what is worth a look in its document."""
+
+    group: TaskGroup
+    warnings: tuple[Fault, ...] = ()
+
+
+def load(data: bytes, *, source: str, registry: Registry, limits: Limits | None = None) -> Loaded:
+    """Read and validate a document in YAML or JSON; `source` is what messages call it.
+
+    Raises DocumentError with all faults and warnings, in the order of their places.
+    """
+    limits = limits or Limits()
+    read = document.read(data, source=source, limits=limits)
+    faults = Faults(limits.faults)
+    for fault in read.faults:
+        faults.append(fault)
+    if not read.complete and read.data is None:
+        raise DocumentError(read.locate(faults.all()))
+    specs = Specs(registry)
+    parsed = parse.parse(read.data, faults, specs, complete=read.complete, limits=limits)
+    if read.complete:
+        scopes = Scopes(faults, parsed)
+        scopes.check()
+        specs.ask_drivers(faults, parsed, scopes)
+    if not len(faults):
+        return Loaded(group=parsed.group)
+    located = read.locate(faults.all())
+    if all(fault.warning for fault in located):
+        return Loaded(group=parsed.group, warnings=located)
+    raise DocumentError(located)

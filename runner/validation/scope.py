@@ -1,0 +1,194 @@
+"""Templates: that they parse, and name only what they can see."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from runner import expressions
+from runner.errors import TemplateError
+from runner.model.fault import Faults, Path, quote
+from runner.model.group import TaskGroup
+from runner.model.parse import Parsed
+from runner.model.task import Export, Task
+
+GROUP_NAMES = ("id", "name")
+TASK_NAMES = ("name", "attempt")
+
+Names = tuple[str, ...]
+"""A path that a template reads, e.g. `("build", "url")`. The grammar keeps these words short and printable."""
+
+
+class Scopes:
+    """The names that the templates of one group can see."""
+
+    def __init__(self, faults: Faults, parsed: Parsed) -> None:
+        group = parsed.group
+        self._faults = faults
+        self._parsed = parsed
+        self._exports: dict[str, dict[str, Export]] = {}
+        for task in group.tasks:
+            self._exports.setdefault(task.name, {export.name: export for export in task.exports})
+        self._shared: dict[str, Collection[str]] = {
+            "inputs": frozenset(item.name for item in group.inputs),
+            "group": GROUP_NAMES,
+        }
+        self._of_tasks: dict[str, Collection[str]] = {**self._shared, "env": group.env, "task": TASK_NAMES}
+        self._confidential_inputs = {item.name for item in group.inputs if item.confidential}
+        self._confidential_env = set(self._find_confidential_env(group))
+
+        self._confidential = frozenset(
+            [f"inputs.{name}" for name in self._confidential_inputs]
+            + [f"env.{name}" for name in self._confidential_env]
+        )
+
+    def check(self) -> None:
+        """Add every fault of the group's templates."""
+        self._check_env()
+        for index, task in enumerate(self._parsed.group.tasks):
+            self._check_task((*self._parsed.tasks, index), task)
+
+    def confidential(self, task: Task) -> frozenset[str]:
+        """The confidential values that the task's templates may read, spelt e.g. `fetch.password`."""
+        if not task.template:
+            return frozenset()
+        imported = [
+            f"{item.task}.{item.variable}" for item in task.imports if self._is_confidential((item.task, item.variable))
+        ]
+        return self._confidential.union(imported) if imported else self._confidential
+
+    def _check_env(self) -> None:
+        for variable in self._parsed.env:
+            if expressions.has_template(variable.text):
+                for name in self._names(variable.path, variable.text):
+                    if name[0] in self._shared:
+                        self._check_member(variable.path, name, self._shared)
+                    else:
+                        message = f"{_spelt(name)}: the group's env can name only inputs and group"
+                        self._faults.add(variable.path, message)
+
+    def _check_task(self, path: Path, task: Task) -> None:
+        if not task.template:
+            if isinstance(task.condition, str):
+                hint = "this task says template: false, so that its condition can only be true or false"
+                self._faults.add((*path, "if"), "expected true or false", hint=hint)
+            return
+        texts: list[tuple[Path, str]] = []
+        _collect_templates((*path, "spec"), task.spec, texts)
+        if isinstance(task.condition, str):
+            self._check_condition((*path, "if"), task)
+            texts.append(((*path, "if"), task.condition))
+        if not texts:
+            return
+        tables = dict(self._of_tasks)
+        for item in task.imports:
+            tables[item.task] = (*tables.get(item.task, ()), item.variable)
+        for place, text in texts:
+            for name in self._names(place, text):
+                if name[0] in tables:
+                    self._check_member(place, name, tables)
+                else:
+                    self._refuse_root(place, name, task, tables)
+
+    def _names(self, path: Path, text: str) -> tuple[Names, ...]:
+        """What the template reads; nothing where it does not parse, which is reported."""
+        try:
+            return expressions.parse(text).names
+        except TemplateError as error:
+            at = f" (at character {error.offset + 1} of the text)" if error.offset else ""
+            self._faults.add(path, f"the template is malformed: {error.message}{at}")
+            return ()
+
+    def _check_member(self, path: Path, name: Names, tables: Mapping[str, Collection[str]]) -> None:
+        root, members = name[0], tables[name[0]]
+        if len(name) == 1:
+            return
+        if name[1] in members:
+            if len(name) > 2:
+                self._faults.add(path, f"{_spelt(name)}: {'.'.join(name[:2])} is text and has no {name[2]!r}")
+            return
+        if root in self._exports and root not in self._of_tasks:
+            self._refuse_variable(path, name)
+            return
+        missing = {
+            "inputs": f"the input {quote(name[1])} is not declared",
+            "env": f"the group's env has no {quote(name[1])}",
+        }
+        hint = self._faults.nearest(name[1], members) or (
+            f"there is {', '.join(sorted(members)[:12])}" if members else None
+        )
+        self._faults.add(path, f"{_spelt(name)}: {missing.get(root, f'{root} has no {quote(name[1])}')}", hint=hint)
+
+    def _refuse_root(self, path: Path, name: Names, task: Task, tables: Mapping[str, Collection[str]]) -> None:
+        if name[0] == task.name:
+            self._faults.add(path, f"{_spelt(name)}: a task cannot read its own exports")
+        elif name[0] in self._exports and len(name) > 1:
+            self._refuse_variable(path, name)
+        else:
+            known = [*tables, *self._exports] if len(self._exports) <= 1000 else list(tables)
+            hint = self._faults.nearest(name[0], known)
+            self._faults.add(path, f"{_spelt(name)}: nothing is called {quote(name[0])} here", hint=hint)
+
+    def _refuse_variable(self, path: Path, name: Names) -> None:
+        """A variable of another task that is not imported."""
+        exports = self._exports[name[0]]
+        if name[1] in exports:
+            hint = f"add {{from: {name[0]}, variable: {name[1]}}} to the task's imports"
+            self._faults.add(path, f"{_spelt(name)} is not imported", hint=hint)
+        else:
+            hint = self._faults.nearest(name[1], exports) or ""
+            self._faults.add(
+                path, f"{_spelt(name)}: the task {quote(name[0])} does not export {quote(name[1])}", hint=hint
+            )
+
+    def _check_condition(self, path: Path, task: Task) -> None:
+        condition = str(task.condition)
+        try:
+            template = expressions.parse(condition) if expressions.has_template(condition) else None
+        except TemplateError:
+            return  # reported with all templates
+        if template is None or not template.whole:
+            self._faults.add(
+                path, "expected true, false or one whole template", hint="such as \"{{ .build.changed == 'true' }}\""
+            )
+            return
+        for name in template.names:
+            if self._is_confidential(name):
+                message = f"{_spelt(name)} is confidential, and whether a task runs is seen by everyone"
+                self._faults.add(path, message)
+
+    def _is_confidential(self, name: Names) -> bool:
+        """Whether the name stands for something confidential, or for a mapping that holds some."""
+        if name[0] == "inputs":
+            secret: Collection[str] = self._confidential_inputs
+        elif name[0] == "env":
+            secret = self._confidential_env
+        else:
+            exports = self._exports.get(name[0], {})
+            if len(name) > 1:
+                return name[1] in exports and exports[name[1]].confidential
+            secret = [export.name for export in exports.values() if export.confidential]
+        return name[1] in secret if len(name) > 1 else bool(secret)
+
+    def _find_confidential_env(self, group: TaskGroup) -> Iterator[str]:
+        for key, text in group.env.items():
+            try:
+                names = expressions.parse(text).names if expressions.has_template(text) else ()
+            except TemplateError:
+                continue
+            if any(name[0] == "inputs" and self._is_confidential(name) for name in names):
+                yield key
+
+
+def _collect_templates(path: Path, value: Any, found: list[tuple[Path, str]]) -> None:
+    """Every text in `value` that has a template, with its path. Keys are no templates."""
+    for key, item in value.items() if isinstance(value, Mapping) else enumerate(value):
+        if isinstance(item, str):
+            if "{{" in item:
+                found.append(((*path, key), item))
+        elif isinstance(item, Mapping | list):
+            _collect_templates((*path, key), item, found)
+
+
+def _spelt(name: Names) -> str:
+    return f"`{'.'.join(map(str, name))}`"
