@@ -1,0 +1,126 @@
+"""`kill -9` in the middle of a group loses nothing that the store had accepted, and starts nothing twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+NODE = Path(__file__).with_name("node_process.py")
+TASKS = 30
+
+
+def _document(folder: Path) -> Path:
+    """Layers of three; every task leaves one line in a file and some in its log."""
+    tasks = []
+    for index in range(TASKS):
+        layer, place = divmod(index, 3)
+        parents = [f"t{(layer - 1) * 3 + other}" for other in range(3) if other != place] if layer else []
+        tasks.append(
+            {
+                "name": f"t{index}",
+                "type": "os_exec",
+                "depends_on": parents,
+                "spec": {"command": f"echo t{index} >> started; echo one-{index}; sleep 0.1{place}; echo two-{index}"},
+            }
+        )
+    path = folder / "group.json"
+    path.write_text(json.dumps({"name": "kill", "taskGroup": tasks}))
+    return path
+
+
+def _start(*arguments: object) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, NODE, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("seed", range(3))
+def test_a_node_that_is_killed_again_and_again_finishes_its_group(tmp_path: Path, seed: int) -> None:
+    chance = random.Random(seed)
+    state, workspace = tmp_path / "state", tmp_path / "work"
+    workspace.mkdir()
+    node = _start(state, workspace, _document(tmp_path))
+    assert node.stdout is not None
+    accepted = node.stdout.readline()
+    assert accepted.startswith("accepted "), node.communicate()
+    kills = 0
+    while True:
+        try:
+            out, err = node.communicate(timeout=chance.uniform(0.1, 0.5) if kills < 8 else 60)
+            break
+        except subprocess.TimeoutExpired:
+            node.send_signal(signal.SIGKILL)
+            node.communicate()
+            kills += 1
+            node = _start(state, workspace)
+    assert node.returncode == 0, err
+    assert kills >= 2, "the group was over before it was disturbed"
+    result: dict[str, Any] = json.loads(out.splitlines()[-1])
+    assert result["status"] == "success", result
+    assert {task["attempts"] for task in result["results"].values()} == {1}
+    started = Counter((workspace / "started").read_text().split())
+    assert started == Counter({f"t{index}": 1 for index in range(TASKS)})
+
+
+def _alive(marker: str) -> list[int]:
+    found = []
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                command = Path("/proc", entry, "cmdline").read_bytes()
+            except OSError:
+                continue
+            if marker.encode() in command:
+                found.append(int(entry))
+    return found
+
+
+def test_a_killed_run_leaves_no_process_and_goes_on_under_its_id(tmp_path: Path) -> None:
+    marker = f"31{random.randrange(10**6):06}"
+    document = tmp_path / "group.yaml"
+    document.write_text(
+        f"""
+        taskGroup:
+        - name: first
+          type: os_exec
+          spec: {{command: echo first >> started}}
+        - name: second
+          type: os_exec
+          depends_on: first
+          retry: {{attempts: 2, on: [supervisor_lost]}}
+          spec:
+            command: |
+              echo second >> started
+              test "$RUNNER_TASK_ATTEMPT" = 2 || sleep {marker}
+        """
+    )
+    command = [sys.executable, "-c", "import sys; from runner.cli import main; sys.exit(main())", "run", "--id", "again", "--state-dir", str(tmp_path / "state"), "--output", "json"]
+    command.append(str(document))
+    run = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 20
+    while not _alive(marker):
+        assert run.poll() is None, run.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    run.kill()
+    run.communicate()
+    while _alive(marker):
+        assert time.monotonic() < deadline, "the task outlived its runner"
+        time.sleep(0.01)
+    again = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False, timeout=30)
+    result = json.loads(again.stdout)
+    assert (again.returncode, result["status"]) == (0, "success"), again.stderr
+    assert result["results"]["first"]["attempts"] == 1
+    assert result["results"]["second"]["attempts"] == 2
+    assert (tmp_path / "started").read_text().split() == ["first", "second", "second"]
