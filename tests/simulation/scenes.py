@@ -1,0 +1,245 @@
+"""Small scenarios with what must become of them, worked out by hand from the specification.
+
+An expectation reads `task=status:reason<cause`, then the group as `group=status:reason`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from runner.model.dispatch import AttemptId
+from runner.model.event import Kind
+from runner.model.group import Input, TaskGroup
+from runner.model.result import Outcome, Reason, Status, TaskGroupResult
+from runner.model.task import Export, Import, Retry, Scope, Task, When
+from runner.model.value import Value
+from runner.simulator.reference import BROKEN_CONDITION
+from runner.simulator.scenario import SECRET_MARK, Scenario, Submission
+from runner.simulator.script import Notice, OnStop, Script
+
+SUCCESS, FAILED, ERRORED = Status.SUCCESS, Status.FAILED, Status.ERRORED
+ALWAYS, FAILURE = When.ALWAYS, When.FAILURE
+SECRET = Value(f"{SECRET_MARK}sesame", True)
+
+
+@dataclass(frozen=True)
+class Scene:
+    expected: str
+    scenario: Scenario
+
+
+def task(name: str, after: str = "", gets: str = "", gives: Sequence[Export] = (), **others: Any) -> Task:
+    """`after`: names; `gets`: imports as `task.variable`."""
+    imports = tuple(Import(task=source, variable=name) for source, name in (item.split(".") for item in gets.split()))
+    return Task(
+        name=name, type="scripted", depends_on=tuple(after.split()), imports=imports, exports=tuple(gives), **others
+    )
+
+
+def ends(status: Status, code: int | None = None, reason: str | None = None, **values: str | Value) -> Outcome:
+    outputs = {name: value if isinstance(value, Value) else Value(value) for name, value in values.items()}
+    return Outcome(status=status, exit_code=code, reason=reason, outputs=outputs)
+
+
+def takes(seconds: float, outcome: Outcome | None = None, **others: Any) -> Script:
+    return Script(duration=seconds, outcome=outcome or ends(SUCCESS, 0), **others)
+
+
+def scene(
+    expected: str,
+    *tasks: Task,
+    scripts: Mapping[str, Script] | None = None,
+    slots: int = 8,
+    cancels: Sequence[float] = (),
+    duplicates: bool = False,
+    **group: Any,
+) -> Scene:
+    """`scripts` by `task` (its every attempt) or `task/attempt`."""
+    parts = {}
+    for item in tasks:
+        for number in range(1, item.retry.attempts + 1):
+            for key in (item.name, f"{item.name}/{number}"):
+                if scripts and key in scripts:
+                    parts[AttemptId("g", item.name, number)] = scripts[key]
+    whole = TaskGroup(id="g", name="scene", tasks=tasks, inputs=(Input(name="token", confidential=True),), **group)
+    submission = Submission(at=0.5, group=whole, caller="ann", inputs={"token": SECRET.text}, cancels=tuple(cancels))
+    return Scene(
+        expected, Scenario(submissions=(submission,), scripts=parts, max_parallel=slots, duplicates=duplicates)
+    )
+
+
+def spell(result: TaskGroupResult) -> str:
+    """A result as expectations are written."""
+    ends = [(name, end.status, end.reason, end.because_of) for name, end in result.results.items()]
+    return " ".join(
+        f"{name}={status}" + (f":{reason}" if reason else "") + (f"<{cause}" if cause else "")
+        for name, status, reason, cause in [*ends, ("group", result.status, result.reason, None)]
+    )
+
+
+X = Export(name="x", scope=Scope.GLOBAL)
+X_DEFAULT = Export(name="x", default="none")
+X_SECRET = Export(name="x", confidential=True, scope=Scope.GLOBAL)
+TWICE = Retry(attempts=2, delay=1.25)
+FAILS = takes(1.1, ends(FAILED, 1))
+SILENT = takes(30.3, on_stop=OnStop.SILENT, stop_after=math.inf)
+
+SCENES: dict[str, Scene] = {
+    "one task": scene("a=success group=success", task("a")),
+    "a chain whose first fails": scene(
+        "a=failed b=skipped:dependency_failed<a c=skipped:dependency_skipped<b group=failed",
+        task("a"), task("b", "a"), task("c", "b"),
+        scripts={"a": FAILS},
+    ),
+    "a diamond with data": scene(
+        "d=success b=success c=success a=success group=success",
+        task("d", gets="b.x c.x"), task("b", gets="a.x", gives=[X]), task("c", gets="a.x", gives=[X_SECRET]),
+        task("a", gives=[X]),
+        scripts={"a": takes(0.7, ends(SUCCESS, x="1")), "b": takes(0.8, ends(SUCCESS, x="2")),
+                 "c": takes(0.9, ends(SUCCESS, x=SECRET))},
+    ),
+    "the third attempt succeeds": scene(
+        "a=success b=success group=success",
+        task("a", retry=Retry(attempts=3, delay=0.7, backoff=2.0)), task("b", "a"),
+        scripts={"a/1": takes(1.1, ends(FAILED, 1)), "a/2": takes(0.6, ends(ERRORED, reason="driver_error"))},
+    ),
+    "all attempts fail": scene("a=failed group=failed", task("a", retry=TWICE), scripts={"a": FAILS}),
+    "a retry at once, in the only slot": scene(
+        "a=success b=success group=success",
+        task("a", retry=Retry(attempts=2)), task("b"), scripts={"a/1": FAILS}, slots=1,
+    ),
+    "only the exit codes that are named are retried": scene(
+        "a=success b=failed group=failed",
+        task("a", retry=Retry(attempts=2, on=frozenset({"7"}))), task("b", retry=Retry(attempts=2, on=frozenset({"7"}))),
+        scripts={"a/1": takes(1.1, ends(FAILED, 7)), "b/1": takes(1.2, ends(FAILED, 8))},
+    ),
+    "an uncertain end is retried where it is named": scene(
+        "a=errored:driver_lost b=success group=errored",
+        task("a", retry=TWICE), task("b", retry=Retry(attempts=2, on=frozenset({"driver_lost"}))),
+        scripts={"a/1": takes(1.1, ends(ERRORED, reason=Reason.DRIVER_LOST)),
+                 "b/1": takes(1.2, ends(ERRORED, reason=Reason.DRIVER_LOST))},
+    ),
+    "an allowed failure": scene(
+        "a=failed b=success group=success", task("a", allow_failure=True), task("b", "a"), scripts={"a": FAILS}
+    ),
+    "when failure": scene(
+        "a=failed b=skipped:dependency_failed<a c=success d=skipped:no_failure e=success f=success group=failed",
+        task("a"), task("b", "a"), task("c", "b", when=FAILURE), task("d", "f", when=FAILURE), task("e", "d"), task("f"),
+        scripts={"a": FAILS},
+    ),
+    "when always": scene(
+        "a=failed b=success c=success group=failed",
+        task("a"), task("b", "a", when=ALWAYS), task("c", when=ALWAYS), scripts={"a": FAILS},
+    ),
+    "the first cause in declaration order": scene(
+        "a=skipped:dependency_failed<b b=failed c=failed group=failed",
+        task("a", "c b"), task("b"), task("c"), scripts={"b": takes(2.1, ends(FAILED, 1)), "c": FAILS},
+    ),
+    "an if that is false": scene(
+        "a=success b=skipped:condition_false c=success d=skipped:no_data<b e=success f=skipped:no_data<b"
+        " h=skipped:dependency_skipped<d group=success",
+        task("a", gives=[X]), task("b", gets="a.x", gives=[Export(name="y"), X_DEFAULT], condition="{{ .a.x == 'true' }}"),
+        task("c", "b"), task("d", gets="b.y"), task("e", gets="b.x"), task("f", gets="b.y", when=ALWAYS), task("h", "d"),
+        scripts={"a": takes(0.7, ends(SUCCESS, x="false"))},
+    ),
+    "an if without an answer": scene(
+        "a=errored:bad_template b=skipped:dependency_failed<a group=errored",
+        task("a", condition=BROKEN_CONDITION, retry=TWICE), task("b", "a"),
+    ),
+    "data of a failed task": scene(
+        "a=failed b=failed c=success d=skipped:no_data<b e=success group=success",
+        task("a", gives=[X], allow_failure=True), task("b", gives=[X], allow_failure=True),
+        task("c", gets="a.x"), task("d", gets="b.x a.x"), task("e", "d", when=ALWAYS),
+        scripts={"a": takes(1.1, ends(FAILED, 1, x="kept")), "b": takes(1.2, ends(FAILED, 1))},
+    ),
+    "nothing to do": scene(
+        "a=skipped:condition_false b=skipped:no_failure group=success",
+        task("a", condition=False), task("b", "a", when=FAILURE),
+    ),
+    "cancelled": scene(
+        "a=aborted:cancelled b=skipped:group_aborted group=aborted:cancelled",
+        task("a", gives=[X]), task("b", "a"), cancels=[2.0],
+        scripts={"a": takes(9.1, stopped=ends(Status.ABORTED, 143, x="so far"))},
+    ),
+    "cancelled before the start": scene(
+        "a=aborted:cancelled group=aborted:cancelled",
+        task("a"), scripts={"a": takes(9.1, start_after=3.0)}, cancels=[2.0],
+    ),
+    "cancelled, but it ends by itself": scene(
+        "a=success b=failed group=aborted:cancelled",
+        task("a"), task("b", retry=TWICE), cancels=[2.0],
+        scripts={"a": takes(9.1, on_stop=OnStop.FINISHES, stop_after=0.4),
+                 "b": takes(8.1, ends(FAILED, 3), on_stop=OnStop.FINISHES, stop_after=0.5)},
+    ),
+    "cancelled, and silent": scene(
+        "a=aborted:cancelled b=success group=aborted:cancelled",
+        task("a"), task("b", "a", when=ALWAYS), scripts={"a": SILENT}, cancels=[2.0],
+    ),
+    "cancelled, and heard of too late": scene(
+        "a=aborted:cancelled b=aborted:cancelled group=aborted:cancelled",
+        task("a"), task("b"), cancels=[2.0],
+        scripts={"a": takes(90.0, on_stop=OnStop.SILENT, stop_after=25.0),
+                 "b": takes(90.0, on_stop=OnStop.SILENT, stop_after=18.0)},
+    ),
+    "cancelled with clean-up": scene(
+        "a=aborted:cancelled b=success c=skipped:group_aborted d=success group=aborted:cancelled",
+        task("a"), task("b", "a", when=ALWAYS, retry=TWICE), task("c", "a", when=FAILURE), task("d", "b", when=ALWAYS),
+        scripts={"a": takes(9.1), "b/1": FAILS}, cancels=[2.0], slots=1,
+    ),
+    "cancelled twice": scene(
+        "a=aborted:cancelled b=aborted:cancelled c=skipped:group_aborted d=aborted:cancelled group=aborted:cancelled",
+        task("a"), task("b", when=ALWAYS), task("c", "b", when=ALWAYS),
+        task("d", when=ALWAYS, retry=Retry(attempts=2, delay=50.0)), cancels=[2.0, 3.0],
+        scripts={"a": takes(9.1, stop_after=7.0), "b": takes(9.2, stop_after=7.0, kill_after=0.02), "d": FAILS},
+    ),
+    "clean-up out of time": scene(
+        "a=aborted:cleanup_timeout b=skipped:group_aborted c=success group=aborted:cancelled",
+        task("a", when=ALWAYS), task("b", "a", when=ALWAYS), task("c"), cleanup_timeout=4.0, cancels=[2.0],
+        scripts={"a": takes(50.1)},
+    ),
+    "cancelled between two attempts": scene(
+        "a=aborted:cancelled group=aborted:cancelled",
+        task("a", gives=[X], retry=Retry(attempts=2, delay=5.0)), cancels=[2.5],
+        scripts={"a": takes(1.1, ends(FAILED, 4, x="of a failed attempt"))},
+    ),
+    "failFast": scene(
+        "a=failed b=aborted:fail_fast<a c=skipped:group_aborted<a d=success e=success group=failed:fail_fast",
+        task("a"), task("b"), task("c", "b"), task("d", "b", when=ALWAYS), task("e"), fail_fast=True,
+        scripts={"a": FAILS, "b": takes(9.1), "e": takes(0.6)},
+    ),
+    "failFast by an if": scene(
+        "a=skipped:group_aborted<b b=errored:bad_template c=success group=errored:fail_fast",
+        task("a", "c"), task("b", "c", condition=BROKEN_CONDITION), task("c"), fail_fast=True,
+    ),
+    "failFast, then cancelled": scene(
+        "a=failed b=aborted:cancelled c=skipped:group_aborted<a d=aborted:cancelled group=aborted:cancelled",
+        task("a"), task("b"), task("c", "b"), task("d", when=ALWAYS), fail_fast=True, cancels=[3.0, 4.0],
+        scripts={"a": FAILS, "b": takes(9.1, stop_after=7.0), "d": takes(40.0)},
+    ),
+    "failFast, then out of time": scene(
+        "a=failed b=aborted:fail_fast<a c=aborted:cleanup_timeout group=aborted:group_timeout",
+        task("a"), task("b"), task("c", when=ALWAYS), fail_fast=True, timeout=5.0, cleanup_timeout=6.0,
+        scripts={"a": FAILS, "b": takes(9.1), "c": takes(40.0)},
+    ),
+    "out of time": scene(
+        "a=aborted:group_timeout b=skipped:group_aborted c=success group=aborted:group_timeout",
+        task("a"), task("b", "a"), task("c", "b", when=ALWAYS), timeout=3.0, scripts={"a": takes(9.1)},
+    ),
+    "an attempt out of time": scene(
+        "a=success b=failed:timeout group=failed",
+        task("a", timeout=1.0, retry=TWICE), task("b", timeout=1.2), scripts={"a/1": takes(5.0), "b": takes(5.0)},
+    ),
+    "one slot, in declaration order": scene(
+        "c=success a=success b=success group=success",
+        task("c", "a"), task("a"), task("b"), slots=1, scripts={"a": takes(0.7), "b": takes(0.8), "c": takes(0.9)},
+    ),
+    "never started, with notices, told twice": scene(
+        "a=errored:start_failed b=success group=errored",
+        task("a"), task("b"), duplicates=True,
+        scripts={"a": Script(starts=False, outcome=ends(ERRORED, 125, "start_failed")),
+                 "b": takes(2.0, notices=(Notice(after=0.3), Notice(after=0.9, kind=Kind.MASK_SKIPPED)))},
+    ),
+}  # fmt: skip
