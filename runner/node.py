@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -48,7 +46,7 @@ async def open_run_node(run_dir: Path, settings: Settings) -> AsyncIterator[Node
     async with AsyncExitStack() as stack:
         make_private(settings.state_dir)
         make_private(run_dir)
-        temp = _temp_dir(settings, run_dir)
+        temp = make_private(settings.temp_dir(run_dir))
         stack.callback(remove, temp)
         host = await SupervisorHost.start_private(str(settings.state_dir))
         stack.push_async_callback(host.aclose)
@@ -62,14 +60,8 @@ async def open_node(settings: Settings) -> AsyncIterator[Node]:
         make_private(settings.state_dir)
         host = await SupervisorHost.connect(str(settings.state_dir))
         stack.push_async_callback(host.aclose)
-        temp = _temp_dir(settings, settings.state_dir)
+        temp = make_private(settings.temp_dir(settings.state_dir))
         yield await _open(stack, settings.state_dir, temp, settings, host)
-
-
-def _temp_dir(settings: Settings, folder: Path) -> Path:
-    """A private folder in memory, found again by the next node on the same state."""
-    digest = hashlib.sha256(str(folder).encode()).hexdigest()[:16]
-    return make_private(settings.temp_parent / f"runner-{os.geteuid()}-{digest}")
 
 
 async def _open(stack: AsyncExitStack, folder: Path, temp: Path, settings: Settings, host: SupervisorHost) -> Node:

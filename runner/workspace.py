@@ -32,15 +32,27 @@ def isolated() -> Iterator[Path]:
 
 
 def make_private(folder: Path) -> Path:
-    """`folder` with mode 0700 and this user as its owner, made where it does not exist. Raises UsageError where somebody
-    else made it first: what is written there would be theirs to read."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    status = folder.lstat()
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
-        raise UsageError(f"{folder} is not a folder of this user; remove it")
-    if status.st_mode & 0o077:
-        folder.chmod(0o700)
+    """`folder` with mode 0700 and this user as its owner, made with its parents where it does not exist.
+
+    Raises UsageError where it cannot be made, and where somebody else made it first: what is written there would be theirs.
+    """
+    try:
+        _make(folder)
+        status = folder.lstat()
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
+            raise UsageError(f"{folder} is not a folder of this user; remove it, or use another one")
+        if status.st_mode & 0o077:
+            folder.chmod(0o700)
+    except OSError as error:
+        raise UsageError(f"the folder {folder} cannot be made or used: {error.strerror}: {error.filename}") from error
     return folder
+
+
+def _make(folder: Path) -> None:
+    """Like `mkdir(parents=True)`, but parents that are made are private too."""
+    if not folder.parent.exists():
+        _make(folder.parent)
+    folder.mkdir(mode=0o700, exist_ok=True)
 
 
 def remove(folder: Path) -> None:

@@ -48,6 +48,10 @@ def run_command(arguments: list[str]) -> int:
     except RunnerError as error:
         complain(error.message)
         return REFUSED
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        complain(f"{where}{error.strerror or error}; details are in {_keep(error)}")
+        return FAILED
     except Exception as error:  # noqa: BLE001 (the last line of defence: no traceback reaches a person)
         complain(
             f"an error inside the runner ({type(error).__name__}), please report it; details are in {_keep(error)}"

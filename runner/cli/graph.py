@@ -8,13 +8,11 @@ from runner import node as nodes
 from runner.cli.document import read_document
 from runner.cli.drawing import draw
 from runner.cli.options import settings_of
-from runner.cli.terminal import STDOUT, Output, complain
+from runner.cli.terminal import STDOUT, Output
 
 
 def run(options: Namespace) -> int:
     loaded = read_document(options.file, nodes.registry(settings_of(options)))
-    for warning in loaded.warnings:
-        complain(str(warning))
     Output(STDOUT).print("\n".join(draw(loaded.group)))
     return 0
 

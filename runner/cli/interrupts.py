@@ -20,10 +20,12 @@ _WORDS = (
 
 
 class Interrupts:
-    """Takes the signals while it is entered. `count` is how many came; `cancel` is called for each of the first two."""
+    """Takes the signals while it is entered. `count` is how many came."""
 
-    def __init__(self) -> None:
+    def __init__(self, leave: Callable[[], None]) -> None:
+        """`leave` removes what must not stay behind when the command leaves at once."""
         self.count = 0
+        self._leave = leave
         self._cancel: Callable[[], None] | None = None
         self._loop = asyncio.get_running_loop()
         self._taken: list[signal.Signals] = []
@@ -43,7 +45,7 @@ class Interrupts:
             self._loop.remove_signal_handler(number)
 
     def cancels(self, cancel: Callable[[], None]) -> None:
-        """From now on signals call `cancel`; those that came before call it now."""
+        """From now on the first two signals call `cancel`; those that came before call it now."""
         self._cancel = cancel
         for _ in range(self.count):
             cancel()
@@ -52,6 +54,7 @@ class Interrupts:
         self.count += 1
         if self.count > len(_WORDS):
             # The supervisor sees that this process is gone and kills what it started for it.
+            self._leave()
             os._exit(INTERRUPTED)
         complain(_WORDS[self.count - 1])
         if self._cancel is not None:

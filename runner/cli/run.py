@@ -65,7 +65,13 @@ async def _carry_out(
 ) -> tuple[TaskGroupResult, bool]:
     machine = options.output == "json"
     stdout = Output(STDOUT)
-    with Interrupts() as interrupts:
+
+    def leave() -> None:
+        workspace.remove(settings.temp_dir(run_dir))
+        if options.isolated:
+            workspace.remove(folder)
+
+    with Interrupts(leave) as interrupts:
         async with nodes.open_run_node(run_dir, settings) as node:
             id = node.engine.submit(group, inputs, caller=CALLER, workspace=str(folder))
             interrupts.cancels(lambda: node.engine.cancel(id))

@@ -15,7 +15,7 @@ DIAMOND = group(
     [
         shell("a", 'echo "v=one" >> "$OUTPUT_FILE"', exports=[{"name": "v"}]),
         shell("b", "echo out; echo err >&2", depends_on=["a"]),
-        shell("c", "printf %s-{{ .a.v }}", imports=[{"from": "a", "variable": "v"}]),
+        shell("c", "printf {{ .a.v | shquote }}", imports=[{"from": "a", "variable": "v"}]),
         shell("d", "pwd", depends_on=["b", "c"]),
     ],
     name="diamond",
@@ -105,8 +105,8 @@ INPUTS = group(
             "name": "t",
             "type": "os_exec",
             "spec": {
-                "command": 'echo "tag {{ .inputs.tag }}"; echo "the password is $P, ${#P} long"',
-                "envs": {"P": "{{ .inputs.password }}"},
+                "command": 'echo "tag $TAG"; echo "the password is $P, ${#P} long"',
+                "envs": {"TAG": "{{ .inputs.tag }}", "P": "{{ .inputs.password }}"},
             },
         }
     ],
@@ -139,8 +139,15 @@ def test_no_secret_is_left_on_the_disk(runner: Command) -> None:
     files = [path for path in state.rglob("*") if path.is_file()]
     assert files
     assert [path for path in files if b"hunter2" in path.read_bytes()] == []
-    assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
-    assert {stat.S_IMODE(path.stat().st_mode) for path in state.rglob("*") if path.is_dir()} == {0o700}
+
+
+def test_only_this_user_can_read_what_is_kept(runner: Command) -> None:
+    runner("run", runner.write(DIAMOND))
+    state = runner.home / ".local" / "state" / "runner"
+    # The copy of the supervisor's own code is no secret.
+    kept = [path for path in state.rglob("*") if "supervisor" not in path.relative_to(state).parts]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in kept if path.is_file()} == {0o600}
+    assert {stat.S_IMODE(path.stat().st_mode) for path in [state, *kept] if path.is_dir()} == {0o700}
 
 
 def test_confidential_outputs_are_shown_only_when_asked(runner: Command) -> None:
@@ -255,8 +262,10 @@ def test_a_locale_that_knows_no_umlauts(runner: Command) -> None:
 
 
 def test_control_characters_do_not_reach_the_terminal(runner: Command) -> None:
-    document = group([shell("t", "printf '\\033[2Jx\\r\\n\\033[31mred\\033[0m\\n'; exit 1")], name="a\x1b[2Jb")
+    script = """printf '\\033[2Jx\\r\\n\\033[31mred\\033[0m\\n'; printf 'v=\\033[2J\\n' >> "$OUTPUT_FILE" """
+    document = group([shell("t", script, exports=[{"name": "v", "scope": "global"}])])
     done = runner("run", runner.write(document))
+    assert "t.v = \\x1b[2J" in done.stdout
     assert "t  | ^[[2Jx" in done.stdout
     assert "t  | \x1b[31mred\x1b[0m" in done.stdout
     assert "\x1b[2J" not in done.stdout

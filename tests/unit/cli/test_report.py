@@ -10,7 +10,15 @@ from runner.model.value import Value
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0.0312, "31 ms"), (0.2, "200 ms"), (1, "1.0 s"), (12.43, "12.4 s"), (59.96, "60.0 s"), (200, "3 min 20 s"), (7500, "2 h 5 min")],
+    [
+        (0.0312, "31 ms"),
+        (0.2, "200 ms"),
+        (1, "1.0 s"),
+        (12.43, "12.4 s"),
+        (59.96, "60.0 s"),
+        (200, "3 min 20 s"),
+        (7500, "2 h 5 min"),
+    ],
 )
 def test_durations(seconds: float, text: str) -> None:
     assert duration(seconds) == text
