@@ -105,18 +105,18 @@ def ninja_file(workload: Workload) -> str:
 
 
 def templated_document(count: int) -> str:
-    """A group of `count` tasks with eight keys each, each with an expression that no other one has."""
-    lines = ["name: load", "inputs:", "  tag: {default: latest}", "taskGroup:"]
+    """A group of `count` tasks, each with a template that no other one has: what the task before it exports."""
+    lines = ["name: load", "taskGroup:"]
     for index in range(count):
+        before = task_name(index - 1)
         lines += [
             f"- name: {task_name(index)}",
             "  type: os_exec",
-            *([f"  depends_on: [{task_name(index - 1)}]"] if index else []),
+            *([f"  imports: [{{from: {before}, variable: url}}]"] if index else []),
             "  spec:",
-            f"    command: [/usr/bin/env, build, --part, '{index}']",
-            "    envs:",
-            f"      TAG: \"{{{{ .inputs.tag | default('part-{index}') }}}}\"",
-            "      MODE: release",
+            "    command: [/usr/bin/env, build, --all]",
+            *([f'    envs: {{URL: "{{{{ .{before}.url }}}}", MODE: release}}'] if index else []),
+            "  exports: [{name: url}]",
             "  timeout: 10m",
         ]
     return "\n".join(lines) + "\n"
