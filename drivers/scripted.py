@@ -29,6 +29,8 @@ class ScriptedAttempt:
     key: str
     end: asyncio.Future[Outcome]
     context: TaskContext | None = None
+    waiting: bool = False
+    """Somebody waits, or waited, for its end."""
     calls: list[tuple[Any, ...]] = field(default_factory=list)
 
 
@@ -74,6 +76,7 @@ class ScriptedDriver(Driver[ScriptedSpec]):
         attempt = self.attempt(key)
         attempt.calls.append(("start",))
         if attempt.context is None:
+            attempt.context = ctx
             if self.on_start is not None:
                 await self.on_start(ctx)
             self.started.append(key)
@@ -88,7 +91,9 @@ class ScriptedDriver(Driver[ScriptedSpec]):
         self.attempts[key].context = ctx
 
     async def wait(self, handle: bytes) -> Outcome:
-        return await asyncio.shield(self.attempt(_key(handle)).end)
+        attempt = self.attempt(_key(handle))
+        attempt.waiting = True
+        return await asyncio.shield(attempt.end)
 
     async def signal(self, handle: bytes, signal: str) -> None:
         self.attempt(_key(handle)).calls.append(("signal", signal))

@@ -42,13 +42,18 @@ _log = logging.getLogger(__name__)
 class Surroundings:
     """What all attempts of one dispatcher share. `spawn` runs a coroutine that raises nothing beside the caller."""
 
-    instance: str
+    boot_id: str
     registry: Registry
     processes: ProcessHost
     open_log: Callable[[AttemptId, Masker], LogSink]
     temp: str
     clock: Clock
     spawn: Callable[[Coroutine[Any, Any, None]], None]
+
+    @property
+    def instance(self) -> str:
+        """The executor's present life: a boot of the machine, and a life of its process host."""
+        return f"{self.boot_id}/{self.processes.incarnation}"
 
 
 class Attempt:
@@ -138,7 +143,7 @@ class Attempt:
         self._disarm()
         self._close_log()
         if outcome.status not in _ENDS:
-            raise DriverError(f"the driver calls its end {outcome.status!r}")
+            raise DriverError(f"the driver says that the attempt ended as {outcome.status.value!r}")
         if outcome.kill is not None:
             self.reports.noticed(Kind.KILL_REPORT, **outcome.kill)
         return collected(outcome, self._dispatch.task, self._secrets, self.reports)

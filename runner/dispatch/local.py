@@ -42,7 +42,7 @@ class LocalDispatcher:
         folder for the drivers. The process host is connected already."""
         self._name = name
         self._around = Surroundings(
-            instance=f"{clock.now().boot_id}/{processes.incarnation}",
+            boot_id=clock.now().boot_id,
             registry=registry,
             processes=processes,
             open_log=open_log,

@@ -133,8 +133,8 @@ class _Compiler:
 
     def _path(self, node: Any, depth: int) -> Step:
         keys: list[str | int] = []
-        here = node
-        while type(here).__name__ in ("Getattr", "Getitem"):
+        here, root = node, _root(node)
+        while here is not root:
             keys.append(self._key(here))
             here = here.node
         keys.reverse()
@@ -174,7 +174,7 @@ class _Compiler:
 
     def _list(self, node: Any, depth: int) -> Step:
         for item in node.items:
-            if type(item).__name__ not in ("Const", "Neg", "Name", "Getattr"):
+            if type(_root(item)).__name__ not in ("Const", "Neg", "Name"):
                 raise TemplateError("a list holds constants and paths only", offset=self._offset(item))
         items = [self.step(item, depth) for item in node.items]
         return lambda run: [item(run) for item in items]
@@ -265,6 +265,13 @@ _REFUSED = {
         ("Add", "Sub", "Mul", "Div", "FloorDiv", "Mod", "Pow", "Pos"), "arithmetic is not allowed in an expression"
     ),
 }
+
+
+def _root(node: Any) -> Any:
+    """What a chain of members and subscripts begins with."""
+    while type(node).__name__ in ("Getattr", "Getitem"):
+        node = node.node
+    return node
 
 
 def _prefixed(name: str, message: str) -> str:

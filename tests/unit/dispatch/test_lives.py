@@ -1,0 +1,166 @@
+"""Attempts across lives of the runner and of its process host."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from drivers.base import Capabilities, Recovery, SimpleDriver, Spec, TaskContext
+from drivers.scripted import ScriptedAttempt
+from runner.model.dispatch import AttemptId
+from runner.model.result import Outcome, Status
+from runner.model.task import Task
+from tests.unit.dispatch.harness import ID, KEY, SUCCESS, Harness, running, within
+
+
+def test_leaving_ends_what_nobody_could_find_again() -> None:
+    ended = []
+
+    class Sleeper(SimpleDriver[Spec]):
+        type = "sleeper"
+
+        async def run(self, ctx: TaskContext, spec: Spec) -> Outcome:
+            try:
+                await asyncio.get_running_loop().create_future()
+                return SUCCESS
+            finally:
+                ended.append(ctx.task_name)
+
+    async def body(harness: Harness) -> None:
+        harness.submit(harness.dispatch(Task(name="sleeps", type="sleeper")))
+        harness.submit(harness.dispatch())
+        await harness.running(ID)
+        await harness.until(lambda: len(harness.reports) == 2)
+
+    async def main() -> None:
+        async with running(drivers=[Sleeper()]) as harness:
+            await body(harness)
+        assert ended == ["sleeps"]
+        assert harness.driver.attempt(KEY).calls == [("start",)]
+        harness.submit(harness.dispatch(Task(name="late", type="scripted")))
+        assert str(AttemptId("g", "late", 1)) not in harness.driver.attempts
+
+    asyncio.run(main())
+
+
+def test_leaving_waits_for_what_is_being_freed() -> None:
+    async def main() -> None:
+        async with running() as harness:
+            harness.driver.finish(KEY, SUCCESS)
+            await harness.outcome(Task(name="t", type="scripted"))
+        assert harness.driver.attempt(KEY).calls == [("start",), ("destroy",)]
+
+    asyncio.run(main())
+
+
+def test_an_error_in_the_block_is_not_wrapped() -> None:
+    async def body(harness: Harness) -> None:
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        within(body)
+
+
+def resumed(
+    capabilities: Capabilities,
+    *,
+    handle: bytes | None,
+    cancel: bool = False,
+    restart: bool = False,
+    boot: str | None = None,
+) -> tuple[Outcome, ScriptedAttempt, Harness]:
+    """An attempt of a former life of the runner, resumed in the present one."""
+
+    async def main() -> tuple[Outcome, ScriptedAttempt, Harness]:
+        async with running(capabilities) as former:
+            first = former.submit(former.dispatch())
+            await former.running(first)
+            instance = former.dispatcher.instance if boot is None else f"{boot}/{former.host.incarnation}"
+        if restart:
+            await former.host.restart()
+        async with running(former=former) as harness:
+            dispatch = harness.dispatch(instance=instance, resumed=True, handle=handle)
+            harness.submit(dispatch, after=4)
+            if cancel:
+                harness.dispatcher.cancel(ID, 3.0)
+            else:
+                harness.driver.finish(KEY, SUCCESS)
+            outcome = await harness.finished(ID)
+            await harness.until(lambda: True)
+        return outcome, harness.driver.attempt(KEY), harness
+
+    return asyncio.run(main())
+
+
+ATTACH, RERUN, NONE = (Capabilities(recovery=recovery) for recovery in (Recovery.ATTACH, Recovery.RERUN, Recovery.NONE))
+HANDLE = b"handle of g/t/1"
+
+
+def test_an_attempt_is_found_again_by_its_handle() -> None:
+    outcome, attempt, harness = resumed(ATTACH, handle=HANDLE)
+    assert outcome.status is Status.SUCCESS
+    assert attempt.calls == [("start",), ("recover",), ("destroy",)]
+    assert harness.sequences == [5]
+
+
+def test_an_attempt_is_found_again_by_its_key() -> None:
+    outcome, attempt, harness = resumed(ATTACH, handle=None)
+    assert outcome.status is Status.SUCCESS
+    assert attempt.calls == [("start",), ("start",), ("destroy",)]
+    assert harness.driver.started == [KEY]
+    assert harness.sequences == [5, 6]
+
+
+def test_what_has_no_side_effects_runs_again() -> None:
+    outcome, attempt, _ = resumed(RERUN, handle=HANDLE, restart=True)
+    assert outcome.status is Status.SUCCESS
+    assert attempt.calls == [("start",), ("destroy",), ("start",), ("destroy",)]
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "restart", "boot", "reason"),
+    [
+        (ATTACH, True, None, "supervisor_lost"),
+        (ATTACH, True, "another-boot", "host_restarted"),
+        (NONE, False, None, "driver_lost"),
+        (NONE, True, None, "driver_lost"),
+    ],
+)
+def test_what_cannot_be_found_again_is_errored(
+    capabilities: Capabilities, restart: bool, boot: str | None, reason: str
+) -> None:
+    outcome, attempt, harness = resumed(capabilities, handle=HANDLE, restart=restart, boot=boot)
+    assert (outcome.status, outcome.reason) == (Status.ERRORED, reason)
+    assert outcome.error
+    assert attempt.calls.count(("start",)) == 1
+    assert harness.sequences == [5]
+
+
+def test_an_attempt_that_its_driver_does_not_know_any_more() -> None:
+    outcome, _, _ = resumed(ATTACH, handle=b"handle of something else")
+    assert (outcome.status, outcome.reason) == (Status.ERRORED, "driver_lost")
+    assert outcome.error == "The attempt is no longer known to its driver."
+
+
+def test_a_cancelled_attempt_is_found_again_to_be_stopped() -> None:
+    outcome, attempt, _ = resumed(ATTACH, handle=HANDLE, cancel=True)
+    assert outcome.status is Status.ABORTED
+    assert attempt.calls == [("start",), ("recover",), ("stop", 3.0), ("destroy",)]
+
+
+def test_a_cancelled_attempt_that_never_started_is_not_started() -> None:
+    # Its handle was never recorded, and the process host does not know it.
+    outcome, attempt, _ = resumed(ATTACH, handle=None, cancel=True)
+    assert outcome.status is Status.ABORTED
+    assert attempt.calls == [("start",)]
+
+
+def test_a_dispatch_for_a_former_life_of_the_host_is_not_started() -> None:
+    async def body(harness: Harness) -> Outcome:
+        dispatch = harness.dispatch()
+        await harness.host.restart()
+        return await harness.finished(harness.submit(dispatch))
+
+    outcome = within(body)
+    assert (outcome.status, outcome.reason) == (Status.ERRORED, "supervisor_lost")

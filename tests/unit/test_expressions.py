@@ -1,0 +1,458 @@
+from __future__ import annotations
+
+import base64
+import json
+import shlex
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runner import expressions
+from runner.errors import TemplateError
+from runner.expressions import compiler, filters, grammar, objects
+from runner.model.value import Bindings, Value
+
+MIB = 1 << 20
+
+BINDINGS = Bindings(
+    imports={
+        "fetch-secret": {"password": Value("s3cret", True), "user": Value("bob")},
+        "build": {
+            "changed": Value("true"),
+            "no": Value("false"),
+            "empty": Value(""),
+            "name": Value("it's"),
+            "list": Value('[3, {"b": "x", "n": null}, "é"]'),
+            "csv": Value("a,b,c"),
+            "big": Value("a" * MIB),
+            "commas": Value("," * 200_000),
+        },
+        "not": {"if": Value("keyword")},
+    },
+    inputs={"tag": Value("v1"), "token": Value("t0ken", True)},
+    env={
+        "REGION": "eu",
+        "IMAGE": "app:{{ .inputs.tag }}",
+        "AUTH": "Bearer {{ .inputs.token }}",
+        "BROKEN": "{{ .build.changed }}",
+    },
+    group_id="g1",
+    group_name="deploy",
+    task_name="push",
+    task_attempt=2,
+)
+
+
+def scope() -> expressions.Scope:
+    return expressions.Scope(BINDINGS)
+
+
+def rendered(text: str) -> str:
+    return expressions.render(text, scope()).text
+
+
+def refusal(text: str) -> TemplateError:
+    with pytest.raises(TemplateError) as caught:
+        expressions.evaluate(text, scope())
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("{{ .fetch-secret.password }}", "s3cret"),
+        ("{{ fetch-secret.password }}", "s3cret"),
+        ("{{.inputs.tag}}", "v1"),
+        ('{{ .build["csv"] }}', "a,b,c"),
+        ("{{ .not.if }}", "keyword"),
+        ("deploy-{{ .inputs.tag }}-{{ .group.id }}\n", "deploy-v1-g1\n"),
+        ("{{ .group.name }}/{{ .task.name }}/{{ .task.attempt }}", "deploy/push/2"),
+        ("{{ .env.REGION }} {{ .env.IMAGE }}", "eu app:v1"),
+        ("{% if x %}{# y #}{ { z } }\n", "{% if x %}{# y #}{ { z } }\n"),
+        ("a \n {{- .inputs.tag -}} \t b", "av1b"),
+        ("a {{-3}} b", "a -3 b"),
+        ("{{- .inputs.tag -}}  {{- .inputs.tag -}}", "v1v1"),
+        ("{{ '}}' }} {{ \"{{\" }}", "}} {{"),
+        (r"""{{ 'it\'s' }} {{ "a\tb\\n\d" }} {{ '\x41\u00e9\U0001F600' }}""", "it's a\tb\\n\\d Aé😀"),
+        ("{{ none }}|{{ true }}|{{ False }}|{{ 1.50 }}|{{ -7 }}", "|true|false|1.5|-7"),
+        ("{{ ['a', -1, none, .inputs.tag] }}", '["a",-1,null,"v1"]'),
+        ("{{ .group }}", '{"id":"g1","name":"deploy"}'),
+        ("{{ .build.changed == 'true' and .task.attempt >= 2 }}", "true"),
+        ("{{ 1 < 2 < 3 }} {{ 1 < 3 < 2 }} {{ 'a' != 'b' }}", "true false true"),
+        ("{{ 'b' in ['a', 'b'] }} {{ 'z' not in 'abc' }} {{ 'tag' in .inputs }}", "true true true"),
+        ("{{ not .build.changed }} {{ not .build.no }} {{ not .build.empty }}", "false true true"),
+        ("{{ .build.empty or 'fallback' }} {{ .build.changed and 'yes' }}", "fallback yes"),
+        ("{{ 'prod' if .inputs.tag == 'v1' else 'test' }}", "prod"),
+        ("{{ none == 'a' }} {{ none == none }} {{ true == 1 }}", "false true false"),
+        ("{{ .nothing.here | default('d') }} {{ .build.x.y | default }}|", "d |"),
+        ("{{ .build.empty | default('d') }}|{{ .build.empty | default('d', true) }}", "|d"),
+        ("{{ .nothing | upper | default(.inputs.tag) }}", "v1"),
+        ("{{ 'Ab ' | lower }}|{{ 'ab' | upper }}|{{ ' ab\n' | trim }}|{{ 'xxaxx' | trim('x') }}", "ab |AB|ab|a"),
+        (
+            "{{ 'aaa' | replace('a', 'b') }} {{ 'aaa' | replace('a', 'b', 2) }} {{ 'ab' | replace('', '-') }}",
+            "bbb bba -a-b-",
+        ),
+        ("{{ 'é' | b64encode }} {{ 'w6k=' | b64decode }} {{ 'w6\nk=' | b64decode }}", "w6k= é é"),
+        ("{{ 'a\"é' | tojson }} {{ .build.list | fromjson | tojson }}", '"a\\"é" [3,{"b":"x","n":null},"é"]'),
+        ("{{ (.build.list | fromjson)[1].b }} {{ (.build.list | fromjson)[-1] }}", "x é"),
+        ("{{ .build.name | shquote }} {{ 'plain' | shquote }} {{ '' | shquote }}", "'it'\"'\"'s' plain ''"),
+        (
+            "{{ .build.csv | split(',') | join('-') }} {{ ' a  b ' | split | join('|') }} {{ ['a', 1] | join }}",
+            "a-b-c a|b a1",
+        ),
+        ("{{ .build.csv | length }} {{ .build.csv | split(',') | length }} {{ .inputs | length }}", "5 3 2"),
+        ("{{ .build.csv | first }} {{ .build.csv | split(',') | last }}", "a c"),
+        ("{{ 5 | upper }}{{ true | upper }}", "5TRUE"),
+    ],
+)
+def test_what_templates_mean(text: str, expected: str) -> None:
+    assert rendered(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "offset", "message"),
+    [
+        ("a {{ x", 2, "`{{` is not closed by `}}` (a literal one is written `{{ '{{' }}`)"),
+        ("{{ 'x }}", 0, "`{{` is not closed by `}}`: the quote ' in it has no end"),
+        ("{{ 1" + " " * 10_000 + "}}", 0, "`{{` is not closed by `}}` within 10,000 characters"),
+        ("{{}}", 2, "the expression is empty"),
+        ("{{ '%0999999999d' % 1 }}", 18, "arithmetic (`%`) is not allowed in an expression"),
+        ("{{ 9**9**9 }}", 4, "arithmetic (`**`) is not allowed in an expression"),
+        ("{{ .inputs.tag - .inputs.tag }}", 15, "arithmetic (`-`) is not allowed in an expression"),
+        ("{{ 3 - 1 }}", 3, "arithmetic is not allowed in an expression"),
+        ("{{ build.csv() }}", 12, "calls are not allowed in an expression"),
+        ("{{ build is defined }}", 9, "tests (`is`) are not allowed: compare, or give a `default`"),
+        ("{{ 'a' ~ 'b' }}", 7, "unexpected character '~': `~` is not allowed: write two templates side by side"),
+        ("{{ {'a': 1} }}", 3, "unexpected character '{': there are no mappings in expressions"),
+        ("{{ .build.csv[0:2] }}", 15, "unexpected character ':': there are no slices and no mappings in expressions"),
+        ("{{ a && b }}", 5, "unexpected character '&': write `and`"),
+        ("{{ größe }}", 5, "unexpected character 'ö'"),
+        ("{{ a b }}", 5, "unexpected 'b' behind the expression"),
+        ("{{ a .b-c }}", 5, "unexpected '.b-c' behind the expression"),
+        ("{{ (a }}", 4, "the expression is malformed: unexpected end of template, expected ')'."),
+        ("{{ a | uper }}", 7, "there is no filter 'uper' (did you mean 'upper'?)"),
+        (
+            "{{ a | attr('x') }}",
+            7,
+            f"there is no filter 'attr' (there are: {', '.join(filters.FILTER_NAMES)})",
+        ),
+        ("{{ a | replace('x') }}", 7, "replace takes 2 to 3 arguments, not 1"),
+        ("{{ a | trim(*b) }}", 12, "arithmetic (`*`) is not allowed in an expression"),
+        ("{{ a | default(boolean=true) }}", 22, "unexpected character '=': arguments have no names, and `==` compares"),
+        ("{{ build.__class__ }}", 3, "'__class__' is not allowed: names that begin and end with two underscores"),
+        ("{{ build['__class__'] }}", 8, "'__class__' is not allowed: names that begin and end with two underscores"),
+        ("{{ a[b] }}", 4, "a subscript is one quoted name or one whole number"),
+        ("{{ [a, [b]] }}", 7, "a list holds constants and paths only"),
+        ("{{ [(a | fromjson).b] }}", 18, "a list holds constants and paths only"),
+        ("{{ true.x }}", 3, "a constant has no members"),
+        ("{{ 'yes' if a }}", 3, "an inline `if` needs an `else`"),
+        ("{{ 1e999 }}", 3, "the number is too large"),
+        ("{{ " + "9" * 33 + " }}", 3, "a number has more than 32 characters"),
+        ("{{ '\\u0000' }}", 3, "\\u0000 is not a character that a text may contain"),
+        ("{{ '\\ud800' }}", 3, "\\ud800 is not a character that a text may contain"),
+        ("{{ " + "(" * 33 + "a" + ")" * 33 + " }}", 35, "brackets are nested more than 32 deep"),
+        ("{{ " + "not " * 60 + "a }}", 207, "an expression is nested more than 50 deep"),
+        ("{{ a" + "|trim" * 60 + " }}", 45, "an expression is nested more than 50 deep"),
+        ("{{ [" + "1," * 600 + "] }}", 2, "an expression has more than 1,000 words"),
+        ("x {{ .build.x }}", 2, "build has no 'x'; there is: big, changed, commas, csv, empty, list, name, no"),
+        (
+            "{{ .biuld.csv }}",
+            0,
+            "nothing is called 'biuld' here (did you mean 'build'?); there is: build, env, fetch-secret, group, inputs, not, task",
+        ),
+        ("{{ .inputs.tga }}", 0, "inputs has no 'tga' (did you mean 'tag'?); there is: tag, token"),
+        ("{{ .env.REGIN }}", 0, "env has no 'REGIN' (did you mean 'REGION'?); there is: AUTH, BROKEN, IMAGE, REGION"),
+        ("{{ .inputs.tag.x }}", 0, "inputs.tag is a text and has no 'x'"),
+        ("{{ .inputs.tag[0] }}", 0, "inputs.tag is a text and has no items"),
+        ("{{ (.build.list | fromjson)[3] }}", 0, "the value has no item [3]: it has 3"),
+        ("{{ .env.BROKEN }}", 0, "env.BROKEN: nothing is called 'build' here; there is: group, inputs"),
+        ("{{ .build.changed == true }}", 0,
+         "a text is never equal to a boolean: variables are text, so compare with a quoted text"),
+        ("{{ .task.attempt == '2' }}", 0,
+         "a text is never equal to a number: variables are text, so compare with a quoted text"),
+        ("{{ .build.csv < 3 }}", 0, "a text and a number have no order"),
+        ("{{ 1 in 'a' }}", 0, "a number cannot be in a text"),
+        ("{{ 1 in 2 }}", 0, "nothing can be in a number"),
+        ("{{ 'x' | b64decode }}", 0, "b64decode: the text is not base64"),
+        ("{{ '/w==' | b64decode }}", 0, "b64decode: the decoded bytes are not UTF-8 text"),
+        ("{{ '{' | fromjson }}", 0, "fromjson: the text is not JSON at character 1"),
+        ("{{ 'NaN' | fromjson }}", 0, "fromjson: the text is not JSON"),
+        ("{{ '1e999' | fromjson }}", 0, "fromjson: the text is not JSON"),
+        ("{{ '\"\\\\u0000\"' | fromjson }}", 0, "the result contains a NUL character"),
+        ("{{ '\"\\\\ud800\"' | fromjson }}", 0, "the result contains half of a surrogate pair, which is no character"),
+        ("{{ none | upper }}", 0, "upper: a text is needed, not none"),
+        ("{{ .group | upper }}", 0, "upper: a text is needed, not a mapping"),
+        ("{{ 'a' | join }}", 0, "join: a list is needed, not a text"),
+        ("{{ 'a' | split('') }}", 0, "split: the separator is empty"),
+        ("{{ .build.commas | split(',') }}", 0, "split: the text has more than 100,000 pieces"),
+        ("{{ [] | first }}", 0, "first: a list without items has no first and no last"),
+        ("{{ 1 | length }}", 0, "length: a number has no length"),
+        ("{{ 'a' | replace('a', 'b', 'c') }}", 0, "replace: a whole number is needed, not a text"),
+    ],
+)  # fmt: skip
+def test_what_is_refused(text: str, offset: int, message: str) -> None:
+    error = refusal(text)
+    assert (error.message, error.offset) == (message, offset)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{{ .build.big | replace('a', .build.big) }}",
+        "{{ .build.big | replace('', .build.big) }}",
+        "{{ [.build.big, .build.big, .build.big, .build.big, 'x'] | join }}",
+        "{{ [.build.big, 'x', .build.csv] | join(.build.big) | b64encode | b64encode | b64encode | b64encode | b64encode }}",
+        " {{ [.build.big, .build.big, .build.big, .build.big] }}",
+        "{{ [" + ".build.big," * 200 + "] | tojson }}",
+        "{{ .build.big | tojson | replace('a', '\"') | tojson | tojson }}",
+        "{{ .build.big | replace('a', \"'\") | shquote }}",
+        "{{ .build.big }}" * 5,
+    ],
+)
+def test_a_result_that_would_be_too_long_is_refused_before_it_is_built(text: str) -> None:
+    assert refusal(text).message.endswith("the result is longer than 4 MiB")
+
+
+def test_the_work_of_one_rendering_is_bounded() -> None:
+    assert refusal("{{ .build.big | length }}" * 100).message.endswith("its filters look at too many characters")
+
+
+def test_the_number_of_expressions_is_bounded() -> None:
+    error = refusal("{{a}}" * 10_001)
+    assert (error.message, error.offset) == ("the template has more than 10,000 expressions", 50_000)
+    assert refusal("{{" + "x" * (5 * MIB)).message == "the template is longer than 4 MiB"
+
+
+@pytest.mark.parametrize("deep", ["[" * 200 + "]" * 200, "[" * 100_000 + "]" * 100_000, '{"a":' * 65 + "1" + "}" * 65])
+def test_deeply_nested_json_is_refused(deep: str) -> None:
+    data = expressions.DataScope({"deep": deep})
+    with pytest.raises(TemplateError, match=r"^fromjson: the data is nested more than 64 levels deep$"):
+        expressions.evaluate("{{ deep | fromjson }}", data)
+
+
+def test_json_of_64_levels_is_read() -> None:
+    data = expressions.DataScope({"deep": "[" * 64 + "]" * 64})
+    assert expressions.render("{{ deep | fromjson }}", data).text == "[" * 64 + "]" * 64
+
+
+@pytest.mark.parametrize(
+    ("text", "names", "whole"),
+    [
+        ("plain", (), False),
+        ("{{ .fetch-secret.password }}", (("fetch-secret", "password"),), True),
+        ("{{- fetch-secret.password -}}", (("fetch-secret", "password"),), True),
+        (
+            "{{ a.b }} {{ .a['b'] | upper }} {{ c if d else e.f.g }}",
+            (("a", "b"), ("d",), ("c",), ("e", "f", "g")),
+            False,
+        ),
+        ("{{ .a['b'][0].c }}", (("a", "b"),), True),
+        ("{{ x | default(y.z) }}", (("x",), ("y", "z")), True),
+        ("{{ (a.b | fromjson).c in [d, 1] }}", (("a", "b"), ("d",)), True),
+        ("{{ 'x' }}", (), True),
+        ("{{ a }}{{ b }}", (("a",), ("b",)), False),
+    ],
+)
+def test_what_a_template_reads(text: str, names: tuple[tuple[str, ...], ...], whole: bool) -> None:
+    template = expressions.parse(text)
+    assert (template.names, template.whole) == (names, whole)
+
+
+@pytest.mark.parametrize(
+    ("text", "confidential"),
+    [
+        ("{{ .fetch-secret.password }}", True),
+        ("{{ .fetch-secret.user }}", False),
+        ("{{ .fetch-secret }}", True),
+        ("{{ .inputs }}", True),
+        ("{{ .env.AUTH }}", True),
+        ("{{ .env.IMAGE }}", False),
+        ("{{ 'x' if .fetch-secret.password else 'y' }}", True),
+        ("{{ .fetch-secret.user | default(.inputs.token) }}", True),
+        ("{{ (.inputs['token']) | length }}", True),
+        ("{{ .nothing.here | default('x') }}", False),
+        ("no template", False),
+    ],
+)
+def test_what_names_something_confidential_is_confidential(text: str, confidential: bool) -> None:
+    assert expressions.render(text, scope()).confidential is confidential
+    assert expressions.evaluate(text, scope())[1] is confidential
+
+
+def test_a_whole_template_stands_for_an_object() -> None:
+    assert expressions.evaluate("{{ .task.attempt }}", scope()) == (2, False)
+    assert expressions.evaluate("{{ (.build.list | fromjson)[1] }}", scope()) == ({"b": "x", "n": None}, False)
+    assert expressions.evaluate("{{ .task.attempt }} ", scope()) == ("2 ", False)
+    assert expressions.evaluate("text", scope()) == ("text", False)
+
+
+@pytest.mark.parametrize(
+    ("value", "holds"),
+    [
+        ("", False),
+        ("false", False),
+        ("true", True),
+        ("0", True),
+        (0, False),
+        (None, False),
+        ([], False),
+        ({"a": 1}, True),
+    ],
+)
+def test_truth(value: object, holds: bool) -> None:
+    assert expressions.truth(value) is holds
+
+
+def test_has_template() -> None:
+    assert expressions.has_template("a {{ b }}")
+    assert not expressions.has_template("{% a %} { { b } }")
+
+
+def test_an_environment_variable_is_rendered_only_when_it_is_named() -> None:
+    here = scope()
+    assert expressions.render("{{ .env.REGION }}", here).text == "eu"
+    assert here.env("AUTH") == Value("Bearer t0ken", True)
+    assert refusal("{{ .env }}").message.startswith("env.BROKEN: ")
+
+
+def test_a_plain_path_needs_no_jinja() -> None:
+    program = (
+        "import sys; from runner import expressions; from runner.model.value import *;"
+        "b = Bindings(group_id='g', group_name='n', task_name='t', task_attempt=1);"
+        "assert expressions.render('x {{ .group.id }}', expressions.Scope(b)).text == 'x g';"
+        "sys.exit('jinja2' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+NAMES = st.from_regex(r"[A-Za-z_][A-Za-z0-9_-]{0,5}", fullmatch=True)
+KEYWORDS = sorted(grammar.KEYWORDS)
+
+
+@given(
+    st.lists(NAMES | st.sampled_from(KEYWORDS), min_size=1, max_size=4),
+    st.booleans(),
+    st.sampled_from(["", " ", "\n\t"]),
+)
+def test_the_fast_and_the_slow_way_agree(parts: list[str], dotted: bool, white: str) -> None:
+    source = white + ("." if dotted else "") + ".".join(parts) + (white or " ")
+    fast = grammar.plain_path("{{" + source + "}}")
+    try:
+        slow = compiler.compile_expression(source)
+    except TemplateError:
+        assert fast is None
+        return
+    if fast is None:
+        assert not dotted
+        assert parts[0] in grammar.KEYWORDS
+        return
+    data: object = "found"
+    for part in reversed(parts):
+        data = {part: data}
+    assert isinstance(data, dict)
+    assert slow.names == (fast,) == (tuple(parts),)
+    assert slow.evaluate(compiler.Run(expressions.DataScope(data))) == "found"
+    assert expressions.render("{{" + source + "}}", expressions.DataScope(data)).text == "found"
+
+
+WORDS = [
+    ".build.csv", "fetch-secret.password", "inputs", "x", "and", "or", "not", "in", "if", "else", "is", "true", "none",
+    "'a'", '"{{"', "'", '"', "\\", "1", "-1", "2.5e3", "(", ")", "[", "]", "{", "}", ",", "|", "default", "upper", "split",
+    "join", "replace('a','b')", "fromjson", "tojson", "length", "==", "<", ">=", "!=", "~", "+", "-", "*", ":", ".", ".b",
+    "__class__", "[0]", "['a']", "ˍ", "\n", "é", "{{", "}}", "{{-", "-}}", "%}",
+]  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(WORDS), max_size=14), st.sampled_from(["", " "]))
+def test_an_expression_has_a_value_or_a_template_error(words: list[str], between: str) -> None:
+    text = "{{ " + between.join(words) + " }}"
+    fault = None
+    try:
+        expressions.render(text, scope()).text.encode()
+    except TemplateError as error:
+        fault = error
+    assert fault is None or (fault.message and 0 <= fault.offset <= len(text))
+
+
+@given(st.text())
+def test_any_text_has_a_value_or_a_template_error(text: str) -> None:
+    for template in (text, "{{" + text + "}}"):
+        try:
+            value = expressions.render(template, scope())
+        except TemplateError:
+            continue
+        if "{{" not in template:
+            assert value == Value(template)
+
+
+PLAIN = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
+
+
+@given(PLAIN)
+def test_filters_that_undo_each_other(text: str) -> None:
+    data = expressions.DataScope({"t": text})
+    assert expressions.render("{{ t | b64encode | b64decode }}", data).text == text
+    assert expressions.render("{{ t | tojson | fromjson }}", data).text == text
+    assert expressions.render("{{ t | b64encode }}", data).text == base64.b64encode(text.encode()).decode()
+    assert expressions.render("{{ t | split('e') | join('e') }}", data).text == text
+
+
+@given(PLAIN)
+def test_a_quoted_text_is_one_word_of_a_shell(text: str) -> None:
+    quoted = expressions.render("{{ t | shquote }}", expressions.DataScope({"t": text})).text
+    assert shlex.split(quoted) == [text]
+
+
+@given(PLAIN)
+def test_a_constant_is_what_json_would_write(text: str) -> None:
+    literal = json.dumps(text, ensure_ascii=False)
+    if "\\u0000" not in literal and "\\b" not in literal and "\\f" not in literal:
+        assert expressions.render("{{ " + literal + " }}", scope()).text == text
+
+
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text() | st.floats(allow_nan=False, allow_infinity=False), lambda children: st.lists(children) | st.dictionaries(st.text(), children), max_leaves=8))  # fmt: skip
+def test_objects_are_written_as_json(value: object) -> None:
+    assert json.loads(objects.json_text(value)) == value
+
+
+def test_data_scope_knows_what_is_secret() -> None:
+    data = expressions.DataScope(
+        {"a": {"b": ["x", {"c": "hush"}]}, "v": {"w": Value("y", True)}}, is_secret=lambda text: text == "hush"
+    )
+    assert expressions.render("{{ a.b[1].c }}", data) == Value("hush", True)
+    assert expressions.render("{{ a }}", data) == Value('{"b":["x",{"c":"hush"}]}', True)
+    assert expressions.render("{{ v.w }}", data) == Value("y", True)
+    assert not expressions.render("{{ v.x | default('z') }}", data).confidential
+
+
+def test_expressions_in_data_are_resolved_once_and_all_faults_are_found() -> None:
+    data = expressions.DataScope({"a": {"b": "{{ a.c }}", "list": [1, 2]}, "s": Value("hush", True)})
+    found = expressions.resolve_data("x: {{ .a.b }}\ny: <+a.list[1]> <+a['b']|upper>\nz: {{- '}}' -}} \n.", data)
+    assert (found.text, found.confidential, found.faults) == ("x: {{ a.c }}\ny: 2 {{ A.C }}\nz:}}.", False, ())
+    assert expressions.resolve_data("<+s>", data).confidential
+
+    broken = expressions.resolve_data("{{ a.x }}\n<+b>\n<+call()>\n{{ a b }}\n<+a.b\n{{ open", data)
+    assert [(fault.offset, fault.message) for fault in broken.faults] == [
+        (0, "a has no 'x'; there is: b, list"),
+        (10, "nothing is called 'b' here; there is: a, s"),
+        (15, "calls are not allowed in an expression"),
+        (25, "unexpected 'b' behind the expression"),
+        (35, "`<+` is not closed by `>`"),
+        (41, "`{{` is not closed by `}}` (a literal one is written `{{ '{{' }}`)"),
+    ]
+
+
+@given(st.text(st.sampled_from("{}<+>ab.'\"| \n-")))
+def test_data_of_any_kind_is_searched(text: str) -> None:
+    found = expressions.resolve_data(text, expressions.DataScope({"a": "1"}))
+    assert all(0 <= fault.offset < len(text) for fault in found.faults)
+    if "{{" not in text and "<+" not in text:
+        assert (found.text, found.faults) == (text, ())
+
+
+def test_a_search_in_hostile_data_ends_early() -> None:
+    found = expressions.resolve_data("{{ '" * 100_000, expressions.DataScope({}))
+    assert len(found.faults) == 1_000
