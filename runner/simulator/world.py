@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
-from runner.clock import Moment
+from runner.clock import Clock, Moment
+from runner.dispatch.base import Dispatcher
 from runner.engine.engine import Engine
 from runner.errors import GroupNotFoundError, StoreError
 from runner.model.dispatch import AttemptId
@@ -28,11 +29,11 @@ PATIENCE_SECONDS = 0.7
 
 SEALER = Sealer(bytes(range(32)))
 
-Engines = Callable[[Store, LivingClock, LivingDispatcher, int], Engine]
+Engines = Callable[[Store, Clock, Dispatcher, int], Engine]
 """How a world makes the engine of each life: from its store, its clock, its dispatcher and the number of slots."""
 
 
-def make_engine(store: Store, clock: LivingClock, dispatcher: LivingDispatcher, max_parallel: int) -> Engine:
+def make_engine(store: Store, clock: Clock, dispatcher: Dispatcher, max_parallel: int) -> Engine:
     return Engine(store=store, clock=clock, dispatcher=dispatcher, sealer=SEALER, max_parallel=max_parallel)
 
 

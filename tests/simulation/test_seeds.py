@@ -1,0 +1,54 @@
+"""Random scenarios with random faults. `python -m runner.simulator --seeds 0:10000` plays many more of them."""
+
+from __future__ import annotations
+
+import pytest
+
+from runner.simulator.__main__ import main
+from runner.simulator.scenarios import random_faults, random_scenario
+from runner.simulator.seeds import play_seed
+
+CHUNK = 50
+
+
+@pytest.mark.parametrize("first", range(0, 500, CHUNK))
+def test_seeds(first: int) -> None:
+    for seed in range(first, first + CHUNK):
+        verdict = play_seed(seed)
+        assert verdict.differences == (), f"seed {seed}\n{verdict}"
+
+
+def test_a_seed_is_always_the_same() -> None:
+    first, second = play_seed(11), play_seed(11)
+    assert (first.scenario, first.faults, first.played.steps) == (second.scenario, second.faults, second.played.steps)
+    assert random_scenario(11) != random_scenario(12)
+
+
+def test_seeds_are_of_all_kinds() -> None:
+    """What the other tests rely on: the generator has not lost a kind of trouble."""
+    faults = [random_faults(seed, 100, 60.0) for seed in range(300)]
+    assert any(crash.power_loss for item in faults for crash in item.crashes)
+    assert any(crash.downtime and not crash.power_loss for item in faults for crash in item.crashes)
+    assert any(item.full_disk for item in faults)
+    assert {len(item.crashes) for item in faults} == {0, 1, 2, 3, 4, 5}
+    scenarios = [random_scenario(seed) for seed in range(300)]
+    submissions = [item for scenario in scenarios for item in scenario.submissions]
+    assert {len(scenario.submissions) for scenario in scenarios} == {1, 2, 3, 4}
+    assert {len(item.cancels) for item in submissions} == {0, 1, 2, 3}
+    assert {len(item.group.tasks) for item in submissions} >= set(range(1, 25))
+    assert any(item.group.fail_fast and item.group.timeout for item in submissions)
+
+
+def test_the_command_tells_what_was_played(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--seeds", "0:2"]) == 0
+    assert capsys.readouterr().out.startswith("2 seeds, ")
+    assert main(["--seed", "0", "--verbose"]) == 0
+    assert "group_finished" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("text", ["", "x", "3:x", "5:5", "5:2"])
+def test_the_command_refuses_what_is_no_span(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["--seeds", text])
+    assert stopped.value.code == 2
+    assert "--seeds" in capsys.readouterr().err
