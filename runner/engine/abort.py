@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from runner.clock import Moment, Timer, seconds_between
-from runner.model.dispatch import AttemptId
 from runner.model.event import Kind
 from runner.model.result import Abort, Outcome, Reason, Skip, Status
 from runner.model.task import Task, When
@@ -30,7 +29,6 @@ class Abortion:
         self.at: Moment | None = None
         self.count = 0
         self.closed = False
-        self.unconfirmed: set[AttemptId] = set()
         self._timers: list[Timer] = []
 
     def into(self, row: GroupRow) -> GroupRow:
@@ -106,7 +104,7 @@ class Abortion:
         run = self._run
         state = run.tasks[index]
         if state.status is Status.RUNNING:
-            run.stop(state, grace)
+            run.attempts.stop(state, grace)
         elif state.status is Status.PENDING and state.attempts == 0:
             run.skip(state, Skip.GROUP_ABORTED, self.because_of)
         elif state.status is Status.PENDING:

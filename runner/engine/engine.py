@@ -105,7 +105,9 @@ class Engine:
             workspace=workspace,
             accepted=now,
         )
-        accepted = Event(group=id, number=1, at=now.wall, kind=Kind.GROUP_ACCEPTED, fields={"name": group.name, "caller": caller})
+        accepted = Event(
+            group=id, number=1, at=now.wall, kind=Kind.GROUP_ACCEPTED, fields={"name": group.name, "caller": caller}
+        )
         self._store.accept_group(row, [accepted])
         run = self._runs[id] = GroupRun(row, group, values, self._services)
         run.start()
@@ -129,7 +131,7 @@ class Engine:
             return False
         if task not in run.graph.index:
             raise GroupNotFoundError(f"group {id!r} has no task {task!r}")
-        return run.signal(task, signal)
+        return run.attempts.signal(task, signal)
 
     def status(self, id: str) -> Status:
         """The group's recorded status. Raises GroupNotFoundError."""
@@ -173,7 +175,7 @@ class Engine:
     def _report(self, report: Report) -> None:
         run = self._runs.get(report.id.group)
         if run is not None:
-            run.report(report)
+            run.attempts.report(report)
 
     def _fill_slots(self) -> None:
         slots = self._slots

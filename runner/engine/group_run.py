@@ -1,7 +1,8 @@
 """One group on its way: which task is decided, started, retried, and what becomes of the group.
 
 A state machine without time or input of its own: the engine feeds it reports, grants of slots, timers and cancels; what it changes
-it marks in the journal, and what it wants done it queues there. See `abort.py` for how a group is brought to an early end.
+it marks in the journal, and what it wants done it queues there. `attempts.py` speaks with the executor, `abort.py` brings a
+group to an early end.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from typing import Any
 
 from runner.engine import graph, retry, variables
 from runner.engine.abort import Abortion
-from runner.engine.services import CONFIRM_SECONDS, Services
+from runner.engine.attempts import Attempts
+from runner.engine.services import Services
 from runner.engine.state import NO_OUTPUTS, AttemptState, TaskState
 from runner.errors import TemplateError
-from runner.model.dispatch import AttemptId, Dispatch, Finished, Noticed, Report, Started
 from runner.model.event import Event, Kind
 from runner.model.group import TaskGroup
 from runner.model.result import Abort, Outcome, Reason, Skip, Status, Waiting
@@ -36,6 +37,7 @@ class GroupRun:
         self.id = row.id
         self.caller = row.caller
         self.abortion = Abortion(self)
+        self.attempts = Attempts(self)
         self.last_event = 1
         self._row = row
         self._inputs = inputs
@@ -55,13 +57,17 @@ class GroupRun:
     def status(self) -> Status:
         return self._row.status
 
+    @property
+    def workspace(self) -> str:
+        return self._row.workspace
+
     def row(self) -> GroupRow:
         return self.abortion.into(self._row)
 
     @property
     def idle(self) -> bool:
         """Terminal, and no attempt is left that may still report."""
-        return self.status.terminal and not self.abortion.unconfirmed
+        return self.status.terminal and not self.attempts.unconfirmed
 
     def start(self) -> None:
         """Decide what has no edges. Deadlines count from acceptance."""
@@ -82,60 +88,15 @@ class GroupRun:
         state.status = Status.RUNNING
         state.waiting = None
         state.outcome = None
-        state.attempt = AttemptState(
-            AttemptId(self.id, state.task.name, state.attempts),
-            services.dispatcher.name,
-            services.dispatcher.instance,
-            services.clock.now(),
-        )
         services.slots.taken += 1
         services.journal.mark(state)
-        services.journal.mark(state.attempt)
-        self.event(Kind.TASK_DISPATCHED, state, runner=state.attempt.runner)
-        services.journal.then(partial(self.send, state, state.attempt, resumed=False))
+        self.attempts.begin(state)
 
     def not_granted(self, index: int) -> None:
         """The slots of this turn are given out; a task that became ready in it may have to wait for the next."""
         state = self.tasks[index]
         if state.queued:
             self.event(Kind.TASK_READY, state, waiting=Waiting.SLOT.value)
-
-    def report(self, report: Report) -> None:
-        """Something that the executor says. Repetitions and what comes after the end are harmless."""
-        state = self.tasks[self.graph.index[report.id.task]]
-        attempt = state.attempt
-        if attempt is None or attempt.id != report.id or attempt.status.terminal:
-            self._late(report)
-            return
-        if report.sequence <= attempt.sequence:
-            return
-        attempt.sequence = report.sequence
-        if isinstance(report, Started):
-            attempt.status = Status.RUNNING
-            attempt.started_at = report.at
-            attempt.handle = report.handle
-            if state.started_at is None:
-                state.started_at = report.at
-                self.services.journal.mark(state)
-            self.event(Kind.TASK_STARTED, state)
-        elif isinstance(report, Noticed):
-            if report.kind in (Kind.TASK_PAUSED, Kind.TASK_RESUMED):
-                state.waiting = Waiting.PAUSED if report.kind is Kind.TASK_PAUSED else None
-                self.services.journal.mark(state)
-            self.event(report.kind, state, **report.fields)
-        else:
-            self._ended(state, attempt, report.outcome)
-            self._acknowledge(report)
-        self.services.journal.mark(attempt)
-
-    def signal(self, task: str, signal: str) -> bool:
-        """Pass a signal to the running attempt; False when none runs."""
-        state = self.tasks[self.graph.index[task]]
-        if state.status is not Status.RUNNING or state.attempt is None:
-            return False
-        dispatcher, id = self.services.dispatcher, state.attempt.id
-        self.services.journal.then(lambda: dispatcher.signal(id, signal))
-        return True
 
     # Deciding.
 
@@ -167,7 +128,7 @@ class GroupRun:
             self.skip(state, Skip.NO_DATA, imports)
             return
         try:
-            holds = variables.condition_holds(state.task.condition, self._bindings(state, imports))
+            holds = variables.condition_holds(state.task.condition, self._bindings(state, imports, 1))
         except TemplateError as error:
             now = self.services.clock.now().wall
             outcome = Outcome(
@@ -199,7 +160,7 @@ class GroupRun:
 
     # Ending.
 
-    def _ended(self, state: TaskState, attempt: AttemptState, outcome: Outcome) -> None:
+    def ended(self, state: TaskState, attempt: AttemptState, outcome: Outcome) -> None:
         """An attempt is over: record it, then retry or conclude."""
         attempt.disarm()
         self.services.slots.taken -= 1
@@ -320,77 +281,6 @@ class GroupRun:
         worst = next((status for status in (Status.ERRORED, Status.FAILED) if status in ends), Status.SUCCESS)
         return worst, self.abortion.reason.value if self.abortion.reason else None
 
-    # Speaking to the executor.
-
-    def send(self, state: TaskState, attempt: AttemptState, *, resumed: bool) -> None:
-        """Hand the attempt to the executor (again: it attaches)."""
-        imports = variables.imported(state.task, self._source)
-        assert not isinstance(imports, str), "a decided task has its imports"
-        dispatch = Dispatch(
-            id=attempt.id,
-            instance=attempt.instance,
-            task=state.task,
-            bindings=self._bindings(state, imports, attempt.id.attempt),
-            workspace=self._row.workspace,
-            grace=self.services.grace,
-            resumed=resumed,
-            handle=attempt.handle,
-        )
-        self.services.dispatcher.submit(dispatch)
-        self.services.dispatcher.events(attempt.id, attempt.sequence, self.services.sink)
-
-    def stop(self, state: TaskState, grace: float) -> None:
-        """Ask the running attempt to end; once it has had its time, go on without its word."""
-        attempt = state.attempt
-        assert attempt is not None
-        if attempt.cancel_grace is not None and attempt.cancel_grace <= grace:
-            return
-        attempt.cancel_grace = grace
-        if attempt.cancel_at is None:
-            attempt.cancel_at = self.services.clock.now()
-            self.arm_force(state)
-        self.services.journal.mark(attempt)
-        dispatcher = self.services.dispatcher
-        self.services.journal.then(lambda: dispatcher.cancel(attempt.id, grace))
-
-    def arm_force(self, state: TaskState) -> None:
-        attempt = state.attempt
-        assert attempt is not None and attempt.cancel_at is not None
-        now = self.services.clock.now().boot
-        due = self.abortion.due(attempt.cancel_at, self.services.grace + CONFIRM_SECONDS)
-        if due < now:
-            # The time passed while no engine was there to listen: the executor may have confirmed, and is heard first.
-            due = now + CONFIRM_SECONDS
-        attempt.force_timer = self.services.clock.call_at(due, partial(self._force, state, attempt))
-
-    def _force(self, state: TaskState, attempt: AttemptState) -> None:
-        attempt.force_timer = None
-        self.abortion.unconfirmed.add(attempt.id)
-        now = self.services.clock.now().wall
-        outcome = Outcome(
-            status=Status.ABORTED,
-            kill={"confirmed": False},
-            error=f"{attempt.runner} did not confirm that the attempt stopped; it may still run there",
-            started_at=attempt.started_at,
-            finished_at=now,
-        )
-        self._ended(state, attempt, outcome)
-        self.services.journal.mark(attempt)
-
-    def _late(self, report: Report) -> None:
-        if isinstance(report, Finished):
-            if report.id in self.abortion.unconfirmed:
-                self.abortion.unconfirmed.discard(report.id)
-                state = self.tasks[self.graph.index[report.id.task]]
-                self.event(
-                    Kind.LATE_RESULT, state, status=report.outcome.status.value, reason=report.outcome.reason
-                )
-            self._acknowledge(report)
-
-    def _acknowledge(self, report: Finished) -> None:
-        dispatcher = self.services.dispatcher
-        self.services.journal.when_durable(lambda: dispatcher.acknowledge(report.id, report.sequence))
-
     def event(self, kind: Kind, state: TaskState | None = None, /, **fields: Any) -> None:
         self.last_event += 1
         self.services.journal.event(
@@ -405,13 +295,20 @@ class GroupRun:
             )
         )
 
+    def task(self, name: str) -> TaskState:
+        return self.tasks[self.graph.index[name]]
+
+    def bindings(self, state: TaskState) -> Bindings:
+        """What the templates of the task's present attempt may name."""
+        imports = variables.imported(state.task, self._source)
+        assert not isinstance(imports, str), "a task that was decided has its imports"
+        return self._bindings(state, imports, state.attempts)
+
     def _source(self, name: str) -> variables.Source:
-        state = self.tasks[self.graph.index[name]]
+        state = self.task(name)
         return variables.Source(state.task, state.status, state.reason, state.outputs)
 
-    def _bindings(
-        self, state: TaskState, imports: Mapping[str, Mapping[str, Value]], attempt: int | None = None
-    ) -> Bindings:
+    def _bindings(self, state: TaskState, imports: Mapping[str, Mapping[str, Value]], attempt: int) -> Bindings:
         return Bindings(
             imports=imports,
             inputs=self._inputs,
@@ -419,7 +316,7 @@ class GroupRun:
             group_id=self.id,
             group_name=self.group.name,
             task_name=state.task.name,
-            task_attempt=attempt or state.attempts + 1,
+            task_attempt=attempt,
         )
 
 

@@ -40,15 +40,9 @@ def restore(record: GroupRecord, services: Services) -> GroupRun:
 def resume(run: GroupRun) -> list[AttemptId]:
     """Set a restored run in motion: reach for its attempts, arm its timers, decide. Returns the attempts that still run."""
     live = []
-    services = run.services
     for state in run.tasks:
-        attempt = state.attempt
-        if state.status is Status.RUNNING and attempt is not None:
-            live.append(attempt.id)
-            services.journal.then(partial(run.send, state, attempt, resumed=True))
-            if attempt.cancel_at is not None and attempt.cancel_grace is not None:
-                run.arm_force(state)
-                services.journal.then(partial(services.dispatcher.cancel, attempt.id, attempt.cancel_grace))
+        if state.status is Status.RUNNING:
+            live.append(run.attempts.resume(state))
         elif state.retry_at is not None:
             run.arm_retry(state)
     run.start()

@@ -35,9 +35,7 @@ def bind_inputs(group: TaskGroup, given: Mapping[str, str]) -> dict[str, Value]:
     ]
     if problems:
         raise UsageError("\n".join(problems))
-    return {
-        item.name: Value(given.get(item.name, item.default or ""), item.confidential) for item in group.inputs
-    }
+    return {item.name: Value(given.get(item.name, item.default or ""), item.confidential) for item in group.inputs}
 
 
 def _encodable(text: str) -> bool:
