@@ -49,8 +49,13 @@ NEEDS: dict[str, Callable[[], str | None]] = {
 """What can be required: a function that says why it is missing here, or None."""
 
 
+def required() -> set[str]:
+    """The names in RUNNER_REQUIRE, which commas or blanks part."""
+    return set(os.environ.get("RUNNER_REQUIRE", "").replace(",", " ").split())
+
+
 def pytest_configure() -> None:
-    unknown = set(os.environ.get("RUNNER_REQUIRE", "").split()) - NEEDS.keys()
+    unknown = required() - NEEDS.keys()
     if unknown:
         raise pytest.UsageError(f"RUNNER_REQUIRE names {sorted(unknown)}; known are {sorted(NEEDS)}")
 
@@ -63,7 +68,7 @@ def require() -> Require:
         missing = NEEDS[name]()
         if missing is None:
             return
-        if name in os.environ.get("RUNNER_REQUIRE", "").split():
+        if name in required():
             pytest.fail(f"RUNNER_REQUIRE names {name!r}, but {missing}")
         pytest.skip(missing)
 
