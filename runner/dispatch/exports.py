@@ -42,7 +42,8 @@ def collected(outcome: Outcome, task: Task, secrets: Secrets, reports: Reports) 
         outcome = replace(outcome, outputs=values)
     missing = [export.name for export in task.exports if export.name not in values] if successful else []
     if missing and outcome.status is Status.SUCCESS:
-        error = f"the task succeeded without its {_spelt('export', missing)}; it produced {_listed(list(produced))}"
+        others = [name for name in produced if name not in values]
+        error = f"the task succeeded without its {_spelt('export', missing)}; it produced {_listed(others)}"
         outcome = replace(outcome, status=Status.ERRORED, reason=Reason.EXPORT_MISSING, error=error)
     if outcome.error is not None:
         outcome = replace(outcome, error=secrets.mask(outcome.error))
@@ -80,5 +81,9 @@ def _spelt(noun: str, names: list[str]) -> str:
 
 def _listed(names: list[str]) -> str:
     if not names:
-        return "none"
-    return ", ".join(repr(name) for name in sorted(names)[:_NAMES_SHOWN]) + (", …" if len(names) > _NAMES_SHOWN else "")
+        return "nothing but what is declared"
+    return (
+        "also "
+        + ", ".join(repr(name) for name in sorted(names)[:_NAMES_SHOWN])
+        + (", …" if len(names) > _NAMES_SHOWN else "")
+    )

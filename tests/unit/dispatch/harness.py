@@ -112,10 +112,11 @@ async def running(
     drivers: Iterable[Driver[Any]] = (),
     former: Harness | None = None,
     clock: Clock | None = None,
+    host: FakeHost | None = None,
 ) -> AsyncIterator[Harness]:
     """A dispatcher that runs within the block. `former` is one of a former life of the runner: its host, driver and logs go on."""
     driver = former.driver if former else ScriptedDriver(capabilities=capabilities)
-    host = former.host if former else FakeHost({})
+    host = host or (former.host if former else FakeHost({}))
     logs = former.logs if former else MemoryLogStore()
     clock = clock or SystemClock()
     dispatcher = LocalDispatcher(

@@ -6,11 +6,12 @@ import asyncio
 
 import pytest
 
-from drivers.base import Capabilities, Recovery, SimpleDriver, Spec, TaskContext
+from drivers.base import Capabilities, ProcessSpec, Recovery, SimpleDriver, Spec, Stream, TaskContext
 from drivers.scripted import ScriptedAttempt
 from runner.model.dispatch import AttemptId
 from runner.model.result import Outcome, Status
 from runner.model.task import Task
+from runner.process.fake import FakeHost, FakeRun
 from tests.unit.dispatch.harness import ID, KEY, SUCCESS, Harness, running, within
 
 
@@ -164,3 +165,49 @@ def test_a_dispatch_for_a_former_life_of_the_host_is_not_started() -> None:
 
     outcome = within(body)
     assert (outcome.status, outcome.reason) == (Status.ERRORED, "supervisor_lost")
+
+
+def test_a_late_duplicate_is_not_started_again_until_the_group_is_released() -> None:
+    async def body(harness: Harness) -> None:
+        harness.driver.finish(KEY, SUCCESS)
+        dispatch = harness.dispatch()
+        await harness.finished(harness.submit(dispatch))
+        await harness.destroyed(ID)
+        harness.submit(dispatch)
+        harness.dispatcher.cancel(ID, 1.0)
+        harness.submit(dispatch)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert harness.driver.attempt(KEY).calls == [("start",), ("destroy",)]
+        assert harness.sequences == [1, 2]
+
+        harness.dispatcher.release("g")
+        harness.dispatcher.cancel(AttemptId("g", "other", 1), 1.0)
+        harness.dispatcher.release("g")
+        harness.submit(dispatch)
+        await harness.until(lambda: harness.driver.attempt(KEY).calls.count(("start",)) == 2)
+
+    within(body)
+
+
+def test_what_the_process_host_holds_for_nobody_is_forgotten() -> None:
+    async def forever(run: FakeRun) -> int:
+        return await run.forever()
+
+    class Sink:
+        def write(self, stream: Stream, data: bytes) -> None: ...
+        def close(self) -> None: ...
+
+    async def main() -> None:
+        host = FakeHost({"sleep": forever})
+        spec = ProcessSpec(argv=["sleep"], env={}, cwd="/")
+        for key in (KEY, "g/gone/1", "g/live/1"):
+            await host.spawn(key, spec, Sink())
+        async with running(host=host) as harness:
+            harness.dispatcher.reconcile([AttemptId("g", "live", 1)])
+            harness.submit(harness.dispatch())  # of this moment: reconcile was not told of it
+            await harness.running(ID)
+        assert await host.list() == (KEY, "g/live/1")
+        await host.aclose()
+
+    asyncio.run(main())

@@ -1,0 +1,148 @@
+"""What leaves an attempt, and what of it is confidential."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from drivers.base import TaskContext
+from runner.model.event import Kind
+from runner.model.result import Outcome, Status
+from runner.model.task import Export, Task
+from runner.model.value import Bindings, Value
+from tests.unit.dispatch.harness import ID, KEY, Harness, bindings, within
+
+
+def ended(
+    exports: tuple[Export, ...], outcome: Outcome, values: Bindings | None = None, spec: dict[str, Any] | None = None
+) -> tuple[Outcome, Harness]:
+    async def body(harness: Harness) -> tuple[Outcome, Harness]:
+        harness.driver.finish(KEY, outcome)
+        task = Task(name="t", type="scripted", spec=spec or {}, exports=exports)
+        return await harness.outcome(task, values), harness
+
+    return within(body)
+
+
+def success(**outputs: Value) -> Outcome:
+    return Outcome(status=Status.SUCCESS, exit_code=0, outputs=outputs)
+
+
+def test_only_what_is_declared_leaves() -> None:
+    exports = (Export(name="a"), Export(name="b", confidential=True), Export(name="c", default="dd"))
+    outcome, harness = ended(exports, success(a=Value("1"), b=Value("hushhush"), x=Value("2")))
+    assert outcome.status is Status.SUCCESS
+    assert outcome.outputs == {"a": Value("1"), "b": Value("hushhush", True), "c": Value("dd")}
+    assert harness.notices(Kind.TASK_EXPORT) == [
+        {"name": "a", "confidential": False},
+        {"name": "b", "confidential": True},
+        {"name": "c", "confidential": False},
+    ]
+
+
+def test_a_confidential_default_is_confidential() -> None:
+    outcome, _ = ended((Export(name="a", confidential=True, default="x"),), success())
+    assert outcome.outputs == {"a": Value("x", True)}
+
+
+@pytest.mark.parametrize(
+    ("produced", "error"),
+    [
+        ({}, "the task succeeded without its exports 'b', 'c'; it produced nothing but what is declared"),
+        ({"B": Value("1")}, "the task succeeded without its exports 'b', 'c'; it produced also 'B'"),
+    ],
+)
+def test_a_success_without_an_export_is_errored(produced: dict[str, Value], error: str) -> None:
+    exports = (Export(name="a"), Export(name="b"), Export(name="c"), Export(name="d", default=""))
+    outcome, _ = ended(exports, success(a=Value("1"), **produced))
+    assert (outcome.status, outcome.reason, outcome.error) == (Status.ERRORED, "export_missing", error)
+    assert outcome.exit_code == 0
+
+
+@pytest.mark.parametrize("status", [Status.FAILED, Status.ABORTED, Status.ERRORED])
+def test_what_did_not_succeed_exports_what_it_produced(status: Status) -> None:
+    exports = (Export(name="a"), Export(name="b"), Export(name="c", default="d"))
+    outcome, _ = ended(exports, Outcome(status=status, outputs={"a": Value("1"), "x": Value("2")}))
+    assert (outcome.status, outcome.reason) == (status, None)
+    assert outcome.outputs == {"a": Value("1")}
+
+
+@pytest.mark.parametrize("text", ["a\0b", "\ud800"])
+def test_a_value_that_is_no_text_is_refused(text: str) -> None:
+    outcome, _ = ended((Export(name="a"),), success(a=Value(text)))
+    assert (outcome.status, outcome.reason, outcome.outputs) == (Status.ERRORED, "bad_output", {})
+    assert outcome.error is not None
+    assert outcome.error.startswith("the export 'a' ")
+
+
+def test_a_value_that_contains_a_confidential_one_becomes_confidential() -> None:
+    values = bindings(imports={"s": {"secret": Value("hushhush", True), "pin": Value("123", True)}})
+    exports = (
+        Export(name="a"),
+        Export(name="b"),
+        Export(name="c"),
+        Export(name="d"),
+        Export(name="e", confidential=True),
+    )
+    outputs = {
+        "a": Value("x-hushhush"),
+        "b": Value("123"),
+        "c": Value("1234"),
+        "d": Value("got s3cr3t!"),
+        "e": Value("s3cr3t"),
+    }
+    outcome, harness = ended(exports, success(**outputs), values)
+    assert {name for name, value in outcome.outputs.items() if value.confidential} == {"a", "b", "d", "e"}
+    assert outcome.outputs["a"].text == "x-hushhush"
+    cause = "it contains a confidential value"
+    assert harness.notices(Kind.TASK_EXPORT) == [
+        {"name": "a", "confidential": True, "cause": cause},
+        {"name": "b", "confidential": True, "cause": cause},
+        {"name": "c", "confidential": False},
+        {"name": "d", "confidential": True, "cause": cause},
+        {"name": "e", "confidential": True},
+    ]
+
+
+def test_an_error_never_shows_what_the_attempt_exports_in_confidence() -> None:
+    outcome, _ = ended(
+        (Export(name="a", confidential=True),),
+        Outcome(status=Status.FAILED, outputs={"a": Value("hushhush")}, error="cannot use hushhush"),
+    )
+    assert outcome.error == "cannot use ***"
+
+
+def test_what_cannot_be_masked_is_reported_by_name_once() -> None:
+    values = bindings(
+        imports={"s": {"pin": Value("123", True), "flag": Value("true", True), "long": Value("hushhush", True)}},
+        inputs={"pin": Value("99", True), "none": Value("", True), "open": Value("1")},
+        env={"PIN": "{{ .inputs.pin }}", "CODE": "{{ .inputs.pin }}9"},
+    )
+    _, harness = ended(
+        (), success(), values, {"a": "{{ .s.pin }}", "b": ["{{ .s.pin }}4"], "c": "{{ .s.long | length }}"}
+    )
+    names = [notice["name"] for notice in harness.notices(Kind.MASK_SKIPPED)]
+    assert names == ["s.pin", "s.flag", "inputs.pin", "spec.c", "env.CODE"]
+
+
+def test_what_templates_make_of_a_secret_is_masked_in_the_log() -> None:
+    async def speak(ctx: TaskContext) -> None:
+        ctx.log.write("stdout", b"hushhush aHVzaGh1c2g= Bearer hushhush HUSHHUSH extra99 clear")
+
+    async def body(harness: Harness) -> bytes:
+        async def start(ctx: TaskContext) -> None:
+            ctx.add_mask("later", "extra99")
+            assert ctx.is_confidential("so extra99 is")
+            assert not ctx.is_confidential("clear")
+            await speak(ctx)
+
+        harness.driver.on_start = start
+        harness.driver.finish(KEY, success())
+        spec = {"a": "{{ .s.secret | b64encode }}", "b": {"c": ["{{ .s.secret | upper }}"]}}
+        values = bindings(imports={"s": {"secret": Value("hushhush", True)}}, env={"A": "Bearer {{ .inputs.token }}"},
+                          inputs={"token": Value("hushhush", True)})  # fmt: skip
+        await harness.outcome(Task(name="t", type="scripted", spec=spec), values)
+        return harness.logs.read(ID, "stdout")
+
+    assert within(body) == b"*** *** *** *** *** clear"
