@@ -84,5 +84,6 @@ async def _open(stack: AsyncExitStack, folder: Path, temp: Path, settings: Setti
         sealer=Sealer.open_or_create(settings.key_file),
         max_parallel=settings.max_parallel,
     )
+    stack.callback(engine.close)
     engine.recover()
     return Node(engine=engine, store=store, logs=logs, registry=types)

@@ -13,8 +13,9 @@ from runner.cli.terminal import STDOUT, Output
 
 def run(options: Namespace) -> int:
     loaded = read_document(options.file, nodes.registry(settings_of(options)))
-    Output(STDOUT).print("\n".join(draw(loaded.group)))
-    return 0
+    stdout = Output(STDOUT)
+    stdout.print("\n".join(draw(loaded.group)))
+    return stdout.status(0)
 
 
 def add_arguments(parser: ArgumentParser) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from runner.cli.terminal import visible
 from runner.model.event import Event, Kind
+from runner.model.group import TaskGroup
 from runner.model.result import Abort, Reason, Skip, Status, TaskGroupResult, TaskResult
 from runner.model.value import MASK
 
@@ -78,12 +79,18 @@ def skip_reason(reason: str | None, because_of: str | None) -> str:
     return f"{text} ({because_of} failed)" if reason == Skip.GROUP_ABORTED and because_of else text
 
 
+def headline(group: TaskGroup, id: str) -> str:
+    """What runs, and the id that its state is kept under."""
+    count = len(group.tasks)
+    return f"{group.name or 'task group'}: {count} task{'s' * (count != 1)}, run {id}"
+
+
 def summary(result: TaskGroupResult, *, reveal: bool = False) -> Iterator[str]:
     """What became of a group: one line for the whole, then one for every task that did not succeed, then its outputs."""
     counts = Counter(task.status for task in result.results.values())
     parts = ", ".join(f"{counts[status]} {status}" for status in Status if counts[status])
     seconds = _seconds(result.started_at, result.finished_at)
-    name = result.name or result.id
+    name = result.name or "task group"
     reason = f" ({_REASONS.get(result.reason, result.reason)})" if result.reason else ""
     yield (
         f"{name}: {result.status}{reason}"

@@ -18,12 +18,12 @@ from runner.cli.follow import Follower
 from runner.cli.inputs import read_inputs
 from runner.cli.interrupts import INTERRUPTED, Interrupts
 from runner.cli.options import positive, settings_of
-from runner.cli.report import summary
+from runner.cli.report import headline, summary
 from runner.cli.terminal import STDERR, STDOUT, Output, complain
 from runner.config import Settings
 from runner.errors import UsageError
 from runner.model.group import TaskGroup
-from runner.model.result import Status, TaskGroupResult
+from runner.model.result import Status
 
 CALLER = "local"
 
@@ -40,10 +40,7 @@ def run(options: Namespace) -> int:
     with ExitStack() as stack:
         folder = stack.enter_context(workspace.isolated()) if options.isolated else workspace.current()
         run_dir = stack.enter_context(_run_dir(settings, group))
-        result, interrupted = asyncio.run(_carry_out(group, inputs, folder, run_dir, settings, options))
-    if interrupted and result.status is Status.ABORTED:
-        return INTERRUPTED
-    return 0 if result.status is Status.SUCCESS else 1
+        return asyncio.run(_carry_out(group, inputs, folder, run_dir, settings, options))
 
 
 @contextmanager
@@ -62,9 +59,11 @@ def _run_dir(settings: Settings, group: TaskGroup) -> Iterator[Path]:
 
 async def _carry_out(
     group: TaskGroup, inputs: Mapping[str, str], folder: Path, run_dir: Path, settings: Settings, options: Namespace
-) -> tuple[TaskGroupResult, bool]:
+) -> int:
+    """Run the group to its end and show it; the exit status."""
     machine = options.output == "json"
     stdout = Output(STDOUT)
+    story = Output(STDERR) if machine else stdout
 
     def leave() -> None:
         workspace.remove(settings.temp_dir(run_dir))
@@ -75,7 +74,8 @@ async def _carry_out(
         async with nodes.open_run_node(run_dir, settings) as node:
             id = node.engine.submit(group, inputs, caller=CALLER, workspace=str(folder))
             interrupts.cancels(lambda: node.engine.cancel(id))
-            await Follower(node, group, id, Output(STDERR) if machine else stdout).run()
+            await asyncio.to_thread(story.print, headline(group, id))
+            await Follower(node, group, id, story).run()
             result = node.engine.result(id)
         if machine:
             text = json.dumps(result.as_json(reveal=options.reveal), indent=2, ensure_ascii=False)
@@ -84,7 +84,9 @@ async def _carry_out(
         await asyncio.to_thread(stdout.print, text)
         if stdout.lost is not None:
             complain(f"standard output was lost ({stdout.lost.strerror}); what the tasks printed is in {run_dir}")
-    return result, interrupts.count > 0
+    if interrupts.count and result.status is Status.ABORTED:
+        return INTERRUPTED
+    return stdout.status(0 if result.status is Status.SUCCESS else 1)
 
 
 def add_arguments(parser: ArgumentParser) -> None:

@@ -61,10 +61,11 @@ class Output:
         """Write `text` and a newline, as UTF-8."""
         self.write(text.encode(errors="surrogateescape") + b"\n")
 
-    @property
-    def failed(self) -> bool:
-        """Whether output was lost to more than a reader who left."""
-        return self.lost is not None and not isinstance(self.lost, BrokenPipeError)
+    def status(self, status: int) -> int:
+        """The exit status of a command that would end with `status`: no success where output was lost to more than a reader
+        who left."""
+        lost = self.lost is not None and not isinstance(self.lost, BrokenPipeError)
+        return status or int(lost)
 
 
 def complain(message: str) -> None:

@@ -44,7 +44,7 @@ def run(options: Namespace) -> int:
                 stdout.print(visible(f"{source_name(name)}: valid, {tasks} task{'s' * (tasks != 1)}"))
     if options.output == "json":
         stdout.print(json.dumps({"files": [_plain(*verdict) for verdict in verdicts]}, indent=2, ensure_ascii=False))
-    return 0 if all(valid for _, valid, _ in verdicts) else 2
+    return stdout.status(0 if all(valid for _, valid, _ in verdicts) else 2)
 
 
 def _tell(stderr: Output, faults: Sequence[Fault]) -> None:

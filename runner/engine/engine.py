@@ -161,6 +161,10 @@ class Engine:
         """Call `done` once all that was recorded before this call survives a loss of power."""
         self._journal.then(lambda: self._store.sync(done))
 
+    def close(self) -> None:
+        """Stop at the last commit, as if killed: the store may be closed after this. Idempotent."""
+        self._journal.close()
+
     @property
     def active(self) -> int:
         """How many groups are not terminal."""

@@ -44,6 +44,7 @@ class Journal:
         self._scheduled = False
         self._sync_armed = False
         self._failing = False
+        self._closed = False
         self.on_commit: Callable[[tuple[str, ...]], None] = lambda groups: None
         """Called after each commit with the ids of the groups that it touched."""
 
@@ -70,7 +71,13 @@ class Journal:
             self._scheduled = True
             self._clock.call_soon(self._tick)
 
+    def close(self) -> None:
+        """Write and do nothing more: what was decided but not written is decided again by the next life."""
+        self._closed = True
+
     def _tick(self) -> None:
+        if self._closed:
+            return
         self._before_tick()
         self._scheduled = False
         try:
@@ -115,6 +122,8 @@ class Journal:
             self._clock.call_at(self._clock.now().boot + SYNC_DELAY_SECONDS, self._sync)
 
     def _sync(self) -> None:
+        if self._closed:
+            return
         effects, self._after_sync = self._after_sync, []
         self._sync_armed = False
 

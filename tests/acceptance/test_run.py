@@ -253,6 +253,17 @@ def test_closed_streams_are_harmless(runner: Command, closed: str) -> None:
     assert (runner.folder / "done").exists()
 
 
+@pytest.mark.parametrize("command", ["run", "graph", "validate"])
+def test_output_that_cannot_be_written_is_no_success(runner: Command, command: str) -> None:
+    document = runner.write(group([shell("t", "true")]))
+    with open("/dev/full", "wb") as full:
+        process = runner.start(command, document, stdout=full, stderr=subprocess.PIPE)
+        assert process.stderr is not None
+        with process.stderr:
+            assert b"Traceback" not in process.stderr.read()
+    assert process.wait() == 1
+
+
 def test_a_locale_that_knows_no_umlauts(runner: Command) -> None:
     document = runner.write(group([shell("t", "echo größe")], name="größe"))
     done = runner("run", document, environment={"LC_ALL": "POSIX", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"})

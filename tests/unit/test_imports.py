@@ -103,7 +103,7 @@ def test_the_table_says_what_it_seems_to_say() -> None:
 
 def test_the_supervisor_imports_the_standard_library_alone() -> None:
     """It is run from a copy of its own files, by an interpreter that may know nothing else."""
-    imported = set()
+    imported: set[str] = set()
     for path in (ROOT / "runner" / "process" / "supervisor").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):

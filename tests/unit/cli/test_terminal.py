@@ -37,7 +37,7 @@ def test_a_reader_that_left_is_noticed_once_and_harmless() -> None:
     output.print("y")
     os.close(writer)
     assert isinstance(output.lost, BrokenPipeError)
-    assert not output.failed
+    assert (output.status(0), output.status(2)) == (0, 2)
 
 
 def test_a_full_disk_is_a_failure() -> None:
@@ -45,7 +45,7 @@ def test_a_full_disk_is_a_failure() -> None:
     output = Output(descriptor)
     output.print("x")
     os.close(descriptor)
-    assert output.failed
+    assert (output.status(0), output.status(2)) == (1, 2)
 
 
 def test_all_is_written_to_a_pipe_that_does_not_block() -> None:
