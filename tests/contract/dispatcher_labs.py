@@ -85,8 +85,8 @@ class LocalLab(Lab):
 
     async def until(self, holds: Callable[[], bool]) -> None:
         async with asyncio.timeout(10):
-            while not holds():
-                await asyncio.sleep(0)  # noqa: ASYNC110 - what is waited for is the executor's, and has no event
+            while not holds():  # noqa: ASYNC110 - what is waited for is the executor's, and has no event
+                await asyncio.sleep(0)
 
     async def rest(self) -> None:
         for _ in range(30):
