@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 LONGEST_SECONDS = 10 * 365 * 86400.0
 EXAMPLES = "a duration such as 90, 1.5s, 2m30s or 1h"
@@ -13,6 +14,7 @@ _PARTS = re.compile("".join(rf"(?:({_NUMBER}){unit})?" for unit in ("d", "h", "m
 _UNITS_IN_SECONDS = (86400.0, 3600.0, 60.0, 1.0, 0.001)
 
 
+@lru_cache(maxsize=256)
 def parse(text: str) -> float:
     """Seconds. Raises ValueError with a message that reads well behind the name of the field."""
     if text.startswith("-"):

@@ -10,11 +10,13 @@ import math
 import re
 from typing import Any
 
-FIRST_CHARACTERS = frozenset(["", *"-+.0123456789tTfFnN~"])
-"""What an unquoted scalar that is not simply text can begin with; the empty one is null."""
-
-_NULLS = frozenset(["", "~", "null", "Null", "NULL"])
+_NULLS = ("", "~", "null", "Null", "NULL")
 _BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
+
+WORDS = frozenset([*_NULLS, *_BOOLEANS])
+FIRST_OF_NUMBER = frozenset("-+.0123456789")
+"""An unquoted scalar that is none of the words and begins with none of these is simply text."""
+
 _INTEGER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
 _BASES = {"0o": 8, "0x": 16}

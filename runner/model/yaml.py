@@ -26,7 +26,7 @@ from runner.model.fault import Fault, Path, quote
 from runner.model.limits import Limits
 from runner.model.malformed import malformed
 from runner.model.place import Mark, Shape
-from runner.model.scalars import FIRST_CHARACTERS, Plain, read_plain
+from runner.model.scalars import FIRST_OF_NUMBER, WORDS, Plain, read_plain
 
 Parser: type[yaml.CSafeLoader] | type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -165,7 +165,7 @@ class _Builder:
                     value = event.value
                     if event.tag is not None or event.anchor is not None:
                         value = self._marked_scalar(event, node, key)
-                    elif not event.style and value[:1] in FIRST_CHARACTERS:
+                    elif not event.style and (value[:1] in FIRST_OF_NUMBER or value in WORDS):
                         value = read_plain(value)
                 elif kind is MappingStartEvent or kind is SequenceStartEvent:
                     nodes += 1

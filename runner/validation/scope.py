@@ -11,12 +11,11 @@ from runner.model.fault import Faults, Path, quote
 from runner.model.group import TaskGroup
 from runner.model.parse import Parsed
 from runner.model.task import Export, Task
+from runner.validation import outline
+from runner.validation.outline import Names
 
 GROUP_NAMES = ("id", "name")
 TASK_NAMES = ("name", "attempt")
-
-Names = tuple[str, ...]
-"""A path that a template reads, e.g. `("build", "url")`. The grammar keeps these words short and printable."""
 
 
 class Scopes:
@@ -93,7 +92,7 @@ class Scopes:
     def _names(self, path: Path, text: str) -> tuple[Names, ...]:
         """What the template reads; nothing where it does not parse, which is reported."""
         try:
-            return expressions.parse(text).names
+            return outline.read(text).names
         except TemplateError as error:
             at = f" (at character {error.offset + 1} of the text)" if error.offset else ""
             self._faults.add(path, f"the template is malformed: {error.message}{at}")
@@ -144,7 +143,7 @@ class Scopes:
     def _check_condition(self, path: Path, task: Task) -> None:
         condition = str(task.condition)
         try:
-            template = expressions.parse(condition) if expressions.has_template(condition) else None
+            template = outline.read(condition) if expressions.has_template(condition) else None
         except TemplateError:
             return  # reported with all templates
         if template is None or not template.whole:
@@ -173,7 +172,7 @@ class Scopes:
     def _find_confidential_env(self, group: TaskGroup) -> Iterator[str]:
         for key, text in group.env.items():
             try:
-                names = expressions.parse(text).names if expressions.has_template(text) else ()
+                names = outline.read(text).names if expressions.has_template(text) else ()
             except TemplateError:
                 continue
             if any(name[0] == "inputs" and self._is_confidential(name) for name in names):

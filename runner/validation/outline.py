@@ -1,0 +1,61 @@
+"""What a template reads, without parsing it whole: of a thousand templates that differ only in the names and quoted texts in
+them one is parsed.
+
+A template's outline has `.p0`, `.p1`, … in place of its dotted paths and `''` in place of its quoted texts. Neither
+decides whether it is well formed, so that the outline can be judged in its place, and is parsed once for all of its kind.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from runner import expressions
+from runner.errors import TemplateError
+
+Names = tuple[str, ...]
+"""A path that a template reads, e.g. `("build", "url")`. The grammar keeps these words printable."""
+
+LONGEST_CHARS = 1000
+
+# Quoted texts with escapes or braces, and subscripts (whose quoted text is a name), are left to the parser.
+_TAG = re.compile(r"""\{\{((?:[^'"{}\\\[]++|'[^'{}\\\0]*+'|"[^"{}\\\0]*+")*+)\}\}""")
+_PART = re.compile(
+    r"""'[^']*'|"[^"]*"|(?<![\w)'".-])\.([A-Za-z_][A-Za-z0-9_-]*(?:\.[A-Za-z_][A-Za-z0-9_-]*)*)(?![\w.])"""
+)
+
+
+class Outline(NamedTuple):
+    """As of `expressions.Template`."""
+
+    names: tuple[Names, ...]
+    whole: bool
+
+
+def read(text: str) -> Outline:
+    """Raises TemplateError as `expressions.parse` does."""
+    if len(text) <= LONGEST_CHARS and "{{{" not in text and "__" not in text:
+        tags = list(_TAG.finditer(text))
+        if len(tags) == text.count("{{"):
+            try:
+                names = dict.fromkeys(name for tag in tags for name in _names(tag[1]))
+            except TemplateError:
+                pass  # to be told with its place in the text
+            else:
+                return Outline(tuple(names), len(tags) == 1 and tags[0].span() == (0, len(text)))
+    template = expressions.parse(text)
+    return Outline(template.names, template.whole)
+
+
+def _names(source: str) -> list[Names]:
+    paths: list[Names] = []
+
+    def outlined(match: re.Match[str]) -> str:
+        if match[1] is None:
+            return "''"
+        paths.append(tuple(match[1].split(".")))
+        return f".p{len(paths) - 1}"
+
+    template = expressions.parse("{{" + _PART.sub(outlined, source) + "}}")
+    known = {f"p{number}": path for number, path in enumerate(paths)}
+    return [known.get(name[0], name[:1]) + name[1:] for name in template.names]
