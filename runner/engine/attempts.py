@@ -47,6 +47,8 @@ class Attempts:
         return attempt.id
 
     def _send(self, state: TaskState, attempt: AttemptState, *, resumed: bool) -> None:
+        if attempt.status.terminal:
+            return  # it was given up while the store could not write the dispatch down
         dispatch = Dispatch(
             id=attempt.id,
             instance=attempt.instance,
