@@ -33,6 +33,8 @@ class _Execution:
 
     dispatch: Dispatch
     course: Course
+    unheard: bool = False
+    """What it reported is gone, and the next engine has to be told again."""
     lost: bool = False
     """It was begun in a former life of the executor, which knows nothing else of it."""
     reports: list[Report] = field(default_factory=list)
@@ -52,8 +54,10 @@ class _Execution:
 class ScriptedExecutor:
     """A `Dispatcher` whose attempts do what `scripts` say. Reports come from the clock, never from within a verb.
 
-    With `duplicates` every delivery begins again with the first report that is not acknowledged. What is odd in the calls
-    is kept in `complaints`: the same attempt with different content.
+    With `duplicates` every delivery begins again with the first report that is not acknowledged. With `reports_die` what it
+    has to say dies with the engine, as in an executor that lives in the same process: when an attempt is submitted again it
+    is found again, and what is new of it is reported under new numbers. What is odd in the calls is kept in `complaints`:
+    the same attempt with different content.
     """
 
     def __init__(
@@ -64,12 +68,14 @@ class ScriptedExecutor:
         name: str = "local",
         instance: str = "executor-1",
         duplicates: bool = False,
+        reports_die: bool = False,
     ) -> None:
         self._clock = clock
         self._scripts = scripts
         self._name = name
         self._instance = instance
         self._duplicates = duplicates
+        self._reports_die = reports_die
         self._lost_reason: str = Reason.SUPERVISOR_LOST
         self._executions: dict[AttemptId, _Execution] = {}
         self._subscriptions: dict[AttemptId, _Subscription] = {}
@@ -105,6 +111,10 @@ class ScriptedExecutor:
     def disconnect(self) -> None:
         """The engine is gone: nothing is delivered to it any more."""
         self._subscriptions.clear()
+        if self._reports_die:
+            self._cancelled_first.clear()
+            for execution in self._executions.values():
+                execution.unheard = True
 
     def restart(self, instance: str, reason: str = Reason.SUPERVISOR_LOST) -> None:
         """The executor itself dies with all that it runs, and comes back as `instance`. Unfinished attempts of former
@@ -124,11 +134,12 @@ class ScriptedExecutor:
         if known is not dispatch and known.digest != dispatch.digest:
             self.complaints.append(f"{id} was submitted again with different content")
         if id in self._executions:
+            self._executions[id].dispatch = dispatch
             return
         lost = dispatch.instance != self._instance
         now = self._clock.now().boot
         course = Course(script=self._scripts(id), timeout=dispatch.task.timeout, submitted_at=now)
-        execution = self._executions[id] = _Execution(dispatch, course, lost)
+        execution = self._executions[id] = _Execution(dispatch, course, lost=lost)
         if lost:
             self._report_lost(execution)
             return
@@ -141,6 +152,8 @@ class ScriptedExecutor:
         execution = self._executions.get(id)
         if execution is not None and execution.lost:
             self._report_lost(execution)
+        elif execution is not None and execution.unheard:
+            self._report_again(execution, after)
         self._deliver_soon(id)
 
     def acknowledge(self, id: AttemptId, sequence: int) -> None:
@@ -209,8 +222,7 @@ class ScriptedExecutor:
         id, now = execution.dispatch.id, self._clock.now()
         self.starts[self._instance, id] += 1
         execution.course.started_at, execution.started_wall = now.boot, now.wall
-        execution.sequence += 1
-        self._report(execution, Started(id=id, sequence=execution.sequence, at=now.wall, handle=str(id).encode()))
+        self._report_started(execution, now.wall)
         self._rearm(execution)
 
     def _tell(self, execution: _Execution) -> None:
@@ -229,9 +241,26 @@ class ScriptedExecutor:
         execution.disarm()
         wall = self._clock.now().wall
         execution.ended = replace(outcome, started_at=execution.started_wall, finished_at=wall)
-        execution.sequence += 1
+        self._report_finished(execution, execution.ended)
+
+    def _report_started(self, execution: _Execution, wall: float) -> None:
         id = execution.dispatch.id
-        self._report(execution, Finished(id=id, sequence=execution.sequence, outcome=execution.ended))
+        execution.sequence += 1
+        self._report(execution, Started(id=id, sequence=execution.sequence, at=wall, handle=str(id).encode()))
+
+    def _report_finished(self, execution: _Execution, outcome: Outcome) -> None:
+        execution.sequence += 1
+        self._report(execution, Finished(id=execution.dispatch.id, sequence=execution.sequence, outcome=outcome))
+
+    def _report_again(self, execution: _Execution, after: int) -> None:
+        """Everything but the start, where the engine knows its handle; notices are not repeated."""
+        execution.unheard = False
+        execution.reports.clear()
+        execution.sequence = after
+        if execution.started_wall is not None and execution.dispatch.handle is None:
+            self._report_started(execution, execution.started_wall)
+        if execution.ended is not None:
+            self._report_finished(execution, execution.ended)
 
     def _report(self, execution: _Execution, report: Report) -> None:
         execution.reports.append(report)

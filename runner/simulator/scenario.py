@@ -40,6 +40,8 @@ class Scenario:
     max_parallel: int = 8
     duplicates: bool = False
     """Reports are delivered more than once."""
+    reports_die: bool = False
+    """What the executor has to report dies with the engine; what it runs does not."""
 
     def script(self, id: AttemptId) -> Script:
         return self.scripts.get(id, DEFAULT_SCRIPT)

@@ -65,6 +65,7 @@ def random_scenario(seed: int) -> Scenario:
         # Half of the worlds with several groups have a slot for everybody: those can be compared exactly.
         max_parallel=tasks if count > 1 and random.random() < 0.5 else random.randint(1, 8),
         duplicates=draw.one_in(3),
+        reports_die=draw.one_in(2),
     )
 
 

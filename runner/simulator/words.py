@@ -14,7 +14,9 @@ from runner.simulator.script import Script
 
 def describe(scenario: Scenario, faults: Faults) -> Iterator[str]:
     """One line for each thing; times in seconds from the beginning of the world."""
-    yield f"{scenario.max_parallel} slots" + (", reports come more than once" if scenario.duplicates else "")
+    doubled = ", reports come more than once" if scenario.duplicates else ""
+    dying = ", reports die with the engine" if scenario.reports_die else ""
+    yield f"{scenario.max_parallel} slots{doubled}{dying}"
     for crash in faults.crashes:
         yield _crash(crash)
     for start, end in faults.full_disk:

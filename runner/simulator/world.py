@@ -103,7 +103,9 @@ class World:
         self._fate = Fate(faults.crashes)
         began = self._began.wall
         self._disk = Disk(self._clock, [(began + start, began + end) for start, end in faults.full_disk])
-        self._executor = ScriptedExecutor(self._clock, scenario.script, duplicates=scenario.duplicates)
+        self._executor = ScriptedExecutor(
+            self._clock, scenario.script, duplicates=scenario.duplicates, reports_die=scenario.reports_die
+        )
         self._witness = Witness(self._disk, scenario.max_parallel)
         self._actions: list[_Action] = []
         self._order = itertools.count()
