@@ -113,7 +113,7 @@ class Follower:
     async def _write(self, data: bytes) -> None:
         if not data or self._output.lost is not None:
             return
-        if self._output.instant:
+        if self._output.takes(len(data)):
             self._output.write(data)
         else:
             # The reader of a pipe may rest for hours; the group goes on meanwhile.

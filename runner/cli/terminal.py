@@ -36,14 +36,15 @@ class Output:
         self._descriptor = descriptor
         self.lost: OSError | None = None
 
-    @property
-    def instant(self) -> bool:
-        """Whether a write cannot wait for a reader."""
+    def takes(self, size: int) -> bool:
+        """Whether `size` bytes can be written now without waiting for a reader."""
         try:
-            mode = os.fstat(self._descriptor).st_mode
-        except OSError:
+            if stat.S_ISREG(os.fstat(self._descriptor).st_mode):
+                return True
+            # A pipe or terminal that is ready for writing takes this much at once.
+            return size <= select.PIPE_BUF and bool(select.select([], [self._descriptor], [], 0)[1])
+        except (OSError, ValueError):
             return True
-        return stat.S_ISREG(mode)
 
     def write(self, data: bytes) -> None:
         """Write all of `data`, waiting for the reader as long as it takes."""

@@ -63,10 +63,14 @@ def test_all_is_written_to_a_pipe_that_does_not_block() -> None:
     assert os.waitpid(child, 0)[1] == 0
 
 
-def test_only_files_take_what_is_written_at_once(tmp_path: Path) -> None:
+def test_what_can_be_written_without_waiting(tmp_path: Path) -> None:
     reader, writer = os.pipe()
-    assert not Output(writer).instant
+    output = Output(writer)
+    assert output.takes(4096)
+    assert not output.takes(1 << 20)
+    output.write(b"x" * (1 << 16))
+    assert not output.takes(1)
     os.close(reader)
     os.close(writer)
     with open(tmp_path / "file", "wb") as file:
-        assert Output(file.fileno()).instant
+        assert Output(file.fileno()).takes(1 << 30)
