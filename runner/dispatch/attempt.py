@@ -180,7 +180,7 @@ class Attempt:
         self._secrets.add_bindings(bindings)
         scope = expressions.Scope(bindings)
         spec = rendered_spec(dispatch.task, driver, scope, self._secrets)
-        env = rendered_env(bindings, scope, self._secrets)
+        env = rendered_env(bindings, self._secrets)
         self._log = around.open_log(dispatch.id, self._secrets.masker)
         return AttemptContext(
             group_id=bindings.group_id,

@@ -20,15 +20,10 @@ class SpecError(Exception):
     """The rendered spec was refused by the driver's model."""
 
 
-def rendered_env(bindings: Bindings, scope: expressions.Scope, secrets: Secrets) -> Mapping[str, str]:
+def rendered_env(bindings: Bindings, secrets: Secrets) -> Mapping[str, str]:
     """The group's environment. Raises TemplateError, which names the variable."""
-    rendered = {}
-    for name in bindings.env:
-        value = scope.env(name)
-        if value.confidential:
-            secrets.add(f"env.{name}", value.text)
-        rendered[name] = value.text
-    return rendered
+    scope = expressions.env_scope(bindings)
+    return {name: _rendered(text, ("env", name), scope, secrets) for name, text in bindings.env.items()}
 
 
 def rendered_spec(task: Task, driver: Driver[Any], scope: expressions.Scope, secrets: Secrets) -> Spec:
@@ -46,7 +41,7 @@ def rendered_spec(task: Task, driver: Driver[Any], scope: expressions.Scope, sec
         raise SpecError("; ".join(faults)) from None
 
 
-def _rendered(value: Any, path: Path, scope: expressions.Scope, secrets: Secrets) -> Any:
+def _rendered(value: Any, path: Path, scope: expressions.Lookup, secrets: Secrets) -> Any:
     if isinstance(value, str):
         return _text(value, path, scope, secrets) if "{{" in value else value
     if isinstance(value, Mapping):
@@ -56,11 +51,12 @@ def _rendered(value: Any, path: Path, scope: expressions.Scope, secrets: Secrets
     return value
 
 
-def _text(source: str, path: Path, scope: expressions.Scope, secrets: Secrets) -> str:
+def _text(source: str, path: Path, scope: expressions.Lookup, secrets: Secrets) -> str:
+    place = spell_path(path)
     try:
-        value = expressions.render(source, scope)
+        value = expressions.render(source, scope, lambda text: secrets.add(place, text))
     except TemplateError as error:
-        raise TemplateError(f"{spell_path(path)}: {error.message}", offset=error.offset) from error
+        raise TemplateError(f"{place}: {error.message}", offset=error.offset) from error
     if value.confidential:
-        secrets.add(spell_path(path), value.text)
+        secrets.know(value.text)
     return value.text

@@ -24,6 +24,7 @@ from runner.expressions.objects import truth as truth
 from runner.expressions.scope import DataScope as DataScope
 from runner.expressions.scope import Lookup as Lookup
 from runner.expressions.scope import Scope as Scope
+from runner.expressions.scope import env_scope as env_scope
 from runner.expressions.template import Template as Template
 from runner.expressions.template import evaluate as evaluate
 from runner.expressions.template import has_template as has_template

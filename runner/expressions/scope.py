@@ -56,7 +56,7 @@ class Scope:
             from runner.expressions.template import render  # a template needs a scope, and this scope a template
 
             try:
-                self._env[name] = render(self._bindings.env[name], _env_scope(self._bindings))
+                self._env[name] = render(self._bindings.env[name], env_scope(self._bindings))
             except TemplateError as error:
                 raise TemplateError(f"env.{name}: {error.message}", offset=error.offset) from error
         return self._env[name]
@@ -72,7 +72,8 @@ class Scope:
         )
 
 
-def _env_scope(bindings: Bindings) -> DataScope:
+def env_scope(bindings: Bindings) -> DataScope:
+    """What the templates in the group's environment may name."""
     return DataScope({"inputs": bindings.inputs, "group": {"id": bindings.group_id, "name": bindings.group_name}})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 
 from runner.errors import TemplateError
@@ -18,6 +19,8 @@ from runner.model.value import Value
 
 MAX_EXPRESSIONS = 10_000
 """In one text."""
+
+OnConfidential = Callable[[str], None]
 
 _CACHED_TEMPLATES = 16_384
 _CACHED_CHARS = 1_024
@@ -40,10 +43,14 @@ class Template:
             self.names = tuple(dict.fromkeys(name for names in found for name in names))
             self.whole = len(parts) == 1 and isinstance(parts[0], _Part)
 
-    def text(self, scope: Lookup) -> str:
-        """Every expression replaced by its value. Raises TemplateError."""
+    def text(self, scope: Lookup, on_confidential: OnConfidential | None = None) -> str:
+        """Every expression replaced by its value. `on_confidential` is given the text of each that names something
+        confidential. Raises TemplateError."""
         if self._path is not None:
-            return text_of(scope.resolve(self._path))
+            text = text_of(scope.resolve(self._path))
+            if on_confidential is not None and scope.is_confidential(self._path):
+                on_confidential(text)
+            return text
         run = Run(scope)
         size = 0
         texts = []
@@ -51,6 +58,8 @@ class Template:
             texts.append(part if isinstance(part, str) else check_text(text_of(part.value(run))))
             size += len(texts[-1])
             check_length(size)
+            if on_confidential is not None and isinstance(part, _Part) and part.is_confidential(scope):
+                on_confidential(texts[-1])
         return "".join(texts)
 
     def object(self, scope: Lookup) -> object:
@@ -83,6 +92,9 @@ class _Part:
         except RecursionError:
             raise TemplateError("the value is nested too deeply", offset=self.start) from None
 
+    def is_confidential(self, scope: Lookup) -> bool:
+        return any(scope.is_confidential(name) for name in self.expression.names)
+
 
 def has_template(text: str) -> bool:
     """Whether `text` is more than plain text."""
@@ -94,12 +106,13 @@ def parse(text: str) -> Template:
     return _parse_cached(text) if len(text) <= _CACHED_CHARS else _parse(text)
 
 
-def render(text: str, scope: Lookup) -> Value:
-    """`text` with its expressions replaced; confidential if it names something confidential. Raises TemplateError."""
+def render(text: str, scope: Lookup, on_confidential: OnConfidential | None = None) -> Value:
+    """`text` with its expressions replaced; confidential if it names something confidential. `on_confidential` is as of
+    `Template.text`. Raises TemplateError."""
     if "{{" not in text:
         return Value(text)
     template = parse(text)
-    return Value(template.text(scope), template.is_confidential(scope))
+    return Value(template.text(scope, on_confidential), template.is_confidential(scope))
 
 
 def evaluate(text: str, scope: Lookup) -> tuple[object, bool]:

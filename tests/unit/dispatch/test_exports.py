@@ -117,7 +117,7 @@ def test_what_cannot_be_masked_is_reported_by_name_once() -> None:
     values = bindings(
         imports={"s": {"pin": Value("123", True), "flag": Value("true", True), "long": Value("hushhush", True)}},
         inputs={"pin": Value("99", True), "none": Value("", True), "open": Value("1")},
-        env={"PIN": "{{ .inputs.pin }}", "CODE": "{{ .inputs.pin }}9"},
+        env={"PIN": "{{ .inputs.pin }}", "CODE": "{{ .inputs.pin | replace('99', '98') }}"},
     )
     _, harness = ended(
         (), success(), values, {"a": "{{ .s.pin }}", "b": ["{{ .s.pin }}4"], "c": "{{ .s.long | length }}"}
@@ -126,23 +126,36 @@ def test_what_cannot_be_masked_is_reported_by_name_once() -> None:
     assert names == ["s.pin", "s.flag", "inputs.pin", "spec.c", "env.CODE"]
 
 
+def test_a_text_made_of_a_short_secret_stays_confidential() -> None:
+    values = bindings(imports={"s": {"pin": Value("123", True)}})
+    outcome, _ = ended(
+        (Export(name="a"), Export(name="b")),
+        success(a=Value("pin=123"), b=Value("123x")),
+        values,
+        {"a": "pin={{ .s.pin }}"},
+    )
+    assert outcome.outputs == {"a": Value("pin=123", True), "b": Value("123x")}
+
+
 def test_what_templates_make_of_a_secret_is_masked_in_the_log() -> None:
-    async def speak(ctx: TaskContext) -> None:
-        ctx.log.write("stdout", b"hushhush aHVzaGh1c2g= Bearer hushhush HUSHHUSH extra99 clear")
+    written = b"hushhush aHVzaGh1c2g= Bearer hushhush HUSHHUSH t0kent0ken extra99 clear"
+
+    async def start(ctx: TaskContext) -> None:
+        ctx.add_mask("later", "extra99")
+        assert ctx.is_confidential("so extra99 is")
+        assert not ctx.is_confidential("clear")
+        ctx.log.write("stdout", written)
 
     async def body(harness: Harness) -> bytes:
-        async def start(ctx: TaskContext) -> None:
-            ctx.add_mask("later", "extra99")
-            assert ctx.is_confidential("so extra99 is")
-            assert not ctx.is_confidential("clear")
-            await speak(ctx)
-
         harness.driver.on_start = start
         harness.driver.finish(KEY, success())
-        spec = {"a": "{{ .s.secret | b64encode }}", "b": {"c": ["{{ .s.secret | upper }}"]}}
-        values = bindings(imports={"s": {"secret": Value("hushhush", True)}}, env={"A": "Bearer {{ .inputs.token }}"},
-                          inputs={"token": Value("hushhush", True)})  # fmt: skip
+        spec = {"a": "curl -u {{ .s.secret | b64encode }}", "b": {"c": ["{{ .s.secret | upper }}!"]}}
+        values = bindings(
+            imports={"s": {"secret": Value("hushhush", True)}},
+            env={"A": "Bearer {{ .inputs.token | replace('x', 'ken') }}"},
+            inputs={"token": Value("t0xt0x", True)},
+        )
         await harness.outcome(Task(name="t", type="scripted", spec=spec), values)
         return harness.logs.read(ID, "stdout")
 
-    assert within(body) == b"*** *** *** *** *** clear"
+    assert within(body) == b"*** *** Bearer *** *** *** *** clear"
