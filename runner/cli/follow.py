@@ -12,9 +12,10 @@ from __future__ import annotations
 import asyncio
 import re
 from contextlib import ExitStack
+from dataclasses import dataclass
 
 from runner.cli.report import event_line
-from runner.cli.terminal import Output, visible_line
+from runner.cli.terminal import Output, is_plain, visible_line
 from runner.model.dispatch import AttemptId
 from runner.model.event import Event, Kind
 from runner.model.group import TaskGroup
@@ -26,6 +27,15 @@ MAX_NAME_WIDTH = 24
 
 _NEWLINE = re.compile(rb"\r\n|\n|\r")
 _ENDS = (Kind.TASK_FINISHED, Kind.TASK_RETRYING)
+
+
+@dataclass(slots=True)
+class _Log:
+    """How far an attempt's log is shown."""
+
+    started_at: float
+    lines: Lines
+    position: int = 0
 
 
 class Follower:
@@ -73,7 +83,7 @@ class Follower:
                     lines.clear()
                     while await self._show_log(id):
                         pass
-                    lines += self._logs[id].rest()
+                    lines += self._logs[id].lines.rest()
                 lines += self._told(event, id)
         await self._write(bytes(lines))
         return False
@@ -81,7 +91,7 @@ class Follower:
     def _told(self, event: Event, id: AttemptId) -> bytes:
         seconds = None
         if event.kind is Kind.TASK_STARTED:
-            self._logs[id] = _Log(f"{id.task:{self._width}}  | ".encode(), event.at)
+            self._logs[id] = _Log(event.at, Lines(f"{id.task:{self._width}}  | ".encode()))
             # What was printed before a runner that takes the group up again subscribed is shown too.
             self._grown[id] = None
         elif event.kind in _ENDS:
@@ -106,7 +116,7 @@ class Follower:
         shown = bytearray()
         for frame in frames:
             log.position = frame.position
-            shown += log.lines(frame.stream, frame.data)
+            shown += log.lines.feed(frame.stream, frame.data)
         await self._write(bytes(shown))
         return bool(frames)
 
@@ -120,30 +130,36 @@ class Follower:
             await asyncio.to_thread(self._output.write, data)
 
 
-class _Log:
-    """Cuts what an attempt prints into lines, for each stream apart."""
+class Lines:
+    """Cuts what an attempt prints into lines with `prefix` before each, for each stream apart."""
 
-    def __init__(self, prefix: bytes, started_at: float) -> None:
-        self.position = 0
-        self.started_at = started_at
+    def __init__(self, prefix: bytes) -> None:
         self._prefix = prefix
         self._partial: dict[str, bytes] = {}
 
-    def lines(self, stream: str, data: bytes) -> bytes:
+    def feed(self, stream: str, data: bytes) -> bytes:
         """All lines that are whole now."""
         data = self._partial.get(stream, b"") + data
-        # A carriage return at the very end may be the first half of a line's end.
-        held = b"\r" if data.endswith(b"\r") else b""
-        pieces = _NEWLINE.split(data.removesuffix(held) if held else data)
-        partial = pieces.pop() + held
-        while len(partial) > MAX_LINE_BYTES:
-            pieces.append(partial[:MAX_LINE_BYTES])
-            partial = partial[MAX_LINE_BYTES:]
+        if is_plain(data):
+            whole, newline, partial = data.rpartition(b"\n")
+            shown = self._prefix + whole.replace(b"\n", b"\n" + self._prefix) + b"\n" if newline else b""
+        else:
+            # A carriage return at the very end may be the first half of a line's end.
+            held = b"\r" if data.endswith(b"\r") else b""
+            *pieces, partial = _NEWLINE.split(data.removesuffix(held) if held else data)
+            partial += held
+            shown = b"".join(self._shown(piece) for piece in pieces)
+        if len(partial) > MAX_LINE_BYTES:
+            shown += self._shown(partial)
+            partial = b""
         self._partial[stream] = partial
-        return b"".join(self._prefix + visible_line(piece) + b"\n" for piece in pieces)
+        return shown
+
+    def _shown(self, line: bytes) -> bytes:
+        return self._prefix + visible_line(line) + b"\n"
 
     def rest(self) -> bytes:
         """What was printed without a newline at its end."""
-        rest = b"".join(self.lines(stream, b"\n") for stream, partial in list(self._partial.items()) if partial)
+        rest = b"".join(self.feed(stream, b"\n") for stream, partial in list(self._partial.items()) if partial)
         self._partial.clear()
         return rest

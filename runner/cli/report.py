@@ -56,7 +56,7 @@ def event_line(event: Event, seconds: float | None) -> str | None:
         case Kind.TASK_FINISHED:
             return f"{fields['status']}{took}{_why(fields)}"
         case Kind.TASK_RETRYING:
-            return f"{fields['status']}{took}{_why(fields)}; tried again in {duration(fields['seconds'])}"
+            return f"{fields['status']}{took}{_why(fields)}; tried again {_later(fields['seconds'])}"
         case Kind.TASK_SKIPPED:
             return f"skipped {skip_reason(fields['reason'], fields.get('because_of'))}"
         case Kind.TASK_PAUSED:
@@ -129,9 +129,9 @@ def _ending(task: TaskResult) -> str:
 def _why(fields: Mapping[str, Any]) -> str:
     """The cause of an end that was no success, with a colon before it; empty for a success."""
     causes = []
-    reason, code = fields.get("reason"), fields.get("exit_code")
-    if reason:
-        causes.append(_REASONS.get(reason, str(reason)))
+    reason, code = str(fields.get("reason") or ""), fields.get("exit_code")
+    if reason in _REASONS or (reason and not fields.get("error")):
+        causes.append(_REASONS.get(reason, reason))
     if fields.get("signal"):
         causes.append(f"ended by {_signal_name(fields['signal'])}")
     elif code and reason != Reason.TIMEOUT:
@@ -139,6 +139,10 @@ def _why(fields: Mapping[str, Any]) -> str:
     if fields.get("error"):
         causes.append(shortened(fields["error"]))
     return f": {', '.join(causes)}" if causes else ""
+
+
+def _later(seconds: float) -> str:
+    return f"in {duration(seconds)}" if seconds else "at once"
 
 
 def _signal_name(number: int) -> str:

@@ -12,6 +12,7 @@ import sys
 STDOUT, STDERR = 1, 2
 
 _CONTROL = re.compile(rb"[\x00-\x08\x0b-\x1f\x7f]|\xc2[\x80-\x9f]")
+_CONTROL_BYTES = bytes({*range(32), 127} - {9, 10})
 _COLOUR = re.compile(rb"\x1b\[[0-9;:]*m")
 _COLOUR_END = b"\x1b[0m"
 _CONTROL_TEXT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
@@ -78,6 +79,11 @@ def complain(message: str) -> None:
 def visible(text: str) -> str:
     """`text` on one line, with what could move the cursor or turn the writing direction as escapes, e.g. `\\x1b`."""
     return _CONTROL_TEXT.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def is_plain(data: bytes) -> bool:
+    """Whether nothing in `data` has to be made visible or ends a line other than by a newline. Fast, and on the safe side."""
+    return b"\xc2" not in data and len(data.translate(None, _CONTROL_BYTES)) == len(data)
 
 
 def visible_line(line: bytes) -> bytes:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.cli.terminal import Output, visible, visible_line
+from runner.cli.terminal import Output, is_plain, visible, visible_line
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,14 @@ from runner.cli.terminal import Output, visible, visible_line
 )
 def test_lines_of_tasks_keep_colours_and_lose_what_moves_the_cursor(line: bytes, shown: bytes) -> None:
     assert visible_line(line) == shown
+
+
+@pytest.mark.parametrize("byte", range(256))
+def test_what_is_plain_needs_nothing_made_visible(byte: int) -> None:
+    line = b"a" + bytes([byte]) + b"\x85z"
+    if is_plain(line):
+        assert visible_line(line) == line
+        assert byte != 13
 
 
 def test_texts_stay_on_one_line() -> None:
