@@ -101,7 +101,8 @@ class Channel:
             self._socket.shutdown(socket.SHUT_WR)
 
     def close(self, reason: str = "the connection to the supervisor was closed") -> None:
-        """End the connection; `on_lost` follows. May be repeated."""
+        """End the connection, once all that was sent is on its way; `on_lost` follows. May be repeated."""
+        self._flush()
         self._lose(ProcessHostError(reason))
 
     def _flush(self) -> None:
@@ -131,8 +132,8 @@ class Channel:
             )
         except BlockingIOError:
             return
-        except OSError as error:
-            self._lose(ProcessHostError(f"the connection to the supervisor broke: {error.strerror}"))
+        except OSError:  # reset: it ended with something of ours unread
+            self._lose(self._refusal or EndedError())
             return
         for level, kind, payload in ancillary:
             if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:

@@ -8,6 +8,7 @@ import signal
 import socket
 import struct
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal, Self
 
 from drivers.base import ProcessSpec, ProcessStarted
@@ -35,13 +36,14 @@ class SupervisorHost:
         self._private_pid = private_pid
         self._incarnation = ""
         self._epoch = 0
+        self._pid = 0
         self._processes: dict[str, SupervisedProcess] = {}
         self._poller = OutputPoller()
         self._gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._channel = Channel(connection, self._on_notice, self._on_lost)
 
     @classmethod
-    async def connect(cls, state_dir: str, *, idle_seconds: float = DEFAULT_IDLE_SECONDS) -> Self:
+    async def connect(cls, state_dir: Path | str, *, idle_seconds: float = DEFAULT_IDLE_SECONDS) -> Self:
         """Connect to the supervisor of a state directory; start it if there is none. It goes on without us, and ends by
         itself after `idle_seconds` in which it had no runner, no process and no record. Raises ProcessHostError."""
         loop = asyncio.get_running_loop()
@@ -57,7 +59,7 @@ class SupervisorHost:
             pause = min(2 * pause, _LONGEST_RETRY_SECONDS)
 
     @classmethod
-    async def _connect_once(cls, state_dir: str, idle_seconds: float) -> Self:
+    async def _connect_once(cls, state_dir: Path | str, idle_seconds: float) -> Self:
         connection = _dial(state_dir)
         if connection is not None:
             try:
@@ -75,7 +77,7 @@ class SupervisorHost:
             await _reaped(launched.pid)
 
     @classmethod
-    async def start_private(cls, state_dir: str) -> Self:
+    async def start_private(cls, state_dir: Path | str) -> Self:
         """Start a supervisor that is ours alone and ends, with all its processes, when we do. Raises ProcessHostError."""
         launched = launch.start("private", state_dir, 0.0)
         host = cls(launched.connection, private_pid=launched.pid)
@@ -112,6 +114,11 @@ class SupervisorHost:
     def epoch(self) -> int:
         """How many connections the supervisor has had, this one included."""
         return self._epoch
+
+    @property
+    def pid(self) -> int:
+        """Of the supervisor."""
+        return self._pid
 
     async def spawn(self, key: str, spec: ProcessSpec, sink: LogSink) -> SupervisedProcess:
         message = {
@@ -171,6 +178,7 @@ class SupervisorHost:
             raise ProcessHostError(f"the supervisor does not answer within {_ANSWER_SECONDS:g} s") from None
         self._incarnation = reply["incarnation"]
         self._epoch = reply["epoch"]
+        self._pid = reply["pid"]
         return self
 
     def _adopt(self, key: str, sink: LogSink, reply: dict[str, Any], descriptors: Sequence[int]) -> SupervisedProcess:
@@ -207,7 +215,7 @@ def _done(reply: dict[str, Any], descriptors: Sequence[int]) -> None:
     return None
 
 
-def _dial(state_dir: str) -> socket.socket | None:
+def _dial(state_dir: Path | str) -> socket.socket | None:
     """A connection to the supervisor of a state directory; None when there is none. Raises ProcessHostError."""
     try:
         folder = os.open(state_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

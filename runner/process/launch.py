@@ -29,7 +29,7 @@ class Launched:
     pid: int
 
 
-def install(state_dir: str) -> Path:
+def install(state_dir: Path | str) -> Path:
     """The supervisor's own copy in the state directory, made once for each version of its code; returns its main file.
 
     An upgrade of the runner replaces or removes the files that it was installed with, under a supervisor that runs on.
@@ -55,7 +55,7 @@ def install(state_dir: str) -> Path:
     return main
 
 
-def start(mode: Literal["private", "shared"], state_dir: str, idle_seconds: float) -> Launched:
+def start(mode: Literal["private", "shared"], state_dir: Path | str, idle_seconds: float) -> Launched:
     """Start a supervisor in a session of its own. Blocks for a few milliseconds. Raises ProcessHostError."""
     if not sys.executable:
         raise ProcessHostError("cannot start the supervisor: the path of the Python interpreter is not known")

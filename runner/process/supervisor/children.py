@@ -129,7 +129,7 @@ def _find(name: str, path: str) -> str:
         candidate = f"{folder or '.'}/{name}"
         try:
             is_file = stat.S_ISREG(os.stat(candidate).st_mode)
-        except (OSError, ValueError):
+        except OSError:
             continue
         if not is_file:
             continue

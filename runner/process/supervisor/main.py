@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import resource
 import socket
 import sys
 
@@ -44,13 +45,13 @@ def _serve_shared(first: socket.socket, state_dir: str, idle_seconds: float) -> 
     if os.fork():
         os._exit(0)  # init, not the runner, is the parent of what outlives the runner
     try:
-        _lock, listener = _take_state(state_dir)
+        lock, listener = _take_state(state_dir)
     except RefusedError as refusal:
         first.sendall(wire.encode({"op": "refused", "reason": refusal.reason, "error": str(refusal)}))
         return
     folder = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     server = Server(first, private=False, idle_seconds=idle_seconds)
-    server.listen(listener)
+    server.listen(listener, lock)
     server.run()
     try:
         os.unlink(wire.SOCKET_NAME, dir_fd=folder)
@@ -61,6 +62,8 @@ def _serve_shared(first: socket.socket, state_dir: str, idle_seconds: float) -> 
 def main(arguments: list[str]) -> NoReturn:
     """`private STATE_DIR IDLE_SECONDS` or `shared STATE_DIR IDLE_SECONDS`; a private supervisor uses neither."""
     mode, state_dir, idle_seconds = arguments
+    # Whatever the runner had inherited must neither be kept open by us nor reach our children.
+    os.closerange(wire.FIRST_CONNECTION_FD + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
     first = socket.socket(fileno=wire.FIRST_CONNECTION_FD)
     first.set_inheritable(False)
     if mode == "private":

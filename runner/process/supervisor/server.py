@@ -46,6 +46,7 @@ class Server:
         self._ending = False
         self._idle_since: float | None = None
         self._listener: socket.socket | None = None
+        self._lock: int | None = None
         self._connection: Connection | None = None
         self._parent: Connection | None = None
         self._interest = 0
@@ -54,9 +55,11 @@ class Server:
         self._epoll.register(self._wake, select.EPOLLIN)
         self._connect(Connection(first))
 
-    def listen(self, listener: socket.socket) -> None:
+    def listen(self, listener: socket.socket, lock: int) -> None:
+        """Be found at `listener` while the file behind `lock` exists."""
         listener.setblocking(False)
         self._listener = listener
+        self._lock = lock
         self._epoll.register(listener, select.EPOLLIN)
 
     def run(self) -> None:
@@ -73,6 +76,8 @@ class Server:
             self._flush()
 
     def _over(self) -> bool:
+        if self._connection is None and self._lock is not None and os.fstat(self._lock).st_nlink == 0:
+            self._end()  # with the state directory gone nobody can ever find us again
         if self._ending:
             return not self._table.running
         if self._private or self._connection is not None or len(self._table) or self._table.running:

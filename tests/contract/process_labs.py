@@ -1,0 +1,158 @@
+"""Hosts to try the contract of `ProcessHost` on, and programs that behave alike on each of them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from drivers.base import ProcessHost, ProcessSpec
+from runner.model.log import Stream
+from runner.process.fake import FakeHost, FakeRun
+from runner.process.host import SupervisorHost
+
+PATH = "/usr/local/bin:/usr/bin:/bin"
+
+
+class Sink:
+    """Keeps what is written; tests wait for it."""
+
+    def __init__(self) -> None:
+        self.data: dict[Stream, bytes] = {"stdout": b"", "stderr": b""}
+        self._grown = asyncio.Event()
+
+    def write(self, stream: Stream, data: bytes) -> None:
+        self.data[stream] += data
+        self._grown.set()
+
+    def close(self) -> None:
+        pass
+
+    async def until(self, text: bytes, stream: Stream = "stdout") -> None:
+        async with asyncio.timeout(20):
+            while text not in self.data[stream]:
+                self._grown.clear()
+                await self._grown.wait()
+
+
+class Lab(ABC):
+    """One implementation: how to open it, and its programs. Each of them writes `ready` to stdout before it stays."""
+
+    real = True
+
+    @asynccontextmanager
+    @abstractmethod
+    async def open(self, folder: Path) -> AsyncIterator[ProcessHost]:
+        yield NotImplemented
+
+    def exits(self, code: int) -> list[str]:
+        return ["sh", "-c", f"exit {code}"]
+
+    def says(self, stdout: str, stderr: str) -> list[str]:
+        return ["sh", "-c", f"printf %s '{stdout}'; printf %s '{stderr}' >&2"]
+
+    def stays(self) -> list[str]:
+        return ["sh", "-c", "echo ready; exec sleep 1000"]
+
+    def ignores_sigterm(self) -> list[str]:
+        return ["sh", "-c", "trap '' TERM; echo ready; exec sleep 1000"]
+
+    def obeys(self, code: int) -> list[str]:
+        """Ends with this code when it gets SIGTERM."""
+        return ["sh", "-c", f"trap 'exit {code}' TERM; echo ready; while :; do sleep 0.02; done"]
+
+
+class FakeLab(Lab):
+    real = False
+
+    @asynccontextmanager
+    async def open(self, folder: Path) -> AsyncIterator[ProcessHost]:
+        programs = {
+            "exits": _exits,
+            "says": _says,
+            "stays": _stays,
+            "ignores_sigterm": _ignores_sigterm,
+            "obeys": _obeys,
+        }
+        async with FakeHost(programs) as host:
+            yield host
+
+    def exits(self, code: int) -> list[str]:
+        return ["exits", str(code)]
+
+    def says(self, stdout: str, stderr: str) -> list[str]:
+        return ["says", stdout, stderr]
+
+    def stays(self) -> list[str]:
+        return ["stays"]
+
+    def ignores_sigterm(self) -> list[str]:
+        return ["ignores_sigterm"]
+
+    def obeys(self, code: int) -> list[str]:
+        return ["obeys", str(code)]
+
+
+class PrivateLab(Lab):
+    @asynccontextmanager
+    async def open(self, folder: Path) -> AsyncIterator[ProcessHost]:
+        async with await SupervisorHost.start_private(folder) as host:
+            yield host
+
+
+class SharedLab(Lab):
+    @asynccontextmanager
+    async def open(self, folder: Path) -> AsyncIterator[ProcessHost]:
+        async with await SupervisorHost.connect(folder, idle_seconds=0.0) as host:
+            try:
+                yield host
+            finally:
+                os.kill(host.pid, signal.SIGTERM)
+
+
+LABS: Mapping[str, Lab] = {"fake": FakeLab(), "private": PrivateLab(), "shared": SharedLab()}
+REAL = [name for name, lab in LABS.items() if lab.real]
+
+
+def program(
+    argv: list[str],
+    *,
+    cwd: str = "/",
+    env: Mapping[str, str] | None = None,
+    timeout: float | None = None,
+    grace: float = 10.0,
+) -> ProcessSpec:
+    return ProcessSpec(argv=argv, env={"PATH": PATH, **(env or {})}, cwd=cwd, timeout=timeout, grace=grace)
+
+
+async def _exits(run: FakeRun) -> int:
+    return int(run.spec.argv[1])
+
+
+async def _says(run: FakeRun) -> int:
+    await run.write("stdout", run.spec.argv[1].encode())
+    await run.write("stderr", run.spec.argv[2].encode())
+    return 0
+
+
+async def _stays(run: FakeRun) -> int:
+    await run.write("stdout", b"ready\n")
+    return await run.forever()
+
+
+async def _ignores_sigterm(run: FakeRun) -> int:
+    with run.ignoring_sigterm():
+        await run.write("stdout", b"ready\n")
+        return await run.forever()
+
+
+async def _obeys(run: FakeRun) -> int:
+    await run.write("stdout", b"ready\n")
+    try:
+        return await run.forever()
+    except asyncio.CancelledError:
+        return int(run.spec.argv[1])
