@@ -8,6 +8,7 @@ sealed value that is moved to another place does not open there.
 from __future__ import annotations
 
 import hashlib
+import hmac
 import os
 import secrets
 import stat
@@ -92,6 +93,10 @@ class Sealer:
             return self._cipher.decrypt(rest[:NONCE_BYTES], rest[NONCE_BYTES:], header + context.encode())
         except InvalidTag as error:
             raise SealError(f"the sealed value of {context!r} was altered, or sealed for another place") from error
+
+    def mac_key(self, purpose: str) -> bytes:
+        """A key for HMAC over what is stored to be compared, so that nobody who reads the store can try out values."""
+        return hmac.digest(self._key, b"runner mac key\0" + purpose.encode(), "sha256")
 
     def __repr__(self) -> str:
         return f"Sealer(key_id={self.key_id!r})"

@@ -13,7 +13,7 @@ from runner.dispatch.base import Dispatcher
 from runner.engine import recovery, results, variables
 from runner.engine.group_run import GroupRun
 from runner.engine.journal import Journal
-from runner.engine.services import MAX_OUTPUT_BYTES, Services
+from runner.engine.services import MAX_OUTPUT_BYTES, Services, input_context
 from runner.engine.slots import SlotQueue
 from runner.errors import GroupExistsError, GroupNotFoundError
 from runner.model import codec
@@ -86,7 +86,7 @@ class Engine:
         GroupExistsError. Raises UsageError for inputs that are undeclared, missing or no text.
         """
         values = variables.bind_inputs(group, inputs or {})
-        digest = codec.digest(group, values)
+        digest = codec.digest(group, values, key=self._sealer.mac_key("group digest"))
         id = group.id or self._make_id()
         known = self._store.group(id) if group.id is not None else None
         if known is not None:
@@ -100,7 +100,7 @@ class Engine:
             name=group.name,
             digest=digest,
             document=codec.encode_group(group),
-            inputs=codec.encode_values(values, partial(self._sealer.seal, context=id)),
+            inputs=codec.encode_values(values, partial(self._sealer.seal, context=input_context(id))),
             labels=group.labels,
             workspace=workspace,
             accepted=now,
@@ -139,7 +139,7 @@ class Engine:
 
     def result(self, id: str) -> TaskGroupResult:
         """The Task Group Result as recorded so far. Raises GroupNotFoundError."""
-        return results.group_result(self._record(id), partial(self._sealer.unseal, context=id))
+        return results.group_result(self._record(id), self._sealer)
 
     def events(self, id: str, after: int = 0, limit: int = 1000) -> Sequence[Event]:
         return self._store.events(id, after, limit)

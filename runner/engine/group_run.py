@@ -43,7 +43,7 @@ class GroupRun:
         self._inputs = inputs
         self.output_bytes = 0
         self._decidable: list[int] = []
-        seal = partial(services.sealer.seal, context=row.id)
+        seal = services.sealer.seal
         self.tasks = [
             TaskState(row.id, index, task, len(self.graph.parents[index]), seal)
             for index, task in enumerate(group.tasks)

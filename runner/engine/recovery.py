@@ -6,8 +6,8 @@ from collections import deque
 from functools import partial
 
 from runner.engine.group_run import GroupRun, output_bytes
-from runner.engine.services import Services
-from runner.engine.state import NO_OUTPUTS, AttemptState, TaskState
+from runner.engine.services import Services, input_context, output_context
+from runner.engine.state import AttemptState, TaskState
 from runner.model import codec
 from runner.model.dispatch import AttemptId
 from runner.model.result import Status, Waiting
@@ -17,15 +17,18 @@ from runner.store.base import GroupRecord, TaskRow
 def restore(record: GroupRecord, services: Services) -> GroupRun:
     """The run of a recorded, unfinished group, with its state as the last commit left it. Nothing is set in motion yet."""
     row = record.group
-    unseal = partial(services.sealer.unseal, context=row.id)
-    run = GroupRun(row, codec.decode_group(row.document), codec.decode_values(row.inputs, unseal), services)
+    unseal = services.sealer.unseal
+    inputs = codec.decode_values(row.inputs, partial(unseal, context=input_context(row.id)))
+    run = GroupRun(row, codec.decode_group(row.document), inputs, services)
     run.last_event = record.last_event
     run.abortion.restore(row)
     latest = {attempt.task: attempt for attempt in record.attempts}
     for task_row in record.tasks:
         state = run.tasks[run.graph.index[task_row.name]]
         _apply(state, task_row)
-        state.outputs = codec.decode_values(task_row.outputs, unseal) if task_row.outputs else NO_OUTPUTS
+        if task_row.outputs:
+            context = output_context(row.id, task_row.name)
+            state.outputs = codec.decode_values(task_row.outputs, partial(unseal, context=context))
         run.output_bytes += output_bytes(state.outputs)
         attempt = latest.get(task_row.name)
         if attempt is not None:

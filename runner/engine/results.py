@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from functools import partial
 
 from runner.clock import rfc3339
 from runner.engine.graph import Graph, build
+from runner.engine.services import output_context
 from runner.model import codec
 from runner.model.group import TaskGroup
 from runner.model.result import Status, TaskGroupResult, TaskResult, Waiting
 from runner.model.task import Scope, Task
 from runner.model.value import Value
+from runner.sealing import Sealer
 from runner.store.base import GroupRecord, TaskRow
 
-Open = Callable[[bytes], bytes]
 
-
-def group_result(record: GroupRecord, unseal: Open) -> TaskGroupResult:
+def group_result(record: GroupRecord, sealer: Sealer) -> TaskGroupResult:
     """The result so far: every task of the document appears, with its reason to wait if it is not terminal."""
     row = record.group
     group = codec.decode_group(row.document)
@@ -32,7 +33,7 @@ def group_result(record: GroupRecord, unseal: Open) -> TaskGroupResult:
         started_at=_time(row.started_at),
         finished_at=_time(row.finished_at),
         results={
-            task.name: _task_result(row.id, task, rows[task.name], unseal)
+            task.name: _task_result(row.id, task, rows[task.name], sealer)
             if task.name in rows
             else TaskResult(
                 id=_id(row.id, task), name=task.name, status=Status.PENDING, waiting=_waiting(group, graph, rows, index)
@@ -42,7 +43,8 @@ def group_result(record: GroupRecord, unseal: Open) -> TaskGroupResult:
     )
 
 
-def _task_result(group: str, task: Task, row: TaskRow, unseal: Open) -> TaskResult:
+def _task_result(group: str, task: Task, row: TaskRow, sealer: Sealer) -> TaskResult:
+    unseal = partial(sealer.unseal, context=output_context(group, task.name))
     outputs = codec.decode_values(row.outputs, unseal) if row.outputs else {}
     return TaskResult(
         id=_id(group, task),

@@ -29,3 +29,13 @@ class Services:
     sink: Sink
     grace: float
     max_output_bytes: int = MAX_OUTPUT_BYTES
+
+
+def input_context(group: str) -> str:
+    """What the confidential inputs of a group are sealed for."""
+    return f"{group} inputs"
+
+
+def output_context(group: str, task: str) -> str:
+    """What the confidential outputs of a task are sealed for."""
+    return f"{group} outputs of {task}"

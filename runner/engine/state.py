@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 
 from runner.clock import Moment, Timer
+from runner.engine.services import output_context
 from runner.model import codec
 from runner.model.dispatch import AttemptId
 from runner.model.result import Outcome, Status, Waiting
@@ -15,7 +16,7 @@ from runner.store.base import AttemptRow, TaskRow
 
 NO_OUTPUTS: Mapping[str, Value] = {}
 
-Seal = Callable[[bytes], bytes]
+Seal = Callable[[bytes, str], bytes]
 
 
 class AttemptState:
@@ -120,7 +121,7 @@ class TaskState:
             reason=self.reason,
             because_of=self.because_of,
             attempt=self.attempts,
-            outputs=codec.encode_values(self.outputs, self.seal) if self.outputs else None,
+            outputs=codec.encode_values(self.outputs, self._sealed) if self.outputs else None,
             exit_code=outcome.exit_code if outcome else None,
             signal=outcome.signal if outcome else None,
             error=outcome.error if outcome else None,
@@ -130,6 +131,9 @@ class TaskState:
             finished_at=self.finished_at,
             retry_at=self.retry_at,
         )
+
+    def _sealed(self, plain: bytes) -> bytes:
+        return self.seal(plain, output_context(self.group, self.task.name))
 
     def disarm(self) -> None:
         if self.retry_timer is not None:

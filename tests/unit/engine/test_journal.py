@@ -12,7 +12,13 @@ from runner.store.base import Batch, GroupRow
 from runner.store.memory import MemoryStore
 
 ROW = GroupRow(
-    id="g", caller="", name="", digest="", document=b"{}", inputs=b"{}", accepted=Moment(wall=1.0, boot=1.0, boot_id="b")
+    id="g",
+    caller="",
+    name="",
+    digest="",
+    document=b"{}",
+    inputs=b"{}",
+    accepted=Moment(wall=1.0, boot=1.0, boot_id="b"),
 )
 
 

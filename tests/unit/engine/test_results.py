@@ -2,11 +2,13 @@ from __future__ import annotations
 
 from runner.clock import Moment
 from runner.engine.results import group_result
+from runner.engine.services import output_context
 from runner.model import codec
 from runner.model.group import TaskGroup
 from runner.model.result import Status, Waiting
 from runner.model.task import Export, Scope, Task
 from runner.model.value import Value
+from runner.sealing import Sealer
 from runner.store.base import AttemptRow, GroupRecord, GroupRow, TaskRow
 
 GROUP = TaskGroup(
@@ -28,8 +30,11 @@ GROUP = TaskGroup(
 )
 
 
-def _plain(data: bytes) -> bytes:
-    return data
+SEALER = Sealer.ephemeral()
+
+
+def _seal(plain: bytes) -> bytes:
+    return SEALER.seal(plain, output_context("g1", "fetch"))
 
 
 def _record(*tasks: TaskRow, attempts: tuple[AttemptRow, ...] = ()) -> GroupRecord:
@@ -56,7 +61,7 @@ def _fetched() -> TaskRow:
         index=0,
         status=Status.SUCCESS,
         attempt=1,
-        outputs=codec.encode_values(outputs, _plain),
+        outputs=codec.encode_values(outputs, _seal),
         exit_code=0,
         kill=b'{"confirmed": false}',
         runner="local",
@@ -66,7 +71,7 @@ def _fetched() -> TaskRow:
 
 
 def test_every_task_of_the_document_appears_with_its_reason_to_wait() -> None:
-    result = group_result(_record(_fetched()), _plain)
+    result = group_result(_record(_fetched()), SEALER)
     waiting = {name: (task.status, task.waiting) for name, task in result.results.items()}
     assert waiting == {
         "fetch": (Status.SUCCESS, None),
@@ -76,13 +81,13 @@ def test_every_task_of_the_document_appears_with_its_reason_to_wait() -> None:
 
 
 def test_only_global_outputs_are_shown_and_confidential_ones_are_masked() -> None:
-    result = group_result(_record(_fetched()), _plain)
+    result = group_result(_record(_fetched()), SEALER)
     assert result.as_json()["results"]["fetch"]["outputs"] == {"url": "http://x", "token": "***"}
     assert result.as_json(reveal=True)["results"]["fetch"]["outputs"] == {"url": "http://x", "token": "hunter2"}
 
 
 def test_the_result_as_plain_data() -> None:
-    plain = group_result(_record(_fetched()), _plain).as_json()
+    plain = group_result(_record(_fetched()), SEALER).as_json()
     assert {name: plain[name] for name in plain if name != "results"} == {
         "id": "g1",
         "name": "deploy",
