@@ -12,6 +12,11 @@ import subprocess
 from collections.abc import Callable
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes depends on who else uses the machine.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 Require = Callable[[str], None]
 
