@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from functools import partial
 
+from runner.engine.services import output_context
 from runner.model import codec
 from runner.model.dispatch import AttemptId
 from runner.model.result import Outcome, Reason, Status, TaskResult
@@ -153,7 +154,7 @@ def _apart(what: str, expected: float | None, actual: str | None) -> Iterator[st
 
 
 def _outputs(group: str, row: TaskRow) -> dict[str, Value]:
-    return codec.decode_values(row.outputs, partial(SEALER.unseal, context=group)) if row.outputs else {}
+    return codec.decode_values(row.outputs, partial(SEALER.unseal, context=output_context(group, row.name))) if row.outputs else {}
 
 
 # Consistency, task by task.
