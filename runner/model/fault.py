@@ -12,7 +12,7 @@ Path = tuple[str | int, ...]
 
 LONGEST_QUOTE = 80
 LONGEST_COMPARED = 128
-COMPARISONS = 200_000
+COMPARISONS = 100_000
 _WORD = re.compile(r"[A-Za-z0-9_-]+")
 
 

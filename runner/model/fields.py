@@ -54,8 +54,7 @@ def text(faults: Faults, path: Path, value: Any) -> str:
     read = as_text(value)
     if read is None:
         expected(faults, path, "text", value, 'write "" for an empty text' if value is None else None)
-        return ""
-    return read
+    return read or ""
 
 
 def one_line(faults: Faults, path: Path, value: Any) -> str:
@@ -67,7 +66,10 @@ def one_line(faults: Faults, path: Path, value: Any) -> str:
 
 def word(faults: Faults, path: Path, value: Any) -> str:
     """A text that is a name of something. A comma at its end is reported and taken off."""
-    read = text(faults, path, value)
+    read = as_text(value)
+    if read is None:
+        expected(faults, path, "text", value)
+        return ""
     if read.endswith(",") and len(read) > 1:
         mended = read.rstrip(",")
         faults.add(path, f"{quote(read)} ends in a comma", hint=f"write {mended}: only [ ] and {{ }} have commas")

@@ -11,6 +11,7 @@ from yaml.reader import ReaderError
 from runner.model.fault import Fault
 
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_UNQUOTED_TEMPLATE = re.compile(r"(?:^|[:,\[-])\s*\{\{")
 
 _PROBLEMS = {
     "did not find expected key": "expected a key, or the end of the mapping",
@@ -75,10 +76,10 @@ def _hint(line: str, column: int) -> str | None:
     character = line[column : column + 1]
     if character == "\t" or "\t" in line[:column].strip(" "):
         return "YAML is indented with spaces, not with tabs"
-    if "{{" in line[: column + 2]:
-        return "a text that begins with {{ must stand in quotes"
     if character == ",":
         return "a line of a mapping does not end in a comma"
+    if _UNQUOTED_TEMPLATE.search(line, 0, column + 2):
+        return "a text that begins with {{ must stand in quotes"
     if character == ":":
         return "a text that contains `: ` must stand in quotes"
     if character and character in "@`%":

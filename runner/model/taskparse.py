@@ -43,7 +43,7 @@ def read_task(faults: Faults, path: Path, value: Any, checks: Checks) -> Task:
         fields.require(faults, path, given, name="name", type="type")
     spec = given.pop("spec", {})
     given.setdefault("name", "")
-    if given.setdefault("type", ""):
+    if given.setdefault("type", "") and isinstance(value.get("spec", spec), dict):
         spec = checks.check_spec(faults, path, given["type"], spec, given.get("template", True))
     return Task(spec=spec, **given)
 

@@ -87,14 +87,14 @@ def _of(annotation: Any, models: dict[type[BaseModel], Shape]) -> Shape:
     if hasattr(annotation, "__value__"):
         return _of(annotation.__value__, models)
     kind = origin or annotation
+    if kind is Any or kind is object:
+        return _ANY
     if isinstance(kind, type):
         return _of_type(kind, arguments, models)
     return _ANY
 
 
 def _of_type(kind: type, arguments: tuple[Any, ...], models: dict[type[BaseModel], Shape]) -> Shape:
-    if kind is object:
-        return _ANY
     if issubclass(kind, BaseModel):
         return _of_fields(kind, models)
     if issubclass(kind, enum.Enum):
