@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from runner.engine.engine import Engine
 from runner.model.dispatch import AttemptId, Dispatch
-from runner.model.result import Outcome, Status
+from runner.model.result import Outcome, Status, Waiting
 from runner.simulator.scenario import SECRET_MARK
 from runner.simulator.store import Disk
 from runner.store.base import Batch
@@ -55,7 +55,8 @@ class Witness:
         """What a client sees now: every task that neither runs nor ended says why."""
         for id in self._disk.store.unfinished():
             for task in engine.result(id).results.values():
-                if (task.status is Status.PENDING) != (task.waiting is not None):
+                paused = task.status is Status.RUNNING and task.waiting is Waiting.PAUSED
+                if (task.status is Status.PENDING) != (task.waiting is not None) and not paused:
                     self.complaints.append(f"{id}/{task.name} is {task.status} and waits for {task.waiting}")
 
     def power_lost(self) -> frozenset[AttemptId]:
