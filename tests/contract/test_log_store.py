@@ -1,0 +1,268 @@
+"""The contract of `runner.logs.base.LogStore`, over every implementation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from runner.logs.base import LogStore
+from runner.logs.files import FileLogStore
+from runner.logs.memory import MemoryLogStore
+from runner.logs.sink import CallSoon
+from runner.masking import Masker
+from runner.model.dispatch import AttemptId
+from runner.model.log import Stream
+
+ID = AttemptId("group", "task", 1)
+
+STORES: dict[str, Callable[[Path, CallSoon], LogStore]] = {
+    "memory": lambda folder, call_soon: MemoryLogStore(now=lambda: 12.5, call_soon=call_soon),
+    "files": lambda folder, call_soon: FileLogStore(folder / "logs", now=lambda: 12.5, call_soon=call_soon),
+}
+
+
+class Loop:
+    """A loop whose turns the test decides on."""
+
+    def __init__(self) -> None:
+        self.callbacks: list[Callable[[], None]] = []
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        self.callbacks.append(callback)
+
+    def turn(self) -> None:
+        callbacks, self.callbacks = self.callbacks, []
+        for callback in callbacks:
+            callback()
+
+
+@pytest.fixture
+def loop() -> Loop:
+    return Loop()
+
+
+@pytest.fixture(params=STORES)
+def store(request: pytest.FixtureRequest, tmp_path: Path, loop: Loop) -> Iterator[LogStore]:
+    opened = STORES[request.param](tmp_path, loop.call_soon)
+    yield opened
+    opened.close()
+    opened.close()
+
+
+def masker(*needles: str) -> Masker:
+    made = Masker()
+    for needle in needles:
+        assert made.add(needle)
+    return made
+
+
+def test_frames_in_the_order_of_their_arrival(store: LogStore) -> None:
+    sink = store.open(ID, masker())
+    written: list[tuple[Stream, bytes]] = [("stdout", b"one"), ("stderr", b"two\xff\0"), ("stdout", b"three")]
+    for stream, data in written:
+        sink.write(stream, data)
+    frames = store.frames(ID)
+    assert [(frame.stream, frame.data) for frame in frames] == written
+    assert [frame.offset for frame in frames] == [0, 0, 3]
+    assert [frame.at for frame in frames] == [12.5] * 3
+    positions = [frame.position for frame in frames]
+    assert positions == sorted(set(positions))
+    assert positions[0] > 0
+
+
+def test_reading_goes_on_behind_a_position(store: LogStore) -> None:
+    sink = store.open(ID, masker())
+    for number in range(10):
+        sink.write("stdout", b"%d" % number)
+    seen = b""
+    position = 0
+    while frames := store.frames(ID, position, limit_bytes=3):
+        assert len(frames) <= 3
+        seen += b"".join(frame.data for frame in frames)
+        position = frames[-1].position
+    assert seen == b"0123456789"
+    sink.write("stderr", b"later")
+    assert [frame.data for frame in store.frames(ID, position)] == [b"later"]
+
+
+def test_at_least_one_frame_whatever_the_limit(store: LogStore) -> None:
+    sink = store.open(ID, masker())
+    sink.write("stdout", b"x" * 1000)
+    sink.write("stdout", b"y" * 1000)
+    assert [len(frame.data) for frame in store.frames(ID, limit_bytes=1)] == [1000]
+
+
+def test_a_stream_is_read_from_any_offset(store: LogStore) -> None:
+    sink = store.open(ID, masker())
+    for number in range(20):
+        sink.write("stdout", b"<out%02d>" % number)
+        sink.write("stderr", b"noise")
+    whole = b"".join(b"<out%02d>" % number for number in range(20))
+    for offset in [*range(len(whole) + 2), 0, 50, 3]:
+        for limit in (1, 7, 8, 1000):
+            assert store.read(ID, "stdout", offset, limit) == whole[offset : offset + limit]
+    assert store.read(ID, "stderr") == b"noise" * 20
+
+
+def test_an_unknown_log_is_empty(store: LogStore) -> None:
+    assert store.frames(ID) == [] or store.frames(ID) == ()
+    assert store.read(ID, "stdout") == b""
+
+
+def test_secrets_are_masked_across_writes_and_streams_apart(store: LogStore) -> None:
+    sink = store.open(ID, masker("hunter2"))
+    for piece in (b"pass=hun", b"ter", b"2; hun"):
+        sink.write("stdout", piece)
+        sink.write("stderr", b"ter2")
+    sink.close()
+    assert store.read(ID, "stdout") == b"pass=***; hun"
+    assert store.read(ID, "stderr") == b"ter2" * 3
+
+
+def test_a_needle_that_comes_later_masks_what_follows(store: LogStore) -> None:
+    mask = masker()
+    sink = store.open(ID, mask)
+    sink.write("stdout", b"hunter2 ")
+    mask.add("hunter2")
+    sink.write("stdout", b"hunter2")
+    sink.close()
+    assert store.read(ID, "stdout") == b"hunter2 ***"
+
+
+def test_nothing_is_taken_after_close(store: LogStore) -> None:
+    sink = store.open(ID, masker())
+    sink.write("stdout", b"a")
+    sink.close()
+    sink.close()
+    sink.write("stdout", b"b")
+    assert store.read(ID, "stdout") == b"a"
+
+
+def test_a_log_is_continued(store: LogStore) -> None:
+    for data in (b"first", b"second"):
+        sink = store.open(ID, masker())
+        sink.write("stdout", data)
+        sink.write("stderr", b"e")
+        sink.close()
+    assert store.read(ID, "stdout") == b"firstsecond"
+    assert [(frame.stream, frame.offset) for frame in store.frames(ID)] == [
+        ("stdout", 0),
+        ("stderr", 0),
+        ("stdout", 5),
+        ("stderr", 1),
+    ]
+
+
+def test_two_sinks_of_one_log(store: LogStore) -> None:
+    one, two = store.open(ID, masker()), store.open(ID, masker())
+    one.write("stdout", b"1")
+    two.write("stdout", b"2")
+    one.close()
+    two.write("stdout", b"3")
+    two.close()
+    assert store.read(ID, "stdout") == b"123"
+
+
+def test_attempts_are_apart(store: LogStore) -> None:
+    ids = [ID, ID._replace(attempt=2), ID._replace(task="other"), ID._replace(group="other")]
+    for id in ids:
+        sink = store.open(id, masker())
+        sink.write("stdout", str(id).encode())
+        sink.close()
+    assert [store.read(id, "stdout") for id in ids] == [str(id).encode() for id in ids]
+
+
+@pytest.mark.parametrize(
+    "name", ["test[3]", "a.1", "..", ".", "", "a/b", "/etc/passwd", "a\0b", "%2E", "ä" * 128, "x" * 5000, "~", "a\nb"]
+)
+def test_any_name_is_safe(store: LogStore, tmp_path: Path, name: str) -> None:
+    before = set(tmp_path.rglob("*"))
+    ids = [AttemptId(name, "t", 1), AttemptId("g", name, 1), AttemptId("g", name + "x", 1), AttemptId(name, name, 1)]
+    for number, id in enumerate(ids):
+        sink = store.open(id, masker())
+        sink.write("stdout", b"%d" % number)
+        sink.close()
+    assert [store.read(id, "stdout") for id in ids] == [b"0", b"1", b"2", b"3"]
+    store.delete_group(name)
+    assert [store.read(id, "stdout") for id in ids] == [b"", b"1", b"2", b""]
+    made = set(tmp_path.rglob("*")) - before
+    assert all(path.relative_to(tmp_path).parts[0] == "logs" for path in made)
+
+
+def test_subscribers_hear_once_a_turn_and_log(store: LogStore, loop: Loop) -> None:
+    heard: list[AttemptId] = []
+    unsubscribe = store.subscribe(heard.append)
+    sinks = [store.open(ID._replace(attempt=attempt), masker()) for attempt in (1, 2)]
+    for _ in range(3):
+        for sink in sinks:
+            sink.write("stdout", b"x")
+    assert heard == []
+    loop.turn()
+    assert [id.attempt for id in heard] == [1, 2]
+    sinks[0].write("stderr", b"x")
+    loop.turn()
+    assert [id.attempt for id in heard] == [1, 2, 1]
+    unsubscribe()
+    unsubscribe()
+    sinks[0].write("stdout", b"x")
+    loop.turn()
+    assert len(heard) == 3
+
+
+def test_what_is_held_back_for_masking_is_no_growth(store: LogStore, loop: Loop) -> None:
+    heard: list[AttemptId] = []
+    store.subscribe(heard.append)
+    sink = store.open(ID, masker("hunter2"))
+    sink.write("stdout", b"hun")
+    loop.turn()
+    assert heard == []
+    sink.close()
+    loop.turn()
+    assert heard == [ID]
+
+
+def test_a_group_is_deleted_with_its_open_logs(store: LogStore) -> None:
+    other = store.open(ID._replace(group="other"), masker())
+    other.write("stdout", b"stays")
+    sink = store.open(ID, masker())
+    sink.write("stdout", b"goes")
+    store.delete_group("group")
+    store.delete_group("group")
+    store.delete_group("never known")
+    assert store.read(ID, "stdout") == b""
+    assert store.read(ID._replace(group="other"), "stdout") == b"stays"
+    sink.close()
+    again = store.open(ID, masker())
+    again.write("stdout", b"new")
+    assert [(frame.offset, frame.data) for frame in store.frames(ID)] == [(0, b"new")]
+
+
+def test_a_write_of_many_megabytes(store: LogStore) -> None:
+    sink = store.open(ID, masker())
+    data = bytes(range(256)) * 4096 * 5
+    sink.write("stdout", data)
+    sink.write("stdout", b"end")
+    assert store.read(ID, "stdout", len(data) - 1, 10) == data[-1:] + b"end"
+    assert store.read(ID, "stdout", 0, len(data)) == data
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    pieces=st.lists(st.tuples(st.sampled_from(["stdout", "stderr"]), st.binary(max_size=40)), max_size=30),
+    number=st.integers(0, 1 << 40),
+)
+def test_what_was_written_is_what_is_read(store: LogStore, pieces: list[tuple[Stream, bytes]], number: int) -> None:
+    id = AttemptId("property", f"t{number}", 1)
+    store.delete_group("property")
+    sink = store.open(id, masker())
+    for stream, data in pieces:
+        sink.write(stream, data)
+    sink.close()
+    for stream in ("stdout", "stderr"):
+        whole = b"".join(data for name, data in pieces if name == stream)
+        assert store.read(id, stream) == whole
+        assert b"".join(frame.data for frame in store.frames(id) if frame.stream == stream) == whole
