@@ -69,7 +69,8 @@ EXAMPLES = (
 def show(example: Example, environment: dict[str, str]) -> list[str]:
     """Run one example in the open; what was not as it should be."""
     command = ["runner", "run", f"examples/{example.file}"]
-    print(f"\n\033[1m{example.look_at}\033[0m\n$ {' '.join(command)}", flush=True)
+    sentence = f"\033[1m{example.look_at}\033[0m" if sys.stdout.isatty() else example.look_at
+    print(f"\n{sentence}\n$ {' '.join(command)}", flush=True)
     said = []
     with subprocess.Popen(
         command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
