@@ -1,0 +1,456 @@
+"""The driver `os_exec` without processes: its spec, its warnings, and what it asks a process host for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from drivers.base import Recovery
+from runner.errors import DriverError, RecoverError, StartError
+from runner.model.result import Status
+from runner.model.value import Value
+from runner.process.fake import FakeHost, FakeRun
+from taskimpl.os_exec import OsExecDriver, OsExecSpec
+from tests.contract.process_labs import Sink
+from tests.os_exec_attempts import KEY, context, driver
+
+Scenario = Callable[[FakeHost], Awaitable[None]]
+
+
+def message(spec: dict[str, Any]) -> str:
+    with pytest.raises(ValidationError) as caught:
+        OsExecSpec.model_validate(spec)
+    return "; ".join(f"{'.'.join(map(str, error['loc']))}: {error['msg']}" for error in caught.value.errors())
+
+
+class TestSpec:
+    @pytest.mark.parametrize(
+        "envs",
+        [
+            {"A": "1", "EMPTY": "", "B": "x=y"},
+            {"A": "1", "EMPTY": None, "B": "x=y"},
+            [{"key": "A", "value": "1"}, {"key": "EMPTY"}, {"key": "B", "value": "x=y"}],
+            ["A=1", "EMPTY=", "B=x=y"],
+            ["A=0", {"key": "EMPTY", "value": ""}, "A=1", "B=x=y"],
+        ],
+    )
+    @pytest.mark.parametrize("name", ["envs", "env", "data"])
+    def test_every_spelling_of_the_environment(self, name: str, envs: Any) -> None:
+        spec = OsExecSpec.model_validate({"command": ["true"], name: envs})
+        assert spec.environment == {"A": "1", "EMPTY": "", "B": "x=y"}
+
+    def test_two_spellings_at_once_are_refused(self) -> None:
+        assert "env: " in message({"command": ["true"], "envs": {}, "env": {}})
+
+    @pytest.mark.parametrize(
+        ("envs", "expected"),
+        [
+            ("A=1", "expected a mapping"),
+            ({"A=B": "x"}, "'='"),
+            ({"": "x"}, "empty"),
+            ({"A\0": "x"}, "NUL"),
+            ({"A": "x\0"}, "A contains a NUL"),
+            ({"A": 1}, "A: expected a string"),
+            ({"A": ["x"]}, "A: expected a string"),
+            (["A"], "item 0: expected KEY=VALUE"),
+            (["=x"], "empty"),
+            ([{"key": "A", "vale": "x"}], "item 0: expected {key, value}"),
+            ({"A": "x" * 131_072}, "use files"),
+            ({"A": "ä" * 65_535}, "use files"),
+        ],
+    )
+    def test_bad_environment(self, envs: Any, expected: str) -> None:
+        said = message({"command": ["true"], "envs": envs})
+        assert said.startswith("envs: ")
+        assert expected in said
+
+    def test_the_longest_value(self) -> None:
+        OsExecSpec.model_validate({"command": ["true"], "envs": {"A": "x" * 131_069}})
+
+    @pytest.mark.parametrize(
+        ("command", "expected"),
+        [
+            ([], "empty"),
+            ("", "empty"),
+            (" \n", "empty"),
+            (["", "x"], "name (item 0) is empty"),
+            (["a", 1], "item 1: expected a string"),
+            (["a", "b\0"], "item 1 contains a NUL"),
+            ("a\0", "NUL"),
+            ({"a": "b"}, "expected a list"),
+            (None, "expected a list"),
+        ],
+    )
+    def test_bad_command(self, command: Any, expected: str) -> None:
+        assert expected in message({"command": command})
+
+    @pytest.mark.parametrize("key", ["files", "stdin", "user", "limits", "memory", "nofile", "nice"])
+    def test_what_is_specified_but_not_built_is_refused(self, key: str) -> None:
+        assert message({"command": ["true"], key: "x"}) == f"{key}: Value error, is specified but not built yet"
+
+    def test_unknown_keys_are_refused(self) -> None:
+        assert message({"command": ["true"], "comand": "x"}).startswith("comand: ")
+
+    @pytest.mark.parametrize("workdir", ["..", "../x", "a/../../b", "a/./../..", "", "a\0"])
+    def test_a_folder_outside_the_workspace_is_refused(self, workdir: str) -> None:
+        assert message({"command": ["true"], "workdir": workdir}).startswith("workdir: ")
+
+    @pytest.mark.parametrize("workdir", [".", "a", "a/../b", "..a", "{{ .x.y }}/..", "/somewhere/known/later"])
+    def test_a_folder_that_may_be_in_the_workspace(self, workdir: str) -> None:
+        OsExecSpec.model_validate({"command": ["true"], "workdir": workdir})
+
+    @pytest.mark.parametrize("shell", ["zsh", "", "bash -x", "sh 'x {0}"])
+    def test_bad_shell(self, shell: str) -> None:
+        assert message({"command": "x", "shell": shell}).startswith("shell: ")
+
+    def test_a_shell_needs_a_script(self) -> None:
+        assert "a list is run without one" in message({"command": ["true"], "shell": "bash"})
+
+
+class TestWarnings:
+    def found(self, spec: dict[str, Any], *confidential: str) -> list[tuple[tuple[str | int, ...], str]]:
+        findings = driver().check(spec, (), confidential)
+        assert all(warning for _, _, warning in findings)
+        return [(path, text) for path, text, _ in findings]
+
+    @pytest.mark.parametrize(
+        ("script", "unquoted"),
+        [
+            ("echo {{ .a.b }}", True),
+            ("echo {{ .a.b | upper }}", True),
+            ("echo 'x'{{ .a.b }}", True),
+            ("echo \\'{{ .a.b }}", True),
+            ('echo "it\'s" {{ .a.b }}', True),
+            ("# it's\necho {{ .a.b }}", True),
+            ("# {{ .a.b }}", True),
+            ("echo ${x#'}'} {{ .a.b }}", True),
+            ("echo '{{ .a.b }}'", False),
+            ("echo {{ .a.b | shquote }}", False),
+            ("echo {{ .a.b | upper | shquote }}", False),
+            ("echo {{ .a.b }}".replace("a.b", "group.id"), False),
+            ("echo {{ 'constant' }}", False),
+            ("echo $A", False),
+            ("echo {{ broken", False),
+        ],
+    )
+    def test_unquoted_in_a_script(self, script: str, unquoted: bool) -> None:
+        expected = [("command",)] if unquoted else []
+        assert [path for path, text in self.found({"command": script}) if "unquoted" in text] == expected
+        in_list = self.found({"command": ["/bin/bash", "-euc", script]})
+        assert [path for path, text in in_list if "unquoted" in text] == [("command", 2)] * unquoted
+
+    def test_between_double_quotes(self) -> None:
+        [(path, text)] = self.found({"command": 'echo "{{ .a.b }}"'})
+        assert path == ("command",)
+        assert "double quotes" in text
+        assert "envs" in text
+
+    def test_other_programs_read_no_shell(self) -> None:
+        assert self.found({"command": ["echo", "{{ .a.b }}"]}) == []
+        assert self.found({"command": "print({{ .a.b }})", "shell": "python"}) == []
+        assert self.found({"command": ["sh", "script.sh", "{{ .a.b }}"]}) == []
+
+    def test_confidential_in_a_command_line(self) -> None:
+        spec = {"command": ["login", "--password={{ .fetch-secret.password | trim }}", "{{ .fetch-secret.user }}"]}
+        [(path, text)] = self.found(spec, "fetch-secret.password", "inputs.token")
+        assert path == ("command", 1)
+        assert text.startswith("fetch-secret.password is confidential")
+        assert self.found({"command": ["x"], "envs": {"A": "{{ .inputs.token }}"}}, "inputs.token") == []
+        assert len(self.found({"command": "x '{{ inputs.token }}'"}, "inputs.token")) == 1
+
+    @pytest.mark.parametrize(
+        "spec",
+        [{}, {"command": None}, {"command": [1, None]}, {"command": {}, "shell": 3}, {"command": "x", "shell": []}],
+    )
+    def test_nothing_is_too_wrong_for_it(self, spec: dict[str, Any]) -> None:
+        assert self.found(spec) == []
+
+
+def play(scenario: Scenario) -> None:
+    async def ends(run: FakeRun) -> int:
+        Path(run.spec.env["OUTPUT_FILE"]).write_text(run.spec.env.get("WRITES", ""))
+        return int(run.spec.env.get("CODE", "0"))
+
+    async def stays(run: FakeRun) -> int:
+        await run.write("stdout", b"ready")
+        return await run.forever()
+
+    async def main() -> None:
+        async with asyncio.timeout(20), FakeHost({"ends": ends, "stays": stays, "sh": stays, "bash": stays}) as host:
+            await scenario(host)
+
+    asyncio.run(main())
+
+
+class TestDriver:
+    def test_capabilities(self) -> None:
+        capabilities = OsExecDriver.capabilities
+        assert capabilities.recovery is Recovery.ATTACH
+        assert capabilities.deadline
+        assert capabilities.signals == {"pause", "start", "destroy"}
+
+    def test_the_environment_and_nothing_else(self, tmp_path: Path) -> None:
+        async def scenario(host: FakeHost) -> None:
+            spec = {"command": ["ends", "a"], "envs": {"B": "task", "LANG": "de", "RUNNER_TASK_NAME": "lie"}}
+            ctx = context(tmp_path, host, spec, env={"A": "group", "B": "group"}, timeout=7.0, grace=3.0)
+            await driver().start(ctx, KEY)
+            [(key, asked)] = host.spawned
+            assert key == KEY
+            output = asked.env["OUTPUT_FILE"]
+            assert asked.env == {
+                "PATH": "/usr/local/bin:/usr/bin:/bin",
+                "HOME": "/root",
+                "LANG": "de",
+                "TZ": "UTC",
+                "A": "group",
+                "B": "task",
+                "RUNNER_GROUP_ID": "group-1",
+                "RUNNER_GROUP_NAME": "deploy",
+                "RUNNER_TASK_NAME": "build",
+                "RUNNER_TASK_ATTEMPT": "1",
+                "RUNNER_WORKSPACE": str(tmp_path / "workspace"),
+                "OUTPUT_FILE": output,
+            }
+            assert (asked.argv, asked.cwd) == (["ends", "a"], str(tmp_path / "workspace"))
+            assert (asked.timeout, asked.grace) == (7.0, 3.0)
+            assert Path(output).parent == tmp_path / "temp"
+            assert Path(output).stat().st_mode & 0o777 == 0o600
+
+        play(scenario)
+
+    def test_only_what_the_runner_has_is_inherited(self, tmp_path: Path) -> None:
+        async def scenario(host: FakeHost) -> None:
+            await OsExecDriver({"HOME": "/h", "X": "y"}).start(context(tmp_path, host, {"command": ["ends"]}), KEY)
+            [(_, asked)] = host.spawned
+            assert {name for name in asked.env if not name.startswith("RUNNER_")} == {"HOME", "OUTPUT_FILE"}
+
+        play(scenario)
+
+    @pytest.mark.parametrize(
+        ("shell", "argv"),
+        [
+            (None, ["sh", "-e", "-c", "echo hi\n"]),
+            ("sh", ["sh", "-e", "-c", "echo hi\n"]),
+            ("bash", ["bash", "--noprofile", "--norc", "-e", "-o", "pipefail", "-c", "echo hi\n"]),
+        ],
+    )
+    def test_shells(self, tmp_path: Path, shell: str | None, argv: list[str]) -> None:
+        async def scenario(host: FakeHost) -> None:
+            await driver().start(context(tmp_path, host, {"command": "echo hi\n", "shell": shell}), KEY)
+            [(_, asked)] = host.spawned
+            assert asked.argv == argv
+
+        play(scenario)
+
+    def test_a_shell_that_wants_a_file(self, tmp_path: Path) -> None:
+        async def scenario(host: FakeHost) -> None:
+            one = driver()
+            handle = await one.start(context(tmp_path, host, {"command": "1 + 1", "shell": "ends -x {0} 'a b'"}), KEY)
+            [(_, asked)] = host.spawned
+            assert asked.argv[:2] == ["ends", "-x"]
+            assert asked.argv[3] == "a b"
+            script = Path(asked.argv[2])
+            assert script.read_text() == "1 + 1"
+            assert script.stat().st_mode & 0o777 == 0o600
+            await one.wait(handle)
+            await one.destroy(handle)
+            assert not script.exists()
+
+        play(scenario)
+
+    def test_success_and_its_outputs(self, tmp_path: Path) -> None:
+        async def scenario(host: FakeHost) -> None:
+            one = driver()
+            handle = await one.start(
+                context(tmp_path, host, {"command": ["ends"], "envs": {"WRITES": "a=1\nb=\n"}}), KEY
+            )
+            outcome = await one.wait(handle)
+            assert (outcome.status, outcome.exit_code, outcome.reason) == (Status.SUCCESS, 0, None)
+            assert outcome.outputs == {"a": Value("1"), "b": Value("")}
+            assert outcome.started_at is not None
+            assert outcome.finished_at is not None
+            assert await one.wait(handle) == outcome, "until it is destroyed, the same can be found again"
+            await one.destroy(handle)
+            await one.destroy(handle)
+            assert list((tmp_path / "temp").iterdir()) == []
+            assert await host.list() == ()
+
+        play(scenario)
+
+    def test_failure_keeps_its_outputs(self, tmp_path: Path) -> None:
+        async def scenario(host: FakeHost) -> None:
+            one = driver()
+            spec = {"command": ["ends"], "envs": {"WRITES": "a=1\n", "CODE": "3"}}
+            outcome = await one.wait(await one.start(context(tmp_path, host, spec), KEY))
+            assert (outcome.status, outcome.exit_code, outcome.reason) == (Status.FAILED, 3, None)
+            assert outcome.outputs == {"a": Value("1")}
+
+        play(scenario)
+
+    def test_malformed_outputs(self, tmp_path: Path) -> None:
+        async def scenario(host: FakeHost) -> None:
+            one = driver()
+            spec = {"command": ["ends"], "envs": {"WRITES": "a=1\nnonsense\n"}}
+            outcome = await one.wait(await one.start(context(tmp_path, host, spec), KEY))
+            assert (outcome.status, outcome.exit_code, outcome.reason) == (Status.FAILED, 0, "bad_output")
+            assert outcome.outputs == {}
+            assert outcome.error is not None
+            assert "$OUTPUT_FILE" in outcome.error
+            assert "2" in outcome.error
+            assert str(tmp_path) not in outcome.error
+
+        play(scenario)
+
+    def test_stopped(self, tmp_path: Path) -> None:
+        async def scenario(host: FakeHost) -> None:
+            one = driver()
+            log = Sink()
+            handle = await one.start(context(tmp_path, host, {"command": ["stays"]}, log=log), KEY)
+            await log.until(b"ready")
+            await one.stop(handle, 5.0)
+            outcome = await one.wait(handle)
+            assert (outcome.status, outcome.exit_code, outcome.signal) == (Status.ABORTED, 143, 15)
+            assert outcome.kill is not None
+
+        play(scenario)
+
+    def test_timeout(self, tmp_path: Path) -> None:
+        async def scenario(host: FakeHost) -> None:
+            one = driver()
+            handle = await one.start(context(tmp_path, host, {"command": ["stays"]}, timeout=0.02), KEY)
+            outcome = await one.wait(handle)
+            assert (outcome.status, outcome.reason) == (Status.FAILED, "timeout")
+            assert (outcome.exit_code, outcome.signal) == (124, 15)
+            assert outcome.kill is not None
+
+        play(scenario)
+
+    def test_not_found_is_failed_and_survives_the_runner(self, tmp_path: Path) -> None:
+        async def scenario(host: FakeHost) -> None:
+            one = driver()
+            ctx = context(tmp_path, host, {"command": ["no-such-program"]})
+            handle = await one.start(ctx, KEY)
+            outcome = await one.wait(handle)
+            assert (outcome.status, outcome.exit_code) == (Status.FAILED, 127)
+            assert outcome.error is not None
+            assert "no-such-program" in outcome.error
+            next_runner = driver()
+            await next_runner.recover(ctx, handle)
+            assert await next_runner.wait(handle) == outcome
+
+        play(scenario)
+
+    def test_found_again_by_the_next_runner(self, tmp_path: Path) -> None:
+        async def scenario(host: FakeHost) -> None:
+            ctx = context(tmp_path, host, {"command": ["ends"], "envs": {"WRITES": "a=1\n"}})
+            handle = await driver().start(ctx, KEY)
+            next_runner = driver()
+            await next_runner.recover(ctx, handle)
+            assert (await next_runner.wait(handle)).outputs == {"a": Value("1")}
+
+            without_handle = driver()
+            again = await without_handle.start(ctx, KEY)
+            assert again == handle
+            assert (await without_handle.wait(again)).outputs == {"a": Value("1")}
+            assert len(host.spawned) == 1
+
+        play(scenario)
+
+    def test_another_life_of_the_host(self, tmp_path: Path) -> None:
+        async def scenario(host: FakeHost) -> None:
+            one = driver()
+            ctx = context(tmp_path, host, {"command": ["stays"]})
+            handle = await one.start(ctx, KEY)
+            waiting = asyncio.ensure_future(one.wait(handle))
+            await asyncio.sleep(0)
+            await host.restart()
+            with pytest.raises(DriverError) as lost:
+                await waiting
+            assert lost.value.reason == "supervisor_lost"
+            with pytest.raises(RecoverError) as gone:
+                await driver().recover(ctx, handle)
+            assert gone.value.reason == "supervisor_lost"
+            assert list((tmp_path / "temp").iterdir()) == []
+
+        play(scenario)
+
+    def test_a_forgotten_process(self, tmp_path: Path) -> None:
+        async def scenario(host: FakeHost) -> None:
+            ctx = context(tmp_path, host, {"command": ["stays"]})
+            handle = await driver().start(ctx, KEY)
+            await host.forget(KEY)
+            with pytest.raises(RecoverError) as gone:
+                await driver().recover(ctx, handle)
+            assert gone.value.reason == "driver_lost"
+
+        play(scenario)
+
+    def test_a_start_that_was_given_up_is_freed_by_its_key(self, tmp_path: Path) -> None:
+        async def scenario(host: FakeHost) -> None:
+            one = driver()
+            await one.start(context(tmp_path, host, {"command": ["stays"]}), KEY)
+            await one.destroy(KEY.encode())
+            assert await host.list() == ()
+            assert list((tmp_path / "temp").iterdir()) == []
+
+        play(scenario)
+
+    def test_folders(self, tmp_path: Path) -> None:
+        workspace = tmp_path / "workspace"
+        (workspace / "in").mkdir(parents=True)
+        (tmp_path / "outside").mkdir()
+        (workspace / "link-out").symlink_to(tmp_path / "outside")
+        (workspace / "link-in").symlink_to("in")
+
+        async def scenario(host: FakeHost) -> None:
+            for number, workdir in enumerate(["in", "link-in", str(workspace / "in"), "in/../link-in/."]):
+                ctx = context(tmp_path, host, {"command": ["ends"], "workdir": workdir})
+                await driver().start(ctx, f"k{number}")
+                assert host.spawned[-1][1].cwd == str(workspace / "in")
+            for workdir in ["link-out", "/", str(tmp_path / "outside"), str(tmp_path / "workspace-2")]:
+                with pytest.raises(DriverError, match="outside the workspace") as caught:
+                    await driver().start(context(tmp_path, host, {"command": ["ends"], "workdir": workdir}), "bad")
+                assert caught.value.reason == "bad_spec"
+
+        play(scenario)
+
+    def test_the_private_folder_is_gone(self, tmp_path: Path) -> None:
+        async def scenario(host: FakeHost) -> None:
+            ctx = context(tmp_path, host, {"command": ["ends"]})
+            (tmp_path / "temp").rmdir()
+            with pytest.raises(DriverError, match="cannot make the attempt's files"):
+                await driver().start(ctx, KEY)
+            assert host.spawned == []
+
+        play(scenario)
+
+    def test_signals(self, tmp_path: Path) -> None:
+        async def scenario(host: FakeHost) -> None:
+            one = driver()
+            handle = await one.start(context(tmp_path, host, {"command": ["stays"]}), KEY)
+            await one.signal(handle, "pause")
+            await one.signal(handle, "start")
+            with pytest.raises(DriverError, match="dance"):
+                await one.signal(handle, "dance")
+            await one.signal(handle, "destroy")
+            outcome = await one.wait(handle)
+            assert (outcome.status, outcome.exit_code) == (Status.ABORTED, 137)
+
+        play(scenario)
+
+    def test_what_could_not_start_is_an_error(self, tmp_path: Path) -> None:
+        class Broken(FakeHost):
+            async def spawn(self, key: str, spec: Any, sink: Any) -> Any:
+                raise StartError("no room", exit_code=125)
+
+        async def scenario(_: FakeHost) -> None:
+            with pytest.raises(StartError):
+                await driver().start(context(tmp_path, Broken({}), {"command": ["ends"]}), KEY)
+            assert list((tmp_path / "temp").iterdir()) == []
+
+        play(scenario)
