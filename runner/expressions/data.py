@@ -49,7 +49,9 @@ def resolve_data(text: str, scope: Lookup) -> Resolution:
         try:
             expression = compile_expression(tag.source, tag.inner)
             confidential = confidential or any(scope.is_confidential(name) for name in expression.names)
-            pieces[-1] = check_text(text_of(expression.evaluate(run)))
+            value = expression.evaluate(run)
+            run.charge(value)
+            pieces[-1] = check_text(text_of(value))
             size += len(pieces[-1])
             check_length(size)
         except TemplateError as error:

@@ -32,6 +32,8 @@ class Filter(NamedTuple):
 
 
 def _text(value: object) -> str:
+    if isinstance(value, str):
+        return value
     if isinstance(value, list | tuple | Mapping) or value is None:
         raise TemplateError(f"a text is needed, not {kind(value)}")
     return text_of(value)
@@ -142,10 +144,10 @@ FILTERS: Mapping[str, Filter] = {
     "b64encode": Filter(_b64encode),
     "b64decode": Filter(_b64decode),
     "tojson": Filter(json_text),
-    "fromjson": Filter(_fromjson, weight=4),
+    "fromjson": Filter(_fromjson, weight=16),
     "shquote": Filter(_shquote),
     "join": Filter(_join, most=1),
-    "split": Filter(_split, most=1),
+    "split": Filter(_split, most=1, weight=4),
     "length": Filter(_length),
     "first": Filter(_first),
     "last": Filter(_last),

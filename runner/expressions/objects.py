@@ -18,6 +18,12 @@ MAX_TEXT_CHARS = 4 << 20
 MAX_DEPTH = 64
 """How deep lists and mappings may be nested."""
 
+PLAIN = (str, int, float, type(None))
+"""What is neither list nor mapping. Asked for first: whether something is a Mapping is a slow question."""
+
+_ITEM_COST_CHARS = 64
+"""An item of a list or mapping takes about as long as so many characters of a text."""
+
 _CONTROL = [chr(code) for code in range(32)]
 
 
@@ -50,7 +56,9 @@ def text_of(value: object) -> str:
         return value
     if value is None:
         return ""
-    return json_text(value)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if isinstance(value, int) else json_text(value)
 
 
 def json_text(value: object) -> str:
@@ -115,6 +123,8 @@ def _too_deep() -> TemplateError:
 
 
 def _children(value: object) -> list[object]:
+    if isinstance(value, PLAIN):
+        return []
     if isinstance(value, Mapping):
         return list(value.values())
     return list(value) if isinstance(value, list | tuple) else []
@@ -127,6 +137,19 @@ def _check_depth(value: object) -> None:
         if not level:
             return
     raise _too_deep()
+
+
+def cost(value: object, limit: int) -> int:
+    """What looking at all of `value` costs, in characters; the count ends where it exceeds `limit`."""
+    if isinstance(value, str):
+        return len(value)
+    size = 0
+    rest = [value]
+    while rest and size <= limit:
+        item = rest.pop()
+        size += len(item) if isinstance(item, str) else _ITEM_COST_CHARS
+        rest += _children(item)
+    return size
 
 
 def _check_size(value: object) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from runner.errors import TemplateError
-from runner.expressions.objects import UndefinedError, kind
+from runner.expressions.objects import PLAIN, UndefinedError, kind
 from runner.model.fault import nearest
 from runner.model.value import Bindings, Value
 
@@ -132,6 +132,8 @@ def _kind(value: object) -> str:
 
 
 def _plain(value: object) -> object:
+    if isinstance(value, PLAIN):
+        return value
     if isinstance(value, Value):
         return value.text
     if isinstance(value, Mapping):
@@ -151,7 +153,9 @@ def _any_confidential(value: object, is_secret: Callable[[str], bool] | None = N
 
 
 def _leaves(value: object) -> Iterator[object]:
-    if isinstance(value, Mapping):
+    if isinstance(value, PLAIN):
+        yield value
+    elif isinstance(value, Mapping):
         for item in value.values():
             yield from _leaves(item)
     elif isinstance(value, list | tuple):

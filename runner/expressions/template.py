@@ -55,7 +55,7 @@ class Template:
         size = 0
         texts = []
         for part in self._parts:
-            texts.append(part if isinstance(part, str) else check_text(text_of(part.value(run))))
+            texts.append(part if isinstance(part, str) else part.text(run))
             size += len(texts[-1])
             check_length(size)
             if on_confidential is not None and isinstance(part, _Part) and part.is_confidential(scope):
@@ -91,6 +91,15 @@ class _Part:
             raise
         except RecursionError:
             raise TemplateError("the value is nested too deeply", offset=self.start) from None
+
+    def text(self, run: Run) -> str:
+        value = self.value(run)
+        try:
+            run.charge(value)
+            return check_text(text_of(value))
+        except TemplateError as error:
+            error.offset = self.start
+            raise
 
     def is_confidential(self, scope: Lookup) -> bool:
         return any(scope.is_confidential(name) for name in self.expression.names)
