@@ -47,8 +47,7 @@ def test_random_cuts() -> None:
 def test_streams_do_not_mix() -> None:
     lines = Lines(b"t | ")
     assert (
-        lines.feed("stdout", b"o") + lines.feed("stderr", b"e\n") + lines.feed("stdout", b"!\n")
-        == b"t | e\nt | o!\n"
+        lines.feed("stdout", b"o") + lines.feed("stderr", b"e\n") + lines.feed("stdout", b"!\n") == b"t | e\nt | o!\n"
     )
 
 
