@@ -97,6 +97,8 @@ class GroupRun:
         state = self.tasks[index]
         if state.queued:
             self.event(Kind.TASK_READY, state, waiting=Waiting.SLOT.value)
+            if state.attempts:
+                self.services.journal.mark(state)  # its row tells that it waits for its retry
 
     # Deciding.
 
