@@ -148,6 +148,8 @@ class GroupModel:
     inputs: dict[str, Value]
     status: Status = Status.RUNNING
     reason: str | None = None
+    started_at: float = math.inf
+    """When its first attempt was given a slot, or it ended without."""
     finished_at: float = 0.0
     abort: str | None = None
     abort_because_of: str | None = None
@@ -351,10 +353,12 @@ class Reference:
                     script = self._scenario.script(attempt)
                     task.course = Course(script=script, timeout=task.task.timeout, submitted_at=self._now)
                     self.dispatched[attempt] = self._now
+                    group.started_at = min(group.started_at, self._now)
                     self.imports[attempt] = task.imports
 
     def _finish(self, group: GroupModel) -> None:
         group.finished_at = self._now
+        group.started_at = min(group.started_at, self._now)
         ends = [(task.task, task.end) for task in group.tasks.values()]
         group.status, group.reason = group_status(group.abort, ends)
 

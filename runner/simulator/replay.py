@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from runner.model import codec
 from runner.model.event import Event, Kind
-from runner.model.result import Status
+from runner.model.group import TaskGroup
+from runner.model.result import Abort, Status
 from runner.store.base import GroupRecord
 
 
@@ -24,47 +25,86 @@ class _Told:
         return self.status.terminal
 
 
+@dataclass(slots=True)
+class _Abort:
+    reason: str | None = None
+    because_of: str | None = None
+    count: int = 0
+
+    def tell(self, event: Event) -> Iterator[str]:
+        reason = event.fields["reason"]
+        if reason == Abort.CANCELLED:
+            self.count += 1
+            if event.fields["count"] != self.count:
+                yield f"event {event.number} is the cancel {event.fields['count']}, expected {self.count}"
+        elif self.reason is not None and (self.reason, reason) != (Abort.FAIL_FAST, Abort.GROUP_TIMEOUT):
+            yield f"event {event.number} tells of {reason}, which changes nothing after {self.reason}"
+        if self.reason in (None, Abort.FAIL_FAST):
+            self.reason, self.because_of = reason, event.fields.get("because_of")
+
+
+class _Reader:
+    """What a watcher knows after each event."""
+
+    def __init__(self, group: TaskGroup) -> None:
+        self._tasks = {task.name: task for task in group.tasks}
+        self.told = {name: _Told() for name in self._tasks}
+        self.abort = _Abort()
+        self.starts = 0
+        self.finished: tuple[object, object] | None = None
+        self._notices: set[tuple[object, ...]] = set()
+
+    def read(self, event: Event) -> Iterator[str]:
+        kind = event.kind
+        if self.finished is not None and kind is not Kind.LATE_RESULT:
+            yield f"event {event.number} ({kind}) comes after the end of the group"
+        if kind is Kind.GROUP_STARTED:
+            self.starts += 1
+        elif kind is Kind.GROUP_FINISHED:
+            self.finished = event.fields.get("status"), event.fields.get("reason")
+        elif kind is Kind.CANCEL_REQUESTED:
+            yield from self.abort.tell(event)
+        if event.task is not None:
+            yield from self._read_of_task(event, event.task)
+
+    def _read_of_task(self, event: Event, name: str) -> Iterator[str]:
+        if event.kind is Kind.MASK_SKIPPED:
+            notice = name, event.attempt, event.fields["name"]
+            if notice in self._notices:
+                yield f"event {event.number} repeats the notice {notice}"
+            self._notices.add(notice)
+        if event.kind is Kind.TASK_DISPATCHED:
+            if not self.starts:
+                yield f"event {event.number}: {name} was dispatched before the group started"
+            if missing := [edge for edge in self._tasks[name].edges if not self.told[edge].terminal]:
+                yield f"event {event.number}: {name} was dispatched before {', '.join(missing)} ended"
+        yield from _tell(self.told[name], event)
+
+
 def replay(record: GroupRecord, events: Sequence[Event]) -> Iterator[str]:
     """What the events tell wrongly."""
-    group = codec.decode_group(record.group.document)
-    tasks = {task.name: task for task in group.tasks}
-    told = {name: _Told() for name in tasks}
-    finished: tuple[object, object] | None = None
-    notices = set()
+    reader = _Reader(codec.decode_group(record.group.document))
     for number, event in enumerate(events, start=1):
         if event.number != number:
             yield f"event {event.number} stands where {number} was expected"
-        if finished is not None and event.kind is not Kind.LATE_RESULT:
-            yield f"event {number} ({event.kind}) comes after the end of the group"
-        if event.kind is Kind.GROUP_FINISHED:
-            finished = event.fields.get("status"), event.fields.get("reason")
-        if event.task is None:
-            continue
-        task = told[event.task]
-        if event.kind is Kind.MASK_SKIPPED:
-            notice = event.task, event.attempt, event.fields["name"]
-            if notice in notices:
-                yield f"event {number} repeats the notice {notice}"
-            notices.add(notice)
-        if event.kind is Kind.TASK_DISPATCHED:
-            open_edges = [name for name in tasks[event.task].edges if not told[name].terminal]
-            if open_edges:
-                yield f"event {number}: {event.task} was dispatched before {', '.join(open_edges)} ended"
-        yield from _tell(task, event)
-    if finished is None:
-        yield "no event tells the end of the group"
-    elif finished != (record.group.status.value, record.group.reason):
-        yield f"events tell that the group ended {finished}, its row {record.group.status, record.group.reason}"
+        yield from reader.read(event)
+    row = record.group
+    if reader.starts != 1:
+        yield f"{reader.starts} events tell the start of the group"
+    if reader.finished != (row.status.value, row.reason):
+        yield f"events tell that the group ended {reader.finished}, its row {row.status, row.reason}"
+    abort = reader.abort.reason, reader.abort.because_of, reader.abort.count
+    if abort != (row.abort, row.abort_because_of, row.abort_count):
+        yield f"events tell of the abort {abort}, the row {row.abort, row.abort_because_of, row.abort_count}"
     if record.last_event != len(events):
         yield f"the record counts {record.last_event} events, there are {len(events)}"
-    for row in record.tasks:
-        task = told.pop(row.name)
-        by_events = task.status, task.reason, task.because_of, task.attempt
-        by_row = row.status, row.reason, row.because_of, row.attempt
+    rows = {task.name: task for task in record.tasks}
+    for name, told in reader.told.items():
+        task = rows.get(name)
+        by_events = told.status, told.reason, told.because_of, told.attempt
+        by_row = (task.status, task.reason, task.because_of, task.attempt) if task else None
         if by_events != by_row:
-            yield f"events tell that {row.name} ended {by_events}, its row {by_row}"
-    for name in told:
-        yield f"{name} has no row"
+            yield f"events tell that {name} ended {by_events}, its row {by_row}"
 
 
 def _tell(task: _Told, event: Event) -> Iterator[str]:

@@ -76,6 +76,12 @@ class Faults:
     full_disk: tuple[tuple[float, float], ...] = ()
 
     @property
+    def delay(self) -> float:
+        """Seconds during which nothing could go on, and the time that executors are given to be heard afterwards."""
+        down = sum(crash.downtime + 10.0 for crash in self.crashes if crash.downtime or crash.power_loss)
+        return down + sum(end - start + 2.0 for start, end in self.full_disk)
+
+    @property
     def delaying(self) -> bool:
         """Whether they take time, so that what happens when is not what the scenario alone makes of it."""
         return bool(self.full_disk) or any(crash.downtime or crash.power_loss for crash in self.crashes)

@@ -11,6 +11,7 @@ How sharp the comparison is depends on what the specification leaves open:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from functools import partial
@@ -18,11 +19,14 @@ from functools import partial
 from runner.engine.services import output_context
 from runner.model import codec
 from runner.model.dispatch import AttemptId
+from runner.model.event import Kind
 from runner.model.result import Outcome, Reason, Status, TaskResult
 from runner.model.task import Scope, When
 from runner.model.value import Value
 from runner.simulator.reference import (
     BROKEN,
+    CONFIRM_SECONDS,
+    GRACE_SECONDS,
     End,
     GroupModel,
     Reference,
@@ -39,6 +43,8 @@ from runner.simulator.world import SEALER, Played
 from runner.store.base import AttemptRow, TaskRow
 
 TOLERANCE_SECONDS = 1e-4
+ROUNDED_SECONDS = 2e-3
+"""For what events tell in milliseconds."""
 
 
 def differences(scenario: Scenario, played: Played) -> list[str]:
@@ -67,6 +73,8 @@ def _groups(scenario: Scenario, played: Played) -> Iterator[str]:
             yield from _compared(reference.groups[submission.id], played, times=undelayed and fixed_turns)
         else:
             yield from _consistent(scenario, submission, played)
+        yield from _in_time(submission, played)
+        yield from _retries_in_time(scenario, submission, played)
 
 
 # What the executor saw.
@@ -105,6 +113,7 @@ def _compared(model: GroupModel, played: Played, *, times: bool) -> Iterator[str
     yield from _unequal(f"{id}: status", model.status.value, result.status.value)
     yield from _unequal(f"{id}: reason", model.reason, result.reason)
     if times:
+        yield from _apart(f"{id}: started_at", played.began + model.started_at, result.started_at)
         yield from _apart(f"{id}: finished_at", played.began + model.finished_at, result.finished_at)
     rows = {row.name: row for row in played.records[id].tasks}
     for name, task in model.tasks.items():
@@ -154,7 +163,39 @@ def _apart(what: str, expected: float | None, actual: str | None) -> Iterator[st
 
 
 def _outputs(group: str, row: TaskRow) -> dict[str, Value]:
-    return codec.decode_values(row.outputs, partial(SEALER.unseal, context=output_context(group, row.name))) if row.outputs else {}
+    return (
+        codec.decode_values(row.outputs, partial(SEALER.unseal, context=output_context(group, row.name)))
+        if row.outputs
+        else {}
+    )
+
+
+# Bounds that hold however turns and faults fall.
+
+
+def _in_time(submission: Submission, played: Played) -> Iterator[str]:
+    """An abort begins at the latest when the group's timeout is over, and it takes no longer than it may."""
+    row, group = played.records[submission.id].group, submission.group
+    latest = math.inf if group.timeout is None else row.accepted.wall + group.timeout
+    if row.abort_at is not None:
+        latest = min(latest, row.abort_at.wall)
+    latest += group.cleanup_timeout + GRACE_SECONDS + CONFIRM_SECONDS + played.faults.delay
+    if row.finished_at is None or row.finished_at > latest + TOLERANCE_SECONDS:
+        yield f"{submission.id}: ended at {row.finished_at}, expected not after {latest}"
+
+
+def _retries_in_time(scenario: Scenario, submission: Submission, played: Played) -> Iterator[str]:
+    """A retry waits for its delay, and for nothing else but a slot."""
+    due: dict[str | None, float] = {}
+    for event in played.events[submission.id]:
+        if event.kind is Kind.TASK_RETRYING:
+            due[event.task] = event.at + event.fields["seconds"]
+        elif event.kind is Kind.TASK_DISPATCHED and event.task in due:
+            late = event.at - due.pop(event.task)
+            if late < -ROUNDED_SECONDS:
+                yield f"{submission.id}/{event.task}: attempt {event.attempt} came {-late:.3f} s before its time"
+            if late > ROUNDED_SECONDS + played.faults.delay and not scenario.slots_matter:
+                yield f"{submission.id}/{event.task}: attempt {event.attempt} came {late:.3f} s after its time"
 
 
 # Consistency, task by task.

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from runner.engine.engine import Engine
 from runner.model.dispatch import AttemptId, Dispatch
+from runner.model.event import Event, Kind
 from runner.model.result import Outcome, Status, Waiting
 from runner.simulator.scenario import SECRET_MARK
 from runner.simulator.store import Disk
@@ -33,6 +34,23 @@ class Witness:
         for task in batch.tasks:
             if task.status is Status.PENDING and task.waiting is None:
                 self.complaints.append(f"{task.group}/{task.name} is pending and no reason is recorded")
+            if task.status is Status.RUNNING and (task.exit_code, task.error, task.finished_at) != (None, None, None):
+                self.complaints.append(f"{task.group}/{task.name} runs, and its row tells how it ended")
+            if (task.retry_at is not None) != (task.waiting == Waiting.RETRY_DELAY):
+                self.complaints.append(
+                    f"{task.group}/{task.name} waits for {task.waiting}, its retry is at {task.retry_at}"
+                )
+        for event in batch.events:
+            if event.kind is Kind.TASK_READY:
+                self._expect_waiting(event)
+
+    def _expect_waiting(self, event: Event) -> None:
+        record = self._disk.store.group(event.group)
+        for row in record.tasks if record else ():
+            if row.name == event.task and row.waiting != Waiting.SLOT:
+                self.complaints.append(
+                    f"{event.group}/{row.name} is ready, and its row says that it waits for {row.waiting}"
+                )
 
     def submitting(self, dispatch: Dispatch) -> None:
         """An attempt is handed to the executor: all that led to it must be on the disk."""

@@ -195,6 +195,16 @@ SCENES: dict[str, Scene] = {
         task("d", when=ALWAYS, retry=Retry(attempts=2, delay=50.0)), cancels=[2.0, 3.0],
         scripts={"a": takes(9.1, stop_after=7.0), "b": takes(9.2, stop_after=7.0, kill_after=0.02), "d": FAILS},
     ),
+    "cancelled twice, with clean-up that fails by itself": scene(
+        "a=failed b=failed c=skipped:group_aborted group=aborted:cancelled",
+        task("a", when=ALWAYS, retry=TWICE), task("b", when=ALWAYS, retry=TWICE), task("c", "a", when=FAILURE),
+        scripts={"a": takes(50.0, ends(FAILED, 5), on_stop=OnStop.FINISHES, stop_after=1.0, kill_after=3.0),
+                 "b": takes(4.5, ends(FAILED, 6), stop_after=2.0, kill_after=3.0)}, cancels=[2.0, 4.0],
+    ),
+    "cancelled three times": scene(
+        "a=aborted:cancelled group=aborted:cancelled",
+        task("a"), scripts={"a": takes(50.0, stop_after=8.0, kill_after=5.0)}, cancels=[2.0, 4.0, 5.0],
+    ),
     "clean-up out of time": scene(
         "a=aborted:cleanup_timeout b=skipped:group_aborted c=success group=aborted:cancelled",
         task("a", when=ALWAYS), task("b", "a", when=ALWAYS), task("c"), cleanup_timeout=4.0, cancels=[2.0],
@@ -209,6 +219,11 @@ SCENES: dict[str, Scene] = {
         "a=failed b=aborted:fail_fast<a c=skipped:group_aborted<a d=success e=success group=failed:fail_fast",
         task("a"), task("b"), task("c", "b"), task("d", "b", when=ALWAYS), task("e"), fail_fast=True,
         scripts={"a": FAILS, "b": takes(9.1), "e": takes(0.6)},
+    ),
+    "failFast between two attempts": scene(
+        "a=failed b=aborted:fail_fast<a group=failed:fail_fast",
+        task("a"), task("b", retry=Retry(attempts=3, delay=5.0)), fail_fast=True,
+        scripts={"a": takes(2.0, ends(FAILED, 1)), "b": FAILS},
     ),
     "failFast by an if": scene(
         "a=skipped:group_aborted<b b=errored:bad_template c=success group=errored:fail_fast",
