@@ -1,1 +1,1 @@
-"""Starting and owning operating-system processes. The contract is `drivers.base.ProcessHost`; `host` and `fake` implement it."""
+"""Starting and owning operating-system processes: `host` and its twin `fake` implement `drivers.base.ProcessHost`."""

@@ -9,6 +9,7 @@ import secrets
 import shutil
 import socket
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -39,7 +40,7 @@ def install(state_dir: Path | str) -> Path:
     digest = hashlib.sha256(b"".join(name.encode() + b"\0" + text for name, text in texts.items())).hexdigest()[:16]
     home = Path(state_dir, "supervisor", digest)
     main = home / _PACKAGE / "__main__.py"
-    if main.exists():
+    if _intact(home / _PACKAGE, texts):
         return main
     draft = home.with_name(f"{digest}.{secrets.token_hex(8)}")
     package = draft / _PACKAGE
@@ -50,9 +51,21 @@ def install(state_dir: Path | str) -> Path:
         (package / name).write_bytes(text)
     try:
         draft.rename(home)
-    except OSError:  # another runner was faster
-        shutil.rmtree(draft)
+    except OSError:
+        if _intact(home / _PACKAGE, texts):  # another runner was faster
+            shutil.rmtree(draft)
+        else:
+            shutil.rmtree(home)
+            draft.rename(home)
     return main
+
+
+def _intact(package: Path, texts: Mapping[str, bytes]) -> bool:
+    """Whether the copy is there and whole; a loss of power may have left empty files."""
+    try:
+        return all((package / name).read_bytes() == text for name, text in texts.items())
+    except OSError:
+        return False
 
 
 def start(mode: Literal["private", "shared"], state_dir: Path | str, idle_seconds: float) -> Launched:

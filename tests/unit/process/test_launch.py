@@ -1,0 +1,38 @@
+"""The supervisor's own copy of its code."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from runner.process import launch
+
+
+def test_one_copy_for_each_version_of_the_code(tmp_path: Path) -> None:
+    main = launch.install(str(tmp_path))
+    made = main.stat()
+    assert launch.install(str(tmp_path)) == main
+    assert main.stat() == made
+    assert [path.name for path in (tmp_path / "supervisor").iterdir()] == [main.parents[3].name]
+
+
+def test_a_damaged_copy_is_made_anew(tmp_path: Path) -> None:
+    main = launch.install(str(tmp_path))
+    wire = main.with_name("wire.py")
+    whole = wire.read_bytes()
+    wire.write_bytes(b"")
+    assert launch.install(str(tmp_path)) == main
+    assert wire.read_bytes() == whole
+
+
+def test_the_copy_needs_nothing_but_the_standard_library(tmp_path: Path) -> None:
+    root = launch.install(str(tmp_path)).parents[3]
+    script = (
+        f"import sys; sys.path.insert(0, {str(root)!r}); import runner.process.supervisor.main as m; print(m.__file__)"
+    )
+    script += "; print('typing' in sys.modules, 'asyncio' in sys.modules)"
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", script], capture_output=True, text=True, check=True)
+    file, loaded = done.stdout.splitlines()
+    assert file.startswith(str(root))
+    assert loaded == "False False", "what is slow to import is not imported"
