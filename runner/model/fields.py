@@ -6,7 +6,7 @@ Every reader takes the faults so far, the value's path and the value.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from enum import StrEnum
 from typing import Any, TypeVar
 
@@ -195,32 +195,33 @@ def texts(faults: Faults, path: Path, value: Any) -> dict[str, str]:
     return {key: text(faults, (*path, key), item) for key, item in mapping(faults, path, value).items()}
 
 
-def record(faults: Faults, path: Path, value: dict[str, Any], readers: Readers) -> dict[str, Any]:
-    """A mapping with known keys: by attribute, what its reader made of it. Two spellings of one attribute are a fault."""
+def record(
+    faults: Faults, path: Path, value: dict[str, Any], readers: Readers, not_built: Collection[str] = ()
+) -> dict[str, Any]:
+    """A mapping with known keys: by attribute, what its reader made of it. Two spellings of one attribute are a fault.
+
+    `not_built` are keys that have a meaning which this version cannot give them: ignoring them would do something else.
+    """
     read: dict[str, Any] = {}
     for key, item in value.items():
         known = readers.get(key)
         if known is None:
-            _refuse_key(faults, (*path, key), readers)
+            _refuse_key(faults, (*path, key), readers, not_built)
             continue
         attribute, reader = known
         if attribute in read:
             faults.add((*path, key), "another key has said this already; keep one of them", about_key=True)
         read[attribute] = reader(faults, (*path, key), item)
-        if reader is not_built:
-            del read[attribute]
     return read
 
 
-def not_built(faults: Faults, path: Path, value: Any) -> None:
-    """For a key that has a meaning, which this version cannot give it: ignoring it would do something else."""
-    faults.add(path, "is specified but not built yet", hint="leave it out", about_key=True)
-
-
-def _refuse_key(faults: Faults, path: Path, readers: Readers) -> None:
-    known = [key for key, (_, reader) in readers.items() if reader is not not_built]
-    hint = faults.nearest(str(path[-1]), known) or f"known are {', '.join(known)}"
-    faults.add(path, "unknown key", hint=hint, about_key=True)
+def _refuse_key(faults: Faults, path: Path, readers: Readers, not_built: Collection[str]) -> None:
+    key = str(path[-1])
+    if key in not_built:
+        faults.add(path, "is specified but not built yet", hint="leave it out", about_key=True)
+    else:
+        hint = faults.nearest(key, readers) or f"known are {', '.join(readers)}"
+        faults.add(path, "unknown key", hint=hint, about_key=True)
 
 
 def require(faults: Faults, path: Path, given: Mapping[str, Any], **keys: str) -> bool:

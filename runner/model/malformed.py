@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import yaml
 from yaml.reader import ReaderError
 
 from runner.model.fault import Fault
@@ -28,7 +27,7 @@ _PROBLEMS = {
 """libyaml's words, and ours."""
 
 
-def malformed(text: str, error: yaml.YAMLError) -> Fault:
+def malformed(text: str, error: Exception) -> Fault:
     if isinstance(error, ReaderError):
         return _forbidden(text)
     problem: Any = getattr(error, "problem_mark", None)

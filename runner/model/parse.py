@@ -18,6 +18,8 @@ from runner.model.taskparse import Checks as Checks
 
 VERSION = "1"
 TASK_KEYS = ("taskGroup", "tasks")
+NOT_BUILT = frozenset({"cache", "concurrency", "environments", "forward", "matrix", "services"})
+"""Keys of a group."""
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
@@ -35,7 +37,7 @@ class Parsed:
 def parse(data: Any, faults: Faults, checks: Checks, *, complete: bool = True, limits: Limits | None = None) -> Parsed:
     """Read what `document.read` gave. With `complete` False nothing is said about what is missing."""
     limits = limits or Limits()
-    given = fields.record(faults, (), _top(faults, data), _GROUP)
+    given = fields.record(faults, (), _top(faults, data), _GROUP, NOT_BUILT)
     place: Path = (next((key for key in TASK_KEYS if isinstance(data, dict) and key in data), TASK_KEYS[0]),)
     raw_tasks = given.pop("tasks", None)
     if complete and isinstance(data, dict) and place[0] not in data:
@@ -134,10 +136,6 @@ _GROUP: Readers = {
     "env": ("env", environment.read),
     "taskGroup": ("tasks", _task_list),
     "tasks": ("tasks", _task_list),
-    **{
-        key: (key, fields.not_built)
-        for key in ("cache", "concurrency", "environments", "forward", "matrix", "services")
-    },
 }
 _INPUT: Readers = {
     "default": ("default", fields.text),

@@ -20,6 +20,9 @@ TYPE_SPELLINGS = {"expression_evalation": "expression_evaluation"}
 
 NOT_RETRIED = frozenset({Status.SUCCESS, Status.ABORTED, Status.SKIPPED})
 
+NOT_BUILT = frozenset({"cache", "concurrency", "environment", "environments", "forward", "matrix", "services"})
+"""Keys of a task."""
+
 
 class Checks(Protocol):
     """What only drivers know of a task."""
@@ -38,7 +41,7 @@ class Checks(Protocol):
 
 def read_task(faults: Faults, path: Path, value: Any, checks: Checks) -> Task:
     """A task whose name, if it had to be refused, is empty."""
-    given = fields.record(faults, path, fields.mapping(faults, path, value), _TASK)
+    given = fields.record(faults, path, fields.mapping(faults, path, value), _TASK, NOT_BUILT)
     if isinstance(value, dict):
         fields.require(faults, path, given, name="name", type="type")
     spec = given.pop("spec", {})
@@ -141,10 +144,6 @@ _TASK: Readers = {
     "if": ("condition", _condition),
     "allow_failure": ("allow_failure", fields.flag),
     "template": ("template", fields.flag),
-    **{
-        key: (key, fields.not_built)
-        for key in ("cache", "concurrency", "environment", "environments", "forward", "matrix", "services")
-    },
 }
 _IMPORT: Readers = {
     "from": ("task", fields.word),

@@ -28,7 +28,11 @@ from runner.model.malformed import malformed
 from runner.model.place import Mark, Shape
 from runner.model.scalars import FIRST_OF_NUMBER, WORDS, Plain, read_plain
 
-Parser: type[yaml.CSafeLoader] | type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+ParserType = type[yaml.CSafeLoader] | type[yaml.SafeLoader]
+Parser: ParserType = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+_PARSER_ERRORS = (yaml.YAMLError, ValueError, OverflowError)
+"""The pure parser raises the latter two for an escape that is no character."""
 
 MOST_TAG_DIRECTIVES = 32
 """libyaml compares each with all before it."""
@@ -45,9 +49,8 @@ class Reading(NamedTuple):
     complete: bool
 
 
-def read(text: str, limits: Limits) -> Reading:
-    builder = _Builder(text, limits)
-    return builder.read()
+def read(text: str, limits: Limits, parser: ParserType = Parser) -> Reading:
+    return _Builder(text, limits).read(parser)
 
 
 def marks(text: str) -> Iterator[Mark]:
@@ -64,7 +67,7 @@ def marks(text: str) -> Iterator[Mark]:
             if shape is not None:
                 line, column = _place(event)
                 yield Mark(shape, event.value if isinstance(event, ScalarEvent) else "", line, column)
-    except yaml.YAMLError:
+    except _PARSER_ERRORS:
         return
     finally:
         parser.dispose()
@@ -98,13 +101,9 @@ class _StopError(Exception):
         self.fault = fault
 
 
-class _Frame(NamedTuple):
-    """A mapping or list that waits for the end of one that it holds: where that goes, and how that began."""
-
-    node: Any
-    key: Any
-    event: Any
-    nodes_before: int
+Frame = tuple[Any, Any, Any, int]
+"""A mapping or list that waits for the end of one that it holds: itself, the key of that, the event that began it, and how
+many nodes there were by then."""
 
 
 class _Builder:
@@ -112,7 +111,7 @@ class _Builder:
         self._text = text
         self._limits = limits
         self._faults: list[Fault] = []
-        self._stack: list[_Frame] = []
+        self._stack: list[Frame] = []
         self._node: Any = None
         """The innermost mapping or list that was open when reading ended early."""
         self._anchors: dict[str, tuple[Any, int]] = {}
@@ -121,7 +120,7 @@ class _Builder:
         """How many nodes aliases added."""
         self._largest_alias: tuple[int, Event, Path] = (0, Event(), ())
 
-    def read(self) -> Reading:
+    def read(self, parser_type: ParserType) -> Reading:
         if self._text.count("\n%TAG") > MOST_TAG_DIRECTIVES:
             fault = Fault(
                 path=(), message=f"there are more than {MOST_TAG_DIRECTIVES} %TAG directives", line=1, column=1
@@ -129,13 +128,13 @@ class _Builder:
             return Reading(None, [fault], False)
         root: list[Any] = []
         try:
-            parser = Parser(self._text)
-        except yaml.YAMLError as error:  # the pure parser looks at every character first
+            parser = parser_type(self._text)
+        except _PARSER_ERRORS as error:  # the pure parser looks at every character first
             return Reading(None, [malformed(self._text, error)], False)
         try:
             nodes = self._build(parser, root)
             self._check_expansion(nodes)
-        except yaml.YAMLError as error:
+        except _PARSER_ERRORS as error:
             self._faults.append(malformed(self._text, error))
             return Reading(self._salvage(), self._faults, False)
         except _StopError as stop:
@@ -169,7 +168,7 @@ class _Builder:
                         value = read_plain(value)
                 elif kind is MappingStartEvent or kind is SequenceStartEvent:
                     nodes += 1
-                    stack.append(_Frame(node, key, event, nodes))
+                    stack.append((node, key, event, nodes))
                     if len(stack) > most_nesting:
                         self._refuse_nesting(event)
                     if nodes > most_nodes:
@@ -197,24 +196,26 @@ class _Builder:
                     continue
                 if key is _ITEM:
                     node.append(value)
-                elif key is not None:
+                    continue
+                if key is not None:
                     node[key] = value
                     key = None
-                elif value.__class__ is not str:
+                    continue
+                if value.__class__ is not str:
                     key = self._refuse_key(event, value, self._path(node, key))
                 elif value == "<<" and kind is ScalarEvent and not event.style:
                     key = _MERGED
                 else:
                     key = known_keys.setdefault(value, value)
-                if key.__class__ is str and key in node:
-                    self._fault(event, self._path(node, key), f"the key {quote(key)} stands twice", about_key=True)
-        except yaml.YAMLError:
+                if key in node and key is not _DISCARDED:
+                    self._fault(event, self._path(node, key), f"the key {_spelt(key)} stands twice", about_key=True)
+        except _PARSER_ERRORS:
             self._node = node
             raise
 
     def _path(self, node: Any, key: Any) -> Path:
         """The way to what is being read: `key` of the innermost `node`."""
-        places = [(frame.node, frame.key) for frame in self._stack[1:]]
+        places = [(holder, at) for holder, at, _, _ in self._stack[1:]]
         if self._stack:
             places.append((node, key))
         parts = (_part(holder, at) for holder, at in places)
@@ -303,7 +304,7 @@ class _Builder:
             if self._added > self._limits.nodes * self._limits.alias_expansion:
                 self._check_expansion(self._added)
             return value, size
-        if any(frame.event.anchor == event.anchor for frame in self._stack):
+        if any(start.anchor == event.anchor for _, _, start, _ in self._stack):
             self._fault(event, path, f"the alias *{event.anchor} stands within what it names")
         else:
             self._fault(event, path, f"the alias *{event.anchor} names no anchor before it")
@@ -323,7 +324,7 @@ class _Builder:
 
     def _salvage(self) -> Any:
         """The mapping at the top as far as it was whole, and the list in it that was being read."""
-        nodes = [(frame.node, frame.key) for frame in self._stack[1:]] + [(self._node, None)]
+        nodes = [(holder, at) for holder, at, _, _ in self._stack[1:]] + [(self._node, None)]
         top, key = nodes[0]
         if not isinstance(top, dict):
             return None
@@ -348,6 +349,10 @@ def _part(node: Any, key: Any) -> str | int | None:
     if isinstance(key, str):
         return key
     return "<<" if key is _MERGED else None
+
+
+def _spelt(key: Any) -> str:
+    return quote("<<" if key is _MERGED else key)
 
 
 def _place(event: Any) -> tuple[int, int]:

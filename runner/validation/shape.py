@@ -70,7 +70,7 @@ def of_model(model: type[BaseModel]) -> Shape:
 
 def known_keys(model: type[BaseModel]) -> list[str]:
     """All keys that a document may use, a field's own name first."""
-    return [key for name, field in model.model_fields.items() for key in _keys(name, field)]
+    return list(dict.fromkeys(key for name, field in model.model_fields.items() for key in _keys(name, field)))
 
 
 def _of(annotation: Any, models: dict[type[BaseModel], Shape]) -> Shape:

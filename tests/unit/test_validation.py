@@ -247,7 +247,7 @@ TASKS = "tasks: [{name: a, type: probe, spec: {text: x}}, {name: b, type: probe,
     ],
 )
 def test_limits_are_named(limits: Limits, message: str) -> None:
-    assert loaded(TASKS)
+    assert len(loaded(TASKS).group.tasks) == 2
     assert refused(TASKS, limits) == [message]
 
 
