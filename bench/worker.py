@@ -103,6 +103,7 @@ async def engine_alone(folder: Path, graph: Workload, *, store: str) -> Metrics:
     id = await finish(engine, group, inputs, str(folder))
     metrics = meter.stop(graph.count)
     _check(engine, id)
+    engine.close()
     opened.close()
     return metrics
 
@@ -146,6 +147,7 @@ async def queued(folder: Path, count: int) -> Metrics:
     engine.submit(workloads.task_group(workloads.indep(count)), inputs)
     await durable(engine)
     metrics = {"bytes_per_task": (_settled_rss() - before) / count}
+    engine.close()
     opened.close()
     return metrics
 
