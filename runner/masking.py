@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 MARK = b"***"
 SHORTEST_NEEDLE_BYTES = 4
+_PROBE_BYTES = 32
 COMMON_WORDS = frozenset({"true", "false", "null", "none", "yes", "no", "on", "off"})
 
 
@@ -64,13 +65,21 @@ class Masker:
 
     def held(self, data: bytes) -> int:
         """How many bytes at the end of `data` may be the beginning of a needle."""
-        longest = 0
-        for needle in self._needles:
-            for size in range(min(len(needle) - 1, len(data)), longest, -1):
-                if data.endswith(needle[:size]):
-                    longest = size
-                    break
-        return longest
+        return max((_begun(needle, data) for needle in self._needles), default=0)
+
+
+def _begun(needle: bytes, data: bytes) -> int:
+    """The size of the longest end of `data` that is a beginning of `needle`, but not all of it."""
+    probe = needle[:_PROBE_BYTES]  # a long needle is compared only where it may well be
+    at = data.find(probe, max(0, len(data) - len(needle) + 1))
+    while at >= 0:
+        if needle.startswith(data[at:]):
+            return len(data) - at
+        at = data.find(probe, at + 1)
+    for size in range(min(len(probe) - 1, len(data)), 0, -1):
+        if data.endswith(needle[:size]):
+            return size
+    return 0
 
 
 def _occurrences(needle: bytes, data: bytes) -> Iterator[tuple[int, int]]:

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runner.masking import MARK, Masker
+
+# Few letters, so that needles overlap, repeat and begin one another.
+texts = st.text("ab", min_size=4, max_size=7)
+
+
+def _masker(*needles: str) -> Masker:
+    masker = Masker()
+    for needle in needles:
+        assert masker.add(needle)
+    return masker
+
+
+def _masked(masker: Masker, *writes: bytes) -> bytes:
+    stream = masker.stream()
+    return b"".join([stream.feed(data) for data in writes] + [stream.flush()])
+
+
+@given(st.lists(texts, min_size=1, max_size=4), st.text("abc", max_size=40), st.data())
+def test_where_writes_are_cut_changes_nothing_and_no_needle_is_left(
+    needles: list[str], text: str, chance: st.DataObject
+) -> None:
+    masker = _masker(*needles)
+    data = text.encode()
+    whole = _masked(masker, data)
+    cuts = sorted(chance.draw(st.lists(st.integers(0, len(data)), max_size=6)))
+    pieces = [data[start:end] for start, end in zip([0, *cuts], [*cuts, len(data)], strict=True)]
+    assert _masked(masker, *pieces) == whole
+    assert not any(needle.encode() in whole for needle in needles)
+
+
+@given(st.lists(texts, min_size=1, max_size=4), st.text("abc", max_size=40))
+def test_only_needles_are_masked(needles: list[str], text: str) -> None:
+    covered = [False] * len(text)
+    for needle in needles:
+        for at in range(len(text)):
+            if text.startswith(needle, at):
+                covered[at : at + len(needle)] = [True] * len(needle)
+    expected = ""
+    for at, letter in enumerate(text):
+        if not covered[at]:
+            expected += letter
+        elif at == 0 or not covered[at - 1]:
+            expected += "***"
+    assert _masked(_masker(*needles), text.encode()).decode() == expected
+
+
+def test_what_cannot_be_a_needle_is_not_held() -> None:
+    stream = _masker("hunter2").stream()
+    assert stream.feed(b"password: ") == b"password: "
+    assert stream.feed(b"hunt") == b""
+    assert stream.feed(b"ing\n") == b"hunting\n"
+
+
+def test_a_needle_that_is_added_late_masks_what_comes_after() -> None:
+    masker = Masker()
+    stream = masker.stream()
+    assert stream.feed(b"hunter2 ") == b"hunter2 "
+    masker.add("hunter2")
+    assert stream.feed(b"hunter2 ") + stream.flush() == MARK + b" "
+
+
+def test_bytes_that_are_no_text_pass_unchanged() -> None:
+    assert _masked(_masker("hunter2"), b"\xff\x00\xfe", b"hunter2\xff") == b"\xff\x00\xfe" + MARK + b"\xff"
+
+
+@pytest.mark.parametrize("text", ["", "abc", "  a  ", "true", "FALSE", "null", "None"])
+def test_short_and_common_values_are_refused(text: str) -> None:
+    masker = Masker()
+    assert not masker.add(text)
+    assert masker.mask("abc true null") == "abc true null"
+
+
+def test_white_space_around_a_value_does_not_hide_it() -> None:
+    masker = _masker("hunter2\n")
+    assert masker.mask("it is hunter2.") == "it is ***."
+    assert masker.contains("xhunter2x")
+    assert not masker.contains("hunter")
+
+
+def test_a_needle_of_a_megabyte_is_no_burden() -> None:
+    secret = random.Random(1).randbytes(1 << 19).hex()
+    masker = _masker(secret)
+    stream = masker.stream()
+    begun = secret[: 1 << 18].encode()
+    assert stream.feed(b"x" + begun) == b"x"
+    assert stream.feed(b"!") == begun + b"!"
+    assert stream.feed(begun) + stream.feed(secret[1 << 18 :].encode()) + stream.flush() == MARK
