@@ -99,8 +99,9 @@ class Attempts:
                 self._services.journal.mark(state)
             run.event(report.kind, state, **report.fields)
         else:
-            run.ended(state, attempt, report.outcome)
+            # First, so that the executor is not told that the group is over while it still keeps this end.
             self._acknowledge(report)
+            run.ended(state, attempt, report.outcome)
 
     def _late(self, state: TaskState, report: Report) -> None:
         if not isinstance(report, Finished):
