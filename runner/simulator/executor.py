@@ -17,7 +17,7 @@ from runner.dispatch.base import Sink
 from runner.model.dispatch import AttemptId, Dispatch, Finished, Noticed, Report, Started
 from runner.model.event import Kind
 from runner.model.result import Outcome, Reason, Status
-from runner.simulator.script import Course, Scripts
+from runner.simulator.script import Course, OnStop, Scripts
 
 
 class _Subscription:
@@ -56,8 +56,7 @@ class ScriptedExecutor:
 
     With `duplicates` every delivery begins again with the first report that is not acknowledged. With `reports_die` what it
     has to say dies with the engine, as in an executor that lives in the same process: when an attempt is submitted again it
-    is found again, and what is new of it is reported under new numbers. What is odd in the calls is kept in `complaints`:
-    the same attempt with different content.
+    is found again, and what is new of it is reported under new numbers. What is odd in the calls is kept in `complaints`.
     """
 
     def __init__(
@@ -86,6 +85,10 @@ class ScriptedExecutor:
         """What was asked for, the first time."""
         self.settled: dict[AttemptId, Outcome] = {}
         """The ends that the engine acknowledged."""
+        self.released: list[str] = []
+        """The groups that are over, in the order in which the engine said so."""
+        self.notices: Counter[AttemptId] = Counter()
+        """How much each attempt told besides its start and its end."""
         self.complaints: list[str] = []
 
     @property
@@ -195,10 +198,13 @@ class ScriptedExecutor:
             self._forget(id)
 
     def release(self, group: str) -> None:
-        for id in [
-            id for id, execution in self._executions.items() if id.group == group and execution.ended is not None
-        ]:
-            self._forget(id)
+        self.released.append(group)
+        for id, execution in list(self._executions.items()):
+            if id.group == group and execution.ended is not None:
+                # One that was given up may be heard of at any time.
+                if execution.course.script.on_stop is not OnStop.SILENT:
+                    self.complaints.append(f"{id} was released, and its end never acknowledged")
+                self._forget(id)
         self._cancelled_first = {id for id in self._cancelled_first if id.group != group}
 
     def _rearm(self, execution: _Execution) -> None:
@@ -231,6 +237,7 @@ class ScriptedExecutor:
         self._rearm(execution)
 
     def _notice(self, execution: _Execution, kind: Kind) -> None:
+        self.notices[execution.dispatch.id] += 1
         execution.sequence += 1
         fields = {"name": f"notice-{execution.sequence}"}
         self._report(

@@ -12,6 +12,7 @@ How sharp the comparison is depends on what the specification leaves open:
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from functools import partial
@@ -53,6 +54,7 @@ def differences(scenario: Scenario, played: Played) -> list[str]:
         *played.complaints,
         *_executor(scenario, played),
         *(f"{id}: {text}" for id in played.records for text in replay(played.records[id], played.events[id])),
+        *_heard(scenario, played),
         *_groups(scenario, played),
     ]
 
@@ -82,6 +84,9 @@ def _groups(scenario: Scenario, played: Played) -> Iterator[str]:
 
 def _executor(scenario: Scenario, played: Played) -> Iterator[str]:
     executor = played.executor
+    if not played.crashes and sorted(executor.released) != sorted(item.id for item in scenario.submissions):
+        # After a crash the executor learns from `reconcile` what is over.
+        yield f"released were {sorted(executor.released)}, expected every group once"
     for (instance, id), count in executor.starts.items():
         if count > 1:
             yield f"{id} was started {count} times by {instance}"
@@ -102,6 +107,30 @@ def _dispatches(reference: Reference, played: Played) -> Iterator[str]:
         expected = reference.imports.get(id, {})
         if {task: dict(values) for task, values in dispatch.bindings.imports.items()} != expected:
             yield f"{id} was given {dispatch.bindings.imports}, expected {expected}"
+
+
+def _heard(scenario: Scenario, played: Played) -> Iterator[str]:
+    """What the executor told stands in rows and events."""
+    told = Counter(
+        (event.group, event.task, event.attempt, event.kind) for item in played.events.values() for event in item
+    )
+    powered = not any(crash.power_loss for crash in played.faults.crashes)
+    for row in (row for record in played.records.values() for row in record.attempts):
+        id = AttemptId(row.group, row.task, row.attempt)
+        if row.outcome is None:
+            yield f"{id}: has no outcome"
+            continue
+        outcome = codec.decode_outcome(row.outcome)
+        yield from _unequal(f"{id}: row", (outcome.status, outcome.finished_at), (row.status, row.finished_at))
+        if powered:
+            yield from _unequal(f"{id}: started_at", outcome.started_at, row.started_at)
+            started = told[(*id, Kind.TASK_STARTED)]
+            yield from _unequal(f"{id}: events of its start", int(row.started_at is not None), started)
+        if not played.crashes and outcome.status is not Status.ABORTED:
+            yield from _unequal(f"{id}: notices", played.executor.notices[id], told[(*id, Kind.MASK_SKIPPED)])
+        if not played.crashes and not played.faults.delaying:
+            late = outcome.kill == {"confirmed": False} and scenario.script(id).stop_after < math.inf
+            yield from _unequal(f"{id}: late results", int(late), told[(*id, Kind.LATE_RESULT)])
 
 
 # Exact comparison.

@@ -19,7 +19,13 @@ class Witness:
         self._max_parallel = max_parallel
         self._open: set[AttemptId] = set()
         """Attempts that are not finished, by the disk."""
+        self._of_this_life: set[AttemptId] = set()
+        """Attempts that the present engine has begun."""
         self.complaints: list[str] = []
+
+    def new_life(self) -> None:
+        """The next engine begins."""
+        self._of_this_life.clear()
 
     def committed(self, batch: Batch) -> None:
         self.complaints += _secrets(batch)
@@ -27,8 +33,9 @@ class Witness:
             id = AttemptId(row.group, row.task, row.attempt)
             if row.status.terminal:
                 self._open.discard(id)
-            else:
+            elif id not in self._open:
                 self._open.add(id)
+                self._of_this_life.add(id)
         if len(self._open) > self._max_parallel:
             self.complaints.append(f"{len(self._open)} attempts are in flight at once: {_spell(self._open)}")
         for task in batch.tasks:
@@ -65,6 +72,12 @@ class Witness:
             self.complaints.append(f"{id} was dispatched before that was recorded")
         elif row.status.terminal:
             self.complaints.append(f"{id} was dispatched after its end was recorded")
+        elif row.handle != dispatch.handle:
+            self.complaints.append(
+                f"{id} was dispatched with the handle {dispatch.handle!r}, recorded is {row.handle!r}"
+            )
+        if dispatch.resumed != (id not in self._of_this_life):
+            self.complaints.append(f"{id} was dispatched with resumed={dispatch.resumed}, which is wrong")
         done = {task.name for task in record.tasks if task.status.terminal}
         if missing := [name for name in dispatch.task.edges if name not in done]:
             self.complaints.append(f"{id} was dispatched before {', '.join(missing)} ended")

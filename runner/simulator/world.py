@@ -179,6 +179,7 @@ class World:
 
     def _begin_life(self) -> None:
         self._life = life = Life(self._fate)
+        self._witness.new_life()
         clock = LivingClock(self._clock, life)
         store = CrashingStore(self._disk, self._clock, life, self._witness.committed)
         dispatcher = LivingDispatcher(self._executor, life, self._witness.submitting)

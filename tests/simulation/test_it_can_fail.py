@@ -204,9 +204,6 @@ class NoAcknowledgement(PassingDispatcher):
     def acknowledge(self, id: AttemptId, sequence: int) -> None:
         pass
 
-    def release(self, group: str) -> None:
-        pass
-
 
 class NoCancel(PassingDispatcher):
     def cancel(self, id: AttemptId, grace: float) -> None:
@@ -231,6 +228,21 @@ class TwoStarts(PassingDispatcher):
         super().submit(dispatch)
 
 
+class NoRelease(PassingDispatcher):
+    def release(self, group: str) -> None:
+        pass
+
+
+class AlwaysNew(PassingDispatcher):
+    def submit(self, dispatch: Dispatch) -> None:
+        super().submit(replace(dispatch, resumed=False))
+
+
+class NoHandle(PassingDispatcher):
+    def submit(self, dispatch: Dispatch) -> None:
+        super().submit(replace(dispatch, handle=None))
+
+
 class OtherContent(PassingDispatcher):
     def submit(self, dispatch: Dispatch) -> None:
         super().submit(replace(dispatch, workspace="/elsewhere") if dispatch.resumed else dispatch)
@@ -239,8 +251,11 @@ class OtherContent(PassingDispatcher):
 @pytest.mark.parametrize(
     ("wrapper", "name", "crashes", "words"),
     [
-        (NoAcknowledgement, "one task", [], "the end of g/a/1 was never acknowledged"),
+        (NoAcknowledgement, "one task", [], "its end never acknowledged"),
         (NoCancel, "cancelled", [], "g/a: "),
+        (NoRelease, "one task", [], "released were []"),
+        (AlwaysNew, "one task", [CrashAt(step=3)], "resumed=False"),
+        (NoHandle, "one task", [CrashAt(step=6)], "with the handle None"),
         (TwoStarts, "one task", [], "g/a/1 was started 2 times"),
         (OtherContent, "one task", [CrashAt(step=3)], "g/a/1 was submitted again with different content"),
     ],
