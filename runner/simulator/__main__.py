@@ -49,7 +49,7 @@ def _play(span: range, options: argparse.Namespace) -> int:
         if verdict.differences:
             failed += 1
             _say(f"seed {seed} fails; again: python -m runner.simulator --seed {seed} --verbose\n{verdict}\n")
-        if failed >= options.most:
+        if failed >= max(1, options.most):
             break
         if time.monotonic() - told > PROGRESS_SECONDS:
             told = time.monotonic()
@@ -77,4 +77,7 @@ def _say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

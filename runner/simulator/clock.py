@@ -6,7 +6,7 @@ import heapq
 import itertools
 from collections.abc import Callable
 
-from runner.clock import Moment
+from runner.clock import Moment, Timer
 
 FIRST_WALL_SECONDS = 1_700_000_000.0
 FIRST_BOOT_SECONDS = 1_000.0
@@ -43,7 +43,7 @@ class VirtualClock:
     def call_soon(self, callback: Callable[[], None]) -> None:
         self.call_at(self._boot, callback)
 
-    def call_at(self, boot: float, callback: Callable[[], None]) -> _VirtualTimer:
+    def call_at(self, boot: float, callback: Callable[[], None]) -> Timer:
         timer = _VirtualTimer(callback)
         heapq.heappush(self._timers, (boot, next(self._order), timer))
         return timer

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from runner.clock import Clock
-from runner.errors import StoreFullError
+from runner.errors import StoreError, StoreFullError
 from runner.model.event import Event
 from runner.simulator.life import Life
 from runner.store.base import Batch, GroupRecord, GroupRow, Store
@@ -51,7 +51,8 @@ class Disk:
 class CrashingStore:
     """A `Store` for one life of an engine: every commit and every answer to a sync is a step of that life.
 
-    `on_commit` is shown everything that was recorded. Reads are no steps: nothing leaves the engine with them.
+    `on_commit` is shown everything that was recorded. Reads are no steps: nothing leaves the engine with them. Closing it
+    leaves the disk as it is.
     """
 
     def __init__(
@@ -61,16 +62,18 @@ class CrashingStore:
         self._clock = clock
         self._life = life
         self._on_commit = on_commit
+        self._closed = False
 
     def accept_group(self, row: GroupRow, events: Sequence[Event]) -> None:
         kept = Batch(groups=[row], events=list(events))
-        self._life.step(partial(self._write, kept, lambda store: store.accept_group(row, kept.events)))
+        self._write(kept, lambda store: store.accept_group(row, kept.events))
 
     def record(self, batch: Batch) -> None:
         kept = Batch(list(batch.groups), list(batch.tasks), list(batch.attempts), list(batch.events))
-        self._life.step(partial(self._write, kept, lambda store: store.record(kept)))
+        self._write(kept, lambda store: store.record(kept))
 
     def sync(self, done: Callable[[Exception | None], None]) -> None:
+        self._check_open()
         mark = len(self._disk.writes)
 
         def complete() -> None:
@@ -84,23 +87,36 @@ class CrashingStore:
         self._clock.call_at(self._clock.now().boot + SYNC_SECONDS, complete)
 
     def group(self, id: str) -> GroupRecord | None:
-        return self._disk.store.group(id)
+        return self._read().group(id)
 
     def unfinished(self) -> Sequence[str]:
-        return self._disk.store.unfinished()
+        return self._read().unfinished()
 
     def groups(self, *, limit: int = 100, before: str | None = None) -> Sequence[GroupRow]:
-        return self._disk.store.groups(limit=limit, before=before)
+        return self._read().groups(limit=limit, before=before)
 
     def events(self, group: str, after: int = 0, limit: int = 1000) -> Sequence[Event]:
-        return self._disk.store.events(group, after, limit)
+        return self._read().events(group, after, limit)
 
     def delete_group(self, id: str) -> None:
-        self._life.step(partial(self._disk.write, lambda store: store.delete_group(id)))
+        self._write(Batch(), lambda store: store.delete_group(id))
 
     def close(self) -> None:
-        """Nothing to free."""
+        self._closed = True
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StoreError("the store is closed")
+
+    def _read(self) -> Store:
+        self._check_open()
+        return self._disk.store
 
     def _write(self, batch: Batch, write: Write) -> None:
-        self._disk.write(write)
-        self._on_commit(batch)
+        self._check_open()
+
+        def step() -> None:
+            self._disk.write(write)
+            self._on_commit(batch)
+
+        self._life.step(step)

@@ -13,9 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from runner.clock import Timer
 from runner.errors import GroupExistsError, GroupNotFoundError, StoreError
 from runner.model.event import Event
 from runner.model.result import Status
+from runner.simulator.clock import VirtualClock
+from runner.simulator.life import Fate, Life
+from runner.simulator.store import CrashingStore, Disk
 from runner.store.base import Batch, GroupRecord, Store
 from runner.store.memory import MemoryStore
 from runner.store.sqlite import SqliteStore
@@ -36,8 +40,22 @@ from tests.contract.store_samples import (
 
 Open = Callable[[], Store]
 
+
+def crashing_store(calls: Calls) -> Store:
+    """The simulator's store, with a life that does not end, on a clock whose timers are due at once."""
+
+    class ImpatientClock(VirtualClock):
+        def call_at(self, boot: float, callback: Callable[[], None]) -> Timer:
+            calls.call_soon(callback)
+            return super().call_at(boot, lambda: None)
+
+    clock = ImpatientClock()
+    return CrashingStore(Disk(clock), clock, Life(Fate(())))
+
+
 STORES: dict[str, Callable[[Path, Calls], Store]] = {
     "memory": lambda folder, calls: MemoryStore(calls.call_soon),
+    "crashing": lambda folder, calls: crashing_store(calls),
     "sqlite": lambda folder, calls: SqliteStore.open(folder / "state.db", call_soon_threadsafe=calls.call_soon),
 }
 PERSISTENT = ["sqlite"]
