@@ -17,7 +17,7 @@ async def watch(engine: Engine, id: str, after: int = 0) -> AsyncIterator[Sequen
     changed = asyncio.Event()
     unsubscribe = engine.subscribe(id, changed.set)
     try:
-        engine.status(id)  # raises for an unknown group
+        over = engine.status(id).terminal
         while True:
             changed.clear()
             events = engine.events(id, after, PAGE)
@@ -26,7 +26,7 @@ async def watch(engine: Engine, id: str, after: int = 0) -> AsyncIterator[Sequen
                 yield events
                 if any(event.kind is Kind.GROUP_FINISHED for event in events):
                     return
-            elif engine.status(id).terminal:
+            elif over:
                 return
             else:
                 await changed.wait()
