@@ -48,7 +48,8 @@ def _parser() -> argparse.ArgumentParser:
 def _run(options: argparse.Namespace) -> int:
     where = report.machine()
     _say(where)
-    if os.getloadavg()[0] > BUSY_LOAD_PER_CORE * (os.cpu_count() or 1):
+    busy = os.getloadavg()[0] > BUSY_LOAD_PER_CORE * (os.cpu_count() or 1)
+    if busy:
         _say("the machine is busy with something else: the figures will be worse and vary more")
     samples: list[Sample] = []
     begin = time.perf_counter()
@@ -69,7 +70,8 @@ def _run(options: argparse.Namespace) -> int:
     print(tables)
     _say(f"{len(samples)} runs in {time.perf_counter() - begin:.0f} s")
     if options.write:
-        report.write(report.RESULTS, f"{where}.\n\n{tables}")
+        warning = " **The machine was busy with something else: do not rely on these figures.**" if busy else ""
+        report.write(report.RESULTS, f"{where}.{warning}\n\n{tables}")
     return 0
 
 
