@@ -106,6 +106,8 @@ class MaskingStream:
 
     def flush(self) -> bytes:
         """The rest: nothing follows, so nothing held can become a needle."""
+        if not self._tail:
+            return b""
         return self._emit(self._tail, final=True)
 
     def _emit(self, data: bytes, *, final: bool) -> bytes:

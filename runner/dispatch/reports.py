@@ -16,7 +16,7 @@ from runner.model.result import Outcome
 class Reports:
     """The reports of one attempt, numbered from 1; in a later life of the executor from behind what the listener has seen.
 
-    They are delivered from the clock, in order, and kept until they are acknowledged.
+    They are delivered in order, never from within `subscribe`, and kept until they are acknowledged.
     """
 
     def __init__(self, id: AttemptId, clock: Clock, *, continued: bool, on_settled: Callable[[], None]) -> None:
@@ -69,7 +69,8 @@ class Reports:
 
     def _add(self, report: Report) -> None:
         self._kept.append(report)
-        self._wake()
+        if self._sink is not None and not self._due:
+            self._deliver()  # this is a turn of the loop already, and nothing older waits for one
 
     def _wake(self) -> None:
         if self._sink is not None and not self._due and self._kept:

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable
 from typing import Protocol
 
-from runner.clock import Clock
+from runner.clock import Clock, Timer
 from runner.errors import StoreError
 from runner.model.event import Event
 from runner.store.base import AttemptRow, Batch, GroupRow, Store, TaskRow
@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 
 STORE_RETRY_SECONDS = 1.0
 SYNC_DELAY_SECONDS = 0.1
+LINGER_SECONDS = 0.002
+"""How long what nobody waits for may stay unwritten, so that a short task's start and end cost one transaction."""
 
 Effect = Callable[[], None]
 
@@ -42,6 +44,7 @@ class Journal:
         self._after_sync: list[Effect] = []
         self._touched: dict[str, None] = {}
         self._scheduled = False
+        self._lingering: Timer | None = None
         self._sync_armed = False
         self._failing = False
         self._closed = False
@@ -49,16 +52,18 @@ class Journal:
         """Called after each commit with the ids of the groups that it touched."""
 
     def mark(self, state: Recorded) -> None:
+        """Write the row of `state`, soon."""
         self._dirty[state] = None
-        self.wake()
+        self._linger()
 
     def event(self, event: Event) -> None:
+        """Write the event, soon."""
         self._events.append(event)
         self._touched[event.group] = None
-        self.wake()
+        self._linger()
 
     def then(self, effect: Effect) -> None:
-        """Do `effect` once the present state is written."""
+        """Write the present state at the end of this turn, then do `effect`."""
         self._effects.append(effect)
         self.wake()
 
@@ -67,9 +72,19 @@ class Journal:
         self.then(lambda: self._defer(effect))
 
     def wake(self) -> None:
+        """Write at the end of this turn."""
         if not self._scheduled:
             self._scheduled = True
             self._clock.call_soon(self._tick)
+
+    def _linger(self) -> None:
+        if not self._scheduled and self._lingering is None:
+            self._lingering = self._clock.call_at(self._clock.now().boot + LINGER_SECONDS, self._lingered)
+
+    def _lingered(self) -> None:
+        self._lingering = None
+        if self._dirty or self._events:
+            self.wake()
 
     def close(self) -> None:
         """Write and do nothing more: what was decided but not written is decided again by the next life."""

@@ -9,6 +9,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
@@ -43,7 +44,7 @@ class FileLogStore:
     def open(self, id: AttemptId, masker: Masker) -> LogSink:
         writer = self._writers.get(id)
         if writer is None:
-            writer = self._writers[id] = _Writer(self._path(id))
+            writer = self._writers[id] = _Writer(partial(self._path, id))
         writer.users += 1
 
         def append(stream: Stream, data: bytes) -> None:
@@ -132,9 +133,9 @@ class FileLogStore:
 class _Writer:
     """Appends to one file, made with the first write."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, find_path: Callable[[], Path]) -> None:
         self.users = 0
-        self._path = path
+        self._find_path = find_path
         self._descriptor: int | None = None
         self._closed = False
         self._offsets: dict[Stream, int] = {"stdout": 0, "stderr": 0}
@@ -168,20 +169,21 @@ class _Writer:
         self._end += written
 
     def _opened(self) -> int:
-        for folder in (self._path.parent.parent, self._path.parent):  # `mkdir` gives the mode to the last one alone
+        path = self._find_path()
+        for folder in (path.parent.parent, path.parent):  # `mkdir` gives the mode to the last one alone
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-        descriptor = os.open(self._path, flags, 0o600)
+        descriptor = os.open(path, flags, 0o600)
         try:
-            self._continue(descriptor)
+            self._continue(descriptor, path)
         except BaseException:
             os.close(descriptor)
             raise
         return descriptor
 
-    def _continue(self, descriptor: int) -> None:
+    def _continue(self, descriptor: int, path: Path) -> None:
         """Go on behind the last whole frame."""
-        reader = framing.Reader(descriptor, str(self._path))
+        reader = framing.Reader(descriptor, str(path))
         last = None
         for head in reader.heads(0):
             self._offsets[head.stream] = head.offset + head.length

@@ -13,6 +13,7 @@ import hmac
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, fields
+from functools import cache
 from typing import Any, TypeVar
 
 from runner.errors import StoreCorruptError
@@ -89,12 +90,19 @@ def _decoded(what: str, data: bytes, build: Callable[[Any], T]) -> T:
 def _without_defaults(value: Any) -> dict[str, Any]:
     """The fields of a dataclass that differ from their default, unconverted."""
     plain = {}
-    for field in fields(value):
-        content = getattr(value, field.name)
-        default = field.default_factory() if field.default_factory is not MISSING else field.default
+    for name, default in _defaults(value.__class__):
+        content = getattr(value, name)
         if content != default:
-            plain[field.name] = content
+            plain[name] = content
     return plain
+
+
+@cache
+def _defaults(model: Any) -> tuple[tuple[str, object], ...]:
+    return tuple(
+        (field.name, field.default if field.default_factory is MISSING else field.default_factory())
+        for field in fields(model)
+    )
 
 
 def _plain_task(task: Task) -> dict[str, Any]:

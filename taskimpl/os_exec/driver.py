@@ -45,7 +45,8 @@ class OsExecDriver(Driver[OsExecSpec]):
     def __init__(self, base_env: Mapping[str, str]) -> None:
         """`base_env` is the runner's own environment, of which a program sees PATH, HOME, LANG and TZ."""
         self._base_env = {name: base_env[name] for name in INHERITED if name in base_env}
-        self._attempts: dict[str, _Attempt] = {}
+        self._attempts: dict[bytes, _Attempt] = {}
+        """By key, as bytes."""
 
     def check(
         self, spec: Mapping[str, Any], exports: Sequence[str], confidential: Collection[str] = ()
@@ -58,7 +59,7 @@ class OsExecDriver(Driver[OsExecSpec]):
         suffix = script[0].suffix if script else ""
         files = AttemptFiles.of(ctx.temp, key, ctx.task_name, suffix)
         attempt = _Attempt(key=key, processes=ctx.processes, files=files)
-        self._attempts[key] = attempt
+        self._attempts[key.encode()] = attempt
         if script is None:
             argv = list(spec.command)
         elif script[0].wants_file:
@@ -86,9 +87,10 @@ class OsExecDriver(Driver[OsExecSpec]):
         return _handle(attempt)
 
     async def recover(self, ctx: TaskContext, handle: bytes) -> None:
-        fields = json.loads(handle)
-        files = AttemptFiles.of(ctx.temp, fields["key"], ctx.task_name, fields["suffix"])
-        attempt = _Attempt(key=fields["key"], processes=ctx.processes, files=files)
+        key = _key(handle)
+        fields = json.loads(handle[len(key) :])
+        files = AttemptFiles.of(ctx.temp, key.decode(), ctx.task_name, fields["suffix"])
+        attempt = _Attempt(key=key.decode(), processes=ctx.processes, files=files)
         if fields["refusal"] is not None:
             attempt.refusal = tuple(fields["refusal"])
         else:
@@ -99,7 +101,7 @@ class OsExecDriver(Driver[OsExecSpec]):
             if attempt.process is None:
                 files.remove()
                 raise RecoverError("the supervisor does not know it any more", reason=Reason.DRIVER_LOST)
-        self._attempts[attempt.key] = attempt
+        self._attempts[key] = attempt
 
     async def wait(self, handle: bytes) -> Outcome:
         attempt = self._attempts[_key(handle)]
@@ -194,15 +196,13 @@ def _lost(error: ProcessHostError) -> DriverError:
 
 def _handle(attempt: _Attempt) -> bytes:
     fields = {
-        "key": attempt.key,
         "incarnation": attempt.processes.incarnation,
         "suffix": os.path.splitext(attempt.files.script)[1],
         "refusal": attempt.refusal,
     }
-    return json.dumps(fields).encode()
+    return attempt.key.encode() + json.dumps(fields).encode()
 
 
-def _key(handle: bytes) -> str:
-    """The key in a handle; a start that failed leaves the key itself."""
-    text = handle.decode()
-    return str(json.loads(text)["key"]) if text.startswith("{") else text
+def _key(handle: bytes) -> bytes:
+    """The key that a handle begins with; a start that was given up has left the key alone."""
+    return handle.partition(b"{")[0]

@@ -7,7 +7,7 @@ import hashlib
 import os
 import stat
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from runner.errors import DriverError, OutputFileError
 from runner.model.outputfile import MAX_OUTPUT_FILE_BYTES, parse_output
@@ -15,7 +15,7 @@ from runner.model.outputfile import MAX_OUTPUT_FILE_BYTES, parse_output
 VARIABLE = "OUTPUT_FILE"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class AttemptFiles:
     """Where they lie. The same for the same key, so that an attempt of a former runner is found again."""
 
@@ -23,6 +23,8 @@ class AttemptFiles:
     named_output: str
     script: str
     task_name: str
+    absent: set[str] = field(default_factory=set)
+    """Of these paths: where nothing was, or was made, when this process looked last."""
 
     @classmethod
     def of(cls, temp: str, key: str, task_name: str, suffix: str = "") -> AttemptFiles:
@@ -34,15 +36,20 @@ class AttemptFiles:
         """Make what the program will find. What a former start of the same attempt made is kept. Raises DriverError."""
         try:
             _create(self.output, b"")
-            if script is not None:
+            if script is None:
+                self.absent.add(self.script)
+            else:
                 _create(self.script, script.encode())
         except OSError as error:
             raise DriverError(f"cannot make the attempt's files: {error.strerror}", reason="start_failed") from error
 
     def read(self) -> dict[str, str]:
         """The exported variables. Raises OutputFileError, which names the file as the program knows it."""
-        main = _content(self.output, f"${VARIABLE}")
+        main = _content(self.output, f"${VARIABLE}") or b""
         named = _content(self.named_output, f"${{{VARIABLE}}}_{self.task_name}")
+        if named is None:
+            self.absent.add(self.named_output)
+            named = b""
         if len(main) + len(named) > MAX_OUTPUT_FILE_BYTES:
             raise OutputFileError(f"${VARIABLE}: more than the {MAX_OUTPUT_FILE_BYTES:,} bytes that are allowed")
         values = parse_output(main, f"${VARIABLE}") if main else {}
@@ -52,7 +59,7 @@ class AttemptFiles:
 
     def remove(self) -> None:
         """May be repeated."""
-        for path in (self.output, self.named_output, self.script):
+        for path in {self.output, self.named_output, self.script} - self.absent:
             # A program may have put a folder there; the runner's private folder goes as a whole some day.
             with suppress(FileNotFoundError, IsADirectoryError, PermissionError):
                 os.unlink(path)
@@ -74,13 +81,13 @@ def _create(path: str, content: bytes) -> None:
         os.close(descriptor)
 
 
-def _content(path: str, name: str) -> bytes:
-    """What a regular file holds, at most one byte more than is allowed; nothing where there is no file."""
+def _content(path: str, name: str) -> bytes | None:
+    """What a regular file holds, at most one byte more than is allowed; None where there is no file."""
     try:
         # Without O_NONBLOCK a named pipe would hold the runner up.
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
-        return b""
+        return None
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise OutputFileError(f"{name}: it is a symbolic link, which is not followed") from None
