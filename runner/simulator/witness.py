@@ -47,7 +47,8 @@ class Witness:
                 self.complaints.append(
                     f"{task.group}/{task.name} waits for {task.waiting}, its retry is at {task.retry_at}"
                 )
-        for event in batch.events:
+        last = {(event.group, event.task): event for event in batch.events}
+        for event in last.values():
             if event.kind is Kind.TASK_READY:
                 self._expect_waiting(event)
 
