@@ -46,32 +46,40 @@ async def open_run_node(run_dir: Path, settings: Settings) -> AsyncIterator[Node
     """A node for `runner run`: its state in `run_dir`, its processes told to die with this one."""
     async with AsyncExitStack() as stack:
         make_private(settings.state_dir)
-        make_private(run_dir)
+        store = _open_store(stack, run_dir)  # first, for its lock: another run of the same group keeps what it has
         temp = make_private(settings.temp_dir(run_dir))
         stack.callback(remove, temp)
-        host = await SupervisorHost.start_private(str(settings.state_dir))
+        host = await SupervisorHost.start_private(settings.state_dir, temp)
         stack.push_async_callback(host.aclose)
-        yield await _open(stack, run_dir, temp, settings, host)
+        yield await _assembled(stack, run_dir, temp, settings, store, host)
 
 
 @asynccontextmanager
 async def open_node(settings: Settings) -> AsyncIterator[Node]:
     """A long-lived node: its processes outlive this one, and the next node on the same state directory goes on with them."""
     async with AsyncExitStack() as stack:
-        make_private(settings.state_dir)
-        host = await SupervisorHost.connect(str(settings.state_dir))
+        folder = settings.state_dir
+        store = _open_store(stack, folder)
+        temp = make_private(settings.temp_dir(folder))
+        host = await SupervisorHost.connect(folder)
         stack.push_async_callback(host.aclose)
-        temp = make_private(settings.temp_dir(settings.state_dir))
-        yield await _open(stack, settings.state_dir, temp, settings, host)
+        yield await _assembled(stack, folder, temp, settings, store, host)
 
 
-async def _open(stack: AsyncExitStack, folder: Path, temp: Path, settings: Settings, host: SupervisorHost) -> Node:
+def _open_store(stack: AsyncExitStack, folder: Path) -> Store:
+    make_private(folder)
     loop = asyncio.get_running_loop()
     store = SqliteStore.open(folder / "state.db", call_soon_threadsafe=loop.call_soon_threadsafe)
     stack.callback(store.close)
+    return store
+
+
+async def _assembled(
+    stack: AsyncExitStack, folder: Path, temp: Path, settings: Settings, store: Store, host: SupervisorHost
+) -> Node:
     logs = FileLogStore(folder / "logs")
     stack.callback(logs.close)
-    clock = SystemClock(loop)
+    clock = SystemClock()
     types = registry(settings)
     dispatcher = await stack.enter_async_context(
         LocalDispatcher(

@@ -66,7 +66,7 @@ class SupervisorHost:
                 return await cls(connection)._greeted()
             except EndedError as error:
                 raise _BusyError("it was just ending") from error
-        launched = launch.start("shared", state_dir, idle_seconds)
+        launched = launch.start("shared", state_dir, os.path.abspath(state_dir), str(idle_seconds))
         try:
             return await cls(launched.connection)._greeted()
         except RefusedError as refusal:
@@ -77,9 +77,10 @@ class SupervisorHost:
             await _reaped(launched.pid)
 
     @classmethod
-    async def start_private(cls, state_dir: Path | str) -> Self:
-        """Start a supervisor that is ours alone and ends, with all its processes, when we do. Raises ProcessHostError."""
-        launched = launch.start("private", state_dir, 0.0)
+    async def start_private(cls, state_dir: Path | str, temp: Path | str | None = None) -> Self:
+        """Start a supervisor that is ours alone and ends, with all its processes, when we do; the last thing it does is to
+        remove the folder `temp`. Its code is kept in `state_dir`. Raises ProcessHostError."""
+        launched = launch.start("private", state_dir, os.path.abspath(temp) if temp else "")
         host = cls(launched.connection, private_pid=launched.pid)
         try:
             return await host._greeted()

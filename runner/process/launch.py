@@ -68,8 +68,9 @@ def _intact(package: Path, texts: Mapping[str, bytes]) -> bool:
         return False
 
 
-def start(mode: Literal["private", "shared"], state_dir: Path | str, idle_seconds: float) -> Launched:
-    """Start a supervisor in a session of its own. Blocks for a few milliseconds. Raises ProcessHostError."""
+def start(mode: Literal["private", "shared"], state_dir: Path | str, *arguments: str) -> Launched:
+    """Start a supervisor in a session of its own, with the arguments of its mode (see `supervisor.main`). Blocks for a few
+    milliseconds. Raises ProcessHostError."""
     if not sys.executable:
         raise ProcessHostError("cannot start the supervisor: the path of the Python interpreter is not known")
     try:
@@ -84,7 +85,7 @@ def start(mode: Literal["private", "shared"], state_dir: Path | str, idle_second
         pid = os.posix_spawn(
             sys.executable,
             # Isolated, without site: nothing of the environment or of installed packages is read.
-            [sys.executable, "-I", "-S", "-X", "utf8", str(main), mode, os.path.abspath(state_dir), str(idle_seconds)],
+            [sys.executable, "-I", "-S", "-X", "utf8", str(main), mode, *arguments],
             {},
             file_actions=(
                 (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),

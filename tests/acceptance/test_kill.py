@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from runner.config import load_settings
+
 NODE = Path(__file__).with_name("node_process.py")
 TASKS = 30
 
@@ -105,7 +107,18 @@ def test_a_killed_run_leaves_no_process_and_goes_on_under_its_id(tmp_path: Path)
               test "$RUNNER_TASK_ATTEMPT" = 2 || sleep {marker}
         """
     )
-    command = [sys.executable, "-c", "import sys; from runner.cli import main; sys.exit(main())", "run", "--id", "again", "--state-dir", str(tmp_path / "state"), "--output", "json"]
+    command = [
+        sys.executable,
+        "-c",
+        "import sys; from runner.cli import main; sys.exit(main())",
+        "run",
+        "--id",
+        "again",
+        "--state-dir",
+        str(tmp_path / "state"),
+        "--output",
+        "json",
+    ]
     command.append(str(document))
     run = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     deadline = time.monotonic() + 20
@@ -117,6 +130,10 @@ def test_a_killed_run_leaves_no_process_and_goes_on_under_its_id(tmp_path: Path)
     run.communicate()
     while _alive(marker):
         assert time.monotonic() < deadline, "the task outlived its runner"
+        time.sleep(0.01)
+    settings = load_settings(state_dir=tmp_path / "state")
+    while settings.temp_dir(settings.run_dir("again")).exists():
+        assert time.monotonic() < deadline, "what tasks exported outlived its runner"
         time.sleep(0.01)
     again = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False, timeout=30)
     result = json.loads(again.stdout)

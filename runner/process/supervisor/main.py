@@ -59,15 +59,24 @@ def _serve_shared(first: socket.socket, state_dir: str, idle_seconds: float) -> 
         return
 
 
+def _remove(folder: str) -> None:
+    """What a runner that was killed could not remove itself."""
+    import shutil  # takes a while, and nobody waits for us any more
+
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 def main(arguments: list[str]) -> NoReturn:
-    """`private STATE_DIR IDLE_SECONDS` or `shared STATE_DIR IDLE_SECONDS`; a private supervisor uses neither."""
-    mode, state_dir, idle_seconds = arguments
+    """`private TEMP_DIR` (removed at the end; empty for none) or `shared STATE_DIR IDLE_SECONDS`."""
+    mode, folder, *rest = arguments
     # Whatever the runner had inherited must neither be kept open by us nor reach our children.
     os.closerange(wire.FIRST_CONNECTION_FD + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
     first = socket.socket(fileno=wire.FIRST_CONNECTION_FD)
     first.set_inheritable(False)
     if mode == "private":
         Server(first, private=True).run()
+        if folder:
+            _remove(folder)
     else:
-        _serve_shared(first, state_dir, float(idle_seconds))
+        _serve_shared(first, folder, float(rest[0]))
     sys.exit(0)
