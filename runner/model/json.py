@@ -48,8 +48,10 @@ def marks(text: str) -> Iterator[Mark]:
     line, line_start, at = 1, 0, 0
     for match in _TOKEN.finditer(text):
         start = match.start(1)
-        line += text.count("\n", at, start)
-        line_start = text.rfind("\n", line_start, start) + 1 or line_start
+        newlines = text.count("\n", at, start)
+        if newlines:
+            line += newlines
+            line_start = text.rfind("\n", at, start) + 1
         at = start
         token = match[1]
         column = start - line_start + 1

@@ -118,6 +118,8 @@ class _Builder:
         """By name: the node, and how many nodes it is with aliases expanded."""
         self._added = 0
         """How many nodes aliases added."""
+        self._most_added = min(limits.nodes, 4 * len(text)) * limits.alias_expansion
+        """More than the rest of the text can make good, however many nodes it has."""
         self._largest_alias: tuple[int, Event, Path] = (0, Event(), ())
 
     def read(self, parser_type: ParserType) -> Reading:
@@ -168,13 +170,13 @@ class _Builder:
                         value = read_plain(value)
                 elif kind is MappingStartEvent or kind is SequenceStartEvent:
                     nodes += 1
-                    stack.append((node, key, event, nodes))
-                    if len(stack) > most_nesting:
-                        self._refuse_nesting(event)
                     if nodes > most_nodes:
                         self._check_size(event, nodes)
                     if event.tag is not None:
                         self._check_tag(event, self._path(node, key))
+                    stack.append((node, key, event, nodes))
+                    if len(stack) > most_nesting:
+                        self._refuse_nesting(event)
                     node, key = ({}, None) if kind is MappingStartEvent else ([], _ITEM)
                     continue
                 elif kind is MappingEndEvent or kind is SequenceEndEvent:
@@ -301,7 +303,7 @@ class _Builder:
             self._added += size - 1
             if size > self._largest_alias[0]:
                 self._largest_alias = (size, event, path)
-            if self._added > self._limits.nodes * self._limits.alias_expansion:
+            if self._added > self._most_added:
                 self._check_expansion(self._added)
             return value, size
         if any(start.anchor == event.anchor for _, _, start, _ in self._stack):

@@ -283,6 +283,7 @@ def test_aliases_may_add_up_to_the_limit() -> None:
         pytest.param(b"tasks:\n" + b"- x\n" * 100_001, id="more tasks than allowed"),
         pytest.param(b"labels: {" + b"".join(b"a%d: [], " % n for n in range(50_000)) + b"}", id="faults"),
         pytest.param(b'name: "' + b"\\0" * 100_000 + b'"', id="NULs"),
+        pytest.param(b'{"tasks": [' + b'{"a": 1, "a": 2},' * 30_000 + b"1]}", id="JSON in one line"),
         pytest.param(b"x" * 1_000_000 + b": 1", id="a long key"),
         pytest.param(b"tasks: [{name: " + b"x" * 1_000_000 + b", type: y}]", id="a long name"),
         pytest.param(b"tasks: [{name: a, type: b, retry: {attempts: " + b"9" * 100_000 + b"}}]", id="a long number"),
