@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from runner.workspace import make_private, remove
 from taskimpl import built_in_drivers
 
 LOCAL_RUNNER = "local"
+FLUSH_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +64,18 @@ async def open_node(settings: Settings) -> AsyncIterator[Node]:
         temp = make_private(settings.temp_dir(folder))
         host = await SupervisorHost.connect(folder)
         stack.push_async_callback(host.aclose)
-        yield await _assembled(stack, folder, temp, settings, store, host)
+        node = await _assembled(stack, folder, temp, settings, store, host)
+        stack.push_async_callback(_flushed, node.engine)
+        yield node
+
+
+async def _flushed(engine: Engine) -> None:
+    """The supervisor lives on, and has to forget what the engine knows: else it would keep it, and itself, for the next node."""
+    done = asyncio.Event()
+    engine.flush(done.set)
+    with suppress(TimeoutError):  # a full disk must not keep the node from closing
+        async with asyncio.timeout(FLUSH_SECONDS):
+            await done.wait()
 
 
 def _open_store(stack: AsyncExitStack, folder: Path) -> Store:

@@ -161,6 +161,10 @@ class Engine:
         """Call `done` once all that was recorded before this call survives a loss of power."""
         self._journal.then(lambda: self._store.sync(done))
 
+    def flush(self, flushed: Callable[[], None]) -> None:
+        """Write and acknowledge what there is by now, then call `flushed`: what ended is forgotten by its executor."""
+        self._journal.flush(flushed)
+
     def close(self) -> None:
         """Stop at the last commit, as if killed: the store may be closed after this. Idempotent."""
         self._journal.close()

@@ -136,7 +136,11 @@ class Journal:
             self._sync_armed = True
             self._clock.call_at(self._clock.now().boot + SYNC_DELAY_SECONDS, self._sync)
 
-    def _sync(self) -> None:
+    def flush(self, flushed: Effect) -> None:
+        """Do now what waits for durability, then call `flushed`; also when durability cannot be had."""
+        self.then(lambda: self._sync(flushed))
+
+    def _sync(self, flushed: Effect = lambda: None) -> None:
         if self._closed:
             return
         effects, self._after_sync = self._after_sync, []
@@ -150,5 +154,6 @@ class Journal:
                 log.error("state cannot be made durable: %s", error, extra={"action": "sync_failed"})
                 for effect in effects:
                     self._defer(effect)
+            flushed()
 
         self._store.sync(done)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import random
@@ -10,12 +11,14 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from runner.config import load_settings
+from runner.process.host import SupervisorHost
 
 NODE = Path(__file__).with_name("node_process.py")
 TASKS = 30
@@ -73,6 +76,12 @@ def test_a_node_that_is_killed_again_and_again_finishes_its_group(tmp_path: Path
     assert {task["attempts"] for task in result["results"].values()} == {1}
     started = Counter((workspace / "started").read_text().split())
     assert started == Counter({f"t{index}": 1 for index in range(TASKS)})
+    assert asyncio.run(_remembered(state)) == (), "the supervisor keeps what nobody will ask for"
+
+
+async def _remembered(state: Path) -> Sequence[str]:
+    async with await SupervisorHost.connect(state, idle_seconds=0.1) as host:
+        return await host.list()
 
 
 def _alive(marker: str) -> list[int]:

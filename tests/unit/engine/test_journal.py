@@ -42,7 +42,7 @@ class _FullStore(MemoryStore):
 
     def record(self, batch: Batch) -> None:
         if self.full:
-            raise StoreFullError()
+            raise StoreFullError
         self.records += 1
         super().record(batch)
 
@@ -130,3 +130,11 @@ def test_what_the_tick_adds_belongs_to_it() -> None:
     world.clock.run_until(world.clock.now().boot)
     assert state.asked >= 1
     assert world.reason() == "0"
+
+
+def test_a_flush_does_not_wait_for_the_moment() -> None:
+    world = _World()
+    world.journal.when_durable(lambda: world.did.append("acknowledged"))
+    world.journal.flush(lambda: world.did.append("flushed"))
+    world.clock.run_until(world.clock.now().boot)
+    assert world.did == ["acknowledged", "flushed"]
