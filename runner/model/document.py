@@ -54,8 +54,8 @@ def read(data: bytes, *, source: str = "<document>", limits: Limits | None = Non
     """Never raises for anything that a document may hold."""
     limits = limits or Limits()
     if len(data) > limits.document_bytes:
-        size = f"{len(data):,} bytes, and {limits.document_bytes:,} is the limit"
-        return _refused(source, Fault(path=(), message=f"the document has {size}", line=1, column=1))
+        message = f"the document has more than {limits.document_bytes:,} bytes, which is the limit"
+        return _refused(source, Fault(path=(), message=message, line=1, column=1))
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
