@@ -11,6 +11,7 @@ from drivers.base import Driver, Spec
 from runner import expressions
 from runner.dispatch.secrets import Secrets
 from runner.errors import TemplateError
+from runner.model import wording
 from runner.model.fault import Path, spell_path
 from runner.model.task import Task
 from runner.model.value import Bindings
@@ -36,7 +37,8 @@ def rendered_spec(task: Task, driver: Driver[Any], scope: expressions.Scope, sec
         return driver.spec_model.model_validate(spec)
     except ValidationError as error:
         faults = [
-            f"{spell_path(('spec', *fault['loc']))}: {fault['msg']}" for fault in error.errors(include_input=False)
+            f"{spell_path(('spec', *fault['loc']))}: {wording.message(dict(fault))}"
+            for fault in error.errors(include_input=False, include_url=False)
         ]
         raise SpecError("; ".join(faults)) from None
 
