@@ -11,6 +11,7 @@ from functools import partial
 from runner.clock import Clock
 from runner.dispatch.base import Dispatcher
 from runner.engine import recovery, results, variables
+from runner.engine.audience import Audience
 from runner.engine.group_run import GroupRun
 from runner.engine.journal import Journal
 from runner.engine.services import MAX_OUTPUT_BYTES, Services, input_context
@@ -51,7 +52,7 @@ class Engine:
         self._sealer = sealer
         self._make_id = make_id
         self._runs: dict[str, GroupRun] = {}
-        self._watchers: dict[str, dict[object, Callable[[], None]]] = {}
+        self._audience = Audience()
         self._slots = SlotQueue(max_parallel)
         self._journal = Journal(store, clock, self._fill_slots)
         self._journal.on_commit = self._committed
@@ -142,20 +143,12 @@ class Engine:
         return results.group_result(self._record(id), self._sealer)
 
     def events(self, id: str, after: int = 0, limit: int = 1000) -> Sequence[Event]:
-        return self._store.events(id, after, limit)
+        recent = self._audience.recent(id, after, limit)
+        return self._store.events(id, after, limit) if recent is None else recent
 
     def subscribe(self, id: str, callback: Callable[[], None]) -> Callable[[], None]:
         """Call `callback` after each commit that added events to the group; the returned function ends that."""
-        key = object()
-        self._watchers.setdefault(id, {})[key] = callback
-
-        def unsubscribe() -> None:
-            watchers = self._watchers.get(id, {})
-            watchers.pop(key, None)
-            if not watchers:
-                self._watchers.pop(id, None)
-
-        return unsubscribe
+        return self._audience.subscribe(id, callback)
 
     def when_durable(self, done: Callable[[Exception | None], None]) -> None:
         """Call `done` once all that was recorded before this call survives a loss of power."""
@@ -194,10 +187,9 @@ class Engine:
             self._runs[group].not_granted(index)
         slots.added.clear()
 
-    def _committed(self, groups: tuple[str, ...]) -> None:
-        for id in groups:
-            run = self._runs.get(id)
+    def _committed(self, events: Sequence[Event]) -> None:
+        for event in events:
+            run = self._runs.get(event.group)
             if run is not None and run.idle:
-                del self._runs[id]
-            for callback in list(self._watchers.get(id, {}).values()):
-                callback()
+                del self._runs[event.group]
+        self._audience.committed(events)

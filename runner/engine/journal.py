@@ -8,7 +8,7 @@ or all of a turn's decisions, and repeats effects that may not have happened: ea
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from runner.clock import Clock, Timer
@@ -42,14 +42,13 @@ class Journal:
         self._events: list[Event] = []
         self._effects: list[Effect] = []
         self._after_sync: list[Effect] = []
-        self._touched: dict[str, None] = {}
         self._scheduled = False
         self._lingering: Timer | None = None
         self._sync_armed = False
         self._failing = False
         self._closed = False
-        self.on_commit: Callable[[tuple[str, ...]], None] = lambda groups: None
-        """Called after each commit with the ids of the groups that it touched."""
+        self.on_commit: Callable[[Sequence[Event]], None] = lambda events: None
+        """Called after each commit, and what it led to, with the events that it holds."""
 
     def mark(self, state: Recorded) -> None:
         """Write the row of `state`, soon."""
@@ -59,7 +58,6 @@ class Journal:
     def event(self, event: Event) -> None:
         """Write the event, soon."""
         self._events.append(event)
-        self._touched[event.group] = None
         self._linger()
 
     def then(self, effect: Effect) -> None:
@@ -103,13 +101,12 @@ class Journal:
             return
         self._failing = False
         self._dirty.clear()
-        self._events = []
+        events, self._events = self._events, []
         effects, self._effects = self._effects, []
-        touched, self._touched = tuple(self._touched), {}
         for effect in effects:
             effect()
-        if touched:
-            self.on_commit(touched)
+        if events:
+            self.on_commit(events)
 
     def _batch(self) -> Batch:
         batch = Batch(events=self._events)

@@ -103,14 +103,14 @@ def test_while_the_store_refuses_nothing_is_done_and_nothing_is_lost() -> None:
     assert [event.number for event in world.store.events("g")] == [1, 2]
 
 
-def test_watchers_hear_of_a_group_once_a_commit() -> None:
+def test_the_events_of_a_turn_are_told_together() -> None:
     world = _World()
-    heard: list[tuple[str, ...]] = []
-    world.journal.on_commit = heard.append
+    heard: list[list[int]] = []
+    world.journal.on_commit = lambda events: heard.append([event.number for event in events])
     world.event(1)
     world.event(2)
     world.clock.run_until_idle()
-    assert heard == [("g",)]
+    assert heard == [[1, 2]]
 
 
 def test_what_is_only_durable_later_is_done_later() -> None:
