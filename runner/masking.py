@@ -19,7 +19,6 @@ class Masker:
 
     def __init__(self) -> None:
         self._needles: list[bytes] = []
-        self._longest = 0
 
     def add(self, text: str) -> bool:
         """Mask `text` from now on. False when it is too short or too common to be masked without harm."""
@@ -29,8 +28,13 @@ class Masker:
         for needle in {text.encode(), stripped.encode()}:
             if needle not in self._needles:
                 self._needles.append(needle)
-                self._longest = max(self._longest, len(needle))
         return True
+
+    def copy(self) -> Masker:
+        """Another one with the same needles."""
+        other = Masker()
+        other._needles = self._needles.copy()
+        return other
 
     @property
     def active(self) -> bool:

@@ -18,7 +18,7 @@ from runner.dispatch.context import AttemptContext
 from runner.dispatch.exports import collected
 from runner.dispatch.render import SpecError, rendered_env, rendered_spec
 from runner.dispatch.reports import Reports
-from runner.dispatch.secrets import Secrets
+from runner.dispatch.secrets import GroupInputs, Secrets
 from runner.dispatch.timing import Deadline, OutOfPatienceError, Patience
 from runner.errors import DriverError, ProcessHostError, TemplateError
 from runner.masking import Masker
@@ -48,6 +48,7 @@ class Surroundings:
     open_log: Callable[[AttemptId, Masker], LogSink]
     temp: str
     clock: Clock
+    inputs: GroupInputs
     spawn: Callable[[Coroutine[Any, Any, None]], None]
 
     @property
@@ -177,7 +178,7 @@ class Attempt:
     def _context(self, driver: Driver[Any]) -> AttemptContext:
         dispatch, around = self._dispatch, self._around
         bindings = dispatch.bindings
-        self._secrets.add_bindings(bindings)
+        self._secrets.add_bindings(bindings, around.inputs)
         scope = expressions.Scope(bindings)
         spec = rendered_spec(dispatch.task, driver, scope, self._secrets)
         env = rendered_env(bindings, self._secrets)

@@ -14,6 +14,7 @@ from drivers.registry import Registry
 from runner.clock import Clock
 from runner.dispatch.attempt import Attempt, Surroundings
 from runner.dispatch.base import Sink
+from runner.dispatch.secrets import GroupInputs
 from runner.errors import ProcessHostError
 from runner.masking import Masker
 from runner.model.dispatch import AttemptId, Dispatch
@@ -48,6 +49,7 @@ class LocalDispatcher:
             open_log=open_log,
             temp=temp,
             clock=clock,
+            inputs=GroupInputs(),
             spawn=self._spawn,
         )
         self._tasks = asyncio.TaskGroup()
@@ -124,6 +126,7 @@ class LocalDispatcher:
 
     def release(self, group: str) -> None:
         self._settled.pop(group, None)
+        self._around.inputs.forget(group)
         for remembered in (self._cancelled_first, self._listening_first):
             for id in [id for id in remembered if id.group == group]:
                 del remembered[id]

@@ -2,10 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 from runner.masking import Masker
-from runner.model.value import Bindings
+from runner.model.value import Bindings, Value
+
+
+class GroupInputs:
+    """What is confidential in the inputs of groups. All attempts of a group are given the same: it is looked at once."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[Mapping[str, Value], Masker, Sequence[tuple[str, str]]]] = {}
+
+    def masker(self, group: str, inputs: Mapping[str, Value]) -> tuple[Masker, Sequence[tuple[str, str]]]:
+        """A masker of one's own with these inputs, and (name, text) of those that cannot be masked."""
+        known = self._known.get(group)
+        if known is None or known[0] is not inputs:
+            masker = Masker()
+            confidential = [(f"inputs.{name}", value.text) for name, value in inputs.items() if value.confidential]
+            unmasked = [(name, text) for name, text in confidential if text and not masker.add(text)]
+            known = self._known[group] = (inputs, masker, unmasked)
+        return known[1].copy(), known[2]
+
+    def forget(self, group: str) -> None:
+        self._known.pop(group, None)
 
 
 class Secrets:
@@ -20,22 +40,24 @@ class Secrets:
         self._reported: set[str] = set()
 
     def add(self, name: str, text: str) -> None:
-        if not text or text in self._unmasked or self.masker.add(text):
-            return
+        if text and text not in self._unmasked and not self.masker.add(text):
+            self._skip(name, text)
+
+    def _skip(self, name: str, text: str) -> None:
         self._unmasked.add(text)
         if name not in self._reported:
             self._reported.add(name)
             self._on_skipped(name)
 
-    def add_bindings(self, bindings: Bindings) -> None:
-        """Everything confidential that the attempt was given, whether its templates name it or not."""
+    def add_bindings(self, bindings: Bindings, inputs: GroupInputs) -> None:
+        """Everything confidential that the attempt was given, whether its templates name it or not. To be called first."""
+        self.masker, unmasked = inputs.masker(bindings.group_id, bindings.inputs)
+        for name, text in unmasked:
+            self._skip(name, text)
         for task, variables in bindings.imports.items():
             for name, value in variables.items():
                 if value.confidential:
                     self.add(f"{task}.{name}", value.text)
-        for name, value in bindings.inputs.items():
-            if value.confidential:
-                self.add(f"inputs.{name}", value.text)
 
     def know(self, text: str) -> None:
         """`text` is made of confidential ones, which were added: nothing has to be masked for it."""

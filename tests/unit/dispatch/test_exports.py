@@ -123,7 +123,7 @@ def test_what_cannot_be_masked_is_reported_by_name_once() -> None:
         (), success(), values, {"a": "{{ .s.pin }}", "b": ["{{ .s.pin }}4"], "c": "{{ .s.long | length }}"}
     )
     names = [notice["name"] for notice in harness.notices(Kind.MASK_SKIPPED)]
-    assert names == ["s.pin", "s.flag", "inputs.pin", "spec.c", "env.CODE"]
+    assert names == ["inputs.pin", "s.pin", "s.flag", "spec.c", "env.CODE"]
 
 
 def test_a_text_made_of_a_short_secret_stays_confidential() -> None:
