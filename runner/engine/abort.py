@@ -87,6 +87,7 @@ class Abortion:
             self.at = run.services.clock.now()
             self._arm_cleanup()
         run.services.journal.mark(run)
+        run.services.journal.wake()  # the time for clean-up counts from this moment, also for the next engine
         run.event(Kind.CANCEL_REQUESTED, reason=reason.value, because_of=because_of, count=self.count or None)
         for state in run.tasks:
             if state.task.when is not When.ALWAYS:

@@ -152,3 +152,4 @@ class Attempts:
         )
         self._run.ended(state, attempt, outcome)
         self._services.journal.mark(attempt)
+        self._services.journal.wake()
