@@ -182,9 +182,11 @@ class Engine:
         slots = self._slots
         while slots.ready:
             group, index = slots.take()
-            self._runs[group].granted(index)
+            if (run := self._runs.get(group)) is not None:
+                run.granted(index)
         for group, index in slots.added:
-            self._runs[group].not_granted(index)
+            if (run := self._runs.get(group)) is not None:
+                run.not_granted(index)
         slots.added.clear()
 
     def _committed(self, events: Sequence[Event]) -> None:

@@ -75,11 +75,13 @@ class GroupRun:
         for state in self.tasks:
             if state.missing == 0 and state.status is Status.PENDING and state.retry_at is None:
                 heapq.heappush(self._decidable, state.index)
-        self._settle()
+        self.settle()
 
     def granted(self, index: int) -> None:
-        """A slot is free for this task: dispatch its next attempt."""
+        """A slot is free for this task: dispatch its next attempt, if it still waits for that."""
         state = self.tasks[index]
+        if not state.queued:
+            return
         services = self.services
         state.queued = False
         if self._row.status is Status.PENDING:
@@ -102,7 +104,7 @@ class GroupRun:
 
     # Deciding.
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
         """Decide all that can be decided, lowest index first; then see whether the group is over."""
         while self._decidable:
             state = self.tasks[heapq.heappop(self._decidable)]
@@ -149,11 +151,6 @@ class GroupRun:
         self.services.slots.add(self.caller, self.id, state.index)
         self.services.journal.wake()
 
-    def dequeue(self, state: TaskState) -> None:
-        if state.queued:
-            state.queued = False
-            self.services.slots.drop(self.caller, self.id, state.index)
-
     def skip(self, state: TaskState, reason: Skip, because_of: str | None = None) -> None:
         state.because_of = because_of
         state.reason = reason.value
@@ -178,7 +175,7 @@ class GroupRun:
             self._retry_later(state, outcome)
         else:
             self.conclude(state, outcome)
-        self._settle()
+        self.settle()
 
     def _admitted(self, outcome: Outcome) -> Outcome:
         size = output_bytes(outcome.outputs)
@@ -239,7 +236,7 @@ class GroupRun:
             self.abortion.begin(Abort.FAIL_FAST, state.task.name)
 
     def _close(self, state: TaskState, status: Status) -> None:
-        self.dequeue(state)
+        state.queued = False
         state.disarm()
         state.retry_at = None
         state.status = status
@@ -253,9 +250,6 @@ class GroupRun:
             if waiting.missing == 0 and waiting.status is Status.PENDING:
                 heapq.heappush(self._decidable, child)
         self.services.journal.mark(state)
-
-    def settle(self) -> None:
-        self._settle()
 
     def _begin(self) -> None:
         self._row = replace(self._row, status=Status.RUNNING, started_at=self.services.clock.now().wall)

@@ -7,7 +7,10 @@ from collections import OrderedDict
 
 
 class SlotQueue:
-    """Ready tasks that wait for a slot. Fair, deterministic; every operation is O(log n) in the group's ready tasks."""
+    """Ready tasks that wait for a slot. Fair, deterministic; every operation is O(log n) in the group's ready tasks.
+
+    A task that no longer waits stays until its turn: whoever takes it looks whether it still wants the slot.
+    """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -36,16 +39,3 @@ class SlotQueue:
         if groups:
             self._callers[caller] = groups
         return group, index
-
-    def drop(self, caller: str, group: str, index: int) -> None:
-        """Remove a task that no longer waits. Unknown ones are ignored."""
-        groups = self._callers.get(caller)
-        ready = groups.get(group) if groups is not None else None
-        if groups is None or ready is None or index not in ready:
-            return
-        ready.remove(index)
-        heapq.heapify(ready)
-        if not ready:
-            del groups[group]
-            if not groups:
-                del self._callers[caller]

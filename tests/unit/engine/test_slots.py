@@ -33,16 +33,3 @@ def test_nothing_is_ready_while_all_slots_are_taken() -> None:
     assert not queue.ready
     queue.taken = 0
     assert queue.ready
-
-
-def test_a_dropped_task_is_not_given_a_slot() -> None:
-    queue = SlotQueue(limit=9)
-    queue.add("caller", "g", 0)
-    queue.add("caller", "g", 1)
-    queue.drop("caller", "g", 0)
-    queue.drop("caller", "g", 7)
-    queue.drop("nobody", "g", 0)
-    assert _drain(queue) == [("g", 1)]
-    queue.add("caller", "g", 2)
-    queue.drop("caller", "g", 2)
-    assert not queue.ready
