@@ -243,6 +243,11 @@ SCENES: dict[str, Scene] = {
         "a=aborted:group_timeout b=skipped:group_aborted c=success group=aborted:group_timeout",
         task("a"), task("b", "a"), task("c", "b", when=ALWAYS), timeout=3.0, scripts={"a": takes(9.1)},
     ),
+    "out of time, with nothing but clean-up": scene(
+        "a=aborted:cleanup_timeout b=aborted:cleanup_timeout group=aborted:group_timeout",
+        task("a", when=ALWAYS), task("b", when=ALWAYS), timeout=3.0, cleanup_timeout=2.0,
+        scripts={"a": SILENT, "b": takes(30.0, on_stop=OnStop.SILENT, stop_after=90.0, start_after=0.02)},
+    ),
     "an attempt out of time": scene(
         "a=success b=failed:timeout group=failed",
         task("a", timeout=1.0, retry=TWICE), task("b", timeout=1.2), scripts={"a/1": takes(5.0), "b": takes(5.0)},
