@@ -6,7 +6,8 @@ A driver is one object per runner, used by many attempts at once on one asyncio 
     wait(handle) → Outcome            once after start or recover
     signal(handle, …), stop(handle, grace)   any time in between, also more than once
     destroy(handle)                   last, once the end is recorded; also after a cancelled wait; may be repeated; after a
-                                      start that failed or was given up it gets the key, as bytes, in place of a handle
+                                      start that failed or was given up it gets the key, as bytes, in place of a handle,
+                                      and what was started all the same must then be ended
 
 and, in a runner that was restarted, `recover(ctx, handle)` in place of `start`. Whoever writes a driver for something that
 runs in this process, needs no clean-up and cannot be found again after a crash derives from `SimpleDriver`.

@@ -34,7 +34,6 @@ DRIVER_CALL_SECONDS = 10.0
 
 MAX_HANDLE_BYTES = 64 << 10
 
-_ENDS = frozenset({Status.SUCCESS, Status.FAILED, Status.ERRORED, Status.ABORTED})
 _log = logging.getLogger(__name__)
 
 
@@ -112,7 +111,7 @@ class Attempt:
         if self._running:
             self._stop(grace)
         elif self._begun:
-            self._patience.end_in(grace)
+            self._patience.end_in(grace + STOP_MARGIN_SECONDS)
 
     def signal(self, signal: str) -> None:
         """Pass it to the driver, if it understands it."""
@@ -143,8 +142,7 @@ class Attempt:
         self._running = False
         self._disarm()
         self._close_log()
-        if outcome.status not in _ENDS:
-            raise DriverError(f"the driver says that the attempt ended as {outcome.status.value!r}")
+        outcome = verdict.checked(outcome)
         if outcome.kill is not None:
             self.reports.noticed(Kind.KILL_REPORT, **outcome.kill)
         return collected(outcome, self._dispatch.task, self._secrets, self.reports)
@@ -206,15 +204,17 @@ class Attempt:
         self._begun = True
         self._handle = known
         if self._cancel_grace is not None:
-            self._patience.end_in(self._cancel_grace)
+            self._patience.end_in(self._cancel_grace + STOP_MARGIN_SECONDS)
         try:
             if known is not None:
                 await self._patience.wait(driver.recover(context, known))
             else:
                 self._handle = await self._patience.wait(driver.start(context, self._key))
         except OutOfPatienceError:
-            return Outcome(status=Status.ABORTED, error="it was cancelled while it started")
-        if self._handle is None or len(self._handle) > MAX_HANDLE_BYTES:
+            # It may have started all the same, and must not run on once the task counts as over.
+            kill = None if await self._destroy() else {"confirmed": False}
+            return Outcome(status=Status.ABORTED, kill=kill, error="it was cancelled while it started")
+        if not isinstance(self._handle, bytes) or len(self._handle) > MAX_HANDLE_BYTES:
             raise DriverError(f"the driver's handle is missing or longer than {MAX_HANDLE_BYTES:,} bytes")
         self._running = True
         if known is None:
@@ -245,11 +245,13 @@ class Attempt:
         self._settled.set()
         self._on_settled(self)
 
-    async def _destroy(self) -> None:
-        if self._begun and self._driver is not None:
-            self._begun = False
-            handle = self._key.encode() if self._handle is None else self._handle
-            await self._quietly("destroy", self._driver.destroy(handle))
+    async def _destroy(self) -> bool:
+        """Free what it holds, once. Whether that went well."""
+        if not self._begun or self._driver is None:
+            return True
+        self._begun = False
+        handle = self._key.encode() if self._handle is None else self._handle
+        return await self._quietly("destroy", self._driver.destroy(handle))
 
     def _disarm(self) -> None:
         self._patience.cancel()

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import math
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from drivers.base import Recovery
 from runner.errors import DriverError, ProcessHostError, StartError
 from runner.model.dispatch import Dispatch
 from runner.model.result import Outcome, Reason, Status
+from runner.model.value import Value
 
 TIMEOUT_EXIT_CODE = 124
 FAULTS_OF_THE_TASK = (126, 127)
 """Exit codes of a start that failed by what the task asked for: found but not executable, and not found."""
+
+_ENDS = frozenset({Status.SUCCESS, Status.FAILED, Status.ERRORED, Status.ABORTED})
+_LARGEST_CODE = 2**31 - 1
 
 _LOST = {
     Reason.DRIVER_LOST: "the runner was restarted, and what ran in it cannot be found again",
@@ -38,8 +46,73 @@ def lost(dispatch: Dispatch, instance: str, recovery: Recovery) -> Outcome | Non
     return errored(reason, _LOST[reason])
 
 
+def checked(outcome: Any) -> Outcome:
+    """What a driver says of an end, once it is known to be what the type of `Outcome` promises; texts that cannot be written
+    as UTF-8 (an error may quote a file name) are escaped. Raises DriverError.
+
+    What a store cannot keep must not reach the engine: it writes many groups in one transaction, and would go on trying.
+    """
+    if not isinstance(outcome, Outcome):
+        raise DriverError(f"the driver's word on the attempt's end is of type {type(outcome).__name__}, not an Outcome")
+    if not any(outcome.status is end for end in _ENDS):
+        raise DriverError(f"the driver says that the attempt ended as {str(outcome.status)!r}")
+    sound = {
+        "reason": outcome.reason is None or isinstance(outcome.reason, str),
+        "error": outcome.error is None or isinstance(outcome.error, str),
+        "exit_code": _is_code(outcome.exit_code),
+        "signal": _is_code(outcome.signal),
+        "started_at": _is_time(outcome.started_at),
+        "finished_at": _is_time(outcome.finished_at),
+        "kill": outcome.kill is None or _is_plain(outcome.kill),
+        "outputs": _are_values(outcome.outputs),
+    }
+    wrong = [name for name, holds in sound.items() if not holds]
+    if wrong:
+        raise DriverError(f"the driver told of the attempt's end what cannot be kept: {', '.join(wrong)}")
+    if _is_clean(outcome.reason) and _is_clean(outcome.error):
+        return outcome
+    return replace(outcome, reason=_escaped(outcome.reason), error=_escaped(outcome.error))
+
+
+def _is_code(number: Any) -> bool:
+    return number is None or (isinstance(number, int) and abs(number) <= _LARGEST_CODE)
+
+
+def _is_time(seconds: Any) -> bool:
+    return seconds is None or (isinstance(seconds, float | int) and math.isfinite(seconds))
+
+
+def _is_plain(kill: Any) -> bool:
+    try:
+        return isinstance(kill, Mapping) and bool(json.dumps(dict(kill), ensure_ascii=False, allow_nan=False).encode())
+    except (TypeError, ValueError, RecursionError):
+        return False
+
+
+def _are_values(outputs: Any) -> bool:
+    return isinstance(outputs, Mapping) and all(
+        isinstance(name, str) and isinstance(value, Value) and isinstance(value.text, str)
+        for name, value in outputs.items()
+    )
+
+
+def _is_clean(text: str | None) -> bool:
+    return text is None or text.isascii() or _escaped(text) == text
+
+
+def _escaped(text: str | None) -> str | None:
+    return None if text is None else text.encode(errors="backslashreplace").decode()
+
+
 def failure(error: Exception) -> Outcome:
     """The end that an exception of a driver means. One that no contract knows is told to nobody but the runner's own log."""
+    try:
+        return checked(_failure(error))
+    except DriverError as problem:
+        return errored(Reason.DRIVER_ERROR, problem.message)
+
+
+def _failure(error: Exception) -> Outcome:
     if isinstance(error, StartError):
         if error.exit_code in FAULTS_OF_THE_TASK:
             return Outcome(status=Status.FAILED, exit_code=error.exit_code, error=error.message)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import pytest
 
@@ -120,6 +121,49 @@ def test_an_end_that_is_none_is_the_drivers_mistake(status: Status) -> None:
     outcome = within(body)
     assert (outcome.status, outcome.reason) == (Status.ERRORED, "driver_error")
     assert outcome.error == f"the driver says that the attempt ended as {status.value!r}"
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"exit_code": 1 << 70}, "exit_code"),
+        ({"exit_code": "7", "signal": 2.5}, "exit_code, signal"),
+        ({"reason": 5}, "reason"),
+        ({"error": ValueError("x")}, "error"),
+        ({"finished_at": float("nan")}, "finished_at"),
+        ({"kill": {"signals": {"SIGTERM"}}}, "kill"),
+        ({"kill": {"left": "\udc80"}}, "kill"),
+        ({"outputs": {"x": "no Value"}}, "outputs"),
+        ({"outputs": {"x": Value(5)}}, "outputs"),  # type: ignore[arg-type]  # a driver without type checks
+    ],
+)
+def test_an_end_that_no_store_can_keep_does_not_leave_the_executor(fields: dict[str, Any], named: str) -> None:
+    async def body(harness: Harness) -> Outcome:
+        harness.driver.finish(KEY, Outcome(**{"status": Status.FAILED, **fields}))
+        return await harness.outcome(Task(name="t", type="scripted", exports=(Export(name="x"),)))
+
+    outcome = within(body)
+    assert (outcome.status, outcome.reason) == (Status.ERRORED, "driver_error")
+    assert outcome.error == f"the driver told of the attempt's end what cannot be kept: {named}"
+
+
+def test_a_text_that_is_no_utf8_is_escaped() -> None:
+    async def body(harness: Harness) -> Outcome:
+        harness.driver.finish(KEY, Outcome(status=Status.FAILED, reason="r\udc80", error="no file 'caf\udce9'"))
+        return await harness.outcome(Task(name="t", type="scripted"))
+
+    outcome = within(body)
+    assert (outcome.status, outcome.reason, outcome.error) == (Status.FAILED, "r\\udc80", "no file 'caf\\udce9'")
+
+
+def test_an_error_of_a_driver_may_be_anything() -> None:
+    async def body(harness: Harness) -> Outcome:
+        harness.driver.attempt(KEY)
+        harness.driver.break_down(KEY, StartError("gone \udc80", exit_code=1 << 70))
+        return await harness.outcome(Task(name="t", type="scripted"))
+
+    outcome = within(body)
+    assert (outcome.status, outcome.reason, outcome.exit_code) == (Status.ERRORED, "driver_error", None)
 
 
 class LongHandles(ScriptedDriver):

@@ -92,6 +92,28 @@ def test_cancel_while_it_starts_waits_for_the_start() -> None:
     within(body)
 
 
+def test_a_start_that_is_hurried_is_stopped_as_soon_as_it_has_come_about() -> None:
+    clock = VirtualClock()
+
+    async def body(harness: Harness) -> None:
+        gate = asyncio.Event()
+
+        async def wait(ctx: TaskContext) -> None:
+            await gate.wait()
+
+        harness.driver.on_start = wait
+        id = harness.submit(harness.dispatch())
+        await harness.until(lambda: KEY in harness.driver.attempts)
+        harness.dispatcher.cancel(id, 0.0)
+        clock.run_until(clock.now().boot + 4.9)
+        gate.set()
+        outcome = await harness.finished(id)
+        assert outcome.status is Status.ABORTED
+        assert ("stop", 0.0) in harness.driver.attempt(KEY).calls
+
+    within(body, clock=clock)
+
+
 def test_a_start_that_does_not_end_is_given_up_after_the_grace() -> None:
     clock = VirtualClock()
 
@@ -103,10 +125,15 @@ def test_a_start_that_does_not_end_is_given_up_after_the_grace() -> None:
         id = harness.submit(harness.dispatch())
         await harness.until(lambda: KEY in harness.driver.attempts)
         harness.dispatcher.cancel(id, 7.0)
-        clock.run_until(clock.now().boot + 7.0)
+        clock.run_until(clock.now().boot + 11.9)
+        await asyncio.sleep(0)
+        assert harness.reports == []
+        clock.run_until(clock.now().boot + 0.2)
+        await harness.until(lambda: bool(harness.reports))
+        assert ("destroy",) in harness.driver.attempt(KEY).calls, "it must not run on once it counts as over"
         outcome = await harness.finished(id)
         assert (outcome.status, outcome.error) == (Status.ABORTED, "it was cancelled while it started")
-        await harness.destroyed(id)
+        assert outcome.kill is None
         assert harness.driver.started == []
 
     within(body, clock=clock)
