@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from json import JSONDecodeError
@@ -11,7 +12,7 @@ from typing import Any
 from runner.model import json, yaml
 from runner.model.fault import Fault, Path, quote
 from runner.model.limits import Limits
-from runner.model.place import Mark, places, walk
+from runner.model.place import Mark, Opening, Place, Shape, openings, places, walk
 
 _ESCAPES = re.compile(r"\\(?:0|x00|u0000|U00000000|u[dD][89a-fA-F])")
 """Escapes that may spell a NUL or half of a surrogate pair."""
@@ -39,12 +40,31 @@ class Document:
         of the innermost mapping or list around it (or of the alias that brought it there)."""
         unplaced = list(faults)
         found = places(self._marks(), {fault.path for fault in unplaced if not fault.line})
+        templates: dict[Path, list[Opening]] = {}
         located = [replace(fault, source=self.source) for fault in unplaced if fault.line]
         for fault in unplaced:
             if not fault.line:
-                line, column = _place(fault, found)
+                line, column = self._in_template(fault, found, templates) or _place(fault, found)
                 located.append(replace(fault, source=self.source, line=line, column=column))
         return tuple(sorted(located, key=lambda fault: (fault.line, fault.column)))
+
+    def _in_template(
+        self, fault: Fault, found: dict[Path, Place], templates: dict[Path, list[Opening]]
+    ) -> tuple[int, int] | None:
+        """The place within a text: exact where it is written as it is read, else that of its template. `templates` are the
+        ones that were found already."""
+        place = found.get(fault.path)
+        if fault.offset is None or place is None or place.value.shape is not Shape.SCALAR:
+            return None
+        if fault.path not in templates:
+            templates[fault.path] = openings(self._text, place.value, json=self._json)
+        before = bisect_right(templates[fault.path], fault.offset, key=lambda opening: opening.offset)
+        if not before:
+            return None
+        opening = templates[fault.path][before - 1]
+        inner = place.value.text[opening.offset : fault.offset]
+        exact = "\n" not in inner and self._text.startswith(inner, opening.start)
+        return opening.line, opening.column + (len(inner) if exact else 0)
 
     def _marks(self) -> Iterator[Mark]:
         return json.marks(self._text) if self._json else yaml.marks(self._text)
@@ -90,6 +110,9 @@ def _strange_indent(text: str, match: re.Match[str]) -> Fault:
 
 def _read_json(text: str, source: str, limits: Limits) -> Document:
     """A text that begins with `{`: what is no JSON may still be YAML."""
+    if json.has_more_nodes(text, limits.nodes):
+        message = f"the document has more than {limits.nodes:,} nodes, which is the limit"
+        return _refused(source, Fault(path=(), message=message, line=1, column=1))
     try:
         data, twice = json.read(text)
     except RecursionError:

@@ -13,11 +13,12 @@ EXPECTED = "a mapping, or a list of {key: …, value: …} or KEY=VALUE"
 
 
 class Variable(NamedTuple):
-    """`path` leads to the value, or to the text that holds it."""
+    """`path` leads to the value, or to the text that holds it from `start` on."""
 
     name: str
     text: str
     path: Path
+    start: int = 0
 
 
 def read(faults: Faults, path: Path, value: Any) -> list[Variable]:
@@ -43,7 +44,7 @@ def _variables(faults: Faults, path: Path, value: Any) -> Iterator[Variable]:
             yield from _entry(faults, place, item)
         elif (text := as_text(item)) is not None and "=" in text:
             name, _, rest = text.partition("=")
-            yield Variable(name, rest, place)
+            yield Variable(name, rest, place, len(name) + 1)
         else:
             fields.expected(faults, place, "{key: …, value: …} or KEY=VALUE", item)
 

@@ -33,6 +33,8 @@ class Fault:
     warning: bool = False
     about_key: bool = False
     """The fault lies in the key itself (unknown, duplicate), not in its value."""
+    offset: int | None = None
+    """The fault lies in a template in the text at `path`: where, in characters of that text."""
 
     def __str__(self) -> str:
         where = self.source + (f":{self.line}:{self.column}" if self.line else "")
@@ -81,24 +83,32 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 
 class Faults:
-    """The faults of one document, as they are found; at most `limit`, so that no document can fill the memory."""
+    """The faults of one document, as they are found; at most `limit` errors and as many warnings, so that no document can
+    fill the memory."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._found: list[Fault] = []
-        self._dropped = 0
+        self._counts = {False: 0, True: 0}
+        """How many errors and how many warnings there were."""
         self._comparisons = COMPARISONS
 
     def add(
-        self, path: Path, message: str, *, hint: str | None = None, about_key: bool = False, warning: bool = False
+        self,
+        path: Path,
+        message: str,
+        *,
+        hint: str | None = None,
+        about_key: bool = False,
+        warning: bool = False,
+        offset: int | None = None,
     ) -> None:
-        self.append(Fault(path=path, message=message, hint=hint, about_key=about_key, warning=warning))
+        self.append(Fault(path=path, message=message, hint=hint, about_key=about_key, warning=warning, offset=offset))
 
     def append(self, fault: Fault) -> None:
-        if len(self._found) < self._limit:
+        self._counts[fault.warning] += 1
+        if self._counts[fault.warning] <= self._limit:
             self._found.append(fault)
-        else:
-            self._dropped += 1
 
     def nearest(self, name: str, known: Collection[str]) -> str | None:
         """As `nearest`, but silent once the document has asked for more comparisons than is reasonable."""
@@ -109,7 +119,17 @@ class Faults:
         return len(self._found)
 
     def all(self) -> tuple[Fault, ...]:
-        if not self._dropped:
-            return tuple(self._found)
-        rest = Fault(path=(), message=f"{self._dropped} more faults are not shown: the limit is {self._limit}")
-        return (*self._found, rest)
+        return tuple(self._found)
+
+    def rest(self, source: str) -> tuple[Fault, ...]:
+        """What there is to say of those beyond the limit."""
+        return tuple(
+            Fault(
+                path=(),
+                message=f"{count - self._limit:,} more {noun} are not shown: the limit is {self._limit:,}",
+                source=source,
+                warning=warning,
+            )
+            for (warning, count), noun in zip(self._counts.items(), ("faults", "warnings"), strict=True)
+            if count > self._limit
+        )

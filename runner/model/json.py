@@ -11,8 +11,17 @@ from runner.model.fault import Fault
 from runner.model.place import Mark, Shape
 from runner.model.scalars import Plain
 
-_TOKEN = re.compile(r'[\s,:]*("[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\]]|[^\s,:{}\[\]"]+)')
+_STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"')
+_TOKEN = re.compile(rf'[\s,:]*({_STRING.pattern}|[{{}}\[\]]|[^\s,:{{}}\[\]"]+)')
 _OPENING = {"{": Shape.MAPPING, "[": Shape.LIST}
+
+
+def has_more_nodes(text: str, limit: int) -> bool:
+    """Whether a text has more nodes than `limit` (mappings, lists, keys and scalars; found at twice the limit at the latest)."""
+    if text.count(",") + text.count(":") <= limit:
+        return False
+    bare = _STRING.sub("", text)
+    return bare.count(",") + bare.count(":") > limit
 
 
 def read(text: str) -> tuple[Any, bool]:
@@ -56,8 +65,9 @@ def marks(text: str) -> Iterator[Mark]:
         token = match[1]
         column = start - line_start + 1
         if token in "}]":
-            yield Mark(Shape.END, "", line, column)
+            yield Mark(Shape.END, "", line, column, start, match.end(1))
         elif token in _OPENING:
-            yield Mark(_OPENING[token], "", line, column)
+            yield Mark(_OPENING[token], "", line, column, start, match.end(1))
         else:
-            yield Mark(Shape.SCALAR, json.loads(token) if token.startswith('"') else token, line, column)
+            scalar = json.loads(token) if token.startswith('"') else token
+            yield Mark(Shape.SCALAR, scalar, line, column, start, match.end(1))

@@ -10,7 +10,7 @@ class Limits:
     """Every limit is named in the message of the fault that it causes.
 
     `alias_expansion` is how many times its own number of nodes a document may become by aliases; `nodes` counts mappings,
-    lists, keys and scalars as written; `faults` is how many are reported at most.
+    lists, keys and scalars, those that aliases stand for included; `faults` is how many are reported at most.
     """
 
     document_bytes: int = 32 * 1024 * 1024

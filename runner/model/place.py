@@ -5,6 +5,7 @@ Both readers tell the structure of their text as a stream of marks; `places` fol
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
@@ -21,12 +22,15 @@ class Shape(Enum):
 
 
 class Mark(NamedTuple):
-    """A node begins here (or the innermost mapping or list ends). `text` is a scalar's; lines and columns count from 1."""
+    """A node begins here (or the innermost mapping or list ends). `text` is a scalar's; lines and columns count from 1.
+    `start` and `end` are where it stands in the source, in characters."""
 
     shape: Shape
     text: str
     line: int
     column: int
+    start: int
+    end: int
 
 
 class Place(NamedTuple):
@@ -35,6 +39,15 @@ class Place(NamedTuple):
     path: Path
     key: Mark | None
     value: Mark
+
+
+class Opening(NamedTuple):
+    """A `{{` in a scalar: where it is in its text, in the source, and for a person."""
+
+    offset: int
+    start: int
+    line: int
+    column: int
 
 
 @dataclass(slots=True)
@@ -83,4 +96,25 @@ def places(marks: Iterable[Mark], wanted: Collection[Path]) -> dict[Path, Place]
             found.setdefault(place.path, place)
             if len(found) == len(along):
                 break
+    return found
+
+
+_LINE_END = re.compile("\r\n?|[\n\x85\u2028\u2029]")
+"""As YAML counts lines. A text in JSON has none."""
+
+
+def openings(source: str, mark: Mark, *, json: bool) -> list[Opening]:
+    """Every `{{` of a scalar, in order. Quotes, escapes and indentation make its text another one than what is written, but
+    hide no brace; nothing where one was written as an escape after all."""
+    written = [match.start() for match in re.finditer(r"\{\{", source[mark.start : mark.end])]
+    offsets = [match.start() for match in re.finditer(r"\{\{", mark.text)]
+    if len(written) != len(offsets):
+        return []
+    found = []
+    line, line_start, at = mark.line, mark.start - mark.column + 1, mark.start
+    for offset, start in zip(offsets, (mark.start + start for start in written), strict=True):
+        for end in () if json else _LINE_END.finditer(source, at, start):
+            line, line_start = line + 1, end.end()
+        at = start
+        found.append(Opening(offset, start, line, start - line_start + 1))
     return found

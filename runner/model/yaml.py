@@ -6,6 +6,7 @@ YAML 1.2 core: an unquoted scalar that reads as a boolean or a number stays a `P
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -36,6 +37,7 @@ _PARSER_ERRORS = (yaml.YAMLError, ValueError, OverflowError)
 
 MOST_TAG_DIRECTIVES = 32
 """libyaml compares each with all before it."""
+_TAG_DIRECTIVE = re.compile("(?:^|[\n\r\x85\u2028\u2029])%TAG")
 
 _CORE = "tag:yaml.org,2002:"
 
@@ -65,8 +67,8 @@ def marks(text: str) -> Iterator[Mark]:
                 started = True
             shape = _SHAPES.get(type(event))
             if shape is not None:
-                line, column = _place(event)
-                yield Mark(shape, event.value if isinstance(event, ScalarEvent) else "", line, column)
+                text = event.value if isinstance(event, ScalarEvent) else ""
+                yield Mark(shape, text, *_place(event), *_span(event))
     except _PARSER_ERRORS:
         return
     finally:
@@ -123,7 +125,7 @@ class _Builder:
         self._largest_alias: tuple[int, Event, Path] = (0, Event(), ())
 
     def read(self, parser_type: ParserType) -> Reading:
-        if self._text.count("\n%TAG") > MOST_TAG_DIRECTIVES:
+        if len(_TAG_DIRECTIVE.findall(self._text)) > MOST_TAG_DIRECTIVES:
             fault = Fault(
                 path=(), message=f"there are more than {MOST_TAG_DIRECTIVES} %TAG directives", line=1, column=1
             )
@@ -189,6 +191,8 @@ class _Builder:
                 elif kind is AliasEvent:
                     value, size = self._alias(event, self._path(node, key))
                     nodes += size
+                    if nodes > most_nodes:
+                        self._check_size(event, nodes)
                 elif kind is StreamEndEvent:
                     return nodes
                 elif kind is DocumentStartEvent and root:
@@ -236,8 +240,12 @@ class _Builder:
         raise _StopError(Fault(path=path, message=message, line=line, column=column))
 
     def _check_size(self, event: Event, nodes: int) -> None:
-        if nodes - self._added > self._limits.nodes:
-            self._stop(event, (), f"the document has more than {self._limits.nodes:,} nodes, which is the limit")
+        """Refuse the document, which has more nodes than the limit."""
+        counting = ""
+        if nodes - self._added <= self._limits.nodes:
+            self._check_expansion(nodes)
+            counting = ", counting what its aliases stand for"
+        self._stop(event, (), f"the document has more than {self._limits.nodes:,} nodes{counting}, which is the limit")
 
     def _refuse_nesting(self, event: Event) -> None:
         path = self._path(None, None)
@@ -360,3 +368,8 @@ def _spelt(key: Any) -> str:
 def _place(event: Any) -> tuple[int, int]:
     mark = event.start_mark
     return (mark.line + 1, mark.column + 1) if mark is not None else (0, 0)
+
+
+def _span(event: Any) -> tuple[int, int]:
+    start, end = event.start_mark, event.end_mark
+    return (start.index, end.index) if start is not None and end is not None else (0, 0)

@@ -35,7 +35,7 @@ def load(data: bytes, *, source: str, registry: Registry, limits: Limits | None 
     for fault in read.faults:
         faults.append(fault)
     if not read.complete and read.data is None:
-        raise DocumentError(read.locate(faults.all()))
+        raise DocumentError(read.locate(faults.all()) + faults.rest(source))
     specs = Specs(registry)
     parsed = parse.parse(read.data, faults, specs, complete=read.complete, limits=limits)
     if read.complete:
@@ -44,7 +44,7 @@ def load(data: bytes, *, source: str, registry: Registry, limits: Limits | None 
         specs.ask_drivers(faults, parsed, scopes)
     if not len(faults):
         return Loaded(group=parsed.group)
-    located = read.locate(faults.all())
+    located = read.locate(faults.all()) + faults.rest(source)
     if all(fault.warning for fault in located):
         return Loaded(group=parsed.group, warnings=located)
     raise DocumentError(located)

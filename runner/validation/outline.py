@@ -8,10 +8,12 @@ decides whether it is well formed, so that the outline can be judged in its plac
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from runner import expressions
 from runner.errors import TemplateError
+from runner.expressions import grammar
 
 Names = tuple[str, ...]
 """A path that a template reads, e.g. `("build", "url")`. The grammar keeps these words printable."""
@@ -45,6 +47,18 @@ def read(text: str) -> Outline:
                 return Outline(tuple(names), len(tags) == 1 and tags[0].span() == (0, len(text)))
     template = expressions.parse(text)
     return Outline(template.names, template.whole)
+
+
+def each(text: str) -> Iterator[tuple[int, tuple[Names, ...] | TemplateError]]:
+    """Every template of a text by itself: its offset and what it reads, or the offset of what is wrong with it, and that."""
+    try:
+        for tag in grammar.tags(text):
+            try:
+                yield tag.start, expressions.parse(text[tag.start : tag.end]).names
+            except TemplateError as error:
+                yield tag.start + error.offset, error
+    except TemplateError as error:
+        yield error.offset, error
 
 
 def _names(source: str) -> list[Names]:

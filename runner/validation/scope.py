@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from runner import expressions
@@ -59,12 +59,12 @@ class Scopes:
     def _check_env(self) -> None:
         for variable in self._parsed.env:
             if expressions.has_template(variable.text):
-                for name in self._names(variable.path, variable.text):
+                text = _Text(variable.path, variable.text, variable.start)
+                for name in self._names(text):
                     if name[0] in self._shared:
-                        self._check_member(variable.path, name, self._shared)
+                        self._check_member(text, name, self._shared)
                     else:
-                        message = f"{_spelt(name)}: the group's env can name only inputs and group"
-                        self._faults.add(variable.path, message)
+                        self._refuse(text, name, "the group's env can name only inputs and group")
 
     def _check_task(self, path: Path, task: Task) -> None:
         if not task.template:
@@ -72,42 +72,48 @@ class Scopes:
                 hint = "this task says template: false, so that its condition can only be true or false"
                 self._faults.add((*path, "if"), "expected true or false", hint=hint)
             return
-        texts: list[tuple[Path, str]] = []
+        texts: list[_Text] = []
         _collect_templates((*path, "spec"), task.spec, texts)
         if isinstance(task.condition, str):
-            self._check_condition((*path, "if"), task)
-            texts.append(((*path, "if"), task.condition))
+            texts.append(_Text((*path, "if"), task.condition))
+            self._check_condition(texts[-1])
         if not texts:
             return
         tables = dict(self._of_tasks)
         for item in task.imports:
             tables[item.task] = (*tables.get(item.task, ()), item.variable)
-        for place, text in texts:
-            for name in self._names(place, text):
+        for text in texts:
+            for name in self._names(text):
                 if name[0] in tables:
-                    self._check_member(place, name, tables)
+                    self._check_member(text, name, tables)
                 else:
-                    self._refuse_root(place, name, task, tables)
+                    self._refuse_root(text, name, task, tables)
 
-    def _names(self, path: Path, text: str) -> tuple[Names, ...]:
-        """What the template reads; nothing where it does not parse, which is reported."""
+    def _names(self, text: _Text) -> Iterable[Names]:
+        """What the templates of the text read; those that do not parse are reported."""
         try:
-            return outline.read(text).names
+            return outline.read(text.text).names
         except TemplateError as error:
-            at = f" (at character {error.offset + 1} of the text)" if error.offset else ""
-            self._faults.add(path, f"the template is malformed: {error.message}{at}")
-            return ()
+            malformed = text.malformed() or [(error.offset, error)]  # else it is the text as a whole that is refused
+        for offset, wrong in malformed:
+            message = f"the template is malformed: {wrong.message}"
+            self._faults.add(text.path, message, offset=text.start + offset)
+        return text.names()
 
-    def _check_member(self, path: Path, name: Names, tables: Mapping[str, Collection[str]]) -> None:
+    def _refuse(self, text: _Text, name: Names, message: str, hint: str | None = None) -> None:
+        offset = text.start + text.names().get(name, 0)
+        self._faults.add(text.path, f"{_spelt(name)}: {message}", hint=hint, offset=offset)
+
+    def _check_member(self, text: _Text, name: Names, tables: Mapping[str, Collection[str]]) -> None:
         root, members = name[0], tables[name[0]]
         if len(name) == 1:
             return
         if name[1] in members:
             if len(name) > 2:
-                self._faults.add(path, f"{_spelt(name)}: {'.'.join(name[:2])} is text and has no {name[2]!r}")
+                self._refuse(text, name, f"{'.'.join(name[:2])} is text and has no {name[2]!r}")
             return
         if root in self._exports and root not in self._of_tasks:
-            self._refuse_variable(path, name)
+            self._refuse_variable(text, name)
             return
         missing = {
             "inputs": f"the input {quote(name[1])} is not declared",
@@ -116,45 +122,43 @@ class Scopes:
         hint = self._faults.nearest(name[1], members) or (
             f"there is {', '.join(sorted(members)[:12])}" if members else None
         )
-        self._faults.add(path, f"{_spelt(name)}: {missing.get(root, f'{root} has no {quote(name[1])}')}", hint=hint)
+        self._refuse(text, name, missing.get(root, f"{root} has no {quote(name[1])}"), hint)
 
-    def _refuse_root(self, path: Path, name: Names, task: Task, tables: Mapping[str, Collection[str]]) -> None:
+    def _refuse_root(self, text: _Text, name: Names, task: Task, tables: Mapping[str, Collection[str]]) -> None:
         if name[0] == task.name:
-            self._faults.add(path, f"{_spelt(name)}: a task cannot read its own exports")
+            self._refuse(text, name, "a task cannot read its own exports")
         elif name[0] in self._exports and len(name) > 1:
-            self._refuse_variable(path, name)
+            self._refuse_variable(text, name)
         else:
             known = [*tables, *self._exports] if len(self._exports) <= 1000 else list(tables)
             hint = self._faults.nearest(name[0], known)
-            self._faults.add(path, f"{_spelt(name)}: nothing is called {quote(name[0])} here", hint=hint)
+            self._refuse(text, name, f"nothing is called {quote(name[0])} here", hint)
 
-    def _refuse_variable(self, path: Path, name: Names) -> None:
+    def _refuse_variable(self, text: _Text, name: Names) -> None:
         """A variable of another task that is not imported."""
         exports = self._exports[name[0]]
         if name[1] in exports:
             hint = f"add {{from: {name[0]}, variable: {name[1]}}} to the task's imports"
-            self._faults.add(path, f"{_spelt(name)} is not imported", hint=hint)
+            self._refuse(text, name, "it is not imported", hint)
         else:
-            hint = self._faults.nearest(name[1], exports) or ""
-            self._faults.add(
-                path, f"{_spelt(name)}: the task {quote(name[0])} does not export {quote(name[1])}", hint=hint
-            )
+            near = self._faults.nearest(name[1], exports)
+            self._refuse(text, name, f"the task {quote(name[0])} does not export {quote(name[1])}", near)
 
-    def _check_condition(self, path: Path, task: Task) -> None:
-        condition = str(task.condition)
+    def _check_condition(self, text: _Text) -> None:
         try:
-            template = outline.read(condition) if expressions.has_template(condition) else None
+            template = outline.read(text.text) if expressions.has_template(text.text) else None
         except TemplateError:
             return  # reported with all templates
         if template is None or not template.whole:
             self._faults.add(
-                path, "expected true, false or one whole template", hint="such as \"{{ .build.changed == 'true' }}\""
+                text.path,
+                "expected true, false or one whole template",
+                hint="such as \"{{ .build.changed == 'true' }}\"",
             )
             return
         for name in template.names:
             if self._is_confidential(name):
-                message = f"{_spelt(name)} is confidential, and whether a task runs is seen by everyone"
-                self._faults.add(path, message)
+                self._refuse(text, name, "it is confidential, and whether a task runs is seen by everyone")
 
     def _is_confidential(self, name: Names) -> bool:
         """Whether the name stands for something confidential, or for a mapping that holds some."""
@@ -179,12 +183,37 @@ class Scopes:
                 yield key
 
 
-def _collect_templates(path: Path, value: Any, found: list[tuple[Path, str]]) -> None:
+class _Text:
+    """A text with templates. `start` is where in the text at `path` it begins."""
+
+    __slots__ = ("_names", "path", "start", "text")
+
+    def __init__(self, path: Path, text: str, start: int = 0) -> None:
+        self.path = path
+        self.text = text
+        self.start = start
+        self._names: dict[Names, int] | None = None
+
+    def names(self) -> Mapping[Names, int]:
+        """What its templates read, each with the offset of the first that does. Asked for only where something is wrong."""
+        if self._names is None:
+            self._names = {}
+            for offset, found in outline.each(self.text):
+                for name in found if isinstance(found, tuple) else ():
+                    self._names.setdefault(name, offset)
+        return self._names
+
+    def malformed(self) -> list[tuple[int, TemplateError]]:
+        """The templates that do not parse, each with the offset of what is wrong."""
+        return [(offset, found) for offset, found in outline.each(self.text) if isinstance(found, TemplateError)]
+
+
+def _collect_templates(path: Path, value: Any, found: list[_Text]) -> None:
     """Every text in `value` that has a template, with its path. Keys are no templates."""
     for key, item in value.items() if isinstance(value, Mapping) else enumerate(value):
         if isinstance(item, str):
             if "{{" in item:
-                found.append(((*path, key), item))
+                found.append(_Text((*path, key), item))
         elif isinstance(item, Mapping | list):
             _collect_templates((*path, key), item, found)
 

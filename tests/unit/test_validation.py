@@ -120,6 +120,25 @@ def test_invalid_documents(path: Path) -> None:
     assert caught.value.message + "\n" == expected
 
 
+@pytest.mark.parametrize("line_end", [b"\r\n", b"\r"])
+def test_places_do_not_depend_on_line_ends(line_end: bytes) -> None:
+    path = GROUPS / "invalid" / "template-places.yaml"
+    data = path.read_bytes()
+    assert refused(data) == refused(b"\xef\xbb\xbf" + data.replace(b"\n", line_end))
+
+
+def test_places_of_templates_in_json() -> None:
+    spec = r'{"text": "\u00e9\"{{ .a.b }}\n {{ 1 + 1 }}", "texts": ["\u007b{ .c }} {{ .d }}"]}'
+    faults = refused('{"tasks": [\n{"name": "one", "type": "probe",\n"spec": ' + spec + "}]}")
+    assert [fault.split(": ", 2)[:2] for fault in faults] == [
+        ["test.yaml:3:27", "tasks[0].spec.text"],
+        ["test.yaml:3:45", "tasks[0].spec.text"],
+        # Whatever hides its braces is told of where its text begins.
+        ["test.yaml:3:64", "tasks[0].spec.texts[0]"],
+        ["test.yaml:3:64", "tasks[0].spec.texts[0]"],
+    ]
+
+
 def valid_tasks(name: str) -> dict[str, Task]:
     path = GROUPS / "valid" / name
     return {task.name: task for task in load(path.read_bytes(), source=name, registry=registry()).group.tasks}
@@ -251,11 +270,31 @@ def test_limits_are_named(limits: Limits, message: str) -> None:
     assert refused(TASKS, limits) == [message]
 
 
+def test_the_limit_on_nodes_counts_in_json_and_behind_aliases() -> None:
+    limits = Limits(nodes=20)
+    document = '{"tasks": [{"name": "a", "type": "probe", "spec": {"text": "", "texts": [%s]}}]}'
+    assert loaded(document % '"1,2,3,4,5,6,7,8,9,10,11,12:13:14,15,16"', limits).group.tasks[0].name == "a"
+    message = "test.yaml:1:1: the document has more than 20 nodes, which is the limit"
+    assert refused(document % ("1," * 20 + "1"), limits) == [message]
+    message = (
+        "test.yaml:2:21: the document has more than 20 nodes, counting what its aliases stand for, which is the limit"
+    )
+    assert refused("labels: &a {a: a, b: b, c: c}\ninputs: {x: &x {<<: *a}, y: {<<: *a}}\n", limits) == [message]
+
+
 def test_no_more_faults_than_the_limit_are_told() -> None:
     text = "tasks:\n" + "- {name: 1, type: probe, spec: {text: x}}\n" * 5
     told = refused(text, Limits(faults=2))
     assert len(told) == 3
-    assert "test.yaml:1:1: 3 more faults are not shown: the limit is 2" in told
+    assert told[-1] == "test.yaml: 3 more faults are not shown: the limit is 2"
+
+
+def test_a_document_with_more_warnings_than_the_limit_is_valid() -> None:
+    script = "{type: os_exec, spec: {command: 'echo {{ .inputs.a }}'}, name: "
+    text = "inputs: {a: b}\ntasks:\n" + "".join(f"- {script}t{number}}}\n" for number in range(5))
+    warnings = loaded(text, Limits(faults=2)).warnings
+    assert [warning.line for warning in warnings] == [3, 4, 0]
+    assert warnings[-1].message == "3 more warnings are not shown: the limit is 2"
 
 
 def test_aliases_may_add_up_to_the_limit() -> None:
@@ -279,6 +318,7 @@ def test_aliases_may_add_up_to_the_limit() -> None:
         pytest.param(b"name: 'a\n" + b"\n" * 1_000_000, id="a quote without end"),
         pytest.param(b"%TAG !a! x\n" * 100_000, id="tag directives"),
         pytest.param(b"".join(b"%%TAG !a%d! x\n" % n for n in range(20_000)) + b"--- x", id="many tag directives"),
+        pytest.param(b"".join(b"%%TAG !a%d! x\r" % n for n in range(40_000)) + b"--- x", id="tags, old Mac lines"),
         pytest.param(b"tasks: [" + b"&a x, *a, " * 100_000 + b"]", id="anchors"),
         pytest.param(b"tasks:\n" + b"- x\n" * 100_001, id="more tasks than allowed"),
         pytest.param(b"labels: {" + b"".join(b"a%d: [], " % n for n in range(50_000)) + b"}", id="faults"),

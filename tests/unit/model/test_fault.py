@@ -65,8 +65,16 @@ def test_more_faults_than_the_limit_are_counted() -> None:
     for number in range(5):
         faults.add((number,), "is wrong")
     assert len(faults) == 2
-    assert [fault.message for fault in faults.all()] == [
-        "is wrong",
-        "is wrong",
-        "3 more faults are not shown: the limit is 2",
-    ]
+    assert [fault.message for fault in faults.all()] == ["is wrong", "is wrong"]
+    (rest,) = faults.rest("f.yaml")
+    assert str(rest) == "f.yaml: 3 more faults are not shown: the limit is 2"
+
+
+def test_warnings_beyond_the_limit_hide_no_fault_and_are_none() -> None:
+    faults = Faults(2)
+    for number in range(5):
+        faults.add((number,), "look", warning=True)
+    assert all(fault.warning for fault in (*faults.all(), *faults.rest("f.yaml")))
+    faults.add((), "is wrong")
+    assert [fault.message for fault in faults.all()] == ["look", "look", "is wrong"]
+    assert [str(rest) for rest in faults.rest("f")] == ["f: warning: 3 more warnings are not shown: the limit is 2"]
