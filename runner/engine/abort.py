@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from runner.clock import Moment, Timer, seconds_between
@@ -85,7 +86,7 @@ class Abortion:
         else:
             self.reason, self.because_of = reason, because_of
             self.at = run.services.clock.now()
-            self._arm_cleanup()
+            self._arm_cleanup(self.at)
         run.services.journal.mark(run)
         run.services.journal.wake()  # the time for clean-up counts from this moment, also for the next engine
         run.event(Kind.CANCEL_REQUESTED, reason=reason.value, because_of=because_of, count=self.count or None)
@@ -126,23 +127,31 @@ class Abortion:
         return now.boot - seconds_between(since, now) + seconds
 
     def arm(self) -> None:
-        """Start the clocks that a new or restored group needs."""
+        """Start the clocks that a new or restored group needs. A deadline that passed while no engine was there strikes at
+        once: nothing may be begun behind it."""
         row, timeout = self._run.row(), self._run.group.timeout
+        since = self.at  # of an abort that was under way; its clean-up has its own time
         if timeout is not None and self.reason in (None, Abort.FAIL_FAST):
-            self._at(row.accepted, timeout, lambda: self.begin(Abort.GROUP_TIMEOUT))
-        if self.at is not None:
-            self._arm_cleanup()
+            self._at(row.accepted, timeout, lambda: self.begin(Abort.GROUP_TIMEOUT), overdue_now=True)
+        if since is not None:
+            self._arm_cleanup(since, overdue_now=True)
 
-    def _arm_cleanup(self) -> None:
-        if not self.closed and self.at is not None:
-            self._at(self.at, self._run.group.cleanup_timeout, lambda: self._close(self._run.services.grace))
+    def _arm_cleanup(self, since: Moment, *, overdue_now: bool = False) -> None:
+        if not self.closed:
+            close = partial(self._close, self._run.services.grace)
+            self._at(since, self._run.group.cleanup_timeout, close, overdue_now=overdue_now)
 
-    def _at(self, since: Moment, seconds: float, action: Callable[[], None]) -> None:
+    def _at(self, since: Moment, seconds: float, action: Callable[[], None], *, overdue_now: bool = False) -> None:
         def strike() -> None:
             if not self._run.status.terminal:
                 action()
 
-        self._timers.append(self._run.services.clock.call_at(self.due(since, seconds), strike))
+        clock = self._run.services.clock
+        due = self.due(since, seconds)
+        if overdue_now and due <= clock.now().boot:
+            strike()
+        else:
+            self._timers.append(clock.call_at(due, strike))
 
     def disarm(self) -> None:
         for timer in self._timers:

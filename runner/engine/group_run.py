@@ -213,7 +213,9 @@ class GroupRun:
         now = self.services.clock.now()
         due = state.retry_at.boot
         if state.retry_at.boot_id != now.boot_id:
-            due = now.boot + max(0.0, state.retry_at.wall - now.wall)
+            # A wall clock that was set back while the machine was down must not make the wait longer than it ever was.
+            longest = retry.delay(state.task.retry, state.attempt.id) if state.attempt else 0.0
+            due = now.boot + min(longest, max(0.0, state.retry_at.wall - now.wall))
         state.retry_timer = self.services.clock.call_at(due, partial(self._retry_now, state))
 
     def _retry_now(self, state: TaskState) -> None:
