@@ -99,6 +99,9 @@ def places(marks: Iterable[Mark], wanted: Collection[Path]) -> dict[Path, Place]
     return found
 
 
+MOST_OPENINGS = 10_000
+"""In a text with more only its own place is told."""
+
 _LINE_END = re.compile("\r\n?|[\n\x85\u2028\u2029]")
 """As YAML counts lines. A text in JSON has none."""
 
@@ -106,13 +109,14 @@ _LINE_END = re.compile("\r\n?|[\n\x85\u2028\u2029]")
 def openings(source: str, mark: Mark, *, json: bool) -> list[Opening]:
     """Every `{{` of a scalar, in order. Quotes, escapes and indentation make its text another one than what is written, but
     hide no brace; nothing where one was written as an escape after all."""
-    written = [match.start() for match in re.finditer(r"\{\{", source[mark.start : mark.end])]
-    offsets = [match.start() for match in re.finditer(r"\{\{", mark.text)]
-    if len(written) != len(offsets):
+    count = mark.text.count("{{")
+    if count > MOST_OPENINGS or source.count("{{", mark.start, mark.end) != count:
         return []
     found = []
     line, line_start, at = mark.line, mark.start - mark.column + 1, mark.start
-    for offset, start in zip(offsets, (mark.start + start for start in written), strict=True):
+    start, offset = mark.start - 2, -2
+    for _ in range(count):
+        start, offset = source.find("{{", start + 2), mark.text.find("{{", offset + 2)
         for end in () if json else _LINE_END.finditer(source, at, start):
             line, line_start = line + 1, end.end()
         at = start

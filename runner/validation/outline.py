@@ -14,6 +14,7 @@ from typing import NamedTuple
 from runner import expressions
 from runner.errors import TemplateError
 from runner.expressions import grammar
+from runner.expressions.template import MAX_EXPRESSIONS
 
 Names = tuple[str, ...]
 """A path that a template reads, e.g. `("build", "url")`. The grammar keeps these words printable."""
@@ -50,7 +51,10 @@ def read(text: str) -> Outline:
 
 
 def each(text: str) -> Iterator[tuple[int, tuple[Names, ...] | TemplateError]]:
-    """Every template of a text by itself: its offset and what it reads, or the offset of what is wrong with it, and that."""
+    """Every template of a text by itself: its offset and what it reads, or the offset of what is wrong with it, and that.
+    Of a text that has too many nothing is said."""
+    if text.count("{{") > MAX_EXPRESSIONS:
+        return
     try:
         for tag in grammar.tags(text):
             try:

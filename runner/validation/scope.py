@@ -79,9 +79,10 @@ class Scopes:
             self._check_condition(texts[-1])
         if not texts:
             return
-        tables = dict(self._of_tasks)
+        imported: dict[str, set[str]] = {}
         for item in task.imports:
-            tables[item.task] = (*tables.get(item.task, ()), item.variable)
+            imported.setdefault(item.task, set()).add(item.variable)
+        tables = {**imported, **self._of_tasks}
         for text in texts:
             for name in self._names(text):
                 if name[0] in tables:

@@ -9,6 +9,7 @@ from typing import Any
 from runner import expressions
 from runner.errors import TemplateError
 from runner.expressions import grammar
+from runner.expressions.template import MAX_EXPRESSIONS
 
 Finding = tuple[tuple[str | int, ...], str, bool]
 
@@ -25,7 +26,7 @@ def find(spec: Mapping[str, Any], confidential: Collection[str]) -> Sequence[Fin
     for path, text in _texts(command):
         findings += [(path, message, True) for message in _visible(text, confidential)]
     for path, script in _scripts(command, spec.get("shell")):
-        findings += [(path, message, True) for message in _unquoted(script)]
+        findings += [(path, message, True) for message in dict.fromkeys(_unquoted(script))]
     return findings
 
 
@@ -107,7 +108,7 @@ def _end_of_comment(script: str, at: int, tags: Collection[int]) -> int:
 
 def _tags(text: str) -> list[tuple[grammar.Tag, tuple[str, ...]]]:
     """The templates in `text` and the values that each names; none where they do not parse, which others report."""
-    if not expressions.has_template(text):
+    if not expressions.has_template(text) or text.count("{{") > MAX_EXPRESSIONS:
         return []
     found = []
     try:

@@ -320,6 +320,13 @@ def test_aliases_may_add_up_to_the_limit() -> None:
         pytest.param(b"".join(b"%%TAG !a%d! x\n" % n for n in range(20_000)) + b"--- x", id="many tag directives"),
         pytest.param(b"".join(b"%%TAG !a%d! x\r" % n for n in range(40_000)) + b"--- x", id="tags, old Mac lines"),
         pytest.param(b"tasks: [" + b"&a x, *a, " * 100_000 + b"]", id="anchors"),
+        pytest.param(
+            b"tasks: [{name: a, type: os_exec, spec: {command: '" + b"{{ task.name }}" * 300_000 + b"'}}]",
+            id="many templates in a text",
+        ),
+        pytest.param(
+            b"tasks: [{name: a, type: probe, spec: {text: '" + b"{{" * 1_000_000 + b"'}}]", id="braces in a text"
+        ),
         pytest.param(b"tasks:\n" + b"- x\n" * 100_001, id="more tasks than allowed"),
         pytest.param(b"labels: {" + b"".join(b"a%d: [], " % n for n in range(50_000)) + b"}", id="faults"),
         pytest.param(b'name: "' + b"\\0" * 100_000 + b'"', id="NULs"),
