@@ -18,9 +18,16 @@ def _equal(left: object, right: object) -> bool:
         if isinstance(text, str) and isinstance(other, bool | int | float):
             shown = kind(other)
             raise TemplateError(f"a text is never equal to {shown}: variables are text, so compare with a quoted text")
-    if isinstance(left, bool) is not isinstance(right, bool):
-        return False
-    return left == right
+    return _same(left, right)
+
+
+def _same(left: object, right: object) -> bool:
+    """As `==`, but a boolean is no number."""
+    if isinstance(left, list | tuple) and isinstance(right, list | tuple):
+        return len(left) == len(right) and all(map(_same, left, right))
+    if isinstance(left, dict) and isinstance(right, dict):
+        return left.keys() == right.keys() and all(_same(item, right[key]) for key, item in left.items())
+    return isinstance(left, bool) is isinstance(right, bool) and left == right
 
 
 def _ordered(left: object, right: object) -> None:
@@ -44,7 +51,7 @@ def _contains(item: object, container: object) -> bool:
             return item in container
         raise TemplateError(f"{kind(item)} cannot be in a text")
     if isinstance(container, dict | list | tuple):
-        return isinstance(item, str | int | float | bool | None) and item in container
+        return any(_same(item, other) for other in container)
     raise TemplateError(f"nothing can be in {kind(container)}")
 
 

@@ -154,6 +154,8 @@ class _Compiler:
 
     def _key(self, node: Any) -> str | int:
         if type(node).__name__ == "Getattr":
+            if grammar.has_leading_dot(node.attr):
+                raise TemplateError("a name is missing between two dots", offset=self._offset(node))
             return grammar.revealed(node.attr)
         try:
             key = _constant_of(node.arg)

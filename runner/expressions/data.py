@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from runner.errors import TemplateError
 from runner.expressions import grammar
 from runner.expressions.compiler import Run, compile_expression
 from runner.expressions.objects import check_length, check_text, text_of
 from runner.expressions.scope import Lookup
+from runner.expressions.template import MAX_EXPRESSIONS
 
 MAX_FAULTS = 1_000
 """The search ends when so many expressions could not be resolved."""
 
 _OPENING = re.compile(r"\{\{|<\+")
+# Where in the text an expression stands makes no difference here: a fault is told of its beginning.
+_compiled = lru_cache(maxsize=1_024)(compile_expression)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,10 +37,14 @@ def resolve_data(text: str, scope: Lookup) -> Resolution:
     pieces: list[str] = []
     confidential = False
     run = Run(scope)
-    size = at = 0
+    size = at = count = 0
     trim = False
     while (opening := _OPENING.search(text, at)) is not None and len(faults) < MAX_FAULTS:
         start = opening.start()
+        count += 1
+        if count > MAX_EXPRESSIONS:
+            faults.append(TemplateError(f"the text has more than {MAX_EXPRESSIONS:,} expressions", offset=start))
+            break
         try:
             find = grammar.curly_tag if opening[0] == "{{" else grammar.angle_tag
             tag = find(text, start)
@@ -47,7 +55,7 @@ def resolve_data(text: str, scope: Lookup) -> Resolution:
         pieces += [grammar.trimmed(text[at:start], trim, tag.trim_before), ""]
         at, trim = tag.end, tag.trim_after
         try:
-            expression = compile_expression(tag.source, tag.inner)
+            expression = _compiled(tag.source)
             confidential = confidential or any(scope.is_confidential(name) for name in expression.names)
             value = expression.evaluate(run)
             run.charge(value)

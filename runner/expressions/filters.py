@@ -21,6 +21,9 @@ from runner.expressions.objects import (
 MAX_PIECES = 100_000
 """How many pieces `split` makes at most."""
 
+MAX_TRIMMED = 100
+"""How many different characters `trim` takes off: every one of the text may be compared with all of them."""
+
 
 class Filter(NamedTuple):
     """`call` gets the value and between `least` and `most` arguments. `weight` is what a character costs."""
@@ -54,7 +57,10 @@ def _upper(value: object) -> str:
 
 
 def _trim(value: object, chars: object = None) -> str:
-    return _text(value).strip(None if chars is None else _text(chars))
+    taken = None if chars is None else "".join(set(_text(chars)))
+    if taken is not None and len(taken) > MAX_TRIMMED:
+        raise TemplateError(f"more than {MAX_TRIMMED} different characters are to be taken off")
+    return _text(value).strip(taken)
 
 
 def _replace(value: object, old: object, new: object, count: object = -1) -> str:

@@ -236,6 +236,11 @@ def check_name(name: str, offset: int) -> None:
         raise TemplateError(f"{name!r} is not allowed: names that begin and end with two underscores", offset=offset)
 
 
+def has_leading_dot(name: str) -> bool:
+    """Whether the name, as Jinja2 got it, was written with a dot before it."""
+    return name.startswith(_ROOT_MARK)
+
+
 def revealed(name: str) -> str:
     """The name that was disguised for Jinja2."""
     return name.removeprefix(_ROOT_MARK).replace(_HYPHEN, "-")

@@ -29,6 +29,7 @@ BINDINGS = Bindings(
             "csv": Value("a,b,c"),
             "big": Value("a" * MIB),
             "commas": Value("," * 200_000),
+            "signs": Value("".join(map(chr, range(256, 400)))),
         },
         "not": {"if": Value("keyword")},
     },
@@ -87,6 +88,11 @@ def refusal(text: str) -> TemplateError:
         ("{{ .build.empty or 'fallback' }} {{ .build.changed and 'yes' }}", "fallback yes"),
         ("{{ 'prod' if .inputs.tag == 'v1' else 'test' }}", "prod"),
         ("{{ none == 'a' }} {{ none == none }} {{ true == 1 }}", "false true false"),
+        ("{{ 1 in [true] }} {{ [1] == [true] }} {{ 1.0 in [1] }} {{ 'true' in [true, 1] }}", "false false true false"),
+        (
+            """{{ '{"a": [1]}' | fromjson == '{"a": [true]}' | fromjson }} {{ .inputs == .inputs }}""",
+            "false true",
+        ),
         ("{{ .nothing.here | default('d') }} {{ .build.x.y | default }}|", "d |"),
         ("{{ .build.empty | default('d') }}|{{ .build.empty | default('d', true) }}", "|d"),
         ("{{ .nothing | upper | default(.inputs.tag) }}", "v1"),
@@ -132,6 +138,8 @@ def test_what_templates_mean(text: str, expected: str) -> None:
         ("{{ größe }}", 5, "unexpected character 'ö'"),
         ("{{ a b }}", 5, "unexpected 'b' behind the expression"),
         ("{{ a .b-c }}", 5, "unexpected '.b-c' behind the expression"),
+        ("{{ inputs..tag }}", 9, "a name is missing between two dots"),
+        ("{{ .inputs. .tag }}", 10, "a name is missing between two dots"),
         ("{{ (a }}", 4, "the expression is malformed: unexpected end of template, expected ')'."),
         ("{{ a | uper }}", 7, "there is no filter 'uper' (did you mean 'upper'?)"),
         (
@@ -157,7 +165,7 @@ def test_what_templates_mean(text: str, expected: str) -> None:
         ("{{ " + "not " * 60 + "a }}", 207, "an expression is nested more than 50 deep"),
         ("{{ a" + "|trim" * 60 + " }}", 45, "an expression is nested more than 50 deep"),
         ("{{ [" + "1," * 600 + "] }}", 2, "an expression has more than 1,000 words"),
-        ("x {{ .build.x }}", 2, "build has no 'x'; there is: big, changed, commas, csv, empty, list, name, no"),
+        ("x {{ .build.x }}", 2, "build has no 'x'; there is: big, changed, commas, csv, empty, list, name, no, signs"),
         (
             "{{ .biuld.csv }}",
             0,
@@ -185,6 +193,7 @@ def test_what_templates_mean(text: str, expected: str) -> None:
         ("{{ '\"\\\\ud800\"' | fromjson }}", 0, "the result contains half of a surrogate pair, which is no character"),
         ("{{ none | upper }}", 0, "upper: a text is needed, not none"),
         ("{{ .group | upper }}", 0, "upper: a text is needed, not a mapping"),
+        ("{{ 'a' | trim(.build.signs) }}", 0, "trim: more than 100 different characters are to be taken off"),
         ("{{ 'a' | join }}", 0, "join: a list is needed, not a text"),
         ("{{ 'a' | split('') }}", 0, "split: the separator is empty"),
         ("{{ .build.commas | split(',') }}", 0, "split: the text has more than 100,000 pieces"),
@@ -456,3 +465,10 @@ def test_data_of_any_kind_is_searched(text: str) -> None:
 def test_a_search_in_hostile_data_ends_early() -> None:
     found = expressions.resolve_data("{{ '" * 100_000, expressions.DataScope({}))
     assert len(found.faults) == 1_000
+
+
+def test_the_number_of_expressions_in_data_is_bounded() -> None:
+    data = expressions.DataScope({"a": "b"})
+    assert expressions.resolve_data("{{ a }}<+a>" * 5_000, data).text == "bb" * 5_000
+    (fault,) = expressions.resolve_data("{{ a }}<+a>" * 50_000, data).faults
+    assert (fault.message, fault.offset) == ("the text has more than 10,000 expressions", 55_000)
