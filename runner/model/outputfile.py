@@ -6,14 +6,14 @@
     DELIMITER
 
 Empty lines between are skipped, the last write of a name wins. A file whose first character is `{` is one JSON object; values
-that are no strings are kept as compact JSON. Errors name file and line and never quote what stands there: it may be a secret.
+that are no strings are kept as compact JSON, numbers as they were written. Errors name file and line and never quote what
+stands there: it may be a secret.
 Source: actions/runner, `src/Runner.Worker/FileCommandManager.cs`.
 """
 
 from __future__ import annotations
 
 import json
-import math
 
 from runner.errors import OutputFileError
 
@@ -83,23 +83,38 @@ def _find(lines: list[str], delimiter: str, start: int) -> int | None:
 
 def _json_object(text: str, source: str) -> dict[str, str]:
     try:
-        parsed = json.loads(text, parse_constant=_refuse, parse_float=_finite)
+        parsed = json.loads(text, parse_constant=_refuse, parse_int=_Number, parse_float=_Number)
     except json.JSONDecodeError as error:
         raise _fault(source, error.lineno, f"malformed JSON at column {error.colno}: {error.msg}") from None
     except RecursionError:
         raise OutputFileError(f"{source}: the JSON is nested too deeply") from None
-    except ValueError:
-        raise OutputFileError(f"{source}: the JSON holds a number that is out of range") from None
+    except _ConstantError as error:
+        raise OutputFileError(f"{source}: malformed JSON: {error} is no value") from None
     return {_checked(name, source): _checked_value(value, source) for name, value in parsed.items()}
 
 
+class _Number(str):
+    """A number as it was written: `1.10` is a version more often than a fraction."""
+
+    __slots__ = ()
+
+
+class _ConstantError(Exception):
+    """NaN or an infinity."""
+
+
 def _refuse(name: str) -> float:
-    raise ValueError(name)
+    raise _ConstantError(name)
 
 
-def _finite(digits: str) -> float:
-    number = float(digits)
-    return number if math.isfinite(number) else _refuse(digits)
+def _compact(value: object) -> str:
+    if isinstance(value, _Number):
+        return value
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{_compact(key)}:{_compact(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(map(_compact, value)) + "]"
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _checked(name: str, source: str) -> str:
@@ -110,7 +125,7 @@ def _checked(name: str, source: str) -> str:
 
 def _checked_value(value: object, source: str) -> str:
     try:
-        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        text = str(value) if isinstance(value, str) else _compact(value)
         text.encode()
     except RecursionError:
         raise OutputFileError(f"{source}: the JSON is nested too deeply") from None
