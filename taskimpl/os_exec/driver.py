@@ -20,6 +20,8 @@ from taskimpl.os_exec.spec import SCRIPT_FILE, OsExecSpec
 EXIT_CODE_TIMEOUT = 124
 COULD_NOT_START = 125
 INHERITED = ("PATH", "HOME", "LANG", "TZ")
+_REFUSALS = {126: "the program cannot be executed", 127: "the program was not found"}
+"""What is said of a refusal by a life of the runner that did not hear its words."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -91,8 +93,8 @@ class OsExecDriver(Driver[OsExecSpec]):
         fields = json.loads(handle[len(key) :])
         files = AttemptFiles.of(ctx.temp, key.decode(), ctx.task_name, fields["suffix"])
         attempt = _Attempt(key=key.decode(), processes=ctx.processes, files=files)
-        if fields["refusal"] is not None:
-            attempt.refusal = tuple(fields["refusal"])
+        if fields["refused"] is not None:
+            attempt.refusal = (fields["refused"], _REFUSALS.get(fields["refused"], "the program was not executed"))
         else:
             if fields["incarnation"] != ctx.processes.incarnation:
                 files.remove()
@@ -198,7 +200,8 @@ def _handle(attempt: _Attempt) -> bytes:
     fields = {
         "incarnation": attempt.processes.incarnation,
         "suffix": os.path.splitext(attempt.files.script)[1],
-        "refusal": attempt.refusal,
+        # Without its words: a handle is stored as it is, and they quote what was rendered.
+        "refused": attempt.refusal and attempt.refusal[0],
     }
     return attempt.key.encode() + json.dumps(fields).encode()
 

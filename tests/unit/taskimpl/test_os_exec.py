@@ -118,6 +118,9 @@ class TestWarnings:
         assert all(warning for _, _, warning in findings)
         return [(path, text) for path, text, _ in findings]
 
+    def test_a_value_that_stands_in_many_places_is_told_once(self) -> None:
+        assert len(self.found({"command": "echo {{ .a.b }} {{ .a.b }} '{{ .a.b }}'; cat {{ .a.b }}"})) == 1
+
     @pytest.mark.parametrize(
         ("script", "unquoted"),
         [
@@ -335,13 +338,18 @@ class TestDriver:
             one = driver()
             ctx = context(tmp_path, host, {"command": ["no-such-program"]})
             handle = await one.start(ctx, KEY)
+            assert b"no-such-program" not in handle, (
+                "a handle is stored as it is, and what was rendered may be a secret"
+            )
             outcome = await one.wait(handle)
             assert (outcome.status, outcome.exit_code) == (Status.FAILED, 127)
             assert outcome.error is not None
             assert "no-such-program" in outcome.error
             next_runner = driver()
             await next_runner.recover(ctx, handle)
-            assert await next_runner.wait(handle) == outcome
+            again = await next_runner.wait(handle)
+            assert (again.status, again.exit_code) == (outcome.status, outcome.exit_code)
+            assert again.error == "the program was not found"
 
         play(scenario)
 
