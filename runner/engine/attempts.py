@@ -99,9 +99,18 @@ class Attempts:
                 self._services.journal.mark(state)
             run.event(report.kind, state, **report.fields)
         else:
+            self._measured(state, attempt, report.outcome.started_at)
             # First, so that the executor is not told that the group is over while it still keeps this end.
             self._acknowledge(report)
             run.ended(state, attempt, report.outcome)
+
+    def _measured(self, state: TaskState, attempt: AttemptState, started_at: float | None) -> None:
+        """Take both ends of an attempt from whoever measured it: `Started` tells the time at which it was said, a little later."""
+        if started_at is not None and attempt.started_at is not None:
+            if state.started_at == attempt.started_at:
+                state.started_at = started_at
+                self._services.journal.mark(state)
+            attempt.started_at = started_at
 
     def _late(self, state: TaskState, report: Report) -> None:
         if not isinstance(report, Finished):

@@ -100,7 +100,7 @@ class Engine:
             caller=caller,
             name=group.name,
             digest=digest,
-            document=codec.encode_group(group),
+            document=codec.encode_group(variables.without_secrets(group)),
             inputs=codec.encode_values(values, partial(self._sealer.seal, context=input_context(id))),
             labels=group.labels,
             workspace=workspace,

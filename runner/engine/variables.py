@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from runner.errors import TemplateError, UsageError
 from runner.expressions import Scope, evaluate, has_template
@@ -36,6 +37,12 @@ def bind_inputs(group: TaskGroup, given: Mapping[str, str]) -> dict[str, Value]:
     if problems:
         raise UsageError("\n".join(problems))
     return {item.name: Value(given.get(item.name, item.default or ""), item.confidential) for item in group.inputs}
+
+
+def without_secrets(group: TaskGroup) -> TaskGroup:
+    """The group as it may be stored: confidential defaults were bound to inputs, which are stored encrypted."""
+    inputs = tuple(replace(item, default=None) if item.confidential else item for item in group.inputs)
+    return replace(group, inputs=inputs)
 
 
 def _encodable(text: str) -> bool:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from runner.engine import variables
@@ -30,6 +32,13 @@ def test_inputs_take_what_is_given_then_the_default_then_nothing() -> None:
         "note": Value(""),
     }
     assert variables.bind_inputs(GROUP, {"password": "x"})["tag"] == Value("latest")
+
+
+def test_a_group_is_stored_without_what_its_inputs_hide() -> None:
+    group = replace(GROUP, inputs=(*GROUP.inputs, Input(name="token", default="hunter2", confidential=True)))
+    stored = variables.without_secrets(group)
+    assert [item.default for item in stored.inputs] == ["latest", None, None, None]
+    assert variables.bind_inputs(group, {"password": "x"})["token"] == Value("hunter2", confidential=True)
 
 
 def test_all_that_is_wrong_with_inputs_is_said_at_once() -> None:
