@@ -34,7 +34,8 @@ def isolated() -> Iterator[Path]:
 def make_private(folder: Path) -> Path:
     """`folder` with mode 0700 and this user as its owner, made with its parents where it does not exist.
 
-    Raises UsageError where it cannot be made, and where somebody else made it first: what is written there would be theirs.
+    Raises UsageError where it cannot be made, where somebody else made it first (what is written there would be theirs),
+    and where others may use it and it is in use already (somebody else may need it as it is, like /tmp).
     """
     try:
         _make(folder)
@@ -42,6 +43,10 @@ def make_private(folder: Path) -> Path:
         if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
             raise UsageError(f"{folder} is not a folder of this user; remove it, or use another one")
         if status.st_mode & 0o077:
+            if status.st_mode & stat.S_ISVTX or any(folder.iterdir()):
+                raise UsageError(
+                    f"{folder} is open to other users and in use already; give a folder of its own, or chmod 700 this one"
+                )
             folder.chmod(0o700)
     except OSError as error:
         raise UsageError(f"the folder {folder} cannot be made or used: {error.strerror}: {error.filename}") from error

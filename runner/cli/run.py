@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import secrets
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Mapping
@@ -48,7 +49,7 @@ def _run_dir(settings: Settings, group: TaskGroup) -> Iterator[Path]:
     """The folder of this group; removed again where the group was refused before it was ever accepted."""
     assert group.id is not None
     folder = settings.run_dir(group.id)
-    fresh = not folder.exists()
+    fresh = not os.path.exists(folder)  # which, unlike Path.exists, may be asked about folders of others
     try:
         yield folder
     except UsageError:

@@ -141,6 +141,22 @@ def test_no_secret_is_left_on_the_disk(runner: Command) -> None:
     assert [path for path in files if b"hunter2" in path.read_bytes()] == []
 
 
+def test_no_secret_is_left_on_the_disk_by_defaults_and_refusals(runner: Command) -> None:
+    tasks = [{"name": "t", "type": "os_exec", "spec": {"command": ["/no/{{ .inputs.password }}"]}}]
+    inputs = {"password": {"default": "hunter2-and-more", "confidential": True}}
+    done = runner("run", runner.write(group(tasks, inputs=inputs)))
+    assert "exit code 127, '/no/***' does not exist" in done.stdout
+    files = [path for path in (runner.home / ".local").rglob("*") if path.is_file()]
+    assert any(path.name == "state.db" for path in files)
+    assert [path for path in files if b"hunter2" in path.read_bytes()] == []
+
+
+def test_the_times_of_a_task_are_in_order(runner: Command) -> None:
+    tasks = [shell(f"t{index}", ":") for index in range(20)]
+    results = runner("run", runner.write(group(tasks)), "--output", "json").json["results"].values()
+    assert all(task["started_at"] <= task["finished_at"] for task in results)
+
+
 def test_only_this_user_can_read_what_is_kept(runner: Command) -> None:
     runner("run", runner.write(DIAMOND))
     state = runner.home / ".local" / "state" / "runner"
@@ -280,6 +296,14 @@ def test_control_characters_do_not_reach_the_terminal(runner: Command) -> None:
     assert "t  | ^[[2Jx" in done.stdout
     assert "t  | \x1b[31mred\x1b[0m" in done.stdout
     assert "\x1b[2J" not in done.stdout
+
+
+def test_a_state_folder_that_others_use_is_not_taken_from_them(runner: Command) -> None:
+    runner.folder.chmod(0o755)
+    done = runner("run", runner.write(DIAMOND), "--state-dir", ".")
+    assert done.status == 2
+    assert "is open to other users" in done.stderr
+    assert stat.S_IMODE(runner.folder.stat().st_mode) == 0o755
 
 
 def test_state_that_cannot_be_kept_is_a_clear_refusal(runner: Command) -> None:

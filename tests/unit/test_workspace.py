@@ -40,6 +40,18 @@ def test_a_private_folder_is_private_also_when_it_was_not(tmp_path: Path) -> Non
         assert stat.S_IMODE(workspace.make_private(folder).stat().st_mode) == 0o700
 
 
+@pytest.mark.parametrize(("mode", "content"), [(0o755, ["somebody's"]), (0o1777, [])])
+def test_a_folder_that_others_use_is_left_as_it_is(tmp_path: Path, mode: int, content: list[str]) -> None:
+    folder = tmp_path / "shared"
+    folder.mkdir()
+    for name in content:
+        (folder / name).touch()
+    folder.chmod(mode)
+    with pytest.raises(UsageError, match="is open to other users"):
+        workspace.make_private(folder)
+    assert stat.S_IMODE(folder.stat().st_mode) == mode
+
+
 def test_a_link_is_no_private_folder(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "real")
