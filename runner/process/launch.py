@@ -43,12 +43,11 @@ def install(state_dir: Path | str) -> Path:
     if _intact(home / _PACKAGE, texts):
         return main
     draft = home.with_name(f"{digest}.{secrets.token_hex(8)}")
-    package = draft / _PACKAGE
-    package.mkdir(parents=True, mode=0o700)
-    for folder in (package.parent, package.parent.parent):
-        (folder / "__init__.py").touch()
-    for name, text in texts.items():
-        (package / name).write_bytes(text)
+    try:
+        _copy(draft / _PACKAGE, texts)
+    except OSError:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
     try:
         draft.rename(home)
     except OSError:
@@ -58,6 +57,16 @@ def install(state_dir: Path | str) -> Path:
             shutil.rmtree(home)
             draft.rename(home)
     return main
+
+
+def _copy(package: Path, texts: Mapping[str, bytes]) -> None:
+    outer = [package.parents[3], *reversed(package.parents[:3])]
+    for folder in (*outer, package):
+        folder.mkdir(mode=0o700, exist_ok=True)
+    for folder in outer[2:]:
+        (folder / "__init__.py").touch()
+    for name, text in texts.items():
+        (package / name).write_bytes(text)
 
 
 def _intact(package: Path, texts: Mapping[str, bytes]) -> bool:
@@ -78,7 +87,7 @@ def start(mode: Literal["private", "shared"], state_dir: Path | str, *arguments:
         main = install(state_dir)
         log = _descriptor(os.open(Path(state_dir, _LOG_NAME), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
     except OSError as error:
-        raise ProcessHostError(f"cannot install the supervisor in {state_dir}: {error}") from error
+        raise ProcessHostError(f"cannot install the supervisor in {state_dir}: {error.strerror}") from error
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     connection = _descriptor(theirs.detach())
     try:
