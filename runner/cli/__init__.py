@@ -16,6 +16,9 @@ def main(argv: list[str] | None = None) -> int:
         except OSError:
             return 1
         return 0
-    from runner.cli.commands import run_command
+    try:
+        from runner.cli.commands import run_command
 
-    return run_command(arguments)
+        return run_command(arguments)
+    except KeyboardInterrupt:  # while modules were still being imported
+        return 130

@@ -15,7 +15,7 @@ from pathlib import Path
 from runner import __version__
 from runner.cli.terminal import complain, secure_standard_streams
 from runner.config import load_settings
-from runner.errors import DocumentError, RunnerError, StoreError
+from runner.errors import DocumentError, GroupExistsError, RunnerError, StateLockedError, UsageError
 
 FAILED, REFUSED, INTERRUPTED = 1, 2, 130
 MAX_FAULTS_SHOWN = 100
@@ -32,9 +32,10 @@ COMMANDS = {
 def run_command(arguments: list[str]) -> int:
     """Run the command; its exit status. Raises nothing but SystemExit (from argparse)."""
     secure_standard_streams()
-    logging.basicConfig(handlers=[_Complaints(logging.WARNING)])
+    details = _Details()
+    logging.basicConfig(handlers=[_Complaints(details)])
     try:
-        return _parse_and_run(arguments)
+        return _parse_and_run(arguments, details)
     except KeyboardInterrupt:
         return INTERRUPTED
     except DocumentError as error:
@@ -42,26 +43,24 @@ def run_command(arguments: list[str]) -> int:
         more = len(error.faults) - len(shown)
         complain("\n".join(["the document was refused:", *shown, *([f"… and {more} more"] if more else [])]))
         return REFUSED
-    except StoreError as error:
-        complain(error.message)
-        return FAILED
-    except RunnerError as error:
+    except (UsageError, GroupExistsError, StateLockedError) as error:
         complain(error.message)
         return REFUSED
+    except RunnerError as error:
+        complain(error.message)
+        return FAILED
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        complain(f"{where}{error.strerror or error}; details are in {_keep(error)}")
+        complain(f"{where}{error.strerror or error}; {details.keep(error)}")
         return FAILED
     except Exception as error:  # noqa: BLE001 (the last line of defence: no traceback reaches a person)
-        complain(
-            f"an error inside the runner ({type(error).__name__}), please report it; details are in {_keep(error)}"
-        )
+        complain(f"an error inside the runner ({type(error).__name__}), please report it; {details.keep(error)}")
         return FAILED
     finally:
         _flush_quietly()
 
 
-def _parse_and_run(arguments: list[str]) -> int:
+def _parse_and_run(arguments: list[str], details: _Details) -> int:
     parser = ArgumentParser(
         prog="runner",
         description="Runs groups of tasks.",
@@ -78,39 +77,56 @@ def _parse_and_run(arguments: list[str]) -> int:
             module.add_arguments(command)
             command.set_defaults(run=module.run)
     options: Namespace = parser.parse_args(arguments)
+    details.state_dir = getattr(options, "state_dir", None)
     status: int = options.run(options)
     return status
+
+
+class _Details:
+    """Keeps what is not for the terminal. `state_dir` is what the command line says about it."""
+
+    def __init__(self) -> None:
+        self.state_dir: Path | None = None
+
+    def keep(self, what: BaseException | str) -> str:
+        """Write it down where only this user can read it; where that is, to be told. Raises nothing."""
+        from runner.clock import rfc3339
+
+        text = what if isinstance(what, str) else "".join(traceback.format_exception(what))
+        try:
+            path, descriptor = self._open()
+            with open(descriptor, "a", encoding="utf-8", errors="backslashreplace") as file:
+                file.write(f"{rfc3339(time.time())} {text}\n")
+        except OSError as error:
+            return f"details could not be kept: {error.strerror}"
+        return f"details are in {path}"
+
+    def _open(self) -> tuple[Path, int]:
+        try:
+            path = load_settings(state_dir=self.state_dir).log_file
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            return path, os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        except (OSError, RunnerError):
+            descriptor, name = tempfile.mkstemp(prefix="runner-", suffix=".log")
+            return Path(name), descriptor
 
 
 class _Complaints(logging.Handler):
     """What the runner's modules log: one line for the person, all of it for the file where there is more."""
 
+    def __init__(self, details: _Details) -> None:
+        super().__init__(logging.WARNING)
+        self._details = details
+
     def emit(self, record: logging.LogRecord) -> None:
         first, *more = record.getMessage().splitlines() or [""]
         if record.exc_info and record.exc_info[1]:
             # The text of an unforeseen error may quote what nobody should see: it stays in the file.
-            complain(f"{first} ({type(record.exc_info[1]).__name__}); details are in {_keep(record.exc_info[1])}")
+            complain(f"{first} ({type(record.exc_info[1]).__name__}); {self._details.keep(record.exc_info[1])}")
         elif more:
-            complain(f"{first.removesuffix(_TRACEBACK)}{more[-1]}; details are in {_keep(record.getMessage())}")
+            complain(f"{first.removesuffix(_TRACEBACK)}{more[-1]}; {self._details.keep(record.getMessage())}")
         else:
             complain(first)
-
-
-def _keep(what: BaseException | str) -> Path:
-    """Write it down where only this user can read it; the file's path."""
-    from runner.clock import rfc3339
-
-    text = what if isinstance(what, str) else "".join(traceback.format_exception(what))
-    try:
-        path = load_settings().log_file
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-    except (OSError, RunnerError):
-        descriptor, name = tempfile.mkstemp(prefix="runner-", suffix=".log")
-        path = Path(name)
-    with open(descriptor, "a", encoding="utf-8", errors="backslashreplace") as file:
-        file.write(f"{rfc3339(time.time())} {text}\n")
-    return path
 
 
 def _flush_quietly() -> None:

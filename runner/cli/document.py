@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from drivers.registry import Registry
 from runner.errors import UsageError
@@ -27,7 +26,7 @@ def source_name(name: str) -> str:
 
 def _read(name: str, source: str) -> bytes:
     try:
-        with open(0 if name == STDIN else Path(name), "rb", closefd=name != STDIN) as file:
+        with open(0 if name == STDIN else name, "rb", closefd=name != STDIN) as file:
             # One byte more than is allowed, so that an endless file is refused and not read for ever.
             return file.read(Limits().document_bytes + 1)
     except FileNotFoundError:

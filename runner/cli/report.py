@@ -137,7 +137,8 @@ def _why(fields: Mapping[str, Any]) -> str:
     elif code and reason != Reason.TIMEOUT:
         causes.append(f"exit code {code}")
     if fields.get("error"):
-        causes.append(shortened(fields["error"]))
+        # What has lines of its own is told on one, e.g. `2 expressions cannot be resolved: line 1: …; line 7: …`.
+        causes.append(shortened(fields["error"].replace(":\n", ": ").replace("\n", "; ")))
     return f": {', '.join(causes)}" if causes else ""
 
 

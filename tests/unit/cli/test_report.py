@@ -62,8 +62,14 @@ def test_what_a_person_is_told(told: Event, line: str | None) -> None:
 
 
 def test_an_error_cannot_move_the_cursor() -> None:
-    line = event_line(event(Kind.TASK_FINISHED, status="errored", error="no\x1b[2J\nsuch\u202ething"), None)
-    assert line == "errored: no\\x1b[2J\\nsuch\\u202ething"
+    line = event_line(event(Kind.TASK_FINISHED, status="errored", error="no\x1b[2J\rsuch\u202ething"), None)
+    assert line == "errored: no\\x1b[2J\\rsuch\\u202ething"
+
+
+def test_an_error_of_several_lines_is_told_on_one() -> None:
+    error = "2 expressions cannot be resolved:\nline 1: a\nline 7: b"
+    line = event_line(event(Kind.TASK_FINISHED, status="failed", error=error), None)
+    assert line == "failed: 2 expressions cannot be resolved: line 1: a; line 7: b"
 
 
 def test_long_values_are_cut_for_people() -> None:
