@@ -198,7 +198,7 @@ class GroupRun:
         now = self.services.clock.now()
         self.event(
             Kind.TASK_RETRYING, state, status=outcome.status.value, reason=outcome.reason, exit_code=outcome.exit_code,
-            error=outcome.error, seconds=round(seconds, 3),
+            signal=outcome.signal, error=outcome.error, seconds=round(seconds, 3),
         )  # fmt: skip
         state.status = Status.PENDING
         state.waiting = Waiting.RETRY_DELAY
@@ -232,7 +232,7 @@ class GroupRun:
         self._close(state, outcome.status)
         self.event(
             Kind.TASK_FINISHED, state, status=outcome.status.value, reason=outcome.reason, exit_code=outcome.exit_code,
-            error=outcome.error, because_of=state.because_of,
+            signal=outcome.signal, error=outcome.error, because_of=state.because_of,
         )  # fmt: skip
         if state.trouble and self.group.fail_fast and not state.task.allow_failure:
             self.abortion.begin(Abort.FAIL_FAST, state.task.name)

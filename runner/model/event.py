@@ -22,8 +22,8 @@ class Kind(StrEnum):
     TASK_EXPORT = "task_export"  # [name, confidential, cause]; never the value
     TASK_PAUSED = "task_paused"
     TASK_RESUMED = "task_resumed"
-    TASK_RETRYING = "task_retrying"  # [status, reason, seconds]
-    TASK_FINISHED = "task_finished"  # [status, reason, exit_code, error]
+    TASK_RETRYING = "task_retrying"  # [status, reason, exit_code, signal, error, seconds]
+    TASK_FINISHED = "task_finished"  # [status, reason, exit_code, signal, error]
     TASK_SKIPPED = "task_skipped"  # [reason, because_of]
     KILL_REPORT = "kill_report"  # [signals, containment, survivors]
     MASK_SKIPPED = "mask_skipped"  # [name]

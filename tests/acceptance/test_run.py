@@ -59,6 +59,12 @@ def test_a_failure_is_explained(runner: Command) -> None:
     assert lines[-2:] == ["  build   failed: exit code 3", "  deploy  skipped because build did not succeed"]
 
 
+def test_a_task_that_was_killed_is_told_alike_at_its_end_and_in_the_summary(runner: Command) -> None:
+    lines = runner("run", runner.write(group([shell("t", "kill -9 $$")]))).stdout.splitlines()
+    assert lines[-1] == "  t  failed: ended by SIGKILL"
+    assert any(line.startswith("t -- failed after ") and line.endswith(": ended by SIGKILL") for line in lines)
+
+
 def test_the_result_alone_on_stdout(runner: Command) -> None:
     done = runner("run", "--output", "json", runner.write(FAILING))
     assert done.status == 1
@@ -296,6 +302,16 @@ def test_control_characters_do_not_reach_the_terminal(runner: Command) -> None:
     assert "t  | ^[[2Jx" in done.stdout
     assert "t  | \x1b[31mred\x1b[0m" in done.stdout
     assert "\x1b[2J" not in done.stdout
+
+
+def test_a_damaged_key_is_no_usage_error(runner: Command) -> None:
+    state = runner.home / ".local" / "state" / "runner"
+    state.mkdir(parents=True, mode=0o700)
+    (state / "key").write_bytes(b"short")
+    (state / "key").chmod(0o600)
+    done = runner("run", runner.write(DIAMOND))
+    assert done.status == 1
+    assert "a key has 32" in done.stderr
 
 
 def test_a_state_folder_that_others_use_is_not_taken_from_them(runner: Command) -> None:
