@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +28,10 @@ class Done:
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """`folder` is the current folder of the command, and holds its home too."""
+    """`folder` is the current folder of the command, and holds its home too. `started` is what `start` started."""
 
     folder: Path
+    started: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     @property
     def home(self) -> Path:
@@ -65,9 +66,20 @@ class Command:
 
     def start(self, *arguments: str, **options: Any) -> subprocess.Popen[bytes]:
         """Start it in a process group of its own, as a shell would."""
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [*RUNNER, *arguments], cwd=self.folder, env=self.environment, process_group=0, **options
         )
+        self.started.append(process)
+        return process
+
+    def end(self) -> None:
+        """Kill what a failed test left, and close its pipes."""
+        for process in self.started:
+            process.kill()
+            process.wait()
+            for pipe in (process.stdin, process.stdout, process.stderr):
+                if pipe is not None:
+                    pipe.close()
 
 
 def group(tasks: Sequence[Mapping[str, Any]], **more: Any) -> str:

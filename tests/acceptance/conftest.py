@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,9 @@ from tests.acceptance.command import Command
 
 
 @pytest.fixture
-def runner(tmp_path: Path) -> Command:
+def runner(tmp_path: Path) -> Iterator[Command]:
     for name in ("home", "work"):
         (tmp_path / name).mkdir()
-    return Command(folder=tmp_path / "work")
+    command = Command(folder=tmp_path / "work")
+    yield command
+    command.end()

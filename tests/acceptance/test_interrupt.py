@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
@@ -13,8 +14,20 @@ import pytest
 
 from tests.acceptance.command import Command, group, shell
 
+NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 WORKS = "trap 'echo asked to end; exit 0' TERM; echo $$; while :; do sleep 0.05; done"
 CLEANS = "echo cleaning up; touch cleaned"
+
+
+@pytest.fixture(autouse=True)
+def _signals_arrive() -> Iterator[None]:
+    """The tests may have been started by `nohup` or in the background of a script, with signals ignored."""
+    ignored = [number for number in NUMBERS if signal.getsignal(number) is signal.SIG_IGN]
+    for number in ignored:
+        signal.signal(number, signal.SIG_DFL)
+    yield
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def start(
@@ -47,10 +60,13 @@ def end(process: subprocess.Popen[bytes]) -> tuple[int, str, str]:
 
 
 def is_gone(pid: int) -> bool:
-    return not Path(f"/proc/{pid}").exists() or ") Z " in Path(f"/proc/{pid}/stat").read_text()
+    try:
+        return ") Z " in Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return True
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", NUMBERS)
 def test_the_first_one_stops_tasks_and_lets_cleanup_run(runner: Command, number: signal.Signals) -> None:
     process, printed = start(runner, shell("work", WORKS), shell("clean", CLEANS, depends_on=["work"], when="always"))
     pid = int(until(printed, b"| ").split(b"| ")[1])

@@ -11,7 +11,8 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -49,11 +50,23 @@ def _start(*arguments: object) -> subprocess.Popen[str]:
     )
 
 
+@pytest.fixture
+def state(tmp_path: Path) -> Iterator[Path]:
+    """The state of a long-lived node. Its supervisor would wait for the next node while that state is there."""
+    state = tmp_path / "state"
+    yield state
+    for pid in _alive(str(state)):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+    while _alive(str(state)):
+        time.sleep(0.01)
+
+
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("seed", range(3))
-def test_a_node_that_is_killed_again_and_again_finishes_its_group(tmp_path: Path, seed: int) -> None:
+def test_a_node_that_is_killed_again_and_again_finishes_its_group(tmp_path: Path, state: Path, seed: int) -> None:
     chance = random.Random(seed)
-    state, workspace = tmp_path / "state", tmp_path / "work"
+    workspace = tmp_path / "work"
     workspace.mkdir()
     node = _start(state, workspace, _document(tmp_path))
     assert node.stdout is not None
