@@ -36,11 +36,9 @@ def rendered_spec(task: Task, driver: Driver[Any], scope: expressions.Scope, sec
     try:
         return driver.spec_model.model_validate(spec)
     except ValidationError as error:
-        faults = [
-            f"{spell_path(('spec', *fault['loc']))}: {wording.message(dict(fault))}"
-            for fault in error.errors(include_input=False, include_url=False)
-        ]
-        raise SpecError("; ".join(faults)) from None
+        problems = wording.problems(error.errors(include_input=False, include_url=False), spec)
+        told = [f"{spell_path(('spec', *problem.path))}: {problem.message}" for problem in problems]
+        raise SpecError("; ".join(told)) from None
 
 
 def _rendered(value: Any, path: Path, scope: expressions.Lookup, secrets: Secrets) -> Any:

@@ -24,6 +24,8 @@ NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,127}")
 NAME_EXPECTED = "expected a letter or _, then at most 127 letters, digits, _ or -"
 RESERVED_NAMES = frozenset({"group", "task", "inputs", "env"})
 
+SAID_ALREADY = "another key has said this already; keep one of them"
+
 _YAML_1_1_BOOLEANS = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false", "n": "false"}
 
 
@@ -210,7 +212,7 @@ def record(
             continue
         attribute, reader = known
         if attribute in read:
-            faults.add((*path, key), "another key has said this already; keep one of them", about_key=True)
+            faults.add((*path, key), SAID_ALREADY, about_key=True)
         read[attribute] = reader(faults, (*path, key), item)
     return read
 

@@ -125,7 +125,8 @@ def _condition(faults: Faults, path: Path, value: Any) -> str | bool:
     if condition is None:
         fields.expected(faults, path, "true, false or a template", value)
         return True
-    plain = read_plain(condition.strip())
+    condition = condition.strip()  # a block (`if: |`) ends in a newline
+    plain = read_plain(condition)
     truth = plain.resolve() if isinstance(plain, Plain) else None
     return truth if isinstance(truth, bool) else condition
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from runner.model.fault import Path
+from runner.model.fields import alternatives
 
 _EXPECTED = {
     "string_type": "text",
@@ -65,3 +68,65 @@ def message(error: Mapping[str, Any]) -> str:
         return str(error.get("ctx", {}).get("error", "")) or "is not accepted"
     said = str(error["msg"])
     return said[:1].lower() + said[1:]
+
+
+class Problem(NamedTuple):
+    """What is wrong with one value, or with the key that it stands under. `errors` are pydantic's, at least one; several
+    where a union gives one for each of its members."""
+
+    path: Path
+    value: Any
+    errors: Sequence[Mapping[str, Any]]
+
+    @property
+    def wanted(self) -> str | None:
+        """What the value should have been; None where something else is said."""
+        expected = [words for error in self.errors if (words := expectation(error))]
+        return alternatives(list(dict.fromkeys(expected))) if expected else None
+
+    @property
+    def message(self) -> str:
+        return f"expected {self.wanted}" if self.wanted else message(self.errors[0])
+
+    @property
+    def about_key(self) -> bool:
+        first = self.errors[0]
+        return bool(first["type"] == "extra_forbidden" or first["loc"][-1:] == ("[key]",))
+
+
+def problems(
+    errors: Iterable[Mapping[str, Any]], data: Any, is_for_later: Callable[[Any, str], bool] | None = None
+) -> Iterator[Problem]:
+    """pydantic's `ValidationError.errors()` about `data`, one problem for each place. `is_for_later` is given a value and the
+    kind of an error, and says whether that is to be left out."""
+    by_path: dict[Path, tuple[Any, list[Mapping[str, Any]]]] = {}
+    for error in errors:
+        path, value = _find(data, error["loc"], error["type"] == "missing")
+        if is_for_later is None or not is_for_later(value, error["type"]):
+            by_path.setdefault(path, (value, []))[1].append(error)
+    around = {path[:length] for path in by_path for length in range(len(path))}
+    for path, (value, found) in by_path.items():
+        # What came further than to the kind of the value, here or deeper, was the member of the union that was meant.
+        telling = [error for error in found if expectation(error) is None]
+        if telling or path not in around:
+            yield Problem(path, value, telling or found)
+
+
+def _find(data: Any, location: Sequence[str | int], missing: bool) -> tuple[Path, Any]:
+    """The path in the document and the value there. pydantic's location also names members of unions and validators."""
+    path: list[str | int] = []
+    here = data
+    for index, part in enumerate(location):
+        if _holds(here, part):
+            path.append(part)
+            here = here[part]
+        elif missing and index == len(location) - 1:
+            path.append(part)
+            here = None
+    return tuple(path), here
+
+
+def _holds(value: Any, key: str | int) -> bool:
+    if isinstance(value, list):
+        return isinstance(key, int) and key < len(value)
+    return isinstance(value, Mapping) and key in value

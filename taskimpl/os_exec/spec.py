@@ -40,73 +40,67 @@ SHELLS: Mapping[str, Shell] = {
 DEFAULT_SHELL = "sh"
 
 
-def _command(value: Any) -> Any:
-    if isinstance(value, str):
-        if not value.strip():
-            raise ValueError("the command is empty")
-        _no_nul("the command", value)
-        return value
-    if not isinstance(value, list | tuple):
-        raise ValueError("expected a list (program and arguments) or a string (a shell script)")
-    for number, word in enumerate(value):
-        if not isinstance(word, str):
-            raise ValueError(f"item {number}: expected a string")
-        _no_nul(f"item {number}", word)
-    if not value or not value[0]:
-        raise ValueError("the command is empty" if not value else "the program's name (item 0) is empty")
-    return list(value)
+def _script(text: str) -> str:
+    if not text.strip():
+        raise ValueError("the command is empty")
+    return _no_nul(text)
 
 
-def _envs(value: Any) -> Any:
-    """Any of the spellings as one mapping; of equal names the last one wins."""
-    if isinstance(value, Mapping):
-        pairs = list(value.items())
-    elif isinstance(value, list | tuple):
-        pairs = [_pair(number, item) for number, item in enumerate(value)]
-    else:
-        raise ValueError("expected a mapping, a list of {key, value}, or a list of KEY=VALUE")
-    environment: dict[str, str] = {}
-    for name, text in pairs:
-        environment[_env_name(name)] = _env_value(name, text)
-    return environment
+def _program(words: list[str]) -> list[str]:
+    if not words or not words[0]:
+        raise ValueError("the program's name (item 0) is empty" if words else "the command is empty")
+    return words
 
 
-def _pair(number: int, item: Any) -> tuple[Any, Any]:
-    if isinstance(item, str):
-        name, equals, text = item.partition("=")
-        if not equals:
-            raise ValueError(f"item {number}: expected KEY=VALUE")
-        return name, text
-    if not isinstance(item, Mapping) or "key" not in item or item.keys() - {"key", "value"}:
-        raise ValueError(f"item {number}: expected {{key, value}} or KEY=VALUE")
-    return item["key"], item.get("value")
+def _entry(item: Any) -> Any:
+    """`KEY=VALUE` as `{key, value}`."""
+    if not isinstance(item, str):
+        return item
+    name, equals, text = item.partition("=")
+    if not equals:
+        raise ValueError("expected KEY=VALUE or {key, value}")
+    return {"key": name, "value": text}
 
 
-def _env_name(name: Any) -> str:
-    if not isinstance(name, str) or not name:
-        raise ValueError("a name is empty or no string")
+def _env_name(name: str) -> str:
+    if not name:
+        raise ValueError("the name of the variable is empty")
     if "=" in name or "\0" in name:
         raise ValueError(f"the name {name!r} must not contain '=' or NUL")
     return name
 
 
-def _env_value(name: str, value: Any) -> str:
+def _env_given(value: Any) -> Any:
     if value is None:
         return ""
     if isinstance(value, bool):  # from JSON, which spells it in this way only
         return "true" if value else "false"
-    if not isinstance(value, str):
-        raise ValueError(f"{name}: expected a string")
-    _no_nul(name, value)
-    size = len(name.encode(errors="surrogatepass")) + 1 + len(value.encode(errors="surrogatepass"))
-    if size > LONGEST_ENV_BYTES:
-        raise ValueError(f"{name}: {size:,} bytes with its name; at most {LONGEST_ENV_BYTES:,} are possible: use files")
     return value
 
 
-def _no_nul(what: str, text: str) -> None:
+def _env_text(text: str) -> str:
+    size = len(text.encode(errors="surrogatepass"))
+    if size > LONGEST_ENV_BYTES:
+        raise ValueError(f"{size:,} bytes; at most {LONGEST_ENV_BYTES:,} are possible, with the name: use files")
+    return _no_nul(text)
+
+
+def _merged(envs: Any) -> dict[str, str]:
+    """Any of the spellings as one mapping; of equal names the last one wins."""
+    environment = dict(envs if isinstance(envs, dict) else ((entry.key, entry.value) for entry in envs))
+    for name, text in environment.items():
+        size = len(f"{name}={text}".encode(errors="surrogatepass"))
+        if size > LONGEST_ENV_BYTES:
+            raise ValueError(
+                f"{name}: {size:,} bytes with its name; at most {LONGEST_ENV_BYTES:,} are possible: use files"
+            )
+    return environment
+
+
+def _no_nul(text: str) -> str:
     if "\0" in text:
-        raise ValueError(f"{what} contains a NUL byte")
+        raise ValueError("a NUL byte is not allowed")
+    return text
 
 
 def _shell(value: str | None) -> str | None:
@@ -118,7 +112,7 @@ def _shell(value: str | None) -> str | None:
 def _workdir(value: str | None) -> str | None:
     if value is None or "{{" in value:
         return value
-    _no_nul("the folder", value)
+    _no_nul(value)
     if not value:
         raise ValueError("the folder's name is empty")
     if not os.path.isabs(value) and os.path.normpath(value).split("/")[0] == "..":
@@ -147,15 +141,27 @@ def parse_shell(value: str) -> Shell:
     return shell
 
 
-Command = Annotated[str | list[str], BeforeValidator(_command)]
-Environment = Annotated[dict[str, str] | list[dict[str, str] | str], BeforeValidator(_envs)]
+EnvName = Annotated[str, AfterValidator(_env_name)]
+EnvText = Annotated[str, BeforeValidator(_env_given), AfterValidator(_env_text)]
+
+
+class EnvEntry(Spec):
+    key: EnvName
+    value: EnvText = ""
+
+
+Script = Annotated[str, AfterValidator(_script)]
+Arguments = Annotated[list[Annotated[str, AfterValidator(_no_nul)]], AfterValidator(_program)]
+Environment = Annotated[
+    dict[EnvName, EnvText] | list[Annotated[EnvEntry, BeforeValidator(_entry)]], AfterValidator(_merged)
+]
 NotBuilt = Annotated[Any, BeforeValidator(_not_built)]
 
 
 class OsExecSpec(Spec):
     """The spec of an `os_exec` task; `environment` is `envs` in its one canonical form."""
 
-    command: Command
+    command: Script | Arguments
     shell: Annotated[str | None, AfterValidator(_shell)] = None
     envs: Environment = Field(default_factory=dict, validation_alias=AliasChoices("envs", "env", "data"))
     workdir: Annotated[str | None, AfterValidator(_workdir)] = None

@@ -237,6 +237,7 @@ def test_json_is_read_like_yaml() -> None:
 def test_a_short_default_and_a_plain_condition() -> None:
     assert task("if: false").condition is False
     assert task("if: 'True'").condition is True
+    assert task('if: "{{ .task.attempt == 1 }}\\n"').condition == "{{ .task.attempt == 1 }}"
     assert task("timeout: 90").timeout == 90.0
     assert task("retry: {attempts: 2, on: timeout}").retry.on == frozenset({"timeout"})
     assert task("depends_on: []").depends_on == ()
