@@ -24,7 +24,8 @@ _LARGEST_CODE = 2**31 - 1
 _LOST = {
     Reason.DRIVER_LOST: "the runner was restarted, and what ran in it cannot be found again",
     Reason.HOST_RESTARTED: "the machine was restarted while the attempt ran",
-    Reason.SUPERVISOR_LOST: "what owned the attempt's processes is gone; how it ended is not known",
+    Reason.SUPERVISOR_LOST: "the runner that owned its processes was killed, and they with it; "
+    "it is tried again only where `retry.on` lists supervisor_lost",
 }
 
 
