@@ -79,7 +79,7 @@ def _env_given(value: Any) -> Any:
 
 
 def _env_text(text: str) -> str:
-    size = len(text.encode(errors="surrogatepass"))
+    size = _bytes(text)
     if size > LONGEST_ENV_BYTES:
         raise ValueError(f"{size:,} bytes; at most {LONGEST_ENV_BYTES:,} are possible, with the name: use files")
     return _no_nul(text)
@@ -89,12 +89,16 @@ def _merged(envs: Any) -> dict[str, str]:
     """Any of the spellings as one mapping; of equal names the last one wins."""
     environment = dict(envs if isinstance(envs, dict) else ((entry.key, entry.value) for entry in envs))
     for name, text in environment.items():
-        size = len(f"{name}={text}".encode(errors="surrogatepass"))
+        size = _bytes(name) + 1 + _bytes(text)
         if size > LONGEST_ENV_BYTES:
             raise ValueError(
                 f"{name}: {size:,} bytes with its name; at most {LONGEST_ENV_BYTES:,} are possible: use files"
             )
     return environment
+
+
+def _bytes(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode(errors="surrogatepass"))
 
 
 def _no_nul(text: str) -> str:
