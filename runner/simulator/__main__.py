@@ -34,7 +34,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     # The engine's log tells of the full disks and lost executors that are played to it.
     logging.disable(logging.CRITICAL)
-    return _play(range(options.seed, options.seed + 1) if options.seed is not None else options.seeds, options)
+    try:
+        return _play(range(options.seed, options.seed + 1) if options.seed is not None else options.seeds, options)
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def _play(span: range, options: argparse.Namespace) -> int:
