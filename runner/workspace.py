@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,9 +21,9 @@ def current() -> Path:
 
 
 @contextmanager
-def isolated() -> Iterator[Path]:
-    """A fresh, empty folder that is removed at the end with all that is in it."""
-    folder = Path(tempfile.mkdtemp(prefix="runner-workspace-"))
+def isolated(folder: Path) -> Iterator[Path]:
+    """`folder`, empty unless a run that was killed left it, and removed at the end with all that is in it."""
+    folder.mkdir(mode=0o700, exist_ok=True)
     try:
         yield folder
     finally:

@@ -8,7 +8,7 @@ import os
 import secrets
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,9 +38,10 @@ def run(options: Namespace) -> int:
         complain(str(warning))
     inputs = read_inputs(loaded.group, options.set, options.set_secret)
     group = replace(loaded.group, id=options.id or loaded.group.id or secrets.token_hex(8))
-    with ExitStack() as stack:
-        folder = stack.enter_context(workspace.isolated()) if options.isolated else workspace.current()
-        run_dir = stack.enter_context(_run_dir(settings, group))
+    folder = None if options.isolated else workspace.current()
+    with _run_dir(settings, group) as run_dir:
+        # In the run's own folder a run that is taken up again finds it, and none that was killed leaves one elsewhere.
+        folder = folder or run_dir / "workspace"
         return asyncio.run(_carry_out(group, inputs, folder, run_dir, settings, options))
 
 
@@ -72,7 +73,10 @@ async def _carry_out(
             workspace.remove(folder)
 
     with Interrupts(leave) as interrupts:
-        async with nodes.open_run_node(run_dir, settings) as node:
+        async with AsyncExitStack() as stack:
+            node = await stack.enter_async_context(nodes.open_run_node(run_dir, settings))
+            if options.isolated:
+                stack.enter_context(workspace.isolated(folder))
             id = node.engine.submit(group, inputs, caller=CALLER, workspace=str(folder))
             interrupts.cancels(lambda: node.engine.cancel(id))
             await asyncio.to_thread(story.print, headline(group, id))

@@ -20,6 +20,7 @@ import pytest
 
 from runner.config import load_settings
 from runner.process.host import SupervisorHost
+from tests.acceptance.command import Command, group, shell
 
 NODE = Path(__file__).with_name("node_process.py")
 TASKS = 30
@@ -163,3 +164,22 @@ def test_a_killed_run_leaves_no_process_and_goes_on_under_its_id(tmp_path: Path)
     assert result["results"]["first"]["attempts"] == 1
     assert result["results"]["second"]["attempts"] == 2
     assert (tmp_path / "started").read_text().split() == ["first", "second", "second"]
+
+
+def test_a_killed_run_goes_on_in_its_own_workspace_and_removes_it(runner: Command) -> None:
+    stuck = 'cat made; test "$RUNNER_TASK_ATTEMPT" = 2 || sleep 600'
+    retry = {"attempts": 2, "delay": 0, "on": ["supervisor_lost"]}
+    document = runner.write(
+        group([shell("first", "echo one > made"), shell("second", stuck, depends_on=["first"], retry=retry)])
+    )
+    command = ("run", "--isolated", "--id", "again", document)
+    process = runner.start(*command, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    next(line for line in process.stdout if line == b"second  | one\n")
+    process.kill()
+    process.wait()
+    [left] = runner.home.rglob("workspace")
+    done = runner(*command)
+    assert done.status == 0, done
+    assert done.stdout.splitlines().count("second  | one") == 2
+    assert not left.exists()

@@ -9,8 +9,8 @@ from runner import workspace
 from runner.errors import UsageError
 
 
-def test_an_isolated_workspace_is_empty_and_goes_with_all_that_is_in_it() -> None:
-    with workspace.isolated() as folder:
+def test_an_isolated_workspace_is_empty_and_goes_with_all_that_is_in_it(tmp_path: Path) -> None:
+    with workspace.isolated(tmp_path / "workspace") as folder:
         assert list(folder.iterdir()) == []
         locked = folder / "a" / "b"
         locked.mkdir(parents=True)
