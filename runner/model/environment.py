@@ -11,6 +11,9 @@ from runner.model.scalars import as_text
 
 EXPECTED = "a mapping, or a list of {key: …, value: …} or KEY=VALUE"
 
+LONGEST_BYTES = 131_071
+"""Linux takes no single `NAME=VALUE` that is longer."""
+
 
 class Variable(NamedTuple):
     """`path` leads to the value, or to the text that holds it from `start` on."""
@@ -25,8 +28,16 @@ def read(faults: Faults, path: Path, value: Any) -> list[Variable]:
     """Each name once; a variable given twice in a list is a fault."""
     variables: dict[str, Variable] = {}
     for variable in _variables(faults, path, value):
+        size = len(f"{variable.name}={variable.text}".encode(errors="surrogatepass"))
+        in_key = variable.path[-1] == variable.name
         if not variable.name or "=" in variable.name:
-            faults.add(variable.path, f"{quote(variable.name)} cannot name an environment variable")
+            message = f"{quote(variable.name)} cannot name an environment variable"
+            faults.add(variable.path, message, about_key=in_key)
+        elif "{{" in variable.name:
+            faults.add(variable.path, "the name of a variable is no template", about_key=in_key)
+        elif size > LONGEST_BYTES:
+            message = f"{size:,} bytes with its name; at most {LONGEST_BYTES:,} are possible: use files"
+            faults.add(variable.path, message)
         elif variable.name in variables:
             faults.add(variable.path, f"the variable {quote(variable.name)} is set twice")
         else:

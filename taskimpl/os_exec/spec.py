@@ -70,6 +70,12 @@ def _env_name(name: str) -> str:
     return name
 
 
+def _env_key(name: str) -> str:
+    if "{{" in name:
+        raise ValueError("a name in a mapping is no template; write the variable as {key: …, value: …} in a list")
+    return name
+
+
 def _env_given(value: Any) -> Any:
     if value is None:
         return ""
@@ -157,7 +163,8 @@ class EnvEntry(Spec):
 Script = Annotated[str, AfterValidator(_script)]
 Arguments = Annotated[list[Annotated[str, AfterValidator(_no_nul)]], AfterValidator(_program)]
 Environment = Annotated[
-    dict[EnvName, EnvText] | list[Annotated[EnvEntry, BeforeValidator(_entry)]], AfterValidator(_merged)
+    dict[Annotated[EnvName, AfterValidator(_env_key)], EnvText] | list[Annotated[EnvEntry, BeforeValidator(_entry)]],
+    AfterValidator(_merged),
 ]
 NotBuilt = Annotated[Any, BeforeValidator(_not_built)]
 

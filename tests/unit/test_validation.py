@@ -243,6 +243,13 @@ def test_a_short_default_and_a_plain_condition() -> None:
     assert task("depends_on: []").depends_on == ()
 
 
+def test_a_variable_that_no_process_can_be_given_is_refused() -> None:
+    tasks = "\ntasks: [{name: a, type: probe, spec: {text: x}}]\n"
+    assert loaded(f"env: {{A: {'x' * 131_069}}}{tasks}").group.env["A"]
+    (fault,) = refused(f"env:\n- A={'ä' * 65_535}{tasks}")
+    assert fault == "test.yaml:2:3: env[0]: 131,072 bytes with its name; at most 131,071 are possible: use files"
+
+
 def test_a_reason_that_only_a_driver_may_know_is_a_warning() -> None:
     result = loaded("tasks: [{name: a, type: probe, spec: {text: x}, retry: {attempts: 2, on: [quota_exceeded]}}]")
     assert [str(warning) for warning in result.warnings] == [
