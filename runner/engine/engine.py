@@ -101,7 +101,9 @@ class Engine:
             name=group.name,
             digest=digest,
             document=codec.encode_group(variables.without_secrets(group)),
-            inputs=codec.encode_values(values, partial(self._sealer.seal, context=input_context(id))),
+            inputs=codec.encode_values(
+                {**values, **variables.secrets(group)}, partial(self._sealer.seal, context=input_context(id))
+            ),
             labels=group.labels,
             workspace=workspace,
             accepted=now,

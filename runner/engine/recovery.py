@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from functools import partial
 
+from runner.engine import variables
 from runner.engine.group_run import GroupRun, output_bytes
 from runner.engine.services import Services, input_context, output_context
 from runner.engine.state import AttemptState, TaskState
@@ -18,8 +19,8 @@ def restore(record: GroupRecord, services: Services) -> GroupRun:
     """The run of a recorded, unfinished group, with its state as the last commit left it. Nothing is set in motion yet."""
     row = record.group
     unseal = services.sealer.unseal
-    inputs = codec.decode_values(row.inputs, partial(unseal, context=input_context(row.id)))
-    run = GroupRun(row, codec.decode_group(row.document), inputs, services)
+    stored = codec.decode_values(row.inputs, partial(unseal, context=input_context(row.id)))
+    run = GroupRun(row, *variables.with_secrets(codec.decode_group(row.document), stored), services)
     run.last_event = record.last_event
     run.abortion.restore(row)
     latest = {attempt.task: attempt for attempt in record.attempts}

@@ -10,7 +10,7 @@ from runner.expressions import Scope, evaluate, has_template
 from runner.model.fault import nearest
 from runner.model.group import TaskGroup
 from runner.model.result import Skip, Status
-from runner.model.task import Task
+from runner.model.task import Export, Task
 from runner.model.value import Bindings, Value
 
 DEFAULT_AFTER_SKIP = frozenset({Skip.CONDITION_FALSE.value, Skip.NO_FAILURE.value})
@@ -39,10 +39,49 @@ def bind_inputs(group: TaskGroup, given: Mapping[str, str]) -> dict[str, Value]:
     return {item.name: Value(given.get(item.name, item.default or ""), item.confidential) for item in group.inputs}
 
 
+def secrets(group: TaskGroup) -> dict[str, Value]:
+    """The confidential defaults of exports by `task.export`, to be stored encrypted beside the inputs (whose names have no
+    dot). Those of inputs were bound to them."""
+    return {
+        f"{task.name}.{export.name}": Value(export.default, True)
+        for task in group.tasks
+        for export in task.exports
+        if export.confidential and export.default is not None
+    }
+
+
 def without_secrets(group: TaskGroup) -> TaskGroup:
-    """The group as it may be stored: confidential defaults were bound to inputs, which are stored encrypted."""
+    """The group as it may be stored in the clear: without confidential defaults."""
     inputs = tuple(replace(item, default=None) if item.confidential else item for item in group.inputs)
-    return replace(group, inputs=inputs)
+    return _with_defaults(replace(group, inputs=inputs), lambda task, export: None)
+
+
+def with_secrets(group: TaskGroup, stored: Mapping[str, Value]) -> tuple[TaskGroup, dict[str, Value]]:
+    """A group that was stored `without_secrets`, and its inputs, from these and the `secrets` that were stored with them."""
+    inputs = {name: value for name, value in stored.items() if "." not in name}
+    if len(inputs) < len(stored):
+        hidden = {name: value.text for name, value in stored.items() if "." in name}
+        group = _with_defaults(group, lambda task, export: hidden.get(f"{task.name}.{export.name}"))
+    return group, inputs
+
+
+def _with_defaults(group: TaskGroup, default: Callable[[Task, Export], str | None]) -> TaskGroup:
+    """`group` with `default` for each confidential export."""
+    if not any(export.confidential for task in group.tasks for export in task.exports):
+        return group
+    return replace(
+        group,
+        tasks=tuple(
+            replace(
+                task,
+                exports=tuple(
+                    replace(export, default=default(task, export)) if export.confidential else export
+                    for export in task.exports
+                ),
+            )
+            for task in group.tasks
+        ),
+    )
 
 
 def _encodable(text: str) -> bool:

@@ -162,11 +162,13 @@ def _task(draw: _Draw, name: str, parents: Sequence[Task]) -> Task:
 
 
 def _export(draw: _Draw, name: str) -> Export:
+    confidential = draw.one_in(3)
+    fallback = f"{SECRET_MARK}fallback" if confidential else "fallback"
     return Export(
         name=name,
-        confidential=draw.one_in(3),
+        confidential=confidential,
         scope=Scope.GLOBAL if draw.one_in(2) else Scope.LOCAL,
-        default="fallback" if draw.one_in(3) else None,
+        default=fallback if draw.one_in(3) else None,
     )
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from runner.engine import variables
 from runner.errors import TemplateError, UsageError
+from runner.model import codec
 from runner.model.group import Input, TaskGroup
 from runner.model.result import Status
 from runner.model.task import Export, Import, Task
@@ -39,6 +40,19 @@ def test_a_group_is_stored_without_what_its_inputs_hide() -> None:
     stored = variables.without_secrets(group)
     assert [item.default for item in stored.inputs] == ["latest", None, None, None]
     assert variables.bind_inputs(group, {"password": "x"})["token"] == Value("hunter2", confidential=True)
+
+
+def test_a_group_is_stored_without_the_confidential_defaults_of_its_exports() -> None:
+    exports = (Export(name="a", default="hunter2", confidential=True), Export(name="b", default="c"))
+    others = (Export(name="a", confidential=True), Export(name="c", default="hunter3", confidential=True))
+    tasks = (Task(name="t-1", type="os_exec", exports=exports), Task(name="u", type="os_exec", exports=others))
+    group = replace(GROUP, tasks=tasks)
+    inputs = variables.bind_inputs(group, {"password": "x"})
+    document = codec.encode_group(variables.without_secrets(group))
+    assert b"hunter" not in document
+    stored = {**inputs, **variables.secrets(group)}
+    assert variables.with_secrets(codec.decode_group(document), stored) == (group, inputs)
+    assert all(value.confidential for value in variables.secrets(group).values())
 
 
 def test_all_that_is_wrong_with_inputs_is_said_at_once() -> None:
