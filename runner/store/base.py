@@ -18,8 +18,9 @@ from runner.model.result import Status
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupRow:
     """A group. `document` is the parsed model as canonical JSON (`model.codec`), `inputs` likewise with confidential ones
-    sealed (and with them the confidential defaults that `document` is without), `digest` is over both. `timeout` is counted from `accepted`. `abort` is the first cause, `abort_count` how often
-    a caller asked to cancel. Times without a `Moment` are for display: seconds since the epoch.
+    sealed, and with them the confidential defaults that `document` is without; `digest` is over both. `timeout` is counted
+    from `accepted`. `abort` is the first cause, `abort_count` how often a caller asked to cancel. Times without a `Moment`
+    are for display: seconds since the epoch.
 
     `document` and `inputs` may be large: they are written once, by `accept_group`, and left alone afterwards.
     """
