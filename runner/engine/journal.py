@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from runner.clock import Clock, Timer
-from runner.errors import StoreError
+from runner.errors import RunnerError
 from runner.model.event import Event
 from runner.store.base import AttemptRow, Batch, GroupRow, Store, TaskRow
 
@@ -46,6 +46,7 @@ class Journal:
         self._lingering: Timer | None = None
         self._sync_armed = False
         self._failing = False
+        self._sync_failing = False
         self._closed = False
         self.on_commit: Callable[[Sequence[Event]], None] = lambda events: None
         """Called after each commit, and what it led to, with the events that it holds."""
@@ -96,7 +97,7 @@ class Journal:
         try:
             if self._dirty or self._events:
                 self._store.record(self._batch())
-        except StoreError as error:
+        except RunnerError as error:  # full, read-only, or locked for a while by somebody who looks into it
             self._retry_later(error)
             return
         self._failing = False
@@ -120,7 +121,7 @@ class Journal:
                 batch.groups.append(row)
         return batch
 
-    def _retry_later(self, error: StoreError) -> None:
+    def _retry_later(self, error: RunnerError) -> None:
         if not self._failing:
             log.error("state cannot be written, nothing new is started: %s", error, extra={"action": "store_failed"})
         self._failing = True
@@ -131,7 +132,8 @@ class Journal:
         self._after_sync.append(effect)
         if not self._sync_armed:
             self._sync_armed = True
-            self._clock.call_at(self._clock.now().boot + SYNC_DELAY_SECONDS, self._sync)
+            seconds = STORE_RETRY_SECONDS if self._sync_failing else SYNC_DELAY_SECONDS
+            self._clock.call_at(self._clock.now().boot + seconds, self._sync)
 
     def flush(self, flushed: Effect) -> None:
         """Do now what waits for durability, then call `flushed`; also when durability cannot be had."""
@@ -145,10 +147,13 @@ class Journal:
 
         def done(error: Exception | None) -> None:
             if error is None:
+                self._sync_failing = False
                 for effect in effects:
                     effect()
             else:
-                log.error("state cannot be made durable: %s", error, extra={"action": "sync_failed"})
+                if not self._sync_failing:
+                    log.error("state cannot be made durable: %s", error, extra={"action": "sync_failed"})
+                self._sync_failing = True
                 for effect in effects:
                     self._defer(effect)
             flushed()

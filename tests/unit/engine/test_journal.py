@@ -3,9 +3,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+import pytest
+
 from runner.clock import Moment
 from runner.engine.journal import Journal
-from runner.errors import StoreFullError
+from runner.errors import StateLockedError, StoreError, StoreFullError
 from runner.model.event import Event, Kind
 from runner.simulator.clock import VirtualClock
 from runner.store.base import Batch, GroupRow
@@ -35,16 +37,25 @@ class _State:
 
 
 class _FullStore(MemoryStore):
-    """A store whose disk can be full."""
+    """A store whose disk can be full, or that somebody else can hold; whose disk may take nothing any more."""
 
     full = False
+    held = False
+    unsafe = False
     records = 0
+    syncs = 0
 
     def record(self, batch: Batch) -> None:
         if self.full:
             raise StoreFullError
+        if self.held:
+            raise StateLockedError
         self.records += 1
         super().record(batch)
+
+    def sync(self, done: Callable[[Exception | None], None]) -> None:
+        self.syncs += 1
+        super().sync(lambda error: done(StoreError("the disk is broken") if self.unsafe else error))
 
 
 class _World:
@@ -101,6 +112,31 @@ def test_while_the_store_refuses_nothing_is_done_and_nothing_is_lost() -> None:
     world.clock.run_until_idle()
     assert (world.did, world.reason(), world.store.records) == (["effect"], "2", 1)
     assert [event.number for event in world.store.events("g")] == [1, 2]
+
+
+def test_a_store_that_somebody_else_holds_is_tried_again() -> None:
+    world, state = _World(), _State()
+    world.store.held = True
+    world.journal.mark(state)
+    world.journal.then(lambda: world.did.append("effect"))
+    world.clock.run_until(world.clock.now().boot + 2)
+    assert world.did == []
+    world.store.held = False
+    world.clock.run_until_idle()
+    assert (world.did, world.reason()) == (["effect"], "0")
+
+
+def test_a_disk_that_never_confirms_is_told_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    world = _World()
+    world.store.unsafe = True
+    world.journal.when_durable(lambda: world.did.append("acknowledged"))
+    world.clock.run_until(world.clock.now().boot + 60)
+    assert world.did == []
+    assert world.store.syncs <= 61
+    assert [record.getMessage() for record in caplog.records] == ["state cannot be made durable: the disk is broken"]
+    world.store.unsafe = False
+    world.clock.run_until_idle()
+    assert world.did == ["acknowledged"]
 
 
 def test_the_events_of_a_turn_are_told_together() -> None:
