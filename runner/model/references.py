@@ -49,11 +49,11 @@ class _References:
         for index, task in enumerate(self._tasks):
             for name in task.depends_on:
                 if name not in by_name or name == task.name:
-                    self._refuse_task(index, name, "depends_on")
+                    self._refuse_task(index, name, ("depends_on", name))
             for item in task.imports:
                 source = by_name.get(item.task)
                 if source is None or item.task == task.name:
-                    self._refuse_task(index, item.task, "from")
+                    self._refuse_task(index, item.task, ("from", item.task, item.variable))
                 elif item.variable not in self._exports(source):
                     self._refuse_variable(index, source, item.variable)
 
@@ -74,10 +74,10 @@ class _References:
             self._exported[index] = frozenset(export.name for export in self._tasks[index].exports)
         return self._exported[index]
 
-    def _refuse_task(self, index: int, name: str, where: str) -> None:
+    def _refuse_task(self, index: int, name: str, where: tuple[str, ...]) -> None:
         if not name or name in self._refused_names:
             return
-        place = self._places_of(index).get((where, name), (*self._path, index))
+        place = self._places_of(index).get(where, (*self._path, index))
         if name == self._tasks[index].name:
             self._faults.add(place, "a task cannot wait for itself")
         else:
@@ -97,7 +97,8 @@ class _References:
         )
 
     def _places_of(self, index: int) -> dict[tuple[str, ...], Path]:
-        """Where a task names others: by (depends_on, task), (from, task), (variable, task, variable)."""
+        """Where a task names others: by (depends_on, task), (from, task) for the first import from it, (from, task, variable),
+        (variable, task, variable)."""
         if index not in self._places:
             self._places[index] = self._find_places(index)
         return self._places[index]
@@ -119,6 +120,7 @@ class _References:
                 variable_key = "variable" if "variable" in item else "name"
                 task, variable = _word(item.get(task_key)), _word(item.get(variable_key))
                 places.setdefault(("from", task), (*path, at, task_key))
+                places.setdefault(("from", task, variable), (*path, at, task_key))
                 places.setdefault(("variable", task, variable), (*path, at, variable_key))
         return places
 

@@ -71,7 +71,7 @@ def _imports(faults: Faults, path: Path, value: Any) -> tuple[Import, ...]:
         )
         if isinstance(item, dict) and fields.require(faults, place, given, task="from", variable="variable"):
             found.append(Import(**given))
-    return tuple(found)
+    return tuple(dict.fromkeys(found))
 
 
 def _exports(faults: Faults, path: Path, value: Any) -> tuple[Export, ...]:

@@ -261,7 +261,7 @@ class _Builder:
             return str(value)
         if value is None:
             self._fault(event, path, "a key is missing here")
-        elif isinstance(value, dict) and event.flow_style:
+        elif isinstance(value, dict) and isinstance(event, MappingStartEvent) and event.flow_style:
             hint = "a text that begins with {{ must stand in quotes"
             self._fault(event, path, "a key must be text and not a mapping", hint=hint)
         else:
