@@ -13,7 +13,6 @@ from runner.expressions.filters import FILTER_NAMES, FILTERS
 from runner.expressions.objects import (
     UndefinedError,
     check_length,
-    cost,
     truth,
 )
 from runner.expressions.scope import Lookup, Path, member
@@ -25,23 +24,15 @@ if TYPE_CHECKING:  # pragma: no cover - Jinja2 is imported where a template is m
 MAX_NESTING = 50
 """How deep the operations of one expression may be nested."""
 
-MAX_WORK_CHARS = 32 << 20
-"""How many characters the filters and comparisons of one rendering may look at, all together: a second or so."""
-
 
 class Run:
-    """One rendering: where names are looked up, and what it may still cost."""
+    """One rendering: where names are looked up, and what pays for the work."""
 
-    __slots__ = ("_left", "scope")
+    __slots__ = ("charge", "scope")
 
     def __init__(self, scope: Lookup) -> None:
         self.scope = scope
-        self._left = MAX_WORK_CHARS
-
-    def charge(self, value: object, weight: int = 1) -> None:
-        self._left -= weight * cost(value, self._left)
-        if self._left < 0:
-            raise TemplateError("the template is too much work: its filters look at too many characters")
+        self.charge = scope.work.charge
 
 
 Step = Callable[[Run], object]

@@ -10,7 +10,7 @@ from runner.errors import TemplateError
 from runner.expressions import grammar
 from runner.expressions.compiler import Run, compile_expression
 from runner.expressions.objects import check_length, check_text, text_of
-from runner.expressions.scope import Lookup
+from runner.expressions.scope import EXPRESSION_COST_CHARS, Lookup
 from runner.expressions.template import MAX_EXPRESSIONS
 
 MAX_FAULTS = 1_000
@@ -57,6 +57,7 @@ def resolve_data(text: str, scope: Lookup) -> Resolution:
         try:
             expression = _compiled(tag.source)
             confidential = confidential or any(scope.is_confidential(name) for name in expression.names)
+            scope.work.pay(EXPRESSION_COST_CHARS)
             value = expression.evaluate(run)
             run.charge(value)
             pieces[-1] = check_text(text_of(value))

@@ -6,17 +6,43 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from runner.errors import TemplateError
-from runner.expressions.objects import PLAIN, UndefinedError, kind
+from runner.expressions.objects import PLAIN, UndefinedError, cost, kind
 from runner.model.fault import nearest
 from runner.model.value import Bindings, Value
 
 Path = tuple[str, ...]
 
+MAX_WORK_CHARS = 64 << 20
+"""How many characters the filters and comparisons of all templates of one scope may look at: a second or two."""
+
+EXPRESSION_COST_CHARS = 1_000
+"""An expression takes about as long as so many characters, however short it is."""
+
 _NAMES_SHOWN = 12
+
+
+class Work:
+    """What the templates of one scope may still cost, all together: there may be very many of them in one task."""
+
+    __slots__ = ("_left",)
+
+    def __init__(self) -> None:
+        self._left = MAX_WORK_CHARS
+
+    def charge(self, value: object, weight: int = 1) -> None:
+        """Pay for looking at all of `value`. Raises TemplateError."""
+        self.pay(weight * cost(value, self._left))
+
+    def pay(self, chars: int) -> None:
+        self._left -= chars
+        if self._left < 0:
+            raise TemplateError("the templates here are too much work: they look at too many characters")
 
 
 class Lookup(Protocol):
     """What names mean. Looking up has no effects; what a path means does not change."""
+
+    work: Work
 
     def resolve(self, path: Path) -> object:
         """The object at `path`; raises UndefinedError, which says what is there instead."""
@@ -32,6 +58,7 @@ class Scope:
     """
 
     def __init__(self, bindings: Bindings) -> None:
+        self.work = Work()
         self._bindings = bindings
         self._env: dict[str, Value] = {}
         self._tables: dict[str, Mapping[str, object]] = {
@@ -56,7 +83,7 @@ class Scope:
             from runner.expressions.template import render  # a template needs a scope, and this scope a template
 
             try:
-                self._env[name] = render(self._bindings.env[name], env_scope(self._bindings))
+                self._env[name] = render(self._bindings.env[name], env_scope(self._bindings, self.work))
             except TemplateError as error:
                 raise TemplateError(f"env.{name}: {error.message}", offset=error.offset) from error
         return self._env[name]
@@ -72,9 +99,10 @@ class Scope:
         )
 
 
-def env_scope(bindings: Bindings) -> DataScope:
+def env_scope(bindings: Bindings, work: Work | None = None) -> DataScope:
     """What the templates in the group's environment may name."""
-    return DataScope({"inputs": bindings.inputs, "group": {"id": bindings.group_id, "name": bindings.group_name}})
+    tables = {"inputs": bindings.inputs, "group": {"id": bindings.group_id, "name": bindings.group_name}}
+    return DataScope(tables, work=work)
 
 
 class DataScope:
@@ -83,7 +111,14 @@ class DataScope:
     `is_secret` tells of a plain text in `data` whether it is confidential.
     """
 
-    def __init__(self, data: Mapping[str, object], is_secret: Callable[[str], bool] | None = None) -> None:
+    def __init__(
+        self,
+        data: Mapping[str, object],
+        is_secret: Callable[[str], bool] | None = None,
+        *,
+        work: Work | None = None,
+    ) -> None:
+        self.work = work or Work()
         self._data = data
         self._is_secret = is_secret
 

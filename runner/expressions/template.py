@@ -14,7 +14,7 @@ from runner.expressions.objects import (
     check_text,
     text_of,
 )
-from runner.expressions.scope import Lookup, Path
+from runner.expressions.scope import EXPRESSION_COST_CHARS, Lookup, Path
 from runner.model.value import Value
 
 MAX_EXPRESSIONS = 10_000
@@ -51,6 +51,7 @@ class Template:
             if on_confidential is not None and scope.is_confidential(self._path):
                 on_confidential(text)
             return text
+        scope.work.pay(EXPRESSION_COST_CHARS * len(self._parts))
         run = Run(scope)
         size = 0
         texts = []
@@ -67,6 +68,7 @@ class Template:
         if self._path is not None:
             return scope.resolve(self._path)
         if self.whole and not isinstance(self._parts[0], str):
+            scope.work.pay(EXPRESSION_COST_CHARS)
             value = self._parts[0].value(Run(scope))
             return check_text(value) if isinstance(value, str) else value
         return self.text(scope)

@@ -5,6 +5,7 @@ import json
 import shlex
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -226,7 +227,22 @@ def test_a_result_that_would_be_too_long_is_refused_before_it_is_built(text: str
 
 
 def test_the_work_of_one_rendering_is_bounded() -> None:
-    assert refusal("{{ .build.big | length }}" * 100).message.endswith("its filters look at too many characters")
+    assert refusal("{{ .build.big | length }}" * 100).message.endswith("they look at too many characters")
+
+
+@pytest.mark.parametrize(
+    "text", ["{{ .build.big | length }}", "{{ .env.COSTLY }}x", "{{ not 1 }} " * 2_000, "{{ not .build.big }}"]
+)
+def test_the_work_of_many_renderings_in_one_scope_is_bounded(text: str) -> None:
+    env = {f"E{number}": "{{ .inputs.big | length }}" for number in range(100)}
+    here = expressions.Scope(replace(BINDINGS, inputs={"big": Value("a" * MIB)}, env=env))
+
+    def render_all() -> None:
+        for number in range(200_000):
+            expressions.render(text.replace("COSTLY", f"E{number}"), here)
+
+    with pytest.raises(TemplateError, match="they look at too many characters"):
+        render_all()
 
 
 def test_the_number_of_expressions_is_bounded() -> None:
