@@ -183,6 +183,8 @@ class GroupRun:
         if self.output_bytes + size <= limit:
             self.output_bytes += size
             return outcome
+        if outcome.status is Status.ABORTED:
+            return replace(outcome, outputs=NO_OUTPUTS)
         return replace(
             outcome,
             status=Status.ERRORED,

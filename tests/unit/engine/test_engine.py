@@ -1,0 +1,128 @@
+"""What random scenarios do not reach: large outputs, pauses, what a dispatch carries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from runner.engine.engine import GRACE_SECONDS, Engine
+from runner.model.dispatch import AttemptId
+from runner.model.group import TaskGroup
+from runner.model.result import Outcome, Status, Waiting
+from runner.model.task import Export, Retry, Scope, Task, When
+from runner.model.value import Value
+from runner.sealing import Sealer
+from runner.simulator.clock import VirtualClock
+from runner.simulator.executor import ScriptedExecutor
+from runner.simulator.script import Script
+from runner.store.memory import MemoryStore
+
+LIMIT = 100
+X = (Export(name="x", scope=Scope.GLOBAL),)
+
+
+class _World:
+    """A store and an executor, and one engine after the other."""
+
+    def __init__(self, scripts: Callable[[AttemptId], Script] = lambda id: Script()) -> None:
+        self.clock = VirtualClock()
+        self.executor = ScriptedExecutor(self.clock, scripts)
+        self.store = MemoryStore(self.clock.call_soon)
+        self.sealer = Sealer.ephemeral()
+        self.engine = self._engine()
+
+    def _engine(self) -> Engine:
+        return Engine(
+            store=self.store,
+            clock=self.clock,
+            dispatcher=self.executor,
+            sealer=self.sealer,
+            max_parallel=8,
+            max_output_bytes=LIMIT,
+        )
+
+    def restart(self) -> None:
+        self.engine.close()
+        self.executor.disconnect()
+        self.engine = self._engine()
+        self.engine.recover()
+
+    def submit(self, *tasks: Task) -> str:
+        return self.engine.submit(TaskGroup(id="g", name="deploy", tasks=tasks), workspace="/work/g")
+
+    def pass_time(self, seconds: float) -> None:
+        self.clock.run_until(self.clock.now().boot + seconds)
+
+
+def _gives(size: int) -> Script:
+    return Script(outcome=Outcome(status=Status.SUCCESS, outputs={"x": Value("v" * (size - 1))}))
+
+
+def test_outputs_beyond_the_groups_limit_are_refused() -> None:
+    parts = {"a": _gives(60), "b": _gives(41), "c": _gives(40)}
+    world = _World(lambda id: parts[id.task])
+    tasks = [Task(name=name, type="scripted", exports=X, retry=Retry(attempts=3)) for name in parts]
+    world.submit(tasks[0], replace(tasks[1], depends_on=("a",)), replace(tasks[2], depends_on=("b",), when=When.ALWAYS))
+    world.clock.run_until_idle()
+    ends = world.engine.result("g").results
+    assert {name: end.status for name, end in ends.items()} == {
+        "a": Status.SUCCESS,
+        "b": Status.ERRORED,
+        "c": Status.SUCCESS,  # what was refused does not count
+    }
+    assert (ends["b"].reason, ends["b"].outputs, ends["b"].attempts) == ("outputs_too_large", {}, 1)
+    assert ends["b"].error is not None
+    assert "exceed 100 bytes" in ends["b"].error
+    assert "41 bytes" in ends["b"].error
+
+
+def test_what_was_admitted_before_a_restart_counts_after_it() -> None:
+    world = _World(lambda id: _gives(60))
+    world.submit(
+        Task(name="a", type="scripted", exports=X), Task(name="b", type="scripted", exports=X, depends_on=("a",))
+    )
+    world.pass_time(0.15)
+    assert world.engine.result("g").results["a"].status is Status.SUCCESS
+    world.restart()
+    world.clock.run_until_idle()
+    assert world.engine.result("g").results["b"].reason == "outputs_too_large"
+
+
+def test_a_task_that_was_stopped_stays_aborted_whatever_it_put_out() -> None:
+    part = Script(duration=60.0, stopped=Outcome(status=Status.ABORTED, outputs={"x": Value("v" * LIMIT)}))
+    world = _World(lambda id: part)
+    world.submit(Task(name="a", type="scripted", exports=X))
+    world.pass_time(1.0)
+    world.engine.cancel("g")
+    world.clock.run_until_idle()
+    end = world.engine.result("g").results["a"]
+    assert (end.status, end.reason, end.outputs) == (Status.ABORTED, "cancelled", {})
+
+
+def test_a_paused_task_says_so_until_it_goes_on() -> None:
+    world = _World(lambda id: Script(duration=5.0))
+    world.submit(Task(name="a", type="scripted"))
+    world.pass_time(1.0)
+    assert world.engine.signal("g", "a", "pause")
+    world.pass_time(30.0)
+    paused = world.engine.result("g").results["a"]
+    assert (paused.status, paused.waiting) == (Status.RUNNING, Waiting.PAUSED)
+    world.restart()
+    assert world.engine.result("g").results["a"].waiting is Waiting.PAUSED
+    assert world.engine.signal("g", "a", "start")
+    world.pass_time(1.0)
+    assert world.engine.result("g").results["a"].waiting is None
+    world.clock.run_until_idle()
+    assert world.engine.status("g") is Status.SUCCESS
+    assert not world.engine.signal("g", "a", "pause")
+
+
+def test_a_dispatch_carries_what_the_attempt_needs() -> None:
+    failed = Script(outcome=Outcome(status=Status.FAILED))
+    world = _World(lambda id: failed if id.attempt == 1 else Script())
+    world.submit(Task(name="a", type="scripted", retry=Retry(attempts=2)))
+    world.clock.run_until_idle()
+    second = world.executor.dispatches[AttemptId("g", "a", 2)]
+    assert (second.workspace, second.grace, second.resumed) == ("/work/g", GRACE_SECONDS, False)
+    assert (second.bindings.group_id, second.bindings.group_name) == ("g", "deploy")
+    assert (second.bindings.task_name, second.bindings.task_attempt) == ("a", 2)
