@@ -8,6 +8,8 @@ import resource
 import signal
 import stat
 
+from runner.process.supervisor.processes import Mark, MarkedLimit
+
 COULD_NOT_START = 125
 NOT_EXECUTABLE = 126
 NOT_FOUND = 127
@@ -48,26 +50,30 @@ class Child:
         self.stderr = stderr
 
 
-class DescriptorLimit:
-    """This process may open as many descriptors as it can get; its children get the limit that it was started with."""
+class Limits:
+    """The limits that this process and its children do not share. It may open as many descriptors as it can get, they get
+    the limit that it was started with; and they get the one that marks them."""
 
     def __init__(self) -> None:
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         self._children = (soft, hard)
         self._own = (hard, hard)
         self._differ = soft != hard
+        self._marked = MarkedLimit()
         self.for_own()
 
-    def for_children(self) -> None:
+    def for_children(self, mark: Mark) -> None:
+        self._marked.for_children(mark)
         if self._differ:
             resource.setrlimit(resource.RLIMIT_NOFILE, self._children)
 
     def for_own(self) -> None:
+        self._marked.for_own()
         if self._differ:
             resource.setrlimit(resource.RLIMIT_NOFILE, self._own)
 
 
-def spawn(program: Program, limit: DescriptorLimit) -> Child:
+def spawn(program: Program, limits: Limits, mark: Mark) -> Child:
     """Start a program as the leader of a new session, stdin as this process has it. Raises CannotStartError."""
     argv, env = program.argv, program.env
     opened: list[int] = []
@@ -77,7 +83,7 @@ def spawn(program: Program, limit: DescriptorLimit) -> Child:
         for _ in range(2):
             opened += os.pipe2(os.O_CLOEXEC)
         stdout, child_stdout, stderr, child_stderr = opened
-        limit.for_children()
+        limits.for_children(mark)
         try:
             pid = os.posix_spawn(
                 path,
@@ -89,7 +95,7 @@ def spawn(program: Program, limit: DescriptorLimit) -> Child:
                 setsigdef=_DEFAULTED,
             )
         finally:
-            limit.for_own()
+            limits.for_own()
         os.close(child_stdout)
         os.close(child_stderr)
         # The flag belongs to the read end alone: the child's end stays blocking.

@@ -14,9 +14,10 @@ import signal
 import socket
 import struct
 
-from runner.process.supervisor import children, wire
+from runner.process.supervisor import children, subreaper, wire
 from runner.process.supervisor.connection import Connection
-from runner.process.supervisor.table import Record, Table, boot_seconds
+from runner.process.supervisor.record import Record, boot_seconds
+from runner.process.supervisor.table import Table
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # typing is slow to import, and the start of this program is waited for
@@ -36,15 +37,19 @@ class RefusedError(Exception):
 
 
 class Server:
-    def __init__(self, first: socket.socket, *, private: bool, idle_seconds: float = math.inf) -> None:
+    def __init__(
+        self, first: socket.socket, *, private: bool, incarnation: str = "", idle_seconds: float = math.inf
+    ) -> None:
+        """`incarnation` in place of one that is made up."""
         self._private = private
         self._idle_seconds = idle_seconds
-        self._incarnation = os.urandom(16).hex()
+        self._incarnation = incarnation or os.urandom(16).hex()
         self._epoch = 0
-        self._table = Table(self._on_exit, self._discard)
+        self._table = Table(self._incarnation, self._on_exit, self._discard)
         self._discarded: list[int] = []
         self._ending = False
         self._idle_since: float | None = None
+        self._adopts = False
         self._listener: socket.socket | None = None
         self._lock: int | None = None
         self._connection: Connection | None = None
@@ -242,6 +247,10 @@ class Server:
                 "boot_id": _boot_id(),
             }
         )
+        if not self._adopts:
+            connection.flush()  # the runner can go on meanwhile
+            subreaper.become()
+            self._adopts = True
 
     def _spawn(self, connection: Connection, id: Any, request: dict[str, Any]) -> None:
         key = str(request["key"])

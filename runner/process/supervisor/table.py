@@ -6,80 +6,34 @@ import heapq
 import itertools
 import os
 import signal
-import time
 
 from runner.process.supervisor import children
+from runner.process.supervisor.processes import VARIABLE, Mark
+from runner.process.supervisor.purge import Purge
+from runner.process.supervisor.record import Record, boot_seconds
+from runner.process.supervisor.subreaper import Children
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # typing is slow to import, and the start of this program is waited for
     from collections.abc import Callable
-    from typing import Any
-
-CONTAINMENT = "marker"
-
-
-def boot_seconds() -> float:
-    """CLOCK_BOOTTIME: it goes on while the machine sleeps, and nobody can set it."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
-
-
-class Record:
-    """One process that was asked for by `key`; `exit` is its exit record once it ended."""
-
-    __slots__ = (
-        "began",
-        "cause",
-        "due",
-        "exit",
-        "grace",
-        "key",
-        "left",
-        "on_gone",
-        "pid",
-        "pipes",
-        "signals",
-        "started_at",
-        "stopped_at",
-        "watched",
-    )
-
-    def __init__(self, key: str, child: children.Child, timeout: float | None, grace: float) -> None:
-        self.key = key
-        self.pid = child.pid
-        self.pipes = (child.stdout, child.stderr)
-        self.started_at = time.time()
-        self.began = boot_seconds()
-        self.grace = grace
-        self.due = None if timeout is None else self.began + timeout
-        """When its deadline strikes, or once it is being stopped, when it is killed."""
-        self.left: float | None = None
-        """Seconds to the deadline while it is paused."""
-        self.cause = "exited"
-        self.stopped_at = 0.0
-        self.signals: list[tuple[str, float]] = []
-        self.exit: dict[str, Any] | None = None
-        self.watched = False
-        """Whether the present connection wants to hear of its end."""
-        self.on_gone: list[Callable[[], None]] = []
-        """Called once a process that was forgotten while it ran is gone."""
-
-    @property
-    def stopping(self) -> bool:
-        return self.cause != "exited"
-
 
 class Table:
     """All records by key. Nothing here blocks."""
 
-    def __init__(self, on_exit: Callable[[Record], None], discard: Callable[[int], None]) -> None:
+    def __init__(
+        self, incarnation: str, on_exit: Callable[[Record], None], discard: Callable[[int], None]
+    ) -> None:
         """`on_exit` hears of every end; `discard` closes a descriptor that may still be on its way to a runner."""
+        self._incarnation = incarnation
         self._on_exit = on_exit
         self._discard = discard
         self._records: dict[str, Record] = {}
         self._running: dict[int, Record] = {}
         self._due: list[tuple[float, int, Record]] = []
         self._serial = itertools.count()
-        self._limit = children.DescriptorLimit()
+        self._limits = children.Limits()
+        self._children = Children()
+        self._purge = Purge(self._children, self._running)
 
     def __len__(self) -> int:
         return len(self._records)
@@ -101,41 +55,44 @@ class Table:
 
     def spawn(self, key: str, program: children.Program, timeout: float | None, grace: float) -> Record:
         """Start a process under a key that is not taken. Raises children.CannotStartError."""
-        record = Record(key, children.spawn(program, self._limit), timeout, grace)
+        serial = next(self._serial)
+        mark = Mark(self._incarnation, serial, key)
+        program.env[VARIABLE] = mark.text  # last: a task cannot have another
+        record = Record(key, mark, children.spawn(program, self._limits, mark), timeout, grace)
         self._records[key] = record
         self._running[record.pid] = record
         self._arm(record)
         return record
 
     def signal(self, record: Record, name: str) -> None:
-        if record.exit is not None:
+        if record.over:
             return
         if name == "destroy":
             self._kill(record, "stopped")
         elif record.stopping:
             return
-        elif name == "pause" and record.left is None:
-            _send(record, signal.SIGSTOP)
-            record.left = float("inf") if record.due is None else max(0.0, record.due - boot_seconds())
+        elif name == "pause" and record.paused is None:
+            record.send(signal.SIGSTOP)
+            record.paused = float("inf") if record.due is None else max(0.0, record.due - boot_seconds())
             record.due = None
         elif name == "start":
-            _send(record, signal.SIGCONT)
-            if record.left is not None:
-                record.due = None if record.left == float("inf") else boot_seconds() + record.left
-                record.left = None
+            record.send(signal.SIGCONT)
+            if record.paused is not None:
+                record.due = None if record.paused == float("inf") else boot_seconds() + record.paused
+                record.paused = None
                 self._arm(record)
 
     def stop(self, record: Record, grace: float, cause: str = "stopped") -> None:
         """Begin the stop sequence, or shorten the one that has begun."""
         self.reap()  # an end that came first is its own
-        if record.exit is not None:
+        if record.over:
             return
         now = boot_seconds()
         if not record.stopping:
             self._begin_stop(record, cause, now)
-            _send(record, signal.SIGTERM)
+            record.send(signal.SIGTERM)
             record.signals.append(("SIGTERM", 0.0))
-            _send(record, signal.SIGCONT)  # one that is paused could not act on it
+            record.send(signal.SIGCONT)  # one that is paused could not act on it
             record.due = now + grace
         elif record.due is not None:
             record.due = min(record.due, now + grace)
@@ -150,7 +107,8 @@ class Table:
         del self._records[record.key]
         if record.exit is None:
             record.on_gone.append(on_gone)
-            self._kill(record, "stopped")
+            if not record.over:
+                self._kill(record, "stopped")
         else:
             self._drop_pipes(record)
             on_gone()
@@ -159,11 +117,19 @@ class Table:
         """When `run_due` is wanted next, in seconds of CLOCK_BOOTTIME."""
         while self._due and self._due[0][2].due != self._due[0][0]:
             heapq.heappop(self._due)
-        return self._due[0][0] if self._due else None
+        first = self._due[0][0] if self._due else None
+        if self._purge.due is None or (first is not None and first < self._purge.due):
+            return first
+        return self._purge.due
 
     def run_due(self) -> None:
         now = boot_seconds()
         while (due := self.next_due()) is not None and due <= now:
+            if due == self._purge.due:
+                for record in self._purge.run():
+                    self._finish(record)
+                self.reap()
+                continue
             record = heapq.heappop(self._due)[2]
             record.due = None
             if record.stopping:
@@ -172,8 +138,8 @@ class Table:
                 self.stop(record, record.grace, "timeout")
 
     def reap(self) -> None:
-        """Take note of all children that ended."""
-        while self._running:
+        """Take note of all children that ended, those that were born as somebody else's included."""
+        while True:
             try:
                 # The zombie keeps its number from being used again until its group has been killed.
                 ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
@@ -181,24 +147,47 @@ class Table:
                 return
             if ended is None:
                 return
-            record = self._running.pop(ended.si_pid, None)
-            if record is not None:
-                _send(record, signal.SIGKILL)
-            _, status = os.waitpid(ended.si_pid, 0)
-            if record is not None:
-                self._ended(record, os.waitstatus_to_exitcode(status))
+            if self._held(ended.si_pid):
+                self._reap_others()
+                return
+            self._on_end(ended)
 
-    def _ended(self, record: Record, code: int) -> None:
+    def _held(self, pid: int) -> bool:
+        """Whether this child has ended and is not reaped, so that its number, and its session's, stay its own."""
+        record = self._running.get(pid)
+        return record is not None and record.status is not None
+
+    def _reap_others(self) -> None:
+        """As `reap`, where a zombie that is held would be all that it sees."""
+        for pid in [*self._children.read(), *self._running]:
+            if not self._held(pid):
+                try:
+                    ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+                except ChildProcessError:
+                    continue
+                if ended is not None:
+                    self._on_end(ended)
+
+    def _on_end(self, ended: os.waitid_result) -> None:
+        record = self._running.get(ended.si_pid)
+        if record is None:
+            os.waitpid(ended.si_pid, 0)
+            return
+        record.status = ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
+        record.ended = boot_seconds()
         record.due = None
-        record.exit = {
-            "exit_code": code if code >= 0 else 128 - code,
-            "signal": -code if code < 0 else None,
-            "cause": record.cause,
-            "started_at": record.started_at,
-            # Durations are those of the clock that nobody sets.
-            "finished_at": record.started_at + boot_seconds() - record.began,
-            "kill": {"signals": record.signals, "containment": CONTAINMENT} if record.signals else None,
-        }
+        if record.stopping or self._purge.left_by(record):
+            self._purge.add(record)
+        else:
+            record.send(signal.SIGKILL)
+            self._finish(record)
+
+    def _finish(self, record: Record) -> None:
+        """It is over, and all that it left."""
+        del self._running[record.pid]
+        if record.status is not None:
+            os.waitpid(record.pid, 0)
+        record.end()
         self._on_exit(record)
         if record.on_gone:
             self._drop_pipes(record)
@@ -208,15 +197,16 @@ class Table:
     def _begin_stop(self, record: Record, cause: str, now: float) -> None:
         record.cause = cause
         record.stopped_at = now
-        record.left = None
+        record.paused = None
 
     def _kill(self, record: Record, cause: str) -> None:
         now = boot_seconds()
         if not record.stopping:
             self._begin_stop(record, cause, now)
-        _send(record, signal.SIGKILL)
+        record.send(signal.SIGKILL)
         record.signals.append(("SIGKILL", round(now - record.stopped_at, 3)))
         record.due = None
+        self._purge.add(record)
 
     def _arm(self, record: Record) -> None:
         if record.due is None:
@@ -230,12 +220,3 @@ class Table:
     def _drop_pipes(self, record: Record) -> None:
         for pipe in record.pipes:
             self._discard(pipe)
-
-
-def _send(record: Record, number: int) -> None:
-    """Signal the process group. Called only while its leader is not reaped, so that the number is still its own."""
-    try:
-        os.killpg(record.pid, number)
-    except (ProcessLookupError, PermissionError):
-        # Gone, or (where a task may change its user) no longer ours to signal.
-        return

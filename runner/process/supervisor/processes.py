@@ -1,0 +1,214 @@
+"""What runs on this machine, as /proc tells it: parents, sessions, marks; and signals that cannot hit the wrong one.
+
+A process is of an attempt when it carries the attempt's mark. There are three: the session that the attempt's first process
+leads; `RUNNER_TASK_ID` in the environment that it was executed with; and a resource limit that limits nothing
+(RLIMIT_RTTIME, some 146,000 years), whose number is the mark. The limit is inherited through fork, exec and setsid, and
+whoever empties an environment does not know of it. Children of such a process are of the attempt too.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import select
+import signal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # typing is slow to import, and the start of the supervisor is waited for
+    from collections.abc import Callable, Iterable
+
+VARIABLE = "RUNNER_TASK_ID"
+TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+
+_ENVIRONMENT_BYTES = 4 << 20
+_LIMIT_BASE = 1 << 62
+_SERIAL_BITS = 26
+_DEAD = ("Z", "X", "x")
+
+
+class Process:
+    """One process. `started` in clock ticks since the boot: with `pid` it names the process for good."""
+
+    __slots__ = ("name", "parent", "pid", "session", "started", "state")
+
+    def __init__(self, pid: int, name: str, state: str, parent: int, session: int, started: int) -> None:
+        self.pid = pid
+        self.name = name
+        self.state = state
+        self.parent = parent
+        self.session = session
+        self.started = started
+
+    def described(self) -> dict[str, int | str]:
+        return {"pid": self.pid, "name": self.name, "state": self.state}
+
+
+class Mark:
+    """What every process of one attempt carries: `text` in its environment, `limit` where limits can be told apart."""
+
+    __slots__ = ("limit", "text")
+
+    def __init__(self, incarnation: str, serial: int, key: str) -> None:
+        self.text = f"{incarnation}/{key}"
+        self.limit = _family(incarnation) << _SERIAL_BITS | serial % (1 << _SERIAL_BITS)
+
+
+class MarkedLimit:
+    """Gives children the limit that marks them; this process keeps the one that it was started with."""
+
+    def __init__(self) -> None:
+        self._own = resource.getrlimit(resource.RLIMIT_RTTIME)
+        self._free = self._own[1] == resource.RLIM_INFINITY
+
+    def for_children(self, mark: Mark) -> None:
+        if self._free:
+            resource.setrlimit(resource.RLIMIT_RTTIME, (mark.limit, self._own[1]))
+
+    def for_own(self) -> None:
+        if self._free:
+            resource.setrlimit(resource.RLIMIT_RTTIME, self._own)
+
+
+def is_of(incarnation: str, process: Process) -> bool:
+    """Whether the process carries a mark of this life of a supervisor."""
+    limit = limit_of(process.pid)
+    if limit is not None and limit >> _SERIAL_BITS == _family(incarnation):
+        return True
+    text = text_of(process.pid)
+    return text is not None and text.startswith(f"{incarnation}/")
+
+
+def read(pid: int) -> Process | None:
+    """The process of this number, None when there is none or it is dead already."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
+            line = file.read(4096)
+    except OSError:
+        return None
+    # The name may contain anything, blanks and parentheses too.
+    head, _, tail = line.rpartition(b")")
+    fields = tail.split()
+    if len(fields) < 20:
+        return None
+    state = fields[0].decode()
+    if state in _DEAD and int(fields[17]) <= 1:  # else its first thread has ended and others go on
+        return None
+    name = head.partition(b"(")[2].decode("utf-8", "replace")
+    return Process(pid, name, state, int(fields[1]), int(fields[3]), int(fields[19]))
+
+
+def limit_of(pid: int) -> int | None:
+    """The number that marks this process, None when it carries none."""
+    try:
+        soft = resource.prlimit(pid, resource.RLIMIT_RTTIME)[0]
+    except (OSError, ValueError):
+        soft = _limit_told(pid)  # of another user
+    return soft if soft >> 62 == 1 else None
+
+
+def text_of(pid: int) -> str | None:
+    """RUNNER_TASK_ID in the environment that the process was executed with."""
+    wanted = f"{VARIABLE}=".encode()
+    try:
+        with open(f"/proc/{pid}/environ", "rb", buffering=0) as file:
+            data = file.read(_ENVIRONMENT_BYTES)
+    except OSError:
+        return None
+    for entry in data.split(b"\0") if wanted in data else ():
+        if entry.startswith(wanted):
+            return entry[len(wanted) :].decode("utf-8", "surrogateescape")
+    return None
+
+
+def members(owner: Callable[[Process], object | None]) -> dict[Process, object]:
+    """All processes that have an owner, by what `owner` says of them or of the nearest of their ancestors.
+
+    This process itself has none, and passes none on.
+    """
+    everything = _everything()
+    own = os.getpid()
+    known: dict[int, object | None] = {own: None, 0: None, 1: None}
+    for process in everything.values():
+        line = []
+        at: Process | None = process
+        while at is not None and at.pid not in known:
+            known[at.pid] = owner(at)
+            if known[at.pid] is not None:
+                break
+            line.append(at.pid)
+            at = everything.get(at.parent)
+        inherited = None if at is None else known[at.pid]
+        for pid in line:
+            known[pid] = inherited
+    return {process: found for pid, process in everything.items() if (found := known[pid]) is not None}
+
+
+def kill(processes: Iterable[Process]) -> None:
+    """SIGSTOP to all, so that none can answer the end of another, then SIGKILL. What cannot be signalled is left."""
+    for number in (signal.SIGSTOP, signal.SIGKILL):
+        for process in processes:
+            send(process, number)
+
+
+def send(process: Process, number: int) -> None:
+    """Signal this process, not one that was given its number since. One that is gone or forbidden is left alone."""
+    try:
+        descriptor = os.pidfd_open(process.pid)
+    except OSError:
+        return
+    except AttributeError:  # a Python or a system without pidfd: the moment between the look and the signal is left
+        _send_by_number(process, number)
+        return
+    try:
+        now = read(process.pid)
+        if now is not None and now.started == process.started:
+            signal.pidfd_send_signal(descriptor, number)
+    except OSError:
+        return
+    finally:
+        os.close(descriptor)
+
+
+def ended(pid: int, descriptor: int | None, seconds: float) -> bool:
+    """Wait until the process behind a pidfd (None: of this number) has ended; False when it has not in time."""
+    if descriptor is None:
+        return read(pid) is None
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))
+
+
+def _send_by_number(process: Process, number: int) -> None:
+    now = read(process.pid)
+    if now is not None and now.started == process.started:
+        try:
+            os.kill(process.pid, number)
+        except OSError:
+            return
+
+
+def _everything() -> dict[int, Process]:
+    found = {}
+    for name in os.listdir("/proc"):
+        if name.isdecimal():
+            process = read(int(name))
+            if process is not None:
+                found[process.pid] = process
+    return found
+
+
+def _family(incarnation: str) -> int:
+    """The part of the limit that all attempts of one life of a supervisor have in common."""
+    return (_LIMIT_BASE >> _SERIAL_BITS) | int(incarnation[:9], 16)
+
+
+def _limit_told(pid: int) -> int:
+    try:
+        with open(f"/proc/{pid}/limits", "rb") as file:
+            for line in file:
+                if line.startswith(b"Max realtime timeout"):
+                    soft = line.split()[3]
+                    return int(soft) if soft.isdigit() else 0
+    except OSError:
+        pass
+    return 0

@@ -1,0 +1,144 @@
+"""Ending what an attempt has left behind: look, stop, kill, until nothing has been there for some looks, or time is up.
+
+A look through /proc is shared by all attempts that are being purged at the same moment, and happens only for them.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from runner.process.supervisor import processes
+from runner.process.supervisor.record import Record, boot_seconds
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # typing is slow to import, and the start of this program is waited for
+    from collections.abc import Mapping
+
+    from runner.process.supervisor.processes import Process
+    from runner.process.supervisor.subreaper import Children
+
+BOUND_SECONDS = 5.0
+"""How long it is tried at most."""
+QUIET_LOOKS = 3
+"""So many looks in a row must find nothing: a process that is born during a look may be missed by it."""
+PAUSE_SECONDS = 0.004
+CHASE_SECONDS = 0.003
+_STARTED_SLACK_SECONDS = 10.0
+
+
+class Purge:
+    """All records that are being purged. Nothing here waits."""
+
+    def __init__(self, children: Children, running: Mapping[int, Record]) -> None:
+        """`running` holds the records of all children that were spawned and are not reaped, by their number."""
+        self._children = children
+        self._running = running
+        self._records: list[Record] = []
+        self.due: float | None = None
+        """When `run` is wanted next, in seconds of CLOCK_BOOTTIME."""
+
+    def add(self, record: Record) -> None:
+        """Begin, or look again at once now that its first process has ended."""
+        now = boot_seconds()
+        if record.purged_until is None:
+            record.purged_until = now + BOUND_SECONDS
+            self._records.append(record)
+        self.due = now
+
+    def left_by(self, record: Record) -> bool:
+        """Whether a record whose first process has just ended left others behind. Without a look through /proc: what has
+        lost its parent is a child of this process."""
+        orphans = [pid for pid in self._children.read() if pid not in self._running]
+        return any(self._owner_of(pid, [record]) is not None for pid in orphans)
+
+    def run(self) -> list[Record]:
+        """One look and what follows from it; the records that are done with."""
+        began = boot_seconds()
+        found = self._strike()
+        self._chase()
+        now = boot_seconds()
+        done = []
+        for record in self._records:
+            record.left = found.get(record, [])
+            record.quiet = 0 if record.left else record.quiet + 1
+            assert record.purged_until is not None
+            quiet = record.status is not None and record.quiet >= QUIET_LOOKS
+            if quiet or now >= record.purged_until:
+                done.append(record)
+        self._records = [record for record in self._records if record not in done]
+        # A long look on a machine of many processes must not leave the others without service.
+        self.due = now + PAUSE_SECONDS + (now - began) if self._records else None
+        return done
+
+    def _strike(self) -> dict[Record, list[Process]]:
+        """Kill all that is found of the records; what was found, by record."""
+        for record in self._records:
+            record.send(signal.SIGKILL)  # to the group at once: no fork within it is faster
+        sessions = {record.pid: record for record in self._records}
+        limits = {record.mark.limit: record for record in self._records}
+        texts = {record.mark.text: record for record in self._records}
+        earliest = min(record.began for record in self._records) - _STARTED_SLACK_SECONDS
+        own, only = os.getpid(), self._only()
+
+        def owner(process: Process) -> Record | None:
+            record = sessions.get(process.session)
+            if record is not None:
+                return record
+            limit = processes.limit_of(process.pid)
+            if limit in limits:
+                return limits[limit]
+            if process.started >= earliest * processes.TICKS_PER_SECOND:
+                text = processes.text_of(process.pid)
+                if text is not None:
+                    return texts.get(text)
+            return only if limit is None and process.parent == own else None
+
+        members = processes.members(owner)
+        processes.kill(members)
+        found: dict[Record, list[Process]] = {}
+        for process, record in members.items():
+            assert isinstance(record, Record)
+            found.setdefault(record, []).append(process)
+            if process.pid != record.pid:
+                record.strike(process.pid)
+        return found
+
+    def _chase(self) -> None:
+        """Kill orphans for a moment as fast as they come: of a program that forks, and ends, again and again, a look finds
+        none alive."""
+        until = boot_seconds() + CHASE_SECONDS
+        while boot_seconds() < until:
+            orphans = [pid for pid in self._children.read() if pid not in self._running]
+            alive = False
+            for pid in orphans:
+                record = self._owner_of(pid, self._records)
+                if record is not None:
+                    os.kill(pid, signal.SIGKILL)  # a child keeps its number until it is waited for
+                    if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG) is None:
+                        alive = True
+                    record.strike(pid)
+            if not alive:
+                return
+
+    def _owner_of(self, pid: int, records: list[Record]) -> Record | None:
+        """Which of the records a child of this process that lost its parent belongs to; None for one that is dead."""
+        ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG)
+        if ended is not None:
+            return None
+        session, limit = os.getsid(pid), processes.limit_of(pid)
+        for record in records:
+            if session == record.pid or limit == record.mark.limit:
+                return record
+        text = None if limit is not None else processes.text_of(pid)
+        for record in records:
+            if text == record.mark.text:
+                return record
+        return self._only() if limit is None and text is None else None
+
+    def _only(self) -> Record | None:
+        """The record that an orphan without any mark belongs to: the one that is left, if all others have ended."""
+        if len(self._running) == 1:
+            (record,) = self._running.values()
+            return record
+        return None

@@ -1,0 +1,41 @@
+"""This process as the parent of orphans: what loses its parent below it comes to it, not to init."""
+
+from __future__ import annotations
+
+import os
+
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+def become() -> bool:
+    """Adopt the orphans among all descendants from now on; False where the system cannot do that."""
+    try:
+        import ctypes  # takes 3 ms, in which nobody waits for us
+
+        return bool(ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)
+    except (ImportError, OSError, AttributeError):
+        return False
+
+
+class Children:
+    """The children of this process. Reading them costs half a microsecond, where a look through /proc costs milliseconds."""
+
+    def __init__(self) -> None:
+        own = os.getpid()
+        try:
+            self._file: int | None = os.open(f"/proc/{own}/task/{own}/children", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:  # a kernel that was built without it
+            self._file = None
+
+    def read(self) -> list[int]:
+        """Their numbers, dead ones that were not waited for included; empty where the kernel does not tell.
+
+        Exact, for only this process takes children off the list, by waiting for them; new ones come at its end.
+        """
+        if self._file is None:
+            return []
+        data = part = os.pread(self._file, 65536, 0)
+        while len(part) > 0:
+            part = os.pread(self._file, 65536, len(data))
+            data += part
+        return [int(pid) for pid in data.split()]
