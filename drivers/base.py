@@ -154,6 +154,10 @@ class ProcessHost(Protocol):
     async def list(self) -> Sequence[str]:
         """All keys that the host remembers."""
 
+    async def end_former(self, incarnation: str) -> Mapping[str, Any] | None:
+        """End all that is left of a former life of the host; returns a kill report, None when nothing was. The present life
+        is left alone. May be repeated."""
+
 
 class TaskContext(Protocol):
     """What a driver is given for one attempt."""

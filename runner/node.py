@@ -17,6 +17,7 @@ from runner.engine.engine import Engine
 from runner.logs.base import LogStore
 from runner.logs.files import FileLogStore
 from runner.process.host import SupervisorHost
+from runner.process.lasting import LastingHost
 from runner.sealing import Sealer
 from runner.store.base import Store
 from runner.store.sqlite import SqliteStore
@@ -50,7 +51,11 @@ async def open_run_node(run_dir: Path, settings: Settings) -> AsyncIterator[Node
         store = _open_store(stack, run_dir)  # first, for its lock: another run of the same group keeps what it has
         temp = make_private(settings.temp_dir(run_dir))
         stack.callback(remove, temp)
-        host = await SupervisorHost.start_private(settings.state_dir, temp)
+
+        async def start(incarnation: str) -> SupervisorHost:
+            return await SupervisorHost.start_private(settings.state_dir, temp, incarnation=incarnation)
+
+        host = await LastingHost.open(start)
         stack.push_async_callback(host.aclose)
         yield await _assembled(stack, run_dir, temp, settings, store, host)
 
@@ -62,7 +67,7 @@ async def open_node(settings: Settings) -> AsyncIterator[Node]:
         folder = settings.state_dir
         store = _open_store(stack, folder)
         temp = make_private(settings.temp_dir(folder))
-        host = await SupervisorHost.connect(folder)
+        host = await LastingHost.open(lambda incarnation: SupervisorHost.connect(folder, incarnation=incarnation))
         stack.push_async_callback(host.aclose)
         node = await _assembled(stack, folder, temp, settings, store, host)
         stack.push_async_callback(_flushed, node.engine)
@@ -87,7 +92,7 @@ def _open_store(stack: AsyncExitStack, folder: Path) -> Store:
 
 
 async def _assembled(
-    stack: AsyncExitStack, folder: Path, temp: Path, settings: Settings, store: Store, host: SupervisorHost
+    stack: AsyncExitStack, folder: Path, temp: Path, settings: Settings, store: Store, host: LastingHost
 ) -> Node:
     logs = FileLogStore(folder / "logs")
     stack.callback(logs.close)

@@ -26,7 +26,7 @@ from runner.model.dispatch import AttemptId, Dispatch
 from runner.model.event import Kind
 from runner.model.result import Outcome, Reason, Status
 
-STOP_MARGIN_SECONDS = 5.0
+STOP_MARGIN_SECONDS = 8.0
 """How long after its grace a driver may take to say how the attempt ended, before the runner goes on without it."""
 
 DRIVER_CALL_SECONDS = 10.0
@@ -128,14 +128,22 @@ class Attempt:
 
     async def _outcome(self) -> Outcome:
         try:
-            outcome = self._collected(await self._carried_out())
+            outcome = self._collected(await self._cleared(await self._carried_out()))
         except Exception as error:  # noqa: BLE001 - whatever a driver or a log store raises, the attempt has an end
-            outcome = self._collected(self._failure(error))
+            outcome = self._collected(await self._cleared(self._failure(error)))
         return replace(
             outcome,
             started_at=self._started_at if outcome.started_at is None else outcome.started_at,
             finished_at=self._around.clock.now().wall if outcome.finished_at is None else outcome.finished_at,
         )
+
+    async def _cleared(self, outcome: Outcome) -> Outcome:
+        """Where what owned its processes is gone, nobody else ends them: no end is reported before they are."""
+        if outcome.reason != Reason.SUPERVISOR_LOST:
+            return outcome
+        self._patience.cancel()
+        incarnation = self._dispatch.instance.partition("/")[2]
+        return replace(outcome, kill=await self._around.processes.end_former(incarnation))
 
     def _collected(self, outcome: Outcome) -> Outcome:
         """What leaves the attempt, once nothing runs any more."""

@@ -21,7 +21,7 @@ import traceback
 import uuid
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from drivers.base import ProcessExit, ProcessSpec, ProcessStarted
 from runner.errors import ProcessHostError, StartError
@@ -260,6 +260,9 @@ class FakeHost:
         if process is not None:
             process.signal("destroy")
             await process.gone()
+
+    async def end_former(self, incarnation: str) -> Mapping[str, Any] | None:
+        return None  # its processes die with it
 
     async def list(self) -> Sequence[str]:
         return tuple(self._processes)

@@ -7,14 +7,14 @@ import os
 import signal
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from drivers.base import ProcessSpec, ProcessStarted
 from runner.errors import ProcessHostError, StartError
 from runner.model.log import LogSink
-from runner.process import launch
+from runner.process import launch, remains
 from runner.process.channel import Channel, EndedError, RefusedError, TooLongError
 from runner.process.poller import OutputPoller
 from runner.process.supervised import SupervisedProcess, process_exit
@@ -39,19 +39,22 @@ class SupervisorHost:
         self._pid = 0
         self._processes: dict[str, SupervisedProcess] = {}
         self._poller = OutputPoller()
+        self._lost: list[Callable[[ProcessHostError], None]] = []
         self._gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._channel = Channel(connection, self._on_notice, self._on_lost)
 
     @classmethod
-    async def connect(cls, state_dir: Path | str, *, idle_seconds: float = DEFAULT_IDLE_SECONDS) -> Self:
+    async def connect(
+        cls, state_dir: Path | str, *, idle_seconds: float = DEFAULT_IDLE_SECONDS, incarnation: str = ""
+    ) -> Self:
         """Connect to the supervisor of a state directory; start it if there is none. It goes on without us, and ends by
-        itself after `idle_seconds` in which it had no runner, no process and no record. Raises ProcessHostError."""
+        itself after `idle_seconds` in which it had no runner, no process and no record. One that has to be started takes `incarnation`, if given. Raises ProcessHostError."""
         loop = asyncio.get_running_loop()
         until = loop.time() + _CONNECT_SECONDS
         pause = _FIRST_RETRY_SECONDS
         while True:
             try:
-                return await cls._connect_once(state_dir, idle_seconds)
+                return await cls._connect_once(state_dir, idle_seconds, incarnation)
             except _BusyError as busy:
                 if loop.time() >= until:
                     raise ProcessHostError(f"cannot connect to the supervisor of {state_dir}: {busy}") from busy
@@ -59,14 +62,14 @@ class SupervisorHost:
             pause = min(2 * pause, _LONGEST_RETRY_SECONDS)
 
     @classmethod
-    async def _connect_once(cls, state_dir: Path | str, idle_seconds: float) -> Self:
+    async def _connect_once(cls, state_dir: Path | str, idle_seconds: float, incarnation: str) -> Self:
         connection = _dial(state_dir)
         if connection is not None:
             try:
                 return await cls(connection)._greeted()
             except EndedError as error:
                 raise _BusyError("it was just ending") from error
-        launched = launch.start("shared", state_dir, os.path.abspath(state_dir), str(idle_seconds))
+        launched = launch.start("shared", state_dir, os.path.abspath(state_dir), incarnation, str(idle_seconds))
         try:
             return await cls(launched.connection)._greeted()
         except RefusedError as refusal:
@@ -77,10 +80,12 @@ class SupervisorHost:
             await _reaped(launched.pid)
 
     @classmethod
-    async def start_private(cls, state_dir: Path | str, temp: Path | str | None = None) -> Self:
+    async def start_private(
+        cls, state_dir: Path | str, temp: Path | str | None = None, *, incarnation: str = ""
+    ) -> Self:
         """Start a supervisor that is ours alone and ends, with all its processes, when we do; the last thing it does is to
         remove the folder `temp`. Its code is kept in `state_dir`. Raises ProcessHostError."""
-        launched = launch.start("private", state_dir, os.path.abspath(temp) if temp else "")
+        launched = launch.start("private", state_dir, os.path.abspath(temp) if temp else "", incarnation)
         host = cls(launched.connection, private_pid=launched.pid)
         try:
             return await host._greeted()
@@ -120,6 +125,10 @@ class SupervisorHost:
     def pid(self) -> int:
         """Of the supervisor."""
         return self._pid
+
+    def on_lost(self, callback: Callable[[ProcessHostError], None]) -> None:
+        """`callback` is called once when the connection is over, whoever ended it, with why."""
+        self._lost.append(callback)
 
     async def spawn(self, key: str, spec: ProcessSpec, sink: LogSink) -> SupervisedProcess:
         message = {
@@ -168,6 +177,11 @@ class SupervisorHost:
     async def list(self) -> Sequence[str]:
         return await self._channel.request({"op": "list"}, lambda reply, _: tuple(reply["keys"]))
 
+    async def end_former(self, incarnation: str) -> Mapping[str, Any] | None:
+        if incarnation == self._incarnation:
+            return None
+        return await asyncio.to_thread(remains.end, incarnation)
+
     async def _greeted(self) -> Self:
         """This host, once the supervisor has answered. Raises ProcessHostError."""
         hello = {"op": "hello", "protocol": wire.PROTOCOL}
@@ -206,6 +220,8 @@ class SupervisorHost:
             process.lose(error)
         self._poller.close()
         self._gone.set_result(None)
+        for callback in self._lost:
+            callback(error)
 
 
 class _BusyError(ProcessHostError):

@@ -74,6 +74,8 @@ class SupervisedProcess:
     def lose(self, error: ProcessHostError) -> None:
         """The supervisor will not say how it ended. Without effect on a process whose end is known."""
         if self._exit is None or self._open:
+            for pipe in self._pipes:
+                pipe.drain()
             self._error = error
             self._stop_reading()
 

@@ -294,7 +294,17 @@ def test_environment_and_folder(real_lab: Lab, tmp_path: Path) -> None:
         first, *rest = sink.data["stdout"].decode().splitlines()
         assert first == str(tmp_path)
         assert {"EMPTY=", "A=b=c", "d"} <= set(rest)
-        assert {line.split("=")[0] for line in rest} <= {"PATH", "RUNNER_TASK_ID", "EMPTY", "A", "d", "PWD", "OLDPWD", "SHLVL", "_"}
+        assert {line.split("=")[0] for line in rest} <= {
+            "PATH",
+            "RUNNER_TASK_ID",
+            "EMPTY",
+            "A",
+            "d",
+            "PWD",
+            "OLDPWD",
+            "SHLVL",
+            "_",
+        }
 
     play(real_lab, tmp_path, scenario)
 

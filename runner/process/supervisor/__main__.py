@@ -1,4 +1,4 @@
-"""`python -I -S …/runner/process/supervisor/__main__.py MODE STATE_DIR IDLE_SECONDS`, the first connection on descriptor 3."""
+"""`python -I -S …/runner/process/supervisor/__main__.py MODE …`, the first connection on descriptor 3."""
 
 import os
 import sys

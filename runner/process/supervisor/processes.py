@@ -16,6 +16,9 @@ import signal
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # typing is slow to import, and the start of the supervisor is waited for
     from collections.abc import Callable, Iterable
+    from typing import TypeVar
+
+    Owner = TypeVar("Owner")
 
 VARIABLE = "RUNNER_TASK_ID"
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
@@ -120,14 +123,14 @@ def text_of(pid: int) -> str | None:
     return None
 
 
-def members(owner: Callable[[Process], object | None]) -> dict[Process, object]:
+def members(owner: Callable[[Process], Owner | None]) -> dict[Process, Owner]:
     """All processes that have an owner, by what `owner` says of them or of the nearest of their ancestors.
 
     This process itself has none, and passes none on.
     """
     everything = _everything()
     own = os.getpid()
-    known: dict[int, object | None] = {own: None, 0: None, 1: None}
+    known: dict[int, Owner | None] = {own: None, 0: None, 1: None}
     for process in everything.values():
         line = []
         at: Process | None = process

@@ -98,7 +98,6 @@ class Purge:
         processes.kill(members)
         found: dict[Record, list[Process]] = {}
         for process, record in members.items():
-            assert isinstance(record, Record)
             found.setdefault(record, []).append(process)
             if process.pid != record.pid:
                 record.strike(process.pid)
@@ -114,7 +113,7 @@ class Purge:
             for pid in orphans:
                 record = self._owner_of(pid, self._records)
                 if record is not None:
-                    os.kill(pid, signal.SIGKILL)  # a child keeps its number until it is waited for
+                    _kill_child(pid)
                     if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG) is None:
                         alive = True
                     record.strike(pid)
@@ -142,3 +141,11 @@ class Purge:
             (record,) = self._running.values()
             return record
         return None
+
+
+def _kill_child(pid: int) -> None:
+    """A child keeps its number until it is waited for."""
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except PermissionError:  # it has changed its user
+        return

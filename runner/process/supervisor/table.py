@@ -17,12 +17,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:  # typing is slow to import, and the start of this program is waited for
     from collections.abc import Callable
 
+
 class Table:
     """All records by key. Nothing here blocks."""
 
-    def __init__(
-        self, incarnation: str, on_exit: Callable[[Record], None], discard: Callable[[int], None]
-    ) -> None:
+    def __init__(self, incarnation: str, on_exit: Callable[[Record], None], discard: Callable[[int], None]) -> None:
         """`on_exit` hears of every end; `discard` closes a descriptor that may still be on its way to a runner."""
         self._incarnation = incarnation
         self._on_exit = on_exit

@@ -150,7 +150,7 @@ def test_a_driver_that_never_confirms_a_stop_is_given_up() -> None:
         id = harness.submit(harness.dispatch())
         await harness.running(id)
         harness.dispatcher.cancel(id, 7.0)
-        clock.run_until(clock.now().boot + 11.9)
+        clock.run_until(clock.now().boot + 14.9)
         await asyncio.sleep(0)
         assert not any(isinstance(report, Finished) for report in harness.reports)
         clock.run_until(clock.now().boot + 0.2)

@@ -1,0 +1,40 @@
+"""Ending what a supervisor that died has left behind."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from runner.process.supervisor import processes
+from runner.process.supervisor.processes import Process
+from runner.process.supervisor.purge import BOUND_SECONDS, PAUSE_SECONDS, QUIET_LOOKS
+from runner.process.supervisor.record import CONTAINMENT, MOST_NAMED
+
+_INCARNATION = re.compile("[0-9a-f]{32}")
+
+
+def end(incarnation: str) -> Mapping[str, Any] | None:
+    """Kill all processes that carry a mark of this life of a supervisor, and their descendants; a kill report, None when
+    there were none. Blocks, for five seconds at most."""
+    if not _INCARNATION.fullmatch(incarnation):
+        return None
+    began = time.monotonic()
+    struck: set[int] = set()
+    left: list[Process] = []
+    quiet = 0
+    while quiet < QUIET_LOOKS and time.monotonic() < began + BOUND_SECONDS:
+        left = list(processes.members(lambda process: processes.is_of(incarnation, process) or None))
+        processes.kill(left)
+        struck.update(process.pid for process in left)
+        quiet = 0 if left else quiet + 1
+        time.sleep(PAUSE_SECONDS)
+    if not struck:
+        return None
+    return {
+        "signals": [["SIGKILL", 0.0]],
+        "containment": CONTAINMENT,
+        "leftovers": len(struck),
+        "left": [process.described() for process in left[:MOST_NAMED]],
+    }
