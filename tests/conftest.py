@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -42,6 +43,14 @@ def _mount() -> str | None:
     return None if tried.returncode == 0 else "file systems cannot be mounted here"
 
 
+def _ptrace() -> str | None:
+    try:
+        scope = Path("/proc/sys/kernel/yama/ptrace_scope").read_text().strip()
+    except OSError:
+        return None
+    return None if scope == "0" or os.geteuid() == 0 else "processes may be traced by their parents alone"
+
+
 NEEDS: dict[str, Callable[[], str | None]] = {
     "tmpfs": _tmpfs,
     "pidfd": _pidfd,
@@ -49,6 +58,8 @@ NEEDS: dict[str, Callable[[], str | None]] = {
     "cc": _program("cc"),
     "git": _program("git"),
     "mount": _mount,
+    "strace": _program("strace"),
+    "ptrace": _ptrace,
     "unprivileged": lambda: None if os.geteuid() != 0 else "root ignores the permissions of files",
 }
 """What can be required: a function that says why it is missing here, or None."""
