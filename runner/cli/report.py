@@ -65,6 +65,8 @@ def event_line(event: Event, seconds: float | None) -> str | None:
             return "goes on"
         case Kind.MASK_SKIPPED:
             return f"warning: {visible(str(fields['name']))} is too short or too common to be masked in the output"
+        case Kind.KILL_REPORT:
+            return _survivors(fields)
         case Kind.LOG_GAP:
             return f"warning: {fields.get('bytes', 'some')} bytes of output are not kept"
         case _:
@@ -101,6 +103,9 @@ def summary(result: TaskGroupResult, *, reveal: bool = False) -> Iterator[str]:
     for task in result.results.values():
         if task.status is not Status.SUCCESS:
             yield f"  {task.name:{width}}  {_ending(task)}"
+        survivors = _survivors(task.kill or {})
+        if survivors is not None:
+            yield f"  {task.name:{width}}  {survivors}"
     outputs = [
         (task.name, name, MASK if value.confidential and not reveal else shortened(value.text))
         for task in result.results.values()
@@ -140,6 +145,14 @@ def _why(fields: Mapping[str, Any]) -> str:
         # What has lines of its own is told on one, e.g. `2 expressions cannot be resolved: line 1: …; line 7: …`.
         causes.append(shortened(fields["error"].replace(":\n", ": ").replace("\n", "; ")))
     return f": {', '.join(causes)}" if causes else ""
+
+
+def _survivors(kill: Mapping[str, Any]) -> str | None:
+    """A warning where a kill report names processes that could not be ended."""
+    left = [f"{one['name']} ({one['pid']})" for one in kill.get("left", ())]
+    if not left:
+        return None
+    return "warning: could not be ended and still runs: " + shortened(", ".join(left))
 
 
 def _later(seconds: float) -> str:

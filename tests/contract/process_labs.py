@@ -14,6 +14,7 @@ from drivers.base import ProcessHost, ProcessSpec
 from runner.model.log import Stream
 from runner.process.fake import FakeHost, FakeRun
 from runner.process.host import SupervisorHost
+from runner.process.lasting import LastingHost
 
 PATH = "/usr/local/bin:/usr/bin:/bin"
 
@@ -114,7 +115,39 @@ class SharedLab(Lab):
                 os.kill(host.pid, signal.SIGTERM)
 
 
-LABS: Mapping[str, Lab] = {"fake": FakeLab(), "private": PrivateLab(), "shared": SharedLab()}
+class LastingLab(Lab):
+    @asynccontextmanager
+    async def open(self, folder: Path) -> AsyncIterator[ProcessHost]:
+        async with await open_lasting(folder) as host:
+            yield host
+
+
+class RenewedLab(Lab):
+    """The second life of a host whose first supervisor was killed."""
+
+    @asynccontextmanager
+    async def open(self, folder: Path) -> AsyncIterator[ProcessHost]:
+        async with await open_lasting(folder) as host:
+            former = host.incarnation
+            assert host.pid is not None
+            os.kill(host.pid, signal.SIGKILL)
+            while host.incarnation == former:  # noqa: ASYNC110 - it tells nobody
+                await asyncio.sleep(0.001)
+            yield host
+
+
+async def open_lasting(folder: Path) -> LastingHost:
+    """A host whose supervisors are private ones."""
+    return await LastingHost.open(lambda incarnation: SupervisorHost.start_private(folder, incarnation=incarnation))
+
+
+LABS: Mapping[str, Lab] = {
+    "fake": FakeLab(),
+    "private": PrivateLab(),
+    "shared": SharedLab(),
+    "lasting": LastingLab(),
+    "renewed": RenewedLab(),
+}
 REAL = [name for name, lab in LABS.items() if lab.real]
 
 

@@ -1,0 +1,194 @@
+"""A process host whose supervisor is killed: seen at once, cleared up, replaced."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from runner.errors import ProcessHostError
+from runner.process.host import SupervisorHost
+from runner.process.lasting import LastingHost
+from tests import hostile
+from tests.contract.process_labs import Sink, open_lasting, program
+
+
+def play(folder: Path, scenario: Callable[[LastingHost], Awaitable[None]]) -> None:
+    async def main() -> None:
+        async with asyncio.timeout(30), await open_lasting(folder) as host:
+            await scenario(host)
+
+    asyncio.run(main())
+
+
+def kill(host: LastingHost) -> None:
+    assert host.pid is not None
+    os.kill(host.pid, signal.SIGKILL)
+
+
+def test_what_ran_is_lost_and_ended_and_the_next_life_works(tmp_path: Path) -> None:
+    async def scenario(host: LastingHost) -> None:
+        former, ended = host.incarnation, []
+        for name in hostile.PROGRAMS:
+            sink = Sink()
+            ended.append(await host.spawn(name, program(hostile.command(name)), sink))
+            await sink.until(b"ready ")
+        kill(host)
+        for process in ended:
+            with pytest.raises(ProcessHostError, match="ended"):
+                await process.wait()
+        assert host.incarnation != former
+        assert hostile.alive(former), "nobody has ended them yet"
+        report = await host.end_former(former)
+        assert hostile.alive(former) == []
+        assert report is not None
+        assert (report["containment"], report["left"]) == ("marker", [])
+        assert report["leftovers"] >= len(hostile.PROGRAMS)
+        assert await host.end_former(former) is report, "once is enough"
+        after = await host.spawn("next", program(["sh", "-c", "exit 4"]), Sink())
+        assert (await after.wait()).exit_code == 4
+        assert await host.list() == ("next",)
+
+    play(tmp_path, scenario)
+
+
+def test_what_was_written_before_the_supervisor_died_is_kept(tmp_path: Path) -> None:
+    async def scenario(host: LastingHost) -> None:
+        sink = Sink()
+        process = await host.spawn("k", program(["sh", "-c", "echo ready; exec sleep 1000"]), sink)
+        await sink.until(b"ready")
+        kill(host)
+        with pytest.raises(ProcessHostError):
+            await process.wait()
+        assert sink.data["stdout"] == b"ready\n"
+
+    play(tmp_path, scenario)
+
+
+def test_what_is_asked_while_there_is_no_supervisor_waits_for_the_next(tmp_path: Path) -> None:
+    async def scenario(host: LastingHost) -> None:
+        former = host.incarnation
+        kill(host)
+        while host.incarnation == former:  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0)
+        coming = host.incarnation
+        assert host.pid is None
+        process = await host.spawn("k", program(["true"]), Sink())
+        assert (await process.wait()).exit_code == 0
+        assert host.incarnation == coming, "what attempts are written down with stays true"
+
+    play(tmp_path, scenario)
+
+
+def test_it_is_killed_again_and_again(tmp_path: Path) -> None:
+    async def scenario(host: LastingHost) -> None:
+        lives = set()
+        for number in range(5):
+            lives.add(host.incarnation)
+            process = await host.spawn(f"k{number}", program(["sleep", "1000"]), Sink())
+            kill(host)
+            with pytest.raises(ProcessHostError):
+                await process.wait()
+        assert len(lives) == 5
+        for life in lives:
+            await host.end_former(life)
+            assert hostile.alive(life) == []
+
+    play(tmp_path, scenario)
+
+
+def test_the_present_life_is_never_ended(tmp_path: Path) -> None:
+    async def scenario(host: LastingHost) -> None:
+        process = await host.spawn("k", program(["sleep", "1000"]), Sink())
+        assert await host.end_former(host.incarnation) is None
+        assert await host.end_former("") is None
+        assert await host.end_former("no incarnation at all") is None
+        assert hostile.is_alive(process.started.pid)
+
+    play(tmp_path, scenario)
+
+
+def test_a_supervisor_that_cannot_be_started_is_tried_again_by_who_asks_next(tmp_path: Path) -> None:
+    broken = False
+
+    async def open(incarnation: str) -> SupervisorHost:
+        if broken:
+            raise ProcessHostError("no disk")
+        return await SupervisorHost.start_private(tmp_path, incarnation=incarnation)
+
+    async def main() -> None:
+        nonlocal broken
+        async with asyncio.timeout(30), await LastingHost.open(open) as host:
+            process = await host.spawn("k", program(["sleep", "1000"]), Sink())
+            broken = True
+            former = host.incarnation
+            kill(host)
+            with pytest.raises(ProcessHostError):
+                await process.wait()
+            with pytest.raises(ProcessHostError, match="no disk"):
+                await host.list()
+            await host.end_former(former)
+            broken = False
+            assert await host.list() == ()
+
+    asyncio.run(main())
+
+
+def test_closing_while_the_next_supervisor_is_being_started(tmp_path: Path) -> None:
+    async def main() -> None:
+        host = await open_lasting(tmp_path)
+        former = host.incarnation
+        kill(host)
+        while host.incarnation == former:  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0)
+        await host.aclose()
+        assert host.pid is not None
+        assert not hostile.is_alive(host.pid)
+        await host.aclose()
+
+    asyncio.run(main())
+
+
+def test_one_that_was_taken_over_is_not_replaced(tmp_path: Path) -> None:
+    async def main() -> None:
+        async def open(incarnation: str) -> SupervisorHost:
+            return await SupervisorHost.connect(tmp_path, idle_seconds=0.0, incarnation=incarnation)
+
+        async with asyncio.timeout(30), await LastingHost.open(open) as first:
+            process = await first.spawn("k", program(["sleep", "1000"]), Sink())
+            async with await SupervisorHost.connect(tmp_path) as second:
+                with pytest.raises(ProcessHostError, match="another runner"):
+                    await process.wait()
+                assert first.incarnation == second.incarnation
+                with pytest.raises(ProcessHostError, match="another runner"):
+                    await first.list()
+                assert await second.list() == ("k",)
+                os.kill(second.pid, signal.SIGTERM)
+
+    asyncio.run(main())
+
+
+def test_a_shared_supervisor_takes_the_incarnation_that_it_is_given(tmp_path: Path) -> None:
+    async def main() -> None:
+        async def open(incarnation: str) -> SupervisorHost:
+            return await SupervisorHost.connect(tmp_path, incarnation=incarnation)
+
+        async with asyncio.timeout(30), await LastingHost.open(open) as host:
+            former = host.incarnation
+            process = await host.spawn("k", program(["sleep", "1000"]), Sink())
+            kill(host)
+            with pytest.raises(ProcessHostError):
+                await process.wait()
+            coming = host.incarnation
+            assert await host.list() == ()
+            assert host.incarnation == coming
+            await host.end_former(former)
+            assert not hostile.is_alive(process.started.pid)
+            assert host.pid is not None
+            os.kill(host.pid, signal.SIGTERM)
+
+    asyncio.run(main())
