@@ -28,8 +28,8 @@ def new_incarnation() -> str:
 class LastingHost:
     """Implements drivers.base.ProcessHost over one supervisor after the other, on one asyncio loop. Made by `open`.
 
-    The next life begins at the moment at which the former is seen to end: what is asked of it waits until it is there. A
-    supervisor that was taken over by another runner is not replaced.
+    The next life begins at the moment at which the former is seen to end: what is asked of it waits until it is there.
+    What the former has left is ended meanwhile. A supervisor that was taken over by another runner is not replaced.
     """
 
     def __init__(self, open: Open, host: SupervisorHost) -> None:
@@ -100,10 +100,7 @@ class LastingHost:
     async def end_former(self, incarnation: str) -> Mapping[str, Any] | None:
         if incarnation == self._incarnation:
             return None
-        if incarnation not in self._ended:
-            # Owned by `_ended`, which `aclose` waits for. A thread, for it looks through /proc and pauses.
-            self._ended[incarnation] = asyncio.ensure_future(asyncio.to_thread(remains.end, incarnation))
-        return await asyncio.shield(self._ended[incarnation])
+        return await asyncio.shield(self._end(incarnation))
 
     async def _present(self) -> SupervisorHost:
         """The supervisor, once it is there. One that could not be started is tried again by whoever asks next."""
@@ -119,7 +116,15 @@ class LastingHost:
         if self._closing or not isinstance(error, EndedError):
             return
         _log.error("the supervisor ended; another is started", extra={"action": "supervisor_lost", "pid": host.pid})
+        self._end(host.incarnation)
         self._renew(host)
+
+    def _end(self, incarnation: str) -> asyncio.Future[Mapping[str, Any] | None]:
+        """End what a former life has left, once. Owned by `_ended`, which `aclose` waits for."""
+        if incarnation not in self._ended:
+            # In a thread, for it looks through /proc and pauses.
+            self._ended[incarnation] = asyncio.ensure_future(asyncio.to_thread(remains.end, incarnation))
+        return self._ended[incarnation]
 
     def _renew(self, former: SupervisorHost | None) -> None:
         self._incarnation = new_incarnation()

@@ -39,12 +39,14 @@ class Purge:
         """When `run` is wanted next, in seconds of CLOCK_BOOTTIME."""
 
     def add(self, record: Record) -> None:
-        """Begin, or look again at once now that its first process has ended."""
+        """Begin, once its first process was killed or has ended."""
         now = boot_seconds()
         if record.purged_until is None:
             record.purged_until = now + BOUND_SECONDS
             self._records.append(record)
-        self.due = now
+        # Those that obey a signal to the group end at the same moment as the first does: they are not leftovers.
+        due = now + PAUSE_SECONDS if record.stopping else now
+        self.due = due if self.due is None else min(self.due, due)
 
     def left_by(self, record: Record) -> bool:
         """Whether a record whose first process has just ended left others behind. Without a look through /proc: what has
@@ -73,8 +75,6 @@ class Purge:
 
     def _strike(self) -> dict[Record, list[Process]]:
         """Kill all that is found of the records; what was found, by record."""
-        for record in self._records:
-            record.send(signal.SIGKILL)  # to the group at once: no fork within it is faster
         sessions = {record.pid: record for record in self._records}
         limits = {record.mark.limit: record for record in self._records}
         texts = {record.mark.text: record for record in self._records}
@@ -95,6 +95,8 @@ class Purge:
             return only if limit is None and process.parent == own else None
 
         members = processes.members(owner)
+        for record in self._records:
+            record.send(signal.SIGKILL)  # to the group at once: no fork within it is faster
         processes.kill(members)
         found: dict[Record, list[Process]] = {}
         for process, record in members.items():
