@@ -103,7 +103,10 @@ class ProcessStarted:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessExit:
     """How a process ended. `exit_code` is 128+n after signal n. `cause` tells who ended it: itself (`exited`), its
-    deadline (`timeout`) or the host when it was asked to (`stopped`). `kill` is the report of the stop sequence, if one ran."""
+    deadline (`timeout`) or the host when it was asked to (`stopped`). `kill` is the kill report, where something had to be
+    ended: {signals: [[name, seconds]], containment, leftovers, left}. `leftovers` counts the processes beside the first that
+    were killed one by one; `left` names those that could not be ended: [{pid, name, state}]. An empty `left` is a look
+    that found nothing, not a proof."""
 
     exit_code: int
     signal: int | None

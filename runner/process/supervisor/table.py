@@ -21,8 +21,15 @@ if TYPE_CHECKING:  # typing is slow to import, and the start of this program is 
 class Table:
     """All records by key. Nothing here blocks."""
 
-    def __init__(self, incarnation: str, on_exit: Callable[[Record], None], discard: Callable[[int], None]) -> None:
-        """`on_exit` hears of every end; `discard` closes a descriptor that may still be on its way to a runner."""
+    def __init__(
+        self,
+        incarnation: str,
+        on_exit: Callable[[Record], None],
+        discard: Callable[[int], None],
+        orphans: Children | None = None,
+    ) -> None:
+        """`on_exit` hears of every end; `discard` closes a descriptor that may still be on its way to a runner; `orphans`
+        tells of children in place of the kernel's own list."""
         self._incarnation = incarnation
         self._on_exit = on_exit
         self._discard = discard
@@ -31,7 +38,7 @@ class Table:
         self._due: list[tuple[float, int, Record]] = []
         self._serial = itertools.count()
         self._limits = children.Limits()
-        self._children = Children()
+        self._children = Children() if orphans is None else orphans
         self._purge = Purge(self._children, self._running)
 
     def __len__(self) -> int:

@@ -13,6 +13,8 @@ Requests have `op` and `id`, replies the same `id`; notices have `op` alone. Des
     list    {}                                       → {keys}
 
 `exit` is null while the process runs, else its exit record: {exit_code, signal, cause, started_at, finished_at, kill}.
+`kill` is null where nothing was killed, else {signals: [[name, seconds after the stop began, or after the end of a process
+that was not stopped]], containment, leftovers: how many others were killed one by one, left: [{pid, name, state}]}.
 Notices of the supervisor: `exit` {key, exit} for a process that this connection spawned or attached, `refused` {reason,
 error} just before it closes the connection; reasons are `superseded`, `locked`, `protocol`, `bad_request`, `cannot_serve`.
 Times are in seconds, points in time in seconds since the epoch.

@@ -113,3 +113,19 @@ def test_the_headline_tells_the_id_that_goes_on_with_a_run() -> None:
     tasks = (Task(name="a", type="os_exec"), Task(name="b", type="os_exec"))
     assert headline(TaskGroup(name="ship", tasks=tasks), "8c1f") == "ship: 2 tasks, run 8c1f"
     assert headline(TaskGroup(tasks=tasks[:1]), "8c1f") == "task group: 1 task, run 8c1f"
+
+
+def test_what_survived_is_told() -> None:
+    kill = {
+        "signals": [["SIGKILL", 0.0]],
+        "left": [{"pid": 7, "name": "a\x1b[2J", "state": "D"}, {"pid": 8, "name": "b"}],
+    }
+    results = {"t": TaskResult(id="g/t", name="t", status=Status.SUCCESS, kill=kill)}
+    result = TaskGroupResult(id="g", name="ship", status=Status.SUCCESS, results=results)
+    warning = "warning: could not be ended and still runs: "
+    _, line = summary(result)
+    assert line.startswith(f"  t  {warning}a")
+    assert line.endswith("(7), b (8)")
+    assert "\x1b" not in line
+    assert (event_line(event(Kind.KILL_REPORT, left=kill["left"]), None) or "").startswith(warning)
+    assert event_line(event(Kind.KILL_REPORT, signals=[["SIGTERM", 0.0]], left=[]), None) is None
