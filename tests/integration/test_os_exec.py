@@ -86,7 +86,7 @@ def test_environment(tmp_path: Path) -> None:
     names = {line.split("=")[0] for line in log.data["stdout"].decode().splitlines()} - {"2"}
     assert names == {
         *("PATH", "HOME", "LANG", "TZ", "EMPTY", "SPACE", "LINES", "OUTPUT_FILE", "RUNNER_WORKSPACE"),
-        *("RUNNER_GROUP_ID", "RUNNER_GROUP_NAME", "RUNNER_TASK_NAME", "RUNNER_TASK_ATTEMPT"),
+        *("RUNNER_GROUP_ID", "RUNNER_GROUP_NAME", "RUNNER_TASK_NAME", "RUNNER_TASK_ATTEMPT", "RUNNER_TASK_ID"),
     }
     assert b"SPACE= a  b \n" in log.data["stdout"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from runner.process.host import SupervisorHost
 from tests import hostile
 from tests.contract.process_labs import Sink, program
 
+ROOT = Path(__file__).parents[2]
 Ending = Callable[[SupervisorHost], Awaitable[None]]
 
 
@@ -65,8 +67,6 @@ def test_nothing_lives_after_the_end(tmp_path: Path, name: str, ending: str) -> 
         assert exit.kill is not None
         assert (exit.kill["containment"], exit.kill["left"]) == ("marker", [])
         assert "survivors" not in exit.kill, "a scan proves nothing"
-        names = [name for name, _ in exit.kill["signals"]]
-        assert "SIGKILL" in names or name == "has forked twice", "those are in its process group, and obey"
         assert exit.cause == ("timeout" if ending == "timeout" else "stopped")
 
     play(tmp_path, scenario)
@@ -241,3 +241,68 @@ def test_forget_of_one_that_runs_ends_all_of_it(tmp_path: Path) -> None:
         assert await host.list() == ()
 
     play(tmp_path, scenario)
+
+
+ESCAPES = """
+import resource
+if os.fork() == 0:
+    os.setsid()
+    resource.setrlimit(resource.RLIMIT_RTTIME, (resource.RLIM_INFINITY,) * 2)
+    if os.fork() == 0:
+        say(f"ready {os.getpid()}")
+        quiet()
+        bare(STAY)
+    os._exit(0)
+os.wait()
+stay()
+"""
+
+
+def test_what_carries_no_mark_at_all_ends_with_the_last_attempt(tmp_path: Path) -> None:
+    async def scenario(host: SupervisorHost) -> None:
+        other = await host.spawn("other", program(["sleep", "1000"]), Sink())
+        sink = Sink()
+        escaped = await host.spawn("k", program([*hostile.command("is stopped")[:-1], hostile.HEAD + ESCAPES]), sink)
+        await sink.until(b"ready ")
+        pid = hostile.pid_said(sink.data["stdout"])
+        while Path(f"/proc/{pid}/environ").read_bytes():  # noqa: ASYNC110 - it tells nobody that it has emptied it
+            await asyncio.sleep(0.005)
+        await host.stop("k", 0.0)
+        await escaped.wait()
+        assert hostile.is_alive(pid), "nobody can know whose it is"
+        await host.stop("other", 0.0)
+        exit = await other.wait()
+        assert not hostile.is_alive(pid)
+        assert exit.kill is not None
+        assert exit.kill["leftovers"] == 1
+
+    play(tmp_path, scenario)
+
+
+def test_a_runner_within_a_runner_is_ended_with_what_it_started(tmp_path: Path) -> None:
+    """The inner supervisor has left session and environment; what it started carries marks of its own."""
+    inner = (
+        "import asyncio, sys\n"
+        "from runner.process.host import SupervisorHost\n"
+        "from tests.contract.process_labs import Sink, program\n"
+        "async def main():\n"
+        f" host = await SupervisorHost.start_private({str(tmp_path / 'inner')!r})\n"
+        " process = await host.spawn('k', program(['sleep', '1000']), Sink())\n"
+        " print('ready', process.started.pid, flush=True)\n"
+        " await process.wait()\n"
+        "asyncio.run(main())\n"
+    )
+
+    async def scenario(host: SupervisorHost) -> None:
+        sink = Sink()
+        spec = program([sys.executable, "-c", inner], cwd=str(ROOT))
+        process = await host.spawn("k", spec, sink)
+        await sink.until(b"ready ")
+        await host.signal("k", "destroy")
+        exit = await process.wait()
+        assert not hostile.is_alive(hostile.pid_said(sink.data["stdout"]))
+        assert hostile.alive(host.incarnation) == []
+        assert exit.kill is not None
+        assert exit.kill["leftovers"] >= 1
+
+    play(tmp_path / "outer", scenario)

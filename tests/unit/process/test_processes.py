@@ -1,0 +1,98 @@
+"""What /proc tells of processes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from runner.process.supervisor import processes
+from runner.process.supervisor.processes import Mark
+
+ROOT = Path(__file__).parents[3]
+INCARNATION = "0123456789abcdef" * 2
+
+# Children whose numbers fill more than one page of the kernel's list.
+MANY = """
+import os, signal
+from runner.process.supervisor.subreaper import Children
+children = Children()
+assert children.read() == []
+pids = []
+for _ in range(1200):
+    pid = os.fork()
+    if pid == 0:
+        signal.pause()
+    pids.append(pid)
+assert children.read() == pids
+for pid in pids:
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+assert children.read() == []
+"""
+
+
+def test_marks_differ_and_are_of_their_life() -> None:
+    marks = [Mark(INCARNATION, serial, "g/t/1") for serial in (0, 1, (1 << 26) - 1)]
+    other = Mark("fedcba9876543210" * 2, 0, "g/t/1")
+    limits = {mark.limit for mark in (*marks, other)}
+    assert len(limits) == 4
+    assert all(1 << 62 <= limit < 1 << 63 for limit in limits)
+    assert len({limit >> 26 for limit in limits}) == 2
+    assert marks[0].text != other.text
+
+
+def test_a_name_may_contain_anything(tmp_path: Path) -> None:
+    program = tmp_path / ") S 1 1 ("
+    program.symlink_to("/bin/sleep")
+    child = subprocess.Popen([program, "1000"])
+    try:
+        found = processes.read(child.pid)
+        while found is not None and found.name != program.name:  # it is still on its way to its program
+            found = processes.read(child.pid)
+        assert found is not None
+        assert (found.pid, found.parent, found.session) == (child.pid, os.getpid(), os.getsid(0))
+        assert found.described()["name"] == program.name
+    finally:
+        child.kill()
+        child.wait()
+    assert processes.read(child.pid) is None
+
+
+def test_a_dead_process_is_none_before_it_is_waited_for() -> None:
+    child = subprocess.Popen(["true"])
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    assert processes.read(child.pid) is None
+    child.wait()
+
+
+def test_the_mark_in_an_environment_is_the_whole_name() -> None:
+    environments = [{"XRUNNER_TASK_ID": "a"}, {"A": "RUNNER_TASK_ID=b"}, {"RUNNER_TASK_ID": "c"}, {}]
+    children = [subprocess.Popen(["/bin/sleep", "1000"], env=env) for env in environments]
+    try:
+        assert [processes.text_of(child.pid) for child in children] == [None, None, "c", None]
+    finally:
+        for child in children:
+            child.kill()
+            child.wait()
+    assert processes.text_of(children[0].pid) is None
+
+
+def test_members_are_found_through_their_ancestors() -> None:
+    child = subprocess.Popen(["sh", "-c", "sh -c 'sleep 1000 & echo; wait' & wait"], stdout=subprocess.PIPE)
+    assert child.stdout is not None
+    try:
+        child.stdout.readline()
+        found = processes.members(lambda process: "it" if process.pid == child.pid else None)
+        assert len(found) == 3
+        assert processes.members(lambda process: "all" if process.pid == os.getpid() else None) == {}
+    finally:
+        processes.kill(found)
+        child.wait()
+        child.stdout.close()
+
+
+def test_the_list_of_children_is_complete() -> None:
+    done = subprocess.run([sys.executable, "-c", MANY], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
