@@ -124,7 +124,7 @@ def command(name: str) -> list[str]:
 
 def alive(incarnation: str) -> list[str]:
     """All processes that descend from what this life of a supervisor has started, by any mark."""
-    found = processes.members(lambda process: processes.is_of(incarnation, process) or None)
+    found = processes.members(lambda process: processes.mark_of(process.pid, incarnation))
     return [f"{process.pid} {process.name} {process.state}" for process in found]
 
 

@@ -25,7 +25,7 @@ def end(incarnation: str) -> Mapping[str, Any] | None:
     left: list[Process] = []
     quiet = 0
     while quiet < QUIET_LOOKS and time.monotonic() < began + BOUND_SECONDS:
-        left = list(processes.members(lambda process: processes.is_of(incarnation, process) or None))
+        left = list(processes.members(lambda process: processes.mark_of(process.pid, incarnation)))
         processes.kill(left)
         struck.update(process.pid for process in left)
         quiet = 0 if left else quiet + 1

@@ -279,30 +279,37 @@ def test_what_carries_no_mark_at_all_ends_with_the_last_attempt(tmp_path: Path) 
     play(tmp_path, scenario)
 
 
-def test_a_runner_within_a_runner_is_ended_with_what_it_started(tmp_path: Path) -> None:
+INNER = """
+import asyncio, os, signal, sys
+from runner.process.host import SupervisorHost
+from tests.contract.process_labs import Sink, program
+
+async def main():
+    host = await SupervisorHost.start_private(sys.argv[1])
+    process = await host.spawn("k", program(["sleep", "1000"]), Sink())
+    if sys.argv[2] == "killed":
+        os.kill(host.pid, signal.SIGKILL)
+    print("ready", process.started.pid, flush=True)
+    await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("supervisor", ["alive", "killed"])
+def test_a_runner_within_a_runner_is_ended_with_what_it_started(tmp_path: Path, supervisor: str) -> None:
     """The inner supervisor has left session and environment; what it started carries marks of its own."""
-    inner = (
-        "import asyncio, sys\n"
-        "from runner.process.host import SupervisorHost\n"
-        "from tests.contract.process_labs import Sink, program\n"
-        "async def main():\n"
-        f" host = await SupervisorHost.start_private({str(tmp_path / 'inner')!r})\n"
-        " process = await host.spawn('k', program(['sleep', '1000']), Sink())\n"
-        " print('ready', process.started.pid, flush=True)\n"
-        " await process.wait()\n"
-        "asyncio.run(main())\n"
-    )
 
     async def scenario(host: SupervisorHost) -> None:
         sink = Sink()
-        spec = program([sys.executable, "-c", inner], cwd=str(ROOT))
-        process = await host.spawn("k", spec, sink)
+        argv = [sys.executable, "-c", INNER, str(tmp_path / "inner"), supervisor]
+        process = await host.spawn("k", program(argv, cwd=str(ROOT)), sink)
         await sink.until(b"ready ")
         await host.signal("k", "destroy")
         exit = await process.wait()
         assert not hostile.is_alive(hostile.pid_said(sink.data["stdout"]))
         assert hostile.alive(host.incarnation) == []
         assert exit.kill is not None
-        assert exit.kill["leftovers"] >= 1
+        assert exit.kill["left"] == []
 
     play(tmp_path / "outer", scenario)

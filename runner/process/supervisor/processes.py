@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import resource
-import select
 import signal
 
 TYPE_CHECKING = False
@@ -72,13 +71,13 @@ class MarkedLimit:
             resource.setrlimit(resource.RLIMIT_RTTIME, self._own)
 
 
-def is_of(incarnation: str, process: Process) -> bool:
-    """Whether the process carries a mark of this life of a supervisor."""
-    limit = limit_of(process.pid)
+def mark_of(pid: int, incarnation: str) -> int | str | None:
+    """What a process carries of the marks of this life of a supervisor: the limit, else the text; None for neither."""
+    limit = limit_of(pid)
     if limit is not None and limit >> _SERIAL_BITS == _family(incarnation):
-        return True
-    text = text_of(process.pid)
-    return text is not None and text.startswith(f"{incarnation}/")
+        return limit
+    text = text_of(pid)
+    return text if text is not None and text.startswith(f"{incarnation}/") else None
 
 
 def read(pid: int) -> Process | None:
@@ -170,15 +169,6 @@ def send(process: Process, number: int) -> None:
         return
     finally:
         os.close(descriptor)
-
-
-def ended(pid: int, descriptor: int | None, seconds: float) -> bool:
-    """Wait until the process behind a pidfd (None: of this number) has ended; False when it has not in time."""
-    if descriptor is None:
-        return read(pid) is None
-    poll = select.poll()
-    poll.register(descriptor, select.POLLIN)
-    return bool(poll.poll(seconds * 1000))
 
 
 def _send_by_number(process: Process, number: int) -> None:

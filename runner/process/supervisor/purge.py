@@ -30,8 +30,9 @@ _STARTED_SLACK_SECONDS = 10.0
 class Purge:
     """All records that are being purged. Nothing here waits."""
 
-    def __init__(self, children: Children, running: Mapping[int, Record]) -> None:
+    def __init__(self, incarnation: str, children: Children, running: Mapping[int, Record]) -> None:
         """`running` holds the records of all children that were spawned and are not reaped, by their number."""
+        self._incarnation = incarnation
         self._children = children
         self._running = running
         self._records: list[Record] = []
@@ -76,23 +77,19 @@ class Purge:
     def _strike(self) -> dict[Record, list[Process]]:
         """Kill all that is found of the records; what was found, by record."""
         sessions = {record.pid: record for record in self._records}
-        limits = {record.mark.limit: record for record in self._records}
-        texts = {record.mark.text: record for record in self._records}
+        marks = _by_mark(self._records)
         earliest = min(record.began for record in self._records) - _STARTED_SLACK_SECONDS
         own, only = os.getpid(), self._only()
 
         def owner(process: Process) -> Record | None:
-            record = sessions.get(process.session)
-            if record is not None:
-                return record
-            limit = processes.limit_of(process.pid)
-            if limit in limits:
-                return limits[limit]
-            if process.started >= earliest * processes.TICKS_PER_SECOND:
-                text = processes.text_of(process.pid)
-                if text is not None:
-                    return texts.get(text)
-            return only if limit is None and process.parent == own else None
+            if process.parent != own and process.started < earliest * processes.TICKS_PER_SECOND:
+                return None
+            if process.session in sessions:
+                return sessions[process.session]
+            mark = processes.mark_of(process.pid, self._incarnation)
+            if mark is not None:
+                return marks.get(mark)
+            return only if process.parent == own else None
 
         members = processes.members(owner)
         for record in self._records:
@@ -127,15 +124,12 @@ class Purge:
         ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG)
         if ended is not None:
             return None
-        session, limit = os.getsid(pid), processes.limit_of(pid)
+        session = os.getsid(pid)
         for record in records:
-            if session == record.pid or limit == record.mark.limit:
+            if session == record.pid:
                 return record
-        text = None if limit is not None else processes.text_of(pid)
-        for record in records:
-            if text == record.mark.text:
-                return record
-        return self._only() if limit is None and text is None else None
+        mark = processes.mark_of(pid, self._incarnation)
+        return self._only() if mark is None else _by_mark(records).get(mark)
 
     def _only(self) -> Record | None:
         """The record that an orphan without any mark belongs to: the one that is left, if all others have ended."""
@@ -143,6 +137,13 @@ class Purge:
             (record,) = self._running.values()
             return record
         return None
+
+
+def _by_mark(records: list[Record]) -> dict[int | str, Record]:
+    found: dict[int | str, Record] = {}
+    for record in records:
+        found[record.mark.limit] = found[record.mark.text] = record
+    return found
 
 
 def _kill_child(pid: int) -> None:

@@ -39,7 +39,7 @@ class Table:
         self._serial = itertools.count()
         self._limits = children.Limits()
         self._children = Children() if orphans is None else orphans
-        self._purge = Purge(self._children, self._running)
+        self._purge = Purge(incarnation, self._children, self._running)
 
     def __len__(self) -> int:
         return len(self._records)
