@@ -18,6 +18,9 @@ from runner.process.host import SupervisorHost
 Open = Callable[[str], Awaitable[SupervisorHost]]
 """Connects to a supervisor; one that it has to start gets this incarnation. Raises ProcessHostError."""
 
+SHORT_LIFE_SECONDS = 10.0
+FIRST_PAUSE_SECONDS = 0.05
+LONGEST_PAUSE_SECONDS = 5.0
 _log = logging.getLogger(__name__)
 
 
@@ -29,7 +32,7 @@ class LastingHost:
     """Implements drivers.base.ProcessHost over one supervisor after the other, on one asyncio loop. Made by `open`.
 
     The next life begins at the moment at which the former is seen to end: what is asked of it waits until it is there.
-    What the former has left is ended meanwhile. A supervisor that was taken over by another runner is not replaced.
+    What the former has left is ended meanwhile. One short life after the other begins ever later. A supervisor that was taken over by another runner is not replaced.
     """
 
     def __init__(self, open: Open, host: SupervisorHost) -> None:
@@ -37,6 +40,8 @@ class LastingHost:
         self._open = open
         self._incarnation = host.incarnation
         self._closing = False
+        self._born = 0.0
+        self._short_lives = 0
         self._ended: dict[str, asyncio.Future[Mapping[str, Any] | None]] = {}
         """By incarnation: the end of what it left."""
         self._host: asyncio.Future[SupervisorHost] = asyncio.get_running_loop().create_future()
@@ -110,6 +115,7 @@ class LastingHost:
 
     def _use(self, host: SupervisorHost) -> None:
         self._incarnation = host.incarnation
+        self._born = asyncio.get_running_loop().time()
         host.on_lost(lambda error: self._on_lost(host, error))
 
     def _on_lost(self, host: SupervisorHost, error: ProcessHostError) -> None:
@@ -117,6 +123,8 @@ class LastingHost:
             return
         _log.error("the supervisor ended; another is started", extra={"action": "supervisor_lost", "pid": host.pid})
         self._end(host.incarnation)
+        short = asyncio.get_running_loop().time() - self._born < SHORT_LIFE_SECONDS
+        self._short_lives = self._short_lives + 1 if short else 0
         self._renew(host)
 
     def _end(self, incarnation: str) -> asyncio.Future[Mapping[str, Any] | None]:
@@ -135,6 +143,8 @@ class LastingHost:
     async def _renewed(self, former: SupervisorHost | None, incarnation: str) -> SupervisorHost:
         if former is not None:
             await former.aclose()
+            if self._short_lives > 1:
+                await asyncio.sleep(min(FIRST_PAUSE_SECONDS * 2 ** min(self._short_lives, 10), LONGEST_PAUSE_SECONDS))
         try:
             host = await self._open(incarnation)
         except ProcessHostError as error:
