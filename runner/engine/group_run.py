@@ -78,10 +78,8 @@ class GroupRun:
         self.settle()
 
     def granted(self, index: int) -> None:
-        """A slot is free for this task: dispatch its next attempt, if it still waits for that."""
+        """A slot is free for this task, which waits for it: dispatch its next attempt."""
         state = self.tasks[index]
-        if not state.queued:
-            return
         services = self.services
         state.queued = False
         if self._row.status is Status.PENDING:

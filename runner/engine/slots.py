@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import heapq
 from collections import OrderedDict
+from collections.abc import Callable
 
 
 class SlotQueue:
     """Ready tasks that wait for a slot. Fair, deterministic; every operation is O(log n) in the group's ready tasks.
 
-    A task that no longer waits stays until its turn: whoever takes it looks whether it still wants the slot.
+    A task that no longer waits stays until it would have its turn.
     """
 
     def __init__(self, limit: int) -> None:
@@ -29,13 +30,21 @@ class SlotQueue:
         self.added.append((group, index))
         heapq.heappush(self._callers.setdefault(caller, OrderedDict()).setdefault(group, []), index)
 
-    def take(self) -> tuple[str, int]:
-        """The next (group, index). Only when `ready`."""
-        caller, groups = self._callers.popitem(last=False)
-        group, ready = groups.popitem(last=False)
-        index = heapq.heappop(ready)
-        if ready:
-            groups[group] = ready
-        if groups:
-            self._callers[caller] = groups
-        return group, index
+    def take(self, waits: Callable[[str, int], bool]) -> tuple[str, int] | None:
+        """The next (group, index) that still `waits`; None when there is none. Those that do not are dropped, and cost
+        their caller and group no turn."""
+        while self._callers:
+            caller, groups = next(iter(self._callers.items()))
+            group, ready = next(iter(groups.items()))
+            index = heapq.heappop(ready)
+            chosen = waits(group, index)
+            if chosen:
+                self._callers.move_to_end(caller)
+                groups.move_to_end(group)
+            if not ready:
+                del groups[group]
+            if not groups:
+                del self._callers[caller]
+            if chosen:
+                return group, index
+        return None

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from runner.engine.slots import SlotQueue
 
 
-def _drain(queue: SlotQueue) -> list[tuple[str, int]]:
+def _drain(queue: SlotQueue, waits: Callable[[str, int], bool] = lambda group, index: True) -> list[tuple[str, int]]:
     taken = []
-    while queue.ready:
-        taken.append(queue.take())
+    while queue.ready and (one := queue.take(waits)) is not None:
+        taken.append(one)
     return taken
 
 
@@ -33,3 +35,15 @@ def test_nothing_is_ready_while_all_slots_are_taken() -> None:
     assert not queue.ready
     queue.taken = 0
     assert queue.ready
+
+
+def test_those_that_do_not_wait_any_more_cost_nobody_a_turn() -> None:
+    queue = SlotQueue(limit=99)
+    for index in range(2):
+        queue.add("anna", "cancelled", index)
+        queue.add("anna", "a", index)
+        queue.add("ben", "b", index)
+    queue.add("cleo", "cancelled too", 0)
+    taken = _drain(queue, lambda group, index: not group.startswith("cancelled"))
+    assert [group for group, _ in taken] == ["a", "b", "a", "b"]
+    assert not queue.ready
