@@ -52,8 +52,14 @@ class Purge:
     def left_by(self, record: Record) -> bool:
         """Whether a record whose first process has just ended left others behind. Without a look through /proc: what has
         lost its parent is a child of this process."""
-        orphans = [pid for pid in self._children.read() if pid not in self._running]
-        return any(self._owner_of(pid, [record]) is not None for pid in orphans)
+        until = boot_seconds() + CHASE_SECONDS
+        seen: list[int] = []
+        # One that ends while it is looked at may have left a child in its turn: looked at again until nobody comes or goes.
+        while (orphans := [pid for pid in self._children.read() if pid not in self._running]) and orphans != seen:
+            if any(self._owner_of(pid, [record]) is not None for pid in orphans) or boot_seconds() >= until:
+                return True
+            seen = orphans
+        return False
 
     def run(self) -> list[Record]:
         """One look and what follows from it; the records that are done with."""
