@@ -100,7 +100,13 @@ async def _assembled(
     types = registry(settings)
     dispatcher = await stack.enter_async_context(
         LocalDispatcher(
-            name=LOCAL_RUNNER, registry=types, processes=host, open_log=logs.open, temp=str(temp), clock=clock
+            name=LOCAL_RUNNER,
+            registry=types,
+            processes=host,
+            open_log=logs.open,
+            redact_log=logs.redact,
+            temp=str(temp),
+            clock=clock,
         )
     )
     engine = Engine(

@@ -67,6 +67,8 @@ def event_line(event: Event, seconds: float | None) -> str | None:
             return f"warning: {visible(str(fields['name']))} is too short or too common to be masked in the output"
         case Kind.KILL_REPORT:
             return _survivors(fields)
+        case Kind.LOG_REDACTED:
+            return f"what became confidential is masked in the kept {fields['stream']} now ({fields['marks']} ×); it may be seen above"
         case Kind.LOG_GAP:
             return f"warning: {fields.get('bytes', 'some')} bytes of output are not kept"
         case _:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,10 +20,11 @@ from runner.dispatch.render import SpecError, rendered_env, rendered_spec
 from runner.dispatch.reports import Reports
 from runner.dispatch.secrets import GroupInputs, Secrets
 from runner.dispatch.timing import Deadline, OutOfPatienceError, Patience
-from runner.errors import DriverError, ProcessHostError, TemplateError
+from runner.errors import DriverError, ProcessHostError, StoreCorruptError, TemplateError
 from runner.masking import Masker
 from runner.model.dispatch import AttemptId, Dispatch
 from runner.model.event import Kind
+from runner.model.log import Redaction
 from runner.model.result import Outcome, Reason, Status
 
 STOP_MARGIN_SECONDS = 8.0
@@ -45,6 +46,7 @@ class Surroundings:
     registry: Registry
     processes: ProcessHost
     open_log: Callable[[AttemptId, Masker], LogSink]
+    redact_log: Callable[[AttemptId, Masker], Sequence[Redaction]]
     temp: str
     clock: Clock
     inputs: GroupInputs
@@ -73,6 +75,8 @@ class Attempt:
         self._patience = Patience(surroundings.clock)
         self._deadline: Deadline | None = None
         self._log: LogSink | None = None
+        self._masked_from_the_start = 0
+        """How many values were known when the log was opened."""
         self._handle: bytes | None = None
         self._begun = False
         """The driver was asked to start or recover it, so that `destroy` is due."""
@@ -131,6 +135,7 @@ class Attempt:
             outcome = self._collected(await self._cleared(await self._carried_out()))
         except Exception as error:  # noqa: BLE001 - whatever a driver or a log store raises, the attempt has an end
             outcome = self._collected(await self._cleared(self._failure(error)))
+        outcome = await self._redacted(outcome)
         return replace(
             outcome,
             started_at=self._started_at if outcome.started_at is None else outcome.started_at,
@@ -154,6 +159,23 @@ class Attempt:
         if outcome.kill is not None:
             self.reports.noticed(Kind.KILL_REPORT, **outcome.kill)
         return collected(outcome, self._dispatch.task, self._secrets, self.reports)
+
+    async def _redacted(self, outcome: Outcome) -> Outcome:
+        """Mask in the stored log what became confidential after it was opened. `outcome`, or what it becomes if that fails."""
+        if self._log is None or self._secrets.masker.count == self._masked_from_the_start:
+            return outcome
+        try:
+            masker = self._secrets.masker.copy()  # its own, for a thread of its own: a log may be large
+            told = await asyncio.to_thread(self._around.redact_log, self.id, masker)
+        except (OSError, StoreCorruptError) as error:
+            self._complain("log_redact", error)
+            message = "what became confidential while it ran could not be masked in its log, which still shows it"
+            return replace(outcome, status=Status.ERRORED, reason="log_failed", error=message, outputs={})
+        for redaction in told:
+            self.reports.noticed(
+                Kind.LOG_REDACTED, stream=redaction.stream, marks=redaction.marks, offset=redaction.offset
+            )
+        return outcome
 
     async def _carried_out(self) -> Outcome:
         driver, dispatch = self._driver, self._dispatch
@@ -188,6 +210,7 @@ class Attempt:
         scope = expressions.Scope(bindings)
         spec = rendered_spec(dispatch.task, driver, scope, self._secrets)
         env = rendered_env(bindings, self._secrets)
+        self._masked_from_the_start = self._secrets.masker.count
         self._log = around.open_log(dispatch.id, self._secrets.masker)
         return AttemptContext(
             group_id=bindings.group_id,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -18,6 +18,7 @@ from runner.dispatch.secrets import GroupInputs
 from runner.errors import ProcessHostError
 from runner.masking import Masker
 from runner.model.dispatch import AttemptId, Dispatch
+from runner.model.log import Redaction
 
 _log = logging.getLogger(__name__)
 
@@ -36,10 +37,11 @@ class LocalDispatcher:
         registry: Registry,
         processes: ProcessHost,
         open_log: Callable[[AttemptId, Masker], LogSink],
+        redact_log: Callable[[AttemptId, Masker], Sequence[Redaction]],
         temp: str,
         clock: Clock,
     ) -> None:
-        """`open_log` continues or begins an attempt's log, as `LogStore.open` does. `temp` is the absolute path of a private
+        """`open_log` and `redact_log` are a `LogStore`'s `open` and `redact`. `temp` is the absolute path of a private
         folder for the drivers. The process host is connected already."""
         self._name = name
         self._around = Surroundings(
@@ -47,6 +49,7 @@ class LocalDispatcher:
             registry=registry,
             processes=processes,
             open_log=open_log,
+            redact_log=redact_log,
             temp=temp,
             clock=clock,
             inputs=GroupInputs(),

@@ -35,6 +35,7 @@ class Secrets:
     def __init__(self, on_skipped: Callable[[str], None]) -> None:
         """`on_skipped` is told the name of a text that is too short or too common to be masked, once for each name."""
         self.masker = Masker()
+        self.masker.on_refused = self._refused
         self._on_skipped = on_skipped
         self._unmasked: set[str] = set()
         self._reported: set[str] = set()
@@ -45,6 +46,15 @@ class Secrets:
 
     def _skip(self, name: str, text: str) -> None:
         self._unmasked.add(text)
+        self._tell(name)
+
+    def _refused(self, text: str | None) -> None:
+        """The task itself asked to mask `text`; None is one that is too long to be remembered."""
+        if text:
+            self._unmasked.add(text)
+        self._tell("::add-mask::")
+
+    def _tell(self, name: str) -> None:
         if name not in self._reported:
             self._reported.add(name)
             self._on_skipped(name)
@@ -52,6 +62,7 @@ class Secrets:
     def add_bindings(self, bindings: Bindings, inputs: GroupInputs) -> None:
         """Everything confidential that the attempt was given, whether its templates name it or not. To be called first."""
         self.masker, unmasked = inputs.masker(bindings.group_id, bindings.inputs)
+        self.masker.on_refused = self._refused
         for name, text in unmasked:
             self._skip(name, text)
         for task, variables in bindings.imports.items():

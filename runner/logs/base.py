@@ -2,7 +2,7 @@
 
 A log belongs to one attempt. It is a list of *frames* in the order of their arrival; a frame is a piece of one stream, masked.
 An *offset* counts bytes of one stream as stored; a *position* is an opaque, growing number of a place between two frames.
-Logs are read while they are written. All from one thread.
+Logs are read while they are written. All from one thread, unless a method says otherwise.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Protocol
 
 from runner.masking import Masker
 from runner.model.dispatch import AttemptId
-from runner.model.log import Frame, LogSink, Stream
+from runner.model.log import Frame, LogSink, Redaction, Stream
 
 
 class LogStore(Protocol):
@@ -24,6 +24,15 @@ class LogStore(Protocol):
 
     def read(self, id: AttemptId, stream: Stream, offset: int = 0, limit: int = 1 << 20) -> bytes:
         """At most `limit` bytes of one stream from `offset`; empty at the end."""
+
+    def redact(self, id: AttemptId, masker: Masker) -> Sequence[Redaction]:
+        """Mask again what is stored, with needles that were not known when it came; told for each stream that has changed.
+
+        The streams become what they would be had the marks been set at once; all or nothing of that is seen, also after a
+        crash. Positions stay what they were, offsets behind the first mark do not: see `Redaction`. What a mark has
+        swallowed before is gone, so a value that overlaps one is not found whole. May be called in another thread while
+        this one reads, and while nobody writes this log.
+        """
 
     def subscribe(self, callback: Callable[[AttemptId], None]) -> Callable[[], None]:
         """Call `callback` whenever a log of this process has grown, at most once per turn of the loop and log; the returned

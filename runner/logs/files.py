@@ -13,11 +13,11 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
-from runner.logs import framing
+from runner.logs import framing, rewriting
 from runner.logs.sink import CallSoon, Growth, MaskingSink
 from runner.masking import Masker
 from runner.model.dispatch import AttemptId
-from runner.model.log import Frame, LogSink, Stream
+from runner.model.log import STREAMS, Frame, LogSink, Redaction, Stream
 
 _LONGEST_NAME_BYTES = 200  # of the 255 that a file name may have
 _REMEMBERED_PLACES = 256
@@ -64,6 +64,8 @@ class FileLogStore:
         size = 0
         with self._reading(id) as reader:
             for head in reader.heads(after) if reader else ():
+                if not head.length:
+                    continue  # a redaction left nothing of it
                 size += head.length
                 if found and size > limit_bytes:
                     break
@@ -90,6 +92,18 @@ class FileLogStore:
                 found += data[max(0, offset - head.offset) :]
                 self._remember(id, stream, head)
         return bytes(found[:limit])
+
+    def redact(self, id: AttemptId, masker: Masker) -> Sequence[Redaction]:
+        path = self._path(id)
+        with self._reading(id) as reader:
+            told = rewriting.redact(reader, path, masker) if reader else []
+        if told:
+            writer = self._writers.get(id)
+            if writer is not None:
+                writer.reopen()
+            for stream in STREAMS:
+                self._places.pop((id, stream), None)
+        return told
 
     def subscribe(self, callback: Callable[[AttemptId], None]) -> Callable[[], None]:
         return self._growth.subscribe(callback)
@@ -157,6 +171,13 @@ class _Writer:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+    def reopen(self) -> None:
+        """The file was replaced: go on in the new one."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+            self._offsets = dict.fromkeys(self._offsets, 0)
 
     def _write(self, descriptor: int, data: bytes) -> None:
         written = 0

@@ -1,8 +1,9 @@
 """The bytes of a log file: a header, then frames one behind the other, only ever appended to.
 
     header   8 bytes: `RUNLOG`, then the version as two digits
-    frame    u8 kind (1 stdout, 2 stderr) · 3 bytes zero · u32 length · f64 time in seconds since the epoch ·
-             u64 offset of its first byte in its stream · u32 CRC-32 of the 24 bytes before and of the data · data
+    frame    u8 kind (1 stdout, 2 stderr) · u24 size of the padding · u32 length of the data · f64 time in seconds since the
+             epoch · u64 offset of its first byte in its stream · u32 CRC-32 of the 24 bytes before and of the data · data ·
+             padding, zero: the room that a redaction left, so that no frame has moved
 
 Numbers are little endian. A frame that the end of the file cuts short, or whose checksum is wrong and that nothing follows, was
 being written when its writer died: it does not count. Any other damage is an error.
@@ -24,7 +25,7 @@ FILE_HEADER = b"RUNLOG01"
 FRAME_HEADER_BYTES = 28
 LONGEST_DATA_BYTES = 1 << 20
 
-_FIELDS = struct.Struct("<BxxxIdQ")
+_FIELDS = struct.Struct("<IIdQ")
 _CHECKSUM = struct.Struct("<I")
 _KINDS: dict[Stream, int] = {"stdout": 1, "stderr": 2}
 _STREAMS: dict[int, Stream] = {1: "stdout", 2: "stderr"}
@@ -44,10 +45,10 @@ class Head(NamedTuple):
     fields: bytes
 
 
-def encode(stream: Stream, offset: int, data: bytes, at: float) -> bytes:
-    """One frame. `data` has at most LONGEST_DATA_BYTES."""
-    fields = _FIELDS.pack(_KINDS[stream], len(data), at, offset)
-    return fields + _CHECKSUM.pack(zlib.crc32(data, zlib.crc32(fields))) + data
+def encode(stream: Stream, offset: int, data: bytes, at: float, padding: int = 0) -> bytes:
+    """One frame. `data` and `padding` have together at most LONGEST_DATA_BYTES."""
+    fields = _FIELDS.pack(_KINDS[stream] | padding << 8, len(data), at, offset)
+    return fields + _CHECKSUM.pack(zlib.crc32(data, zlib.crc32(fields))) + data + bytes(padding)
 
 
 @dataclass(slots=True)
@@ -92,9 +93,9 @@ class Reader:
     def _head(self, raw: bytes, position: int) -> Head | None:
         fields = raw[: _FIELDS.size]
         kind, length, at, offset = _FIELDS.unpack(fields)
-        stream = _STREAMS.get(kind)
-        end = position + FRAME_HEADER_BYTES + length
-        if stream is not None and 0 < length <= LONGEST_DATA_BYTES:
+        stream, room = _STREAMS.get(kind & 0xFF), length + (kind >> 8)
+        end = position + FRAME_HEADER_BYTES + room
+        if stream is not None and 0 < room <= LONGEST_DATA_BYTES:
             (checksum,) = _CHECKSUM.unpack(raw[_FIELDS.size :])
             return Head(position, end, stream, offset, length, at, checksum, fields)
         if self.size - position <= FRAME_HEADER_BYTES + LONGEST_DATA_BYTES:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
+from runner.logs.redaction import Redactor
 from runner.logs.sink import CallSoon, Growth, MaskingSink
 from runner.masking import Masker
 from runner.model.dispatch import AttemptId
-from runner.model.log import Frame, LogSink, Stream
+from runner.model.log import STREAMS, Frame, LogSink, Redaction, Stream
 
 
 class MemoryLogStore:
@@ -36,6 +38,8 @@ class MemoryLogStore:
         found: list[Frame] = []
         size = 0
         for frame in self._logs.get(id, [])[after:]:
+            if not frame.data:
+                continue  # a redaction left nothing of it
             size += len(frame.data)
             if found and size > limit_bytes:
                 break
@@ -51,6 +55,23 @@ class MemoryLogStore:
                 break
             data += frame.data[max(0, offset - frame.offset) :]
         return bytes(data[:limit])
+
+    def redact(self, id: AttemptId, masker: Masker) -> Sequence[Redaction]:
+        frames = list(self._logs.get(id, []))
+        told: list[Redaction] = []
+        for stream in STREAMS:
+            redactor: Redactor[int] = Redactor(masker)
+            numbered = [(number, frame.data) for number, frame in enumerate(frames) if frame.stream == stream]
+            offset = 0
+            for number, data in redactor.redacted(numbered):
+                frames[number] = replace(frames[number], offset=offset, data=data)
+                offset += len(data)
+            if redactor.marks:
+                told.append(Redaction(stream=stream, marks=redactor.marks, offset=redactor.offset))
+                self._sizes[id, stream] = offset
+        if told:
+            self._logs[id] = frames
+        return told
 
     def subscribe(self, callback: Callable[[AttemptId], None]) -> Callable[[], None]:
         return self._growth.subscribe(callback)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from runner.masking import Masker, MaskingStream
+from runner.masking.commands import MaskCommands
 from runner.model.dispatch import AttemptId
 from runner.model.log import Stream
 
@@ -13,18 +14,23 @@ CallSoon = Callable[[Callable[[], None]], object]
 
 
 class MaskingSink:
-    """A LogSink that masks each stream and appends what comes out of it."""
+    """A LogSink that obeys the `::add-mask::` lines in each stream, masks it and appends what comes out of it."""
 
     def __init__(self, masker: Masker, append: Callable[[Stream, bytes], None], closed: Callable[[], None]) -> None:
         """`append` gets masked bytes, never none; `closed` is called once."""
-        self._streams: dict[Stream, MaskingStream] = {"stdout": masker.stream(), "stderr": masker.stream()}
+        self._streams: dict[Stream, tuple[MaskCommands, MaskingStream]] = {
+            "stdout": (MaskCommands(masker.command), masker.stream()),
+            "stderr": (MaskCommands(masker.command), masker.stream()),
+        }
         self._append = append
         self._closed = closed
         self._open = True
 
     def write(self, stream: Stream, data: bytes) -> None:
         if self._open:
-            masked = self._streams[stream].feed(data)
+            commands, masking = self._streams[stream]
+            # One piece after the other: a command is obeyed before what stands behind it is masked.
+            masked = b"".join([masking.feed(piece) for piece in commands.feed(data)])
             if masked:
                 self._append(stream, masked)
 
@@ -33,8 +39,9 @@ class MaskingSink:
             return
         self._open = False
         try:
-            for stream, masking in self._streams.items():
-                rest = masking.flush()
+            for stream, (commands, masking) in self._streams.items():
+                said = [masking.feed(piece) for piece in commands.feed(b"", final=True)]
+                rest = b"".join([*said, masking.flush()])
                 if rest:
                     self._append(stream, rest)
         finally:

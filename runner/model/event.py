@@ -27,7 +27,7 @@ class Kind(StrEnum):
     TASK_SKIPPED = "task_skipped"  # [reason, because_of]
     KILL_REPORT = "kill_report"  # [signals, containment, leftovers, left]
     MASK_SKIPPED = "mask_skipped"  # [name]
-    LOG_REDACTED = "log_redacted"  # [stream]
+    LOG_REDACTED = "log_redacted"  # [stream, marks, offset]; see `runner.model.log.Redaction`
     LOG_GAP = "log_gap"  # [stream, bytes]
     PEER_LOST = "peer_lost"  # [runner]
     PEER_BACK = "peer_back"  # [runner]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 Stream = Literal["stdout", "stderr"]
+STREAMS: tuple[Stream, ...] = ("stdout", "stderr")
 
 
 class LogSink(Protocol):
@@ -16,6 +17,16 @@ class LogSink(Protocol):
 
     def close(self) -> None:
         """No more will come; what was held back for masking is written out. May be repeated."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Redaction:
+    """What was hidden afterwards in one stream of a log: so many marks were set, the first at `offset`. What lies before it is
+    where it was; what lies behind has moved, so whoever keeps an offset behind it reads again from there."""
+
+    stream: Stream
+    marks: int
+    offset: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

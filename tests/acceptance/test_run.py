@@ -163,6 +163,30 @@ def test_the_times_of_a_task_are_in_order(runner: Command) -> None:
     assert all(task["started_at"] <= task["finished_at"] for task in results)
 
 
+def test_no_secret_that_comes_late_or_in_disguise_is_left_on_the_disk(runner: Command) -> None:
+    (runner.folder / "late.sh").write_text(
+        "echo early: late-secret-1; echo ::add-mask::asked-for-2; echo now asked-for-2 >&2\n"
+        "printf %s late-secret-1 | base64; printf %s $P | od -An -tx1 | tr -d ' \\n'; echo\n"
+        "echo token=late-secret-1 >> $OUTPUT_FILE\n"
+    )
+    spec = {"command": "sh ./late.sh", "envs": {"P": "{{ .inputs.password }}"}}
+    exports = [{"name": "token", "confidential": True}]
+    document = group(
+        [{"name": "t", "type": "os_exec", "spec": spec, "exports": exports}],
+        inputs={"password": {"required": True, "confidential": True}},
+    )
+    done = runner("run", runner.write(document), "--set-secret", "password=-", stdin=b"hunter2-and-more")
+    assert done.status == 0, done.stderr
+    assert "t  | ::add-mask::***" in done.stdout
+    assert "t  | now ***" in done.stdout
+    assert "is masked in the kept stdout now (2 ×)" in done.stdout
+    state = runner.home / ".local" / "state" / "runner"
+    kept = b"".join(path.read_bytes() for path in state.rglob("*") if path.is_file())
+    assert b"early: ***\n" in kept
+    for secret in (b"late-secret-1", b"bGF0ZS1zZWNyZXQtM", b"asked-for-2", b"hunter2", b"hunter2".hex().encode()):
+        assert secret not in kept
+
+
 def test_only_this_user_can_read_what_is_kept(runner: Command) -> None:
     runner("run", runner.write(DIAMOND))
     state = runner.home / ".local" / "state" / "runner"

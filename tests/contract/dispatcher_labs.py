@@ -129,11 +129,13 @@ class SimulatedLab(Lab):
 async def local_lab() -> AsyncIterator[Lab]:
     capabilities = Capabilities(recovery=Recovery.ATTACH, signals=frozenset({"pause", "start"}))
     driver = ScriptedDriver(capabilities=capabilities)
+    logs = MemoryLogStore()
     dispatcher = LocalDispatcher(
         name="local",
         registry=Registry([driver]),
         processes=FakeHost({}),
-        open_log=MemoryLogStore().open,
+        open_log=logs.open,
+        redact_log=logs.redact,
         temp="/temp",
         clock=SystemClock(),
     )

@@ -15,7 +15,7 @@ from runner.logs.memory import MemoryLogStore
 from runner.logs.sink import CallSoon
 from runner.masking import Masker
 from runner.model.dispatch import AttemptId
-from runner.model.log import Stream
+from runner.model.log import STREAMS, Redaction, Stream
 
 ID = AttemptId("group", "task", 1)
 
@@ -266,3 +266,115 @@ def test_what_was_written_is_what_is_read(store: LogStore, pieces: list[tuple[St
         whole = b"".join(data for name, data in pieces if name == stream)
         assert store.read(id, stream) == whole
         assert b"".join(frame.data for frame in store.frames(id) if frame.stream == stream) == whole
+
+
+def write(store: LogStore, *pieces: tuple[Stream, bytes]) -> None:
+    sink = store.open(ID, masker())
+    for stream, data in pieces:
+        sink.write(stream, data)
+    sink.close()
+
+
+def test_a_task_asks_to_mask_a_value_on_either_stream(store: LogStore) -> None:
+    sink = store.open(ID, masker())
+    sink.write("stdout", b"hunter2 ::add-mask::x\n::add-ma")
+    sink.write("stderr", b"hunter2\n")
+    sink.write("stdout", b"sk::hunter2\nhunter2")
+    sink.write("stderr", b"hunter2\n::add-mask::other99")
+    sink.close()
+    assert store.read(ID, "stdout") == b"hunter2 ::add-mask::x\n::add-mask::***\n***"
+    assert store.read(ID, "stderr") == b"hunter2\n***\n::add-mask::***"
+
+
+def test_what_became_confidential_is_masked_in_what_is_stored(store: LogStore) -> None:
+    write(store, ("stdout", b"a hunter2 b "), ("stderr", b"clean"), ("stdout", b"hunter2hun"), ("stdout", b"ter2 c"))
+    before = store.frames(ID)
+    told = store.redact(ID, masker("hunter2"))
+    assert told == [Redaction(stream="stdout", marks=2, offset=2)]
+    assert store.read(ID, "stdout") == b"a *** b *** c"
+    assert store.read(ID, "stderr") == b"clean"
+    after = store.frames(ID)
+    assert [frame.position for frame in after] == [frame.position for frame in before]
+    assert [(frame.stream, frame.offset, frame.data) for frame in after] == [
+        ("stdout", 0, b"a *** b "),
+        ("stderr", 0, b"clean"),
+        ("stdout", 8, b"***"),
+        ("stdout", 11, b" c"),
+    ]
+    assert store.redact(ID, masker("hunter2")) == []
+    assert store.frames(ID) == after
+
+
+def test_readers_go_on_behind_their_position_after_a_redaction(store: LogStore) -> None:
+    write(store, *[("stdout", b"%d hunter2\n" % number) for number in range(20)])
+    seen = list(store.frames(ID, limit_bytes=100))
+    assert 0 < len(seen) < 20
+    assert store.read(ID, "stdout", 42, 5) == b"hunte"
+    store.redact(ID, masker("hunter2"))
+    rest = store.frames(ID, seen[-1].position)
+    assert [frame.data for frame in rest] == [b"%d ***\n" % number for number in range(len(seen), 20)]
+    whole = b"".join(b"%d ***\n" % number for number in range(20))
+    for offset in range(len(whole) + 1):
+        assert store.read(ID, "stdout", offset, 7) == whole[offset : offset + 7]
+
+
+def test_a_value_that_was_written_byte_by_byte_leaves_nothing_of_it(store: LogStore) -> None:
+    write(store, *[("stdout", bytes([byte])) for byte in b"-hunter2-"])
+    assert store.redact(ID, masker("hunter2")) == [Redaction(stream="stdout", marks=1, offset=1)]
+    assert store.read(ID, "stdout") == b"-***-"
+    assert [frame.data for frame in store.frames(ID)] == [b"-", b"*", b"*", b"*", b"-"]
+    assert b"".join(store.read(ID, "stdout", offset, 1) for offset in range(9)) == b"-***-"
+
+
+def test_a_redacted_log_is_continued(store: LogStore) -> None:
+    write(store, ("stdout", b"hunter2"), ("stderr", b"hunter2"))
+    sink = store.open(ID, masker())
+    sink.write("stdout", b"!")
+    assert [redaction.stream for redaction in store.redact(ID, masker("hunter2"))] == ["stdout", "stderr"]
+    sink.write("stdout", b"more")
+    sink.write("stderr", b"more")
+    sink.close()
+    write(store, ("stdout", b"again"))
+    assert store.read(ID, "stdout") == b"***!moreagain"
+    assert store.read(ID, "stderr") == b"***more"
+    assert [frame.offset for frame in store.frames(ID) if frame.stream == "stdout"] == [0, 3, 4, 8]
+
+
+def test_nothing_to_redact(store: LogStore) -> None:
+    assert store.redact(ID, masker("hunter2")) == []
+    write(store, ("stdout", b"nothing"))
+    assert store.redact(ID, masker("hunter2")) == []
+    assert store.redact(ID, masker()) == []
+    assert store.read(ID, "stdout") == b"nothing"
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    pieces=st.lists(
+        st.tuples(st.sampled_from(["stdout", "stderr"]), st.text("abx", min_size=1, max_size=9).map(str.encode)),
+        max_size=20,
+    ),
+    needles=st.lists(st.text("ab", min_size=4, max_size=12).filter(lambda text: len(set(text)) > 1), max_size=3),
+    number=st.integers(0, 1 << 40),
+)
+def test_a_redaction_is_what_masking_at_once_would_have_been(
+    store: LogStore, pieces: list[tuple[Stream, bytes]], needles: list[str], number: int
+) -> None:
+    late, early = (AttemptId("property", f"{name}{number}", 1) for name in ("late", "early"))
+    store.delete_group("property")
+    for id, mask in ((late, masker()), (early, masker(*needles))):
+        sink = store.open(id, mask)
+        for stream, data in pieces:
+            sink.write(stream, data)
+        sink.close()
+    told = {redaction.stream: redaction for redaction in store.redact(late, masker(*needles))}
+    for stream in STREAMS:
+        expected = store.read(early, stream)
+        assert store.read(late, stream) == expected
+        assert expected.count(b"***") == (told[stream].marks if stream in told else 0)
+        assert expected.find(b"***") == (told[stream].offset if stream in told else -1)
+        offset = 0
+        for frame in store.frames(late):
+            if frame.stream == stream:
+                assert frame.offset == offset
+                offset += len(frame.data)

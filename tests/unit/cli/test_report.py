@@ -54,6 +54,10 @@ def event(kind: Kind, attempt: int = 1, **fields: object) -> Event:
             event(Kind.TASK_SKIPPED, reason="group_aborted", because_of="a"),
             "skipped because the group was aborted (a failed)",
         ),
+        (
+            event(Kind.LOG_REDACTED, stream="stdout", marks=2, offset=9),
+            "what became confidential is masked in the kept stdout now (2 ×); it may be seen above",
+        ),
         (event(Kind.TASK_READY), None),
     ],
 )

@@ -113,17 +113,19 @@ async def running(
     former: Harness | None = None,
     clock: Clock | None = None,
     host: FakeHost | None = None,
+    logs: MemoryLogStore | None = None,
 ) -> AsyncIterator[Harness]:
     """A dispatcher that runs within the block. `former` is one of a former life of the runner: its host, driver and logs go on."""
     driver = former.driver if former else ScriptedDriver(capabilities=capabilities)
     host = host or (former.host if former else FakeHost({}))
-    logs = former.logs if former else MemoryLogStore()
+    logs = logs or (former.logs if former else MemoryLogStore())
     clock = clock or SystemClock()
     dispatcher = LocalDispatcher(
         name="local",
         registry=Registry([driver, ExpressionEvaluationDriver(), *drivers]),
         processes=host,
         open_log=logs.open,
+        redact_log=logs.redact,
         temp="/temp",
         clock=clock,
     )

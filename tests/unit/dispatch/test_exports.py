@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+import errno
+from collections.abc import Sequence
+from typing import Any, cast
 
 import pytest
 
 from drivers.base import TaskContext
+from runner.logs.memory import MemoryLogStore
+from runner.masking import Masker
+from runner.model.dispatch import AttemptId, Finished
 from runner.model.event import Kind
+from runner.model.log import Redaction, Stream
 from runner.model.result import Outcome, Status
 from runner.model.task import Export, Task
 from runner.model.value import Bindings, Value
@@ -159,3 +165,74 @@ def test_what_templates_make_of_a_secret_is_masked_in_the_log() -> None:
         return harness.logs.read(ID, "stdout")
 
     assert within(body) == b"*** *** Bearer *** *** *** *** clear"
+
+
+def redacting(written: dict[str, list[bytes]], outcome: Outcome, *exports: Export, spec: Any = None) -> Harness:
+    """A harness in which an attempt wrote that and ended so."""
+
+    async def body(harness: Harness) -> Harness:
+        async def start(ctx: TaskContext) -> None:
+            for stream, pieces in written.items():
+                for piece in pieces:
+                    ctx.log.write(cast(Stream, stream), piece)
+
+        harness.driver.on_start = start
+        harness.driver.finish(KEY, outcome)
+        await harness.outcome(Task(name="t", type="scripted", exports=exports, spec=spec or {}))
+        return harness
+
+    return within(body)
+
+
+def test_what_is_exported_in_confidence_is_masked_in_the_stored_log() -> None:
+    harness = redacting(
+        {"stdout": [b"made t0ken", b"t0ken\nmade aHVzaA\n"], "stderr": [b"nothing"]},
+        success(a=Value("t0kent0ken"), b=Value("aHVzaA")),
+        Export(name="a", confidential=True),
+        Export(name="b"),
+    )
+    assert harness.logs.read(ID, "stdout") == b"made ***\nmade aHVzaA\n"
+    assert harness.notices(Kind.LOG_REDACTED) == [{"stream": "stdout", "marks": 1, "offset": 5}]
+    assert isinstance(harness.reports[-1], Finished)
+
+
+def test_what_is_held_back_when_the_value_becomes_known_is_masked() -> None:
+    outcome = success(a=Value("t0kent0ken"))
+    harness = redacting(
+        {"stdout": [b"t0kent0ken ::add-mask::x\n::add-mask::t0kent0"]}, outcome, Export(name="a", confidential=True)
+    )
+    assert harness.logs.read(ID, "stdout") == b"*** ::add-mask::x\n::add-mask::***"
+    assert b"t0ken" not in harness.logs.read(ID, "stdout")
+
+
+def test_what_the_task_itself_asks_to_mask() -> None:
+    written = {
+        "stdout": [b"s3cr3t-1 before\n::add-m", b"ask::s3cr3t-1\ns3cr3t-1 behind\n::add-mask::ab\n"],
+        "stderr": [b"s3cr3t-1 and ab\n"],
+    }
+    outcome = Outcome(status=Status.FAILED, error="s3cr3t-1 is refused", outputs={"a": Value("is s3cr3t-1")})
+    harness = redacting(written, outcome, Export(name="a"))
+    assert harness.logs.read(ID, "stdout") == b"*** before\n::add-mask::***\n*** behind\n::add-mask::***\n"
+    assert harness.logs.read(ID, "stderr") == b"*** and ab\n"
+    assert harness.notices(Kind.MASK_SKIPPED) == [{"name": "::add-mask::"}]
+    assert harness.notices(Kind.LOG_REDACTED) == [{"stream": "stdout", "marks": 1, "offset": 0}]
+    last = harness.reports[-1]
+    assert isinstance(last, Finished)
+    assert last.outcome.error == "*** is refused"
+    assert last.outcome.outputs == {"a": Value("is s3cr3t-1", True)}
+
+
+def test_a_log_that_cannot_be_redacted_is_no_success() -> None:
+    class Stuck(MemoryLogStore):
+        def redact(self, id: AttemptId, masker: Masker) -> Sequence[Redaction]:
+            raise OSError(errno.ENOSPC, "the disk is full")
+
+    async def body(harness: Harness) -> Outcome:
+        harness.driver.finish(KEY, success(a=Value("t0kent0ken")))
+        exports = (Export(name="a", confidential=True),)
+        return await harness.outcome(Task(name="t", type="scripted", exports=exports))
+
+    outcome = within(body, logs=Stuck())
+    assert (outcome.status, outcome.reason, outcome.outputs) == (Status.ERRORED, "log_failed", {})
+    assert outcome.error is not None
+    assert "still shows it" in outcome.error

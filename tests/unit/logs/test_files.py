@@ -187,3 +187,62 @@ def test_memory_is_bounded_by_what_is_asked_for(store: FileLogStore) -> None:
         tracemalloc.stop()
         sink.close()
     assert peak < 8 << 20
+
+
+def test_a_redaction_leaves_no_byte_of_the_value_on_disk(store: FileLogStore) -> None:
+    file = write(store, b"a hunter2 b", b"hunt", b"er2", b"rest")
+    size, inode = file.stat().st_size, file.stat().st_ino
+    mask = Masker()
+    mask.add("hunter2")
+    store.redact(ID, mask)
+    raw = file.read_bytes()
+    assert b"hunt" not in raw
+    assert b"er2" not in raw
+    assert (len(raw), file.stat().st_mode & 0o777) == (size, 0o600)
+    assert file.stat().st_ino != inode
+    assert list(file.parent.iterdir()) == [file]
+
+
+def test_every_cut_of_a_redacted_last_frame_is_survived(store: FileLogStore) -> None:
+    file = write(store, b"first", b"hunter2hunter2")
+    mask = Masker()
+    mask.add("hunter2")
+    store.redact(ID, mask)
+    raw = file.read_bytes()
+    last = len(raw) - framing.FRAME_HEADER_BYTES - len(b"hunter2hunter2")
+    for cut in range(last, len(raw)):
+        file.write_bytes(raw[:cut])
+        assert store.read(ID, "stdout") == b"first"
+        write(store, b"third")
+        assert store.read(ID, "stdout") == b"firstthird"
+
+
+def test_a_redaction_that_fails_changes_nothing(store: FileLogStore) -> None:
+    file = write(store, b"a hunter2 b")
+    raw = file.read_bytes()
+    new = file.with_name(file.name + ".new")
+    new.symlink_to("/dev/null")  # as if somebody else had put it there
+    mask = Masker()
+    mask.add("hunter2")
+    with pytest.raises(OSError, match=r"\.new"):
+        store.redact(ID, mask)
+    assert file.read_bytes() == raw
+    new.unlink()
+    new.write_bytes(b"left by a crash" * 100)
+    store.redact(ID, mask)
+    assert store.read(ID, "stdout") == b"a *** b"
+    assert not new.exists()
+
+
+def test_a_large_log_is_redacted_in_bounded_memory(store: FileLogStore) -> None:
+    write(store, *[b"x" * 8000 + b" hunter2 "] * 1000)
+    mask = Masker()
+    mask.add("hunter2")
+    mask.contains("prepared before it is measured")
+    tracemalloc.start()
+    try:
+        told = store.redact(ID, mask)
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
+    assert told[0].marks == 1000

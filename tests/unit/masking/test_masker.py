@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
@@ -94,3 +96,42 @@ def test_a_needle_of_a_megabyte_is_no_burden() -> None:
     assert stream.feed(b"x" + begun) == b"x"
     assert stream.feed(b"!") == begun + b"!"
     assert stream.feed(begun) + stream.feed(secret[1 << 18 :].encode()) + stream.flush() == MARK
+
+
+def test_a_needle_that_is_added_late_masks_what_is_held_as_well() -> None:
+    masker = _masker("hunter2")
+    stream = masker.stream()
+    assert stream.feed(b"x hunt") == b"x "
+    masker.add("unterholz")
+    assert stream.feed(b"erholz y") + stream.flush() == b"h*** y"
+
+
+def test_adding_one_by_one_is_the_same_as_adding_at_once() -> None:
+    values = [f"v{number:02}lue" for number in range(40)]
+    masker = Masker()
+    for number, value in enumerate(values):
+        assert masker.add(value)
+        assert masker.add(value)
+        assert masker.count == number + 1
+        assert masker.mask(" ".join(values)) == " ".join(["***"] * (number + 1) + values[number + 1 :])
+    assert len(masker._layers) < 8
+
+
+def test_copies_go_their_own_ways_and_share_what_was_prepared() -> None:
+    common = _masker("common value")
+    one, other = common.copy(), common.copy()
+    one.add("only in one")
+    assert one.mask("common value, only in one") == "***, ***"
+    assert other.mask("common value, only in one") == common.mask("common value, only in one") == "***, only in one"
+    other.add("only in one")
+    assert other.contains("b25seSBpbiBvbm")
+    assert one.contains("b25seSBpbiBvbm")
+    assert one._layers[-1].matcher is other._layers[-1].matcher
+
+
+def test_who_has_nothing_to_hide_does_not_pay_for_it() -> None:
+    code = (
+        "import sys; from runner.masking import Masker; m = Masker(); s = m.stream(); s.feed(b'x'); m.mask('x');"
+        "m.contains('x'); sys.exit('ahocorasick_rs' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,77 @@
+"""Replaces a log file by one in which more is masked. Every frame stays where it was."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from runner.logs import framing
+from runner.logs.redaction import Redactor
+from runner.masking import Masker
+from runner.model.log import STREAMS, Redaction, Stream
+
+_COPIED_BYTES = 1 << 20
+
+
+def redact(reader: framing.Reader, path: Path, masker: Masker) -> Sequence[Redaction]:
+    """Rewrite what `reader` reads, the file at `path`, unless nothing is to be masked in it. Raises OSError and
+    StoreCorruptError; then the file is as it was."""
+    told = [redaction for stream in STREAMS if (redaction := _found(reader, stream, masker)) is not None]
+    if not told:
+        return told
+    new = path.with_name(path.name + ".new")  # a former one, left by a crash, is overwritten
+    descriptor = os.open(new, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        _copy(reader, descriptor)
+        for redaction in told:
+            _rewrite(reader, descriptor, redaction.stream, masker)
+        os.fsync(descriptor)
+        os.replace(new, path)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            new.unlink()
+        raise
+    finally:
+        os.close(descriptor)
+    return told
+
+
+def _found(reader: framing.Reader, stream: Stream, masker: Masker) -> Redaction | None:
+    redactor: Redactor[framing.Head] = Redactor(masker)
+    for _ in redactor.redacted(_frames(reader, stream)):
+        pass
+    return Redaction(stream=stream, marks=redactor.marks, offset=redactor.offset) if redactor.marks else None
+
+
+def _rewrite(reader: framing.Reader, descriptor: int, stream: Stream, masker: Masker) -> None:
+    offset = 0
+    redactor: Redactor[framing.Head] = Redactor(masker)
+    for head, data in redactor.redacted(_frames(reader, stream)):
+        room = head.end - head.start - framing.FRAME_HEADER_BYTES
+        encoded = framing.encode(stream, offset, data, head.at, padding=room - len(data))
+        _write_all(descriptor, encoded, head.start)
+        offset += len(data)
+
+
+def _frames(reader: framing.Reader, stream: Stream) -> Iterator[tuple[framing.Head, bytes]]:
+    for head in reader.heads(0):
+        if head.stream == stream:
+            data = reader.data(head)
+            if data is None:
+                return
+            yield head, data
+
+
+def _copy(reader: framing.Reader, descriptor: int) -> None:
+    """All of the file: the frames of a stream in which nothing is masked stay as they are."""
+    for start in range(0, reader.size, _COPIED_BYTES):
+        piece = os.pread(reader.descriptor, min(_COPIED_BYTES, reader.size - start), start)
+        _write_all(descriptor, piece, start)
+
+
+def _write_all(descriptor: int, data: bytes, at: int) -> None:
+    written = 0
+    while written < len(data):
+        written += os.pwrite(descriptor, data[written:] if written else data, at + written)

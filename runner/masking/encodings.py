@@ -1,0 +1,93 @@
+"""The encodings in which programs print a value. Pure."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Iterator
+from urllib.parse import quote_from_bytes
+
+_UNQUOTED = re.compile(r"([^\w@%+=:,./\n-])")
+_PERCENT = re.compile(rb"%[0-9A-F]{2}")
+_UNESCAPED_IN_URLS = ("", "/", "!~*'()", "/:@!~*'();&=+$,?#")
+"""Everything is escaped, or all but the path's `/`, or as JavaScript's `encodeURIComponent` and `encodeURI` do."""
+_QUOTES_IN_XML = (("&quot;", "&apos;"), ("&quot;", "&#39;"), ("&quot;", "&#x27;"), ("&#34;", "&#39;"), ('"', "'"))
+_WRAPPED = ((57, b"\n"), (57, b"\r\n"), (48, b"\n"))
+"""How `base64`, mail and `openssl` break lines: after so many bytes of the value, with this."""
+
+
+def to_bytes(text: str) -> bytes:
+    """As UTF-8. Bytes that were no UTF-8 and became surrogates when they were read become what they were."""
+    try:
+        return text.encode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode(errors="surrogatepass")
+
+
+def of(text: str) -> Iterator[bytes]:
+    """All encodings of `text`. Many are equal to each other or to `text`."""
+    raw = to_bytes(text)
+    for spelling in _texts(text):
+        yield to_bytes(spelling)
+    yield from _percent(raw)
+    yield raw.hex().encode()
+    yield raw.hex().upper().encode()
+    yield from _base64(raw)
+
+
+def _texts(text: str) -> Iterator[str]:
+    yield from _json(text)
+    yield repr(text)[1:-1]  # Python's, and with `'` or `"` inside Go's and JavaScript's
+    yield from _shell(text)
+    yield from _xml(text)
+
+
+def _json(text: str) -> Iterator[str]:
+    for ascii_only in (True, False):
+        spelling = json.dumps(text, ensure_ascii=ascii_only)[1:-1]
+        yield spelling
+        yield spelling.replace("/", "\\/")
+        yield spelling.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+        yield spelling.replace("'", "\\'").replace('\\"', '"')  # in single quotes, also the shell's $'…'
+
+
+def _shell(text: str) -> Iterator[str]:
+    yield text.replace("'", "'\\''")
+    yield text.replace("'", "'\"'\"'")
+    double = re.sub(r'(["\\$`])', r"\\\1", text)
+    yield double
+    yield double.replace("!", "\\!")
+    yield _UNQUOTED.sub(r"\\\1", text)
+
+
+def _xml(text: str) -> Iterator[str]:
+    escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    for double, single in _QUOTES_IN_XML:
+        yield escaped.replace('"', double).replace("'", single)
+
+
+def _percent(raw: bytes) -> Iterator[bytes]:
+    for safe in _UNESCAPED_IN_URLS:
+        upper = quote_from_bytes(raw, safe=safe).encode()
+        lower = _PERCENT.sub(lambda found: found[0].lower(), upper)
+        for component in (upper, lower):
+            yield component
+            yield component.replace(b"%20", b"+")
+
+
+def _base64(raw: bytes) -> Iterator[bytes]:
+    """Whatever stands before and behind the value: the characters that its bytes alone decide, at each alignment."""
+    for before in range(3):
+        first, last = -(-8 * before // 6), 8 * (before + len(raw)) // 6
+        standard = base64.b64encode(bytes(before) + raw)[first:last]
+        yield standard
+        yield standard.translate(_URL_SAFE)
+    for width, end in _WRAPPED:
+        if len(raw) > width:
+            pieces = [base64.b64encode(raw[start : start + width]) for start in range(0, len(raw), width)]
+            decided = 8 * (len(raw) % width or width) // 6
+            yield end.join([*pieces[:-1], pieces[-1][:decided]])
+
+
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")

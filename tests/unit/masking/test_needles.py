@@ -1,0 +1,179 @@
+"""In which spellings a value is found."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import re
+import shlex
+from collections.abc import Callable
+from urllib.parse import quote, quote_plus, urlencode
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from runner.masking import MARK, Masker, MaskingStream
+from runner.masking.needles import SHORTEST_NEEDLE_BYTES, maskable, needles
+from tests.unit.masking import reference
+
+PEM = (
+    "-----BEGIN PRIVATE KEY-----\n"
+    + "\n".join(letter * 3 + "+/Zx9" * 12 for letter in "ABCD")
+    + "\n-----END PRIVATE KEY-----\n"
+)
+ACCOUNT = '{\n  "type": "service_account",\n  "key": "s3cr&t/<value>",\n  "list": [\n    1\n  ]\n}\n'
+VECTORS = {
+    "plain": "hunter2hunter",
+    "quotes": 'it\'s "so" $ecret`\\!',
+    "url": "p@ss/w?rd&x=1+2 %zz#~*",
+    "xml": "<a b='c'>&\"d\"</a>",
+    "unicode": "pässwörd-日本-🔑",
+    "spaces": "  two words\t",
+    "newline at the end": "token-value-1\n",
+    "lines": "first line of it\nsecond\r\nthird line of it",
+    "pem": PEM,
+    "json": ACCOUNT,
+    "short": "abcde",
+    "controls": "bell\x07tab\tescape\x1b!",
+}
+
+ENCODINGS: dict[str, Callable[[str], bytes]] = {
+    "raw": str.encode,
+    "json": lambda text: json.dumps(text)[1:-1].encode(),
+    "json, as it is": lambda text: json.dumps(text, ensure_ascii=False)[1:-1].encode(),
+    "json of Go": lambda text: json.dumps(text)[1:-1].replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e").encode(),
+    "json of PHP": lambda text: json.dumps(text)[1:-1].replace("/", "\\/").encode(),
+    "Python": lambda text: repr(text)[1:-1].encode(),
+    "shell": lambda text: shlex.quote(text).removeprefix("'").removesuffix("'").encode(),
+    "percent": lambda text: quote(text, safe="").encode(),
+    "percent, path": lambda text: quote(text).encode(),
+    "percent, lower": lambda text: re.sub("%..", lambda found: found[0].lower(), quote(text, safe="")).encode(),
+    "form": lambda text: quote_plus(text).encode(),
+    "query": lambda text: urlencode({"k": text})[2:].encode(),
+    "html": lambda text: html.escape(text).encode(),
+    "html without quotes": lambda text: html.escape(text, quote=False).encode(),
+    "xml": lambda text: html.escape(text, quote=False).replace('"', "&quot;").replace("'", "&apos;").encode(),
+    "hex": lambda text: text.encode().hex().encode(),
+    "HEX": lambda text: text.encode().hex().upper().encode(),
+    "carriage returns": lambda text: text.replace("\r\n", "\n").replace("\n", "\r\n").encode(),
+    "escaped lines": lambda text: text.replace("\r\n", "\n").replace("\n", "\\n").encode(),
+    "escaped carriage returns": lambda text: text.replace("\r\n", "\n").replace("\n", "\\r\\n").encode(),
+}  # fmt: skip
+
+
+def masker(*texts: str) -> Masker:
+    made = Masker()
+    for text in texts:
+        assert made.add(text)
+    return made
+
+
+@pytest.mark.parametrize("text", VECTORS.values(), ids=VECTORS)
+@pytest.mark.parametrize("encode", ENCODINGS.values(), ids=ENCODINGS)
+def test_every_split_of_every_vector_in_every_encoding(text: str, encode: Callable[[str], bytes]) -> None:
+    encoded = encode(text)
+    data = b"before " + encoded + b" behind"
+    mask = masker(text)
+    expected = b"before " + MARK + b" behind"
+    whole = mask.stream()
+    said = whole.feed(data) + whole.flush()
+    if text != text.strip():  # around the value itself white space of another encoding may stay
+        assert needles(text.strip()) <= needles(text)
+        assert encode(text.strip()) not in said
+    else:
+        assert said == expected
+    for cut in range(len(data) + 1):
+        stream = mask.stream()
+        assert stream.feed(data[:cut]) + stream.feed(data[cut:]) + stream.flush() == said
+    stream = mask.stream()
+    assert b"".join(stream.feed(data[at : at + 1]) for at in range(len(data))) + stream.flush() == said
+
+
+@pytest.mark.parametrize("text", VECTORS.values(), ids=VECTORS)
+@pytest.mark.parametrize("before", ["", "u", "us", "user", "user:"])
+@pytest.mark.parametrize("behind", ["", "@", "@host", "\n"])
+@pytest.mark.parametrize("encode", [base64.b64encode, base64.urlsafe_b64encode])
+def test_base64_whatever_stands_around_it(
+    text: str, before: str, behind: str, encode: Callable[[bytes], bytes]
+) -> None:
+    """All characters that the value decides are gone; at most two that its neighbours have a part in stay on each side."""
+    encoded = encode((before + text + behind).encode())
+    stream = masker(text).stream()
+    said = stream.feed(encoded) + stream.flush()
+    start, end = said.find(MARK), said.rfind(MARK) + len(MARK)
+    assert start >= 0
+    assert said[start:end] == MARK
+    assert start <= len(before) * 8 / 6 + 1
+    assert len(said) - end <= len(behind) * 8 / 6 + 5  # and `==`
+
+
+@pytest.mark.parametrize(("width", "end"), [(76, b"\n"), (76, b"\r\n"), (64, b"\n")])
+def test_base64_in_lines(width: int, end: bytes) -> None:
+    encoded = base64.b64encode(PEM.encode())
+    lines = end.join(encoded[at : at + width] for at in range(0, len(encoded), width))
+    stream = masker(PEM).stream()
+    said = stream.feed(lines + b"\n") + stream.flush()
+    assert said.startswith(MARK)
+    assert len(said) <= len(MARK) + 5
+
+
+@given(st.text(min_size=5, max_size=40), st.binary(max_size=7), st.binary(max_size=7))
+@settings(max_examples=200)
+def test_base64_of_anything(text: str, before: bytes, behind: bytes) -> None:
+    secret = text.encode(errors="surrogatepass")
+    found = needles(text)
+    if found:
+        encoded = base64.b64encode(before + secret + behind)
+        first, last = -(-8 * len(before) // 6), 8 * (len(before) + len(secret)) // 6
+        assert encoded[first:last] in found
+
+
+@given(st.lists(st.text(max_size=30), min_size=1, max_size=2))
+@settings(max_examples=150, deadline=None)
+def test_the_whole_of_it_against_the_reference(texts: list[str]) -> None:
+    known = [text for text in texts if maskable(text)]
+    wanted = frozenset().union(*map(needles, known))
+    data = b" ".join(sorted(wanted)[:40])
+    mask = masker(*known)
+    stream = mask.stream()
+    said = b"".join(stream.feed(data[at : at + 7]) for at in range(0, len(data), 7)) + stream.flush()
+    assert said == reference.masked(wanted, data)
+
+
+@given(st.text(max_size=60))
+def test_needles_are_a_function_of_the_value_and_never_too_short(text: str) -> None:
+    found = needles(text)
+    assert found == needles(text)
+    assert bool(found) == maskable(text)
+    assert all(len(needle) >= SHORTEST_NEEDLE_BYTES for needle in found)
+    assert not any(needle.isspace() for needle in found)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "abc", " a\n", "true", "NULL", "0", "1", "yes", "----", "====", "\n\n\n\n\n", "ü!", " \t \t "]
+)
+def test_what_would_destroy_a_log_is_no_needle_in_any_encoding(text: str) -> None:
+    assert needles(text) == frozenset()
+
+
+def test_lines_that_say_nothing_are_no_needles() -> None:
+    found = needles(ACCOUNT)
+    stream = MaskingStream(reference.Found(found))
+    log = b'{\n  "list": [\n    1\n  ],\n}\nclusters:\n\n-----BEGIN PRIVATE KEY-----\n-----END PRIVATE KEY-----\n\n'
+    assert stream.feed(log) + stream.flush() == log
+    stream = MaskingStream(reference.Found(needles(PEM)))
+    assert stream.feed(log) + stream.flush() == log
+
+
+def test_each_line_that_says_something_is_one() -> None:
+    for line in PEM.splitlines()[1:-1]:
+        assert masker(PEM).mask(f"> {line} <") == "> *** <"
+    assert masker(ACCOUNT).mask('key: "key": "s3cr&t/<value>", end') == "key: *** end"
+
+
+def test_a_large_value_has_few_needles() -> None:
+    text = "\n".join(f"line number {number} of it" for number in range(2_000))
+    assert len(needles(text)) < 40 * 2_000
+    assert masker(text).mask("a line number 77 of it.") == "a ***."
