@@ -47,10 +47,10 @@ class MaskCommands:
         found = _COMMAND.search(data, at)
         while found is not None:
             start = found.start()
-            end = _LINE_END.search(data, found.end())
             if not self._begins_line(data, at, start):
                 found = _COMMAND.search(data, found.end())
                 continue
+            end = _LINE_END.search(data, found.end())
             if end is None and not final and self._may_become_one(data, start):
                 yield from self._told(data[at:start])
                 yield from self._hold(data[start:])
