@@ -155,10 +155,12 @@ class Attempt:
         self._running = False
         self._disarm()
         self._close_log()
-        outcome = verdict.checked(outcome)
+        outcome = collected(verdict.checked(outcome), self._dispatch.task, self._secrets, self.reports)
         if outcome.kill is not None:
-            self.reports.noticed(Kind.KILL_REPORT, **outcome.kill)
-        return collected(outcome, self._dispatch.task, self._secrets, self.reports)
+            # It names processes, and a process may call itself anything.
+            outcome = replace(outcome, kill=self._secrets.masked(outcome.kill))
+            self.reports.noticed(Kind.KILL_REPORT, **(outcome.kill or {}))
+        return outcome
 
     async def _redacted(self, outcome: Outcome) -> Outcome:
         """Mask in the stored log what became confidential after it was opened. `outcome`, or what it becomes if that fails."""

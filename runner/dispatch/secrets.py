@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from runner.masking import Masker
 from runner.model.value import Bindings, Value
@@ -80,3 +81,14 @@ class Secrets:
 
     def mask(self, text: str) -> str:
         return self.masker.mask(text)
+
+    def masked(self, report: Mapping[str, Any]) -> dict[str, Any]:
+        """Plain data with every text in it masked; its keys are ours."""
+        return {name: self._masked(item) for name, item in report.items()}
+
+    def _masked(self, item: Any) -> Any:
+        if isinstance(item, str):
+            return self.mask(item)
+        if isinstance(item, Mapping):
+            return self.masked(item)
+        return [self._masked(part) for part in item] if isinstance(item, list | tuple) else item

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 from drivers.base import Capabilities, TaskContext
 from drivers.scripted import ScriptedAttempt
@@ -11,8 +12,9 @@ from runner.model.dispatch import AttemptId, Finished
 from runner.model.event import Kind
 from runner.model.result import Outcome, Status
 from runner.model.task import Task
+from runner.model.value import Value
 from runner.simulator.clock import VirtualClock
-from tests.unit.dispatch.harness import KEY, SUCCESS, Harness, within
+from tests.unit.dispatch.harness import KEY, SUCCESS, Harness, bindings, within
 
 
 def test_cancel_while_it_runs() -> None:
@@ -25,6 +27,25 @@ def test_cancel_while_it_runs() -> None:
         await harness.destroyed(id)
         assert (outcome.status, outcome.reason) == (Status.ABORTED, None)
         assert attempt.calls == [("start",), ("stop", 7.0), ("destroy",)]
+
+    within(body)
+
+
+def test_a_kill_report_shows_no_confidential_name() -> None:
+    left = {"signals": [["SIGKILL", 0.1]], "left": [{"pid": 7, "name": "x-hushhush-y", "state": "D"}]}
+    shown = {"signals": [["SIGKILL", 0.1]], "left": [{"pid": 7, "name": "x-***-y", "state": "D"}]}
+
+    async def survive(attempt: ScriptedAttempt, grace: float) -> None:
+        attempt.end.set_result(Outcome(status=Status.ABORTED, kill=left))
+
+    async def body(harness: Harness) -> None:
+        harness.driver.on_stop = survive
+        values = bindings(inputs={"secret": Value("hushhush", True)})
+        id = harness.submit(replace(harness.dispatch(), bindings=values))
+        await harness.running(id)
+        harness.dispatcher.cancel(id, 1.0)
+        assert (await harness.finished(id)).kill == shown
+        assert harness.notices(Kind.KILL_REPORT) == [shown]
 
     within(body)
 
