@@ -254,6 +254,11 @@ class Driver(ABC, Generic[SpecT]):
     async def destroy(self, handle: bytes) -> None:
         """Free what the attempt holds. Idempotent."""
 
+    def sweep(self, temp: str, live: Collection[str]) -> None:
+        """Remove from `temp` what attempts left there that a killed runner did not destroy: all but those whose keys are
+        `live`. Called once in a runner that was restarted, when nothing of the others runs any more."""
+        return
+
 
 class SimpleDriver(Driver[SpecT]):
     """A driver that is one coroutine: `run` returns the outputs, or raises.

@@ -33,6 +33,11 @@ class Registry:
         return self._drivers.get(type)
 
     @property
+    def drivers(self) -> tuple[AnyDriver, ...]:
+        """In the order of the list."""
+        return tuple(self._drivers.values())
+
+    @property
     def types(self) -> tuple[str, ...]:
         """The known task types, in the order of the list."""
         return tuple(self._drivers)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,6 +53,8 @@ class ScriptedDriver(Driver[ScriptedSpec]):
         self.attempts: dict[str, ScriptedAttempt] = {}
         self.started: list[str] = []
         """The keys that were really begun, in order: one that is found again is not begun again."""
+        self.swept: list[tuple[str, frozenset[str]]] = []
+        """What `sweep` was given, each time."""
         self.on_start: Hook | None = None
         self.on_stop: Callable[[ScriptedAttempt, float], Awaitable[None]] | None = None
 
@@ -108,6 +110,9 @@ class ScriptedDriver(Driver[ScriptedSpec]):
 
     async def destroy(self, handle: bytes) -> None:
         self.attempt(_key(handle)).calls.append(("destroy",))
+
+    def sweep(self, temp: str, live: Collection[str]) -> None:
+        self.swept.append((temp, frozenset(live)))
 
 
 def _key(handle: bytes) -> str:

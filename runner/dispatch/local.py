@@ -139,7 +139,7 @@ class LocalDispatcher:
         self._settled[attempt.id.group].add(attempt.id)
 
     async def _forget_others(self, wanted: set[str]) -> None:
-        """End what the process host still holds for nobody."""
+        """End what the process host still holds for nobody, then remove what it left behind."""
         processes = self._around.processes
         try:
             for key in await processes.list():
@@ -148,6 +148,13 @@ class LocalDispatcher:
                     await processes.forget(key)
         except ProcessHostError as error:
             _log.error("reconcile: %s", error.message, extra={"action": "reconcile"})
+            return
+        live = wanted | {str(id) for id in self._attempts}
+        for driver in self._around.registry.drivers:
+            try:
+                driver.sweep(self._around.temp, live)
+            except Exception as error:  # noqa: BLE001 - a driver may raise anything, and this is only tidying up
+                _log.error("sweep of %s: %r", driver.type, error, extra={"action": "sweep"})
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         if self._closing:

@@ -13,7 +13,7 @@ from drivers.base import Capabilities, Driver, Process, ProcessExit, ProcessHost
 from runner.errors import DriverError, OutputFileError, ProcessHostError, RecoverError, StartError
 from runner.model.result import Outcome, Reason, Status
 from runner.model.value import Value
-from taskimpl.os_exec import warnings
+from taskimpl.os_exec import outputfiles, warnings
 from taskimpl.os_exec.outputfiles import VARIABLE, AttemptFiles
 from taskimpl.os_exec.spec import SCRIPT_FILE, OsExecSpec
 
@@ -137,6 +137,9 @@ class OsExecDriver(Driver[OsExecSpec]):
         attempt.files.remove()
         with suppress(ProcessHostError):  # a supervisor that is gone has forgotten all
             await attempt.processes.forget(attempt.key)
+
+    def sweep(self, temp: str, live: Collection[str]) -> None:
+        outputfiles.sweep(temp, live)
 
     def _environment(self, ctx: TaskContext, spec: OsExecSpec, files: AttemptFiles) -> dict[str, str]:
         return {

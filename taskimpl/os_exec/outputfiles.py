@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import stat
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -13,6 +15,7 @@ from runner.errors import DriverError, OutputFileError
 from runner.model.outputfile import MAX_OUTPUT_FILE_BYTES, parse_output
 
 VARIABLE = "OUTPUT_FILE"
+_BASE = re.compile(r"[0-9a-f]{32}")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -28,7 +31,7 @@ class AttemptFiles:
 
     @classmethod
     def of(cls, temp: str, key: str, task_name: str, suffix: str = "") -> AttemptFiles:
-        base = os.path.join(temp, hashlib.sha256(key.encode()).hexdigest()[:32])
+        base = os.path.join(temp, _base(key))
         output = f"{base}.output"
         return cls(output=output, named_output=f"{output}_{task_name}", script=f"{base}{suffix}", task_name=task_name)
 
@@ -63,6 +66,21 @@ class AttemptFiles:
             # A program may have put a folder there; the runner's private folder goes as a whole some day.
             with suppress(FileNotFoundError, IsADirectoryError, PermissionError):
                 os.unlink(path)
+
+
+def sweep(temp: str, live: Iterable[str]) -> None:
+    """Remove the files of all attempts but those with these keys. They may hold what a task exported."""
+    kept = {_base(key) for key in live}
+    for name in os.listdir(temp):
+        base, dot, _ = name.partition(".")
+        if dot and _BASE.fullmatch(base) and base not in kept:
+            with suppress(FileNotFoundError, IsADirectoryError, PermissionError):
+                os.unlink(os.path.join(temp, name))
+
+
+def _base(key: str) -> str:
+    """What the names of an attempt's files begin with."""
+    return hashlib.sha256(key.encode()).hexdigest()[:32]
 
 
 def _create(path: str, content: bytes) -> None:

@@ -91,6 +91,7 @@ def test_a_node_that_is_killed_again_and_again_finishes_its_group(tmp_path: Path
     started = Counter((workspace / "started").read_text().split())
     assert started == Counter({f"t{index}": 1 for index in range(TASKS)})
     assert asyncio.run(_remembered(state)) == (), "the supervisor keeps what nobody will ask for"
+    assert list(load_settings(state_dir=state).temp_dir(state).iterdir()) == [], "what tasks exported is still there"
 
 
 async def _remembered(state: Path) -> Sequence[str]:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 
 import pytest
 
-from drivers.base import Capabilities, ProcessSpec, Recovery, SimpleDriver, Spec, Stream, TaskContext
-from drivers.scripted import ScriptedAttempt
+from drivers.base import Capabilities, ProcessSpec, Recovery, SimpleDriver, Spec, TaskContext
+from drivers.scripted import ScriptedAttempt, ScriptedDriver
 from runner.model.dispatch import AttemptId
 from runner.model.result import Outcome, Status
 from runner.model.task import Task
 from runner.process.fake import FakeHost, FakeRun
+from tests.contract.process_labs import Sink
 from tests.unit.dispatch.harness import ID, KEY, SUCCESS, Harness, running, within
 
 
@@ -194,10 +196,6 @@ def test_what_the_process_host_holds_for_nobody_is_forgotten() -> None:
     async def forever(run: FakeRun) -> int:
         return await run.forever()
 
-    class Sink:
-        def write(self, stream: Stream, data: bytes) -> None: ...
-        def close(self) -> None: ...
-
     async def main() -> None:
         host = FakeHost({"sleep": forever})
         spec = ProcessSpec(argv=["sleep"], env={}, cwd="/")
@@ -209,5 +207,28 @@ def test_what_the_process_host_holds_for_nobody_is_forgotten() -> None:
             await harness.running(ID)
         assert await host.list() == (KEY, "g/live/1")
         await host.aclose()
+
+    asyncio.run(main())
+
+
+def test_what_former_attempts_left_is_swept_away_once_they_are_ended(caplog: pytest.LogCaptureFixture) -> None:
+    class Untidy(ScriptedDriver):
+        def sweep(self, temp: str, live: Collection[str]) -> None:
+            raise OSError("no such folder")
+
+    async def forever(run: FakeRun) -> int:
+        return await run.forever()
+
+    async def main() -> None:
+        host = FakeHost({"sleep": forever})
+        await host.spawn("g/gone/1", ProcessSpec(argv=["sleep"], env={}, cwd="/"), Sink())
+        async with running(drivers=[Untidy("untidy")], host=host) as harness:
+            id = harness.submit(harness.dispatch(resumed=True))
+            harness.dispatcher.reconcile([id])
+            other = harness.submit(harness.dispatch(Task(name="new", type="scripted")))
+            await harness.until(lambda: bool(harness.driver.swept))
+            assert harness.driver.swept == [("/temp", frozenset({str(id), str(other)}))]
+            assert await host.list() == ()
+        assert "sweep of untidy" in caplog.text
 
     asyncio.run(main())

@@ -18,6 +18,7 @@ from runner.model.result import Status
 from runner.model.value import Value
 from runner.process.fake import FakeHost, FakeRun
 from taskimpl.os_exec import OsExecDriver, OsExecSpec
+from taskimpl.os_exec.outputfiles import AttemptFiles
 from tests.contract.process_labs import Sink
 from tests.os_exec_attempts import KEY, context, driver
 
@@ -466,3 +467,16 @@ class TestDriver:
             assert list((tmp_path / "temp").iterdir()) == []
 
         play(scenario)
+
+
+def test_the_files_of_attempts_that_nobody_knows_are_swept_away(tmp_path: Path) -> None:
+    for key in ("g/a/1", "g/b/1"):
+        files = AttemptFiles.of(str(tmp_path), key, key[2], ".ps1")
+        files.make("echo")
+        Path(files.named_output).write_text("v=1")
+    (tmp_path / "other.output").touch()
+    (tmp_path / ("0" * 32 + ".output")).mkdir()
+    OsExecDriver({}).sweep(str(tmp_path), {"g/b/1"})
+    kept = AttemptFiles.of(str(tmp_path), "g/b/1", "b", ".ps1")
+    left = {kept.output, kept.named_output, kept.script}
+    assert {str(path) for path in tmp_path.iterdir() if path.is_file()} == {*left, str(tmp_path / "other.output")}
