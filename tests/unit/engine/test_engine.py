@@ -48,7 +48,7 @@ class _World:
         self.engine.recover()
 
     def submit(self, *tasks: Task) -> str:
-        return self.engine.submit(TaskGroup(id="g", name="deploy", tasks=tasks), workspace="/work/g")
+        return self.engine.submit(TaskGroup(id="g", name="deploy", tasks=tasks), workspace="/srv/g")
 
     def pass_time(self, seconds: float) -> None:
         self.clock.run_until(self.clock.now().boot + seconds)
@@ -123,6 +123,6 @@ def test_a_dispatch_carries_what_the_attempt_needs() -> None:
     world.submit(Task(name="a", type="scripted", retry=Retry(attempts=2)))
     world.clock.run_until_idle()
     second = world.executor.dispatches[AttemptId("g", "a", 2)]
-    assert (second.workspace, second.grace, second.resumed) == ("/work/g", GRACE_SECONDS, False)
+    assert (second.workspace, second.grace, second.resumed) == ("/srv/g", GRACE_SECONDS, False)
     assert (second.bindings.group_id, second.bindings.group_name) == ("g", "deploy")
     assert (second.bindings.task_name, second.bindings.task_attempt) == ("a", 2)
