@@ -19,6 +19,7 @@ from runner.cli.terminal import Output, is_plain, visible_line
 from runner.model.dispatch import AttemptId
 from runner.model.event import Event, Kind
 from runner.model.group import TaskGroup
+from runner.model.result import TaskGroupResult
 from runner.node import Node
 
 MAX_LINE_BYTES = 64 << 10
@@ -51,16 +52,20 @@ class Follower:
         self._grown: dict[AttemptId, None] = {}
         self._logs: dict[AttemptId, _Log] = {}
 
-    async def run(self) -> None:
-        """Returns once the group is over and all of it is shown."""
+    async def run(self) -> TaskGroupResult:
+        """The group's result, once it is over and all of it is shown."""
         with ExitStack() as stack:
             stack.callback(self._node.engine.subscribe(self._id, self._wake.set))
             stack.callback(self._node.logs.subscribe(self._log_grew))
             while True:
                 self._wake.clear()
                 if await self._show_events():
-                    return
+                    return self._node.engine.result(self._id)
                 await self._show_logs()
+                lost = self._node.engine.unwritten_end(self._id)
+                if lost is not None:
+                    await self._show_rest()
+                    return lost
                 await self._wake.wait()
 
     def _log_grew(self, id: AttemptId) -> None:
@@ -108,6 +113,13 @@ class Follower:
                 del self._grown[id]
                 if await self._show_log(id):
                     self._log_grew(id)
+
+    async def _show_rest(self) -> None:
+        """What is left of the logs of attempts whose end nobody could write down."""
+        for id, log in self._logs.items():
+            while await self._show_log(id):
+                pass
+            await self._write(log.lines.rest())
 
     async def _show_log(self, id: AttemptId) -> bool:
         """Show the next piece of a log; False when there was none."""

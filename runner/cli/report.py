@@ -31,6 +31,7 @@ _REASONS: Mapping[str, str] = {
     Abort.CANCELLED: "the group was cancelled",
     Abort.GROUP_TIMEOUT: "the group's time was over",
     Abort.FAIL_FAST: "failFast",
+    Reason.STATE_NOT_WRITTEN: "its state cannot be written",
 }
 
 

@@ -24,7 +24,7 @@ from runner.cli.terminal import STDERR, STDOUT, Output, complain
 from runner.config import Settings
 from runner.errors import UsageError
 from runner.model.group import TaskGroup
-from runner.model.result import Status
+from runner.model.result import Reason, Status
 
 CALLER = "local"
 
@@ -80,13 +80,14 @@ async def _carry_out(
             id = node.engine.submit(group, inputs, caller=CALLER, workspace=str(folder))
             interrupts.cancels(lambda: node.engine.cancel(id))
             await asyncio.to_thread(story.print, headline(group, id))
-            await Follower(node, group, id, story).run()
-            result = node.engine.result(id)
+            result = await Follower(node, group, id, story).run()
         if machine:
             text = json.dumps(result.as_json(reveal=options.reveal), indent=2, ensure_ascii=False)
         else:
             text = "\n".join(["", *summary(result, reveal=options.reveal)])
         await asyncio.to_thread(stdout.print, text)
+        if result.reason == Reason.STATE_NOT_WRITTEN:
+            complain(f"what became of the run was not written down; --id {id} takes it up from what was")
         if stdout.lost is not None:
             complain(f"standard output was lost ({stdout.lost.strerror}); what the tasks printed is in {run_dir}")
     if interrupts.count and result.status is Status.ABORTED:

@@ -40,15 +40,16 @@ class Attempts:
         attempt = state.attempt
         assert attempt is not None, "a running task has an attempt"
         services = self._services
-        services.journal.then(partial(self._send, state, attempt, resumed=True))
+        services.journal.anyway(partial(self._send, state, attempt, resumed=True))  # it is written down already
         if attempt.cancel_at is not None and attempt.cancel_grace is not None:
             self._arm_force(state, attempt)
-            services.journal.then(partial(services.dispatcher.cancel, attempt.id, attempt.cancel_grace))
+            services.journal.anyway(partial(services.dispatcher.cancel, attempt.id, attempt.cancel_grace))
         return attempt.id
 
     def _send(self, state: TaskState, attempt: AttemptState, *, resumed: bool) -> None:
         if attempt.status.terminal:
             return  # it was given up while the store could not write the dispatch down
+        attempt.sent = True
         dispatch = Dispatch(
             id=attempt.id,
             instance=attempt.instance,
@@ -67,7 +68,7 @@ class Attempts:
         state = self._run.task(task)
         if state.status is not Status.RUNNING or state.attempt is None:
             return False
-        self._services.journal.then(partial(self._services.dispatcher.signal, state.attempt.id, signal))
+        self._services.journal.anyway(partial(self._services.dispatcher.signal, state.attempt.id, signal))
         return True
 
     # Hearing.
@@ -131,6 +132,11 @@ class Attempts:
         """Ask the running attempt to end; once it has had its time, go on without its word."""
         attempt = state.attempt
         assert attempt is not None, "a running task has an attempt"
+        if not attempt.sent:
+            # The store has not taken it since it was begun. Nobody else knows it, so nobody has to confirm its end.
+            now = self._services.clock.now().wall
+            self._conclude(state, attempt, Outcome(status=Status.ABORTED, finished_at=now))
+            return
         if attempt.cancel_grace is not None and attempt.cancel_grace <= grace:
             return
         attempt.cancel_grace = grace
@@ -138,7 +144,7 @@ class Attempts:
             attempt.cancel_at = self._services.clock.now()
             self._arm_force(state, attempt)
         self._services.journal.mark(attempt)
-        self._services.journal.then(partial(self._services.dispatcher.cancel, attempt.id, grace))
+        self._services.journal.anyway(partial(self._services.dispatcher.cancel, attempt.id, grace))
 
     def _arm_force(self, state: TaskState, attempt: AttemptState) -> None:
         assert attempt.cancel_at is not None
@@ -159,6 +165,9 @@ class Attempts:
             started_at=attempt.started_at,
             finished_at=self._services.clock.now().wall,
         )
+        self._conclude(state, attempt, outcome)
+
+    def _conclude(self, state: TaskState, attempt: AttemptState, outcome: Outcome) -> None:
         self._run.ended(state, attempt, outcome)
         self._services.journal.mark(attempt)
         self._services.journal.wake()

@@ -18,7 +18,8 @@ class Audience:
         self._recent: dict[str, deque[Event]] = {}
 
     def subscribe(self, group: str, callback: Callable[[], None]) -> Callable[[], None]:
-        """Call `callback` after each commit that added events to the group; the returned function ends that."""
+        """Call `callback` after each commit that added events to the group, and at each `told`; the returned function ends
+        that."""
         key = object()
         self._watchers.setdefault(group, {})[key] = callback
         self._recent.setdefault(group, deque(maxlen=RECENT_EVENTS))
@@ -39,8 +40,12 @@ class Audience:
             if event.group in self._recent:
                 self._recent[event.group].append(event)
         for group in touched:
-            for callback in list(self._watchers.get(group, {}).values()):
-                callback()
+            self.told(group)
+
+    def told(self, group: str) -> None:
+        """Tell those who watch the group that there is something to see."""
+        for callback in list(self._watchers.get(group, {}).values()):
+            callback()
 
     def recent(self, group: str, after: int, limit: int) -> Sequence[Event] | None:
         """The group's events with a number above `after`, at most `limit`; None when they have to be read from the store."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 from runner.clock import Clock
@@ -21,7 +22,7 @@ from runner.model import codec
 from runner.model.dispatch import Report
 from runner.model.event import Event, Kind
 from runner.model.group import TaskGroup
-from runner.model.result import Status, TaskGroupResult
+from runner.model.result import Reason, Status, TaskGroupResult
 from runner.sealing import Sealer
 from runner.store.base import GroupRecord, GroupRow, Store
 
@@ -56,6 +57,7 @@ class Engine:
         self._slots = SlotQueue(max_parallel)
         self._journal = Journal(store, clock, self._fill_slots)
         self._journal.on_commit = self._committed
+        self._journal.on_failure = self._not_committed
         self._services = Services(
             clock=clock,
             journal=self._journal,
@@ -119,12 +121,15 @@ class Engine:
 
     def cancel(self, id: str) -> None:
         """End the group early, clean-up included in its time; a second call ends clean-up too. A finished group is left
-        alone. Raises GroupNotFoundError."""
+        alone, but for the wait until that is written (see `unwritten_end`). Raises GroupNotFoundError."""
         run = self._runs.get(id)
         if run is None:
             self._record(id)
         elif not run.status.terminal:
             run.abortion.cancel()
+        elif self._journal.is_unwritten(run):
+            run.told_by = self._clock.now().boot
+            self._journal.hurry()
 
     def signal(self, id: str, task: str, signal: str) -> bool:
         """Send `pause`, `start` or `destroy` to a running task; False when it does not run. Raises GroupNotFoundError."""
@@ -144,12 +149,28 @@ class Engine:
         """The Task Group Result as recorded so far. Raises GroupNotFoundError."""
         return results.group_result(self._record(id), self._sealer)
 
+    def unwritten_end(self, id: str) -> TaskGroupResult | None:
+        """The result of a group that is over although nothing can be written; None in every other case.
+
+        Its status is `errored` (`state_not_written`), its tasks are what became of them. An aborted group has it at once, so
+        that an abort is over in its time; another one after `END_PATIENCE_SECONDS`. Writing is tried on; where this engine
+        ends before it succeeds, the next one takes the group up from what was recorded.
+        """
+        run = self._runs.get(id)
+        if run is None or not self._is_given_up(run):
+            return None
+        tasks = [state.row() for state in run.tasks]
+        record = GroupRecord(group=run.row(), tasks=tasks, attempts=[], last_event=run.last_event)
+        result = results.group_result(record, self._sealer)
+        return replace(result, status=Status.ERRORED, reason=Reason.STATE_NOT_WRITTEN)
+
     def events(self, id: str, after: int = 0, limit: int = 1000) -> Sequence[Event]:
         recent = self._audience.recent(id, after, limit)
         return self._store.events(id, after, limit) if recent is None else recent
 
     def subscribe(self, id: str, callback: Callable[[], None]) -> Callable[[], None]:
-        """Call `callback` after each commit that added events to the group; the returned function ends that."""
+        """Call `callback` after each commit that added events to the group, and when it has an `unwritten_end`; the returned
+        function ends that."""
         return self._audience.subscribe(id, callback)
 
     def when_durable(self, done: Callable[[Exception | None], None]) -> None:
@@ -200,3 +221,12 @@ class Engine:
             if run is not None and run.idle:
                 del self._runs[event.group]
         self._audience.committed(events)
+
+    def _not_committed(self) -> None:
+        for run in list(self._runs.values()):
+            if self._is_given_up(run):
+                self._audience.told(run.id)
+
+    def _is_given_up(self, run: GroupRun) -> bool:
+        journal = self._journal
+        return journal.failure is not None and journal.is_unwritten(run) and run.told_by <= self._clock.now().boot

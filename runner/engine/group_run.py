@@ -8,6 +8,7 @@ group to an early end.
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -25,6 +26,9 @@ from runner.model.result import Abort, Outcome, Reason, Skip, Status, Waiting
 from runner.model.task import When
 from runner.model.value import Bindings, Value
 from runner.store.base import GroupRow
+
+END_PATIENCE_SECONDS = 60.0
+"""How long the end of a group that came by itself may take to be written, before it counts as lost."""
 
 SATISFYING_SKIPS = frozenset({Skip.CONDITION_FALSE.value, Skip.NO_FAILURE.value})
 
@@ -50,6 +54,8 @@ class GroupRun:
         ]
         self.open = len(self.tasks)
         """How many tasks are not terminal."""
+        self.told_by = math.inf
+        """When whoever waits for the end has to be told of it, in seconds of the boot clock, also if it cannot be written."""
 
     # What the engine asks and tells.
 
@@ -263,10 +269,12 @@ class GroupRun:
             self._begin()
         self.abortion.disarm()
         status, reason = self._verdict()
-        now = self.services.clock.now().wall
-        self._row = replace(self._row, status=status, reason=reason, finished_at=now)
+        now = self.services.clock.now()
+        self._row = replace(self._row, status=status, reason=reason, finished_at=now.wall)
+        self.told_by = now.boot + (END_PATIENCE_SECONDS if self.abortion.reason is None else 0.0)
         self.event(Kind.GROUP_FINISHED, status=status.value, reason=reason)
         self.services.journal.mark(self)
+        self.services.journal.hurry()
         dispatcher = self.services.dispatcher
         self.services.journal.when_durable(lambda: dispatcher.release(self.id))
 

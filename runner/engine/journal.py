@@ -3,6 +3,10 @@
 Whoever changes state marks what changed, appends events and queues effects. One tick per turn of the clock writes all of it in one
 transaction (group commit) and then carries the effects out, in order. Killed anywhere, a restarted engine finds either none
 or all of a turn's decisions, and repeats effects that may not have happened: each is idempotent.
+
+While nothing can be written (the disk is full, say) nothing is begun. What only ends something is done all the same (`anyway`),
+so that a full disk keeps nobody from stopping what runs: if the decision is forgotten with this process, the attempt was ended,
+and reports that; and nothing follows from it that was not written down.
 """
 
 from __future__ import annotations
@@ -41,15 +45,20 @@ class Journal:
         self._dirty: dict[Recorded, None] = {}
         self._events: list[Event] = []
         self._effects: list[Effect] = []
+        self._anyway: list[Effect] = []
         self._after_sync: list[Effect] = []
         self._scheduled = False
         self._lingering: Timer | None = None
         self._sync_armed = False
-        self._failing = False
+        self._retry: Timer | None = None
         self._sync_failing = False
         self._closed = False
+        self.failure: RunnerError | None = None
+        """Why the last transaction was refused; None where it was not."""
         self.on_commit: Callable[[Sequence[Event]], None] = lambda events: None
         """Called after each commit, and what it led to, with the events that it holds."""
+        self.on_failure: Callable[[], None] = lambda: None
+        """Called after each transaction that was refused. It is tried again until it is not."""
 
     def mark(self, state: Recorded) -> None:
         """Write the row of `state`, soon."""
@@ -66,6 +75,19 @@ class Journal:
         self._effects.append(effect)
         self.wake()
 
+    def anyway(self, effect: Effect) -> None:
+        """Like `then`, but done before what waits for the state to be written, and also where it cannot be. For what begins
+        nothing, and does no harm when it is done again or forgotten by the next life."""
+        self._anyway.append(effect)
+        if self.failure is None:
+            self.wake()
+        else:
+            self._clock.call_soon(self._do_anyway)
+
+    def is_unwritten(self, state: Recorded) -> bool:
+        """Whether the present state of `state` waits to be written."""
+        return state in self._dirty
+
     def when_durable(self, effect: Effect) -> None:
         """Do `effect` once the present state is safe against a loss of power. Collected for a moment: never urgent."""
         self.then(lambda: self._defer(effect))
@@ -75,6 +97,14 @@ class Journal:
         if not self._scheduled:
             self._scheduled = True
             self._clock.call_soon(self._tick)
+
+    def hurry(self) -> None:
+        """Write at the end of this turn, also when the last transaction was refused just now."""
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+            self._scheduled = False
+        self.wake()
 
     def _linger(self) -> None:
         if not self._scheduled and self._lingering is None:
@@ -92,6 +122,7 @@ class Journal:
     def _tick(self) -> None:
         if self._closed:
             return
+        self._retry = None
         self._before_tick()
         self._scheduled = False
         try:
@@ -100,10 +131,12 @@ class Journal:
         except RunnerError as error:  # full, read-only, or locked for a while by somebody who looks into it
             self._retry_later(error)
             return
-        self._failing = False
+        self.failure = None
         self._dirty.clear()
         events, self._events = self._events, []
         effects, self._effects = self._effects, []
+        if self._anyway:
+            self._do_anyway()
         for effect in effects:
             effect()
         if events:
@@ -121,12 +154,25 @@ class Journal:
                 batch.groups.append(row)
         return batch
 
+    def _do_anyway(self) -> None:
+        effects, self._anyway = self._anyway, []
+        if self._closed:
+            return
+        for effect in effects:
+            effect()
+
     def _retry_later(self, error: RunnerError) -> None:
-        if not self._failing:
-            log.error("state cannot be written, nothing new is started: %s", error, extra={"action": "store_failed"})
-        self._failing = True
+        if self.failure is None:
+            log.error(
+                "state cannot be written; nothing new is started, and what has to be stopped is stopped all the same: %s",
+                error,
+                extra={"action": "store_failed"},
+            )
+        self.failure = error
         self._scheduled = True
-        self._clock.call_at(self._clock.now().boot + STORE_RETRY_SECONDS, self._tick)
+        self._retry = self._clock.call_at(self._clock.now().boot + STORE_RETRY_SECONDS, self._tick)
+        self._do_anyway()
+        self.on_failure()
 
     def _defer(self, effect: Effect) -> None:
         self._after_sync.append(effect)

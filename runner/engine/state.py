@@ -20,11 +20,11 @@ Seal = Callable[[bytes, str], bytes]
 
 
 class AttemptState:
-    """One try. `cancel_at` and `cancel_grace` tell that, and how, it was asked to stop."""
+    """One try. `cancel_at` and `cancel_grace` tell that, and how, it was asked to stop; `sent` that its executor may know it."""
 
     __slots__ = (
         "cancel_at", "cancel_grace", "dispatched", "force_timer", "handle", "id", "instance", "outcome", "runner",
-        "sequence", "started_at", "status",
+        "sent", "sequence", "started_at", "status",
     )  # fmt: skip
 
     def __init__(self, id: AttemptId, runner: str, instance: str, dispatched: Moment) -> None:
@@ -33,6 +33,7 @@ class AttemptState:
         self.instance = instance
         self.dispatched = dispatched
         self.status = Status.PENDING
+        self.sent = False
         self.handle: bytes | None = None
         self.sequence = 0
         self.started_at: float | None = None
@@ -63,6 +64,7 @@ class AttemptState:
     def restored(cls, row: AttemptRow) -> AttemptState:
         state = cls(AttemptId(row.group, row.task, row.attempt), row.runner, row.instance, row.dispatched)
         state.status = row.status
+        state.sent = True
         state.handle = row.handle
         state.sequence = row.sequence
         state.started_at = row.started_at

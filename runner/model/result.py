@@ -75,6 +75,8 @@ class Reason(StrEnum):
     HOST_RESTARTED = "host_restarted"
     RUNNER_LOST = "runner_lost"
     CLEANUP_TIMEOUT = "cleanup_timeout"
+    STATE_NOT_WRITTEN = "state_not_written"
+    """Of a group: it is over, and that could not be recorded."""
 
 
 UNCERTAIN_REASONS = frozenset({Reason.DRIVER_LOST, Reason.SUPERVISOR_LOST, Reason.HOST_RESTARTED, Reason.RUNNER_LOST})

@@ -88,12 +88,20 @@ class LivingClock:
 
 
 class LivingDispatcher:
-    """A dispatcher as one life reaches it: every verb is a step. `on_submit` is shown each dispatch that goes through."""
+    """A dispatcher as one life reaches it: every verb is a step. `on_submit` is shown each dispatch that goes through,
+    `on_cancel` each attempt that is asked to stop."""
 
-    def __init__(self, dispatcher: Dispatcher, life: Life, on_submit: Callable[[Dispatch], None]) -> None:
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        life: Life,
+        on_submit: Callable[[Dispatch], None],
+        on_cancel: Callable[[AttemptId], None],
+    ) -> None:
         self._inner = dispatcher
         self._life = life
         self._on_submit = on_submit
+        self._on_cancel = on_cancel
 
     @property
     def name(self) -> str:
@@ -118,7 +126,11 @@ class LivingDispatcher:
         self._life.step(partial(self._inner.acknowledge, id, sequence))
 
     def cancel(self, id: AttemptId, grace: float) -> None:
-        self._life.step(partial(self._inner.cancel, id, grace))
+        def step() -> None:
+            self._on_cancel(id)
+            self._inner.cancel(id, grace)
+
+        self._life.step(step)
 
     def signal(self, id: AttemptId, signal: str) -> None:
         self._life.step(partial(self._inner.signal, id, signal))

@@ -368,6 +368,8 @@ def group_status(abort: str | None, ends: Sequence[tuple[Task, End]]) -> tuple[S
     if abort in ("cancelled", "group_timeout"):
         return Status.ABORTED, abort
     counted = {end.status for task, end in ends if not task.allow_failure}
+    if abort is None and Status.ABORTED in counted:
+        return Status.ABORTED, None
     for status in (Status.ERRORED, Status.FAILED):
         if status in counted:
             return status, abort

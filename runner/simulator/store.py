@@ -30,8 +30,13 @@ class Disk:
         self.store = MemoryStore(clock.call_soon)
 
     @property
+    def now(self) -> float:
+        """The wall time, in seconds since the epoch."""
+        return self._clock.now().wall
+
+    @property
     def full(self) -> bool:
-        now = self._clock.now().wall
+        now = self.now
         return any(start <= now < end for start, end in self._full)
 
     def write(self, write: Write) -> None:

@@ -17,6 +17,8 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from functools import partial
 
+from runner.engine.group_run import END_PATIENCE_SECONDS
+from runner.engine.journal import STORE_RETRY_SECONDS
 from runner.engine.services import output_context
 from runner.model import codec
 from runner.model.dispatch import AttemptId
@@ -46,6 +48,8 @@ from runner.store.base import AttemptRow, TaskRow
 TOLERANCE_SECONDS = 1e-4
 ROUNDED_SECONDS = 2e-3
 """For what events tell in milliseconds."""
+GIVEN_UP = {"confirmed": False}
+"""The kill report of an attempt that nobody said anything more of."""
 
 
 def differences(scenario: Scenario, played: Played) -> list[str]:
@@ -128,8 +132,10 @@ def _heard(scenario: Scenario, played: Played) -> Iterator[str]:
             yield from _unequal(f"{id}: events of its start", int(row.started_at is not None), started)
         if not played.crashes and outcome.status is not Status.ABORTED:
             yield from _unequal(f"{id}: notices", played.executor.notices[id], told[(*id, Kind.MASK_SKIPPED)])
+        if not played.crashes and outcome.kill == GIVEN_UP and scenario.script(id).on_stop is not OnStop.SILENT:
+            yield f"{id}: was given up, and would have said that it stopped"
         if not played.crashes and not played.faults.delaying:
-            late = outcome.kill == {"confirmed": False} and scenario.script(id).stop_after < math.inf
+            late = outcome.kill == GIVEN_UP and scenario.script(id).stop_after < math.inf
             yield from _unequal(f"{id}: late results", int(late), told[(*id, Kind.LATE_RESULT)])
 
 
@@ -203,14 +209,21 @@ def _outputs(group: str, row: TaskRow) -> dict[str, Value]:
 
 
 def _in_time(submission: Submission, played: Played) -> Iterator[str]:
-    """An abort begins at the latest when the group's timeout is over, and it takes no longer than it may."""
+    """An abort begins at the latest when the group's timeout is over, and it takes no longer than it may; whoever waits for
+    its end is told of it in that time, although the disk be full. Another end may have to wait for the disk."""
     row, group = played.records[submission.id].group, submission.group
+    delay = played.faults.delay if played.crashes else 0.0
     latest = math.inf if group.timeout is None else row.accepted.wall + group.timeout
     if row.abort_at is not None:
         latest = min(latest, row.abort_at.wall)
-    latest += group.cleanup_timeout + GRACE_SECONDS + CONFIRM_SECONDS + played.faults.delay
+    latest += group.cleanup_timeout + GRACE_SECONDS + CONFIRM_SECONDS + delay
+    told = played.told.get(submission.id, math.inf)
     if row.finished_at is None or row.finished_at > latest + TOLERANCE_SECONDS:
         yield f"{submission.id}: ended at {row.finished_at}, expected not after {latest}"
+    elif not played.crashes:
+        latest = row.finished_at + (END_PATIENCE_SECONDS + STORE_RETRY_SECONDS if row.abort is None else 0.0)
+        if told > latest + TOLERANCE_SECONDS:
+            yield f"{submission.id}: its end was told at {told}, expected not after {latest}"
 
 
 def _retries_in_time(scenario: Scenario, submission: Submission, played: Played) -> Iterator[str]:
@@ -287,7 +300,7 @@ def _attempts_consistent(
         if outcome.status is not Status.ABORTED or id in played.interrupted:
             if _essence(outcome) not in said:
                 yield f"{id}: outcome is {_essence(outcome)}, expected {' or '.join(map(str, said))}"
-        elif not aborted:
+        elif not aborted and id not in played.forgotten_stops:
             yield f"{id}: was aborted, but nobody asked for it"
         again = retried(task, number, outcome)
         if number < last.attempt and not again:
@@ -300,6 +313,8 @@ def _attempts_consistent(
         # A failFast that a cancel or the timeout overtook had ended tasks of its own before.
         overtaken = ["fail_fast"] if end.because_of is not None else []
         allowed = {record.group.abort, *overtaken, *([Reason.CLEANUP_TIMEOUT] if task.when is When.ALWAYS else [])}
+        if last in played.forgotten_stops:
+            allowed.add(None)
         if end.reason not in allowed:
             yield f"{last.group}/{last.task}: aborted for {end.reason}, expected one of {sorted(map(str, allowed))}"
 
@@ -314,7 +329,8 @@ def _said(scenario: Scenario, played: Played, row: AttemptRow, timeout: float | 
     late = script.starts and timeout is not None and timeout < script.duration
     if late:
         yield TIMED_OUT
-    if not late or (row.cancel_at is not None and script.on_stop is OnStop.FINISHES):
+    stopped = row.cancel_at is not None or id in played.forgotten_stops
+    if not late or (stopped and script.on_stop is OnStop.FINISHES):
         yield script.outcome
 
 

@@ -21,14 +21,25 @@ class Witness:
         """Attempts that are not finished, by the disk."""
         self._of_this_life: set[AttemptId] = set()
         """Attempts that the present engine has begun."""
+        self._stopped_early: set[AttemptId] = set()
+        """Attempts that the present engine stopped while it could not write that down."""
+        self.forgotten_stops: set[AttemptId] = set()
+        """Attempts that a former engine stopped without having written it down."""
+        self.told: dict[str, float] = {}
+        """When whoever waits for a group was told that it is over, in seconds since the epoch."""
         self.complaints: list[str] = []
 
     def new_life(self) -> None:
         """The next engine begins."""
         self._of_this_life.clear()
+        self.forgotten_stops |= {id for id in self._stopped_early if not self._is_stop_recorded(id)}
+        self._stopped_early.clear()
 
     def committed(self, batch: Batch) -> None:
         self.complaints += _secrets(batch)
+        for group in batch.groups:
+            if group.status.terminal:
+                self.heard_end(group.id)
         for row in batch.attempts:
             id = AttemptId(row.group, row.task, row.attempt)
             if row.status.terminal:
@@ -82,6 +93,20 @@ class Witness:
         done = {task.name for task in record.tasks if task.status.terminal}
         if missing := [name for name in dispatch.task.edges if name not in done]:
             self.complaints.append(f"{id} was dispatched before {', '.join(missing)} ended")
+
+    def cancelling(self, id: AttemptId) -> None:
+        """An attempt is asked to stop, which need not be on the disk."""
+        if not self._is_stop_recorded(id):
+            self._stopped_early.add(id)
+
+    def _is_stop_recorded(self, id: AttemptId) -> bool:
+        record = self._disk.store.group(id.group)
+        rows = record.attempts if record else ()
+        return any((row.task, row.attempt) == id[1:] and row.cancel_at is not None for row in rows)
+
+    def heard_end(self, group: str) -> None:
+        """Whoever waits for the group is told that it is over."""
+        self.told.setdefault(group, self._disk.now)
 
     def look(self, engine: Engine) -> None:
         """What a client sees now: every task that neither runs nor ended says why."""

@@ -53,6 +53,10 @@ class Played:
     steps: int
     interrupted: frozenset[AttemptId]
     """Attempts that were not finished, by the disk, when the power was lost."""
+    forgotten_stops: frozenset[AttemptId]
+    """Attempts that an engine stopped which crashed before it could write that down."""
+    told: Mapping[str, float]
+    """When whoever waited for each group was told that it is over, also where that could not be written; wall time."""
 
 
 @dataclass(slots=True)
@@ -182,13 +186,19 @@ class World:
         self._witness.new_life()
         clock = LivingClock(self._clock, life)
         store = CrashingStore(self._disk, self._clock, life, self._witness.committed)
-        dispatcher = LivingDispatcher(self._executor, life, self._witness.submitting)
+        dispatcher = LivingDispatcher(self._executor, life, self._witness.submitting, self._witness.cancelling)
         self._engine = self._make(store, clock, dispatcher, self._scenario.max_parallel)
+        for submission in self._scenario.submissions:
+            self._engine.subscribe(submission.id, partial(self._wait_for_end, self._engine, submission.id))
         self._engine.recover()
         self._witness.look(self._engine)
         for client in self._clients.values():
             if client.made and not client.acknowledged:
                 self._call(client)
+
+    def _wait_for_end(self, engine: Engine, group: str) -> None:
+        if engine.unwritten_end(group) is not None:
+            self._witness.heard_end(group)
 
     def _revive(self) -> None:
         while True:
@@ -234,4 +244,6 @@ class World:
             seconds=self._clock.now().wall - self._began.wall,
             steps=self._fate.steps,
             interrupted=frozenset(self._interrupted),
+            forgotten_stops=frozenset(self._witness.forgotten_stops),
+            told=self._witness.told,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
@@ -10,9 +11,10 @@ import pytest
 from runner.clock import Clock, Timer
 from runner.dispatch.base import Dispatcher, Sink
 from runner.engine.engine import Engine
+from runner.errors import StoreFullError
 from runner.model.dispatch import AttemptId, Dispatch, Finished, Report
 from runner.model.event import Event, Kind
-from runner.model.result import Status
+from runner.model.result import Status, TaskGroupResult
 from runner.simulator.scenario import CrashAt, Faults
 from runner.simulator.seeds import Verdict, play
 from runner.simulator.world import SEALER, Engines, make_engine
@@ -226,6 +228,47 @@ class TwoStarts(PassingDispatcher):
     def submit(self, dispatch: Dispatch) -> None:
         self.sent = dispatch
         super().submit(dispatch)
+
+
+class Careless(SlippingStore):
+    """Takes what the disk did not take for written."""
+
+    def record(self, batch: Batch) -> None:
+        with contextlib.suppress(StoreFullError):
+            self._inner.record(batch)
+
+
+def careless(store: Store, clock: Clock, dispatcher: Dispatcher, slots: int) -> Engine:
+    return make_engine(Careless(store, lambda batch: batch), clock, dispatcher, slots)
+
+
+class Silent(Engine):
+    """Tells nobody of an end that it could not write."""
+
+    def unwritten_end(self, id: str) -> TaskGroupResult | None:
+        return None
+
+
+def silent(store: Store, clock: Clock, dispatcher: Dispatcher, slots: int) -> Engine:
+    return Silent(store=store, clock=clock, dispatcher=dispatcher, sealer=SEALER, max_parallel=slots)
+
+
+@pytest.mark.parametrize(
+    ("make", "name", "full", "words"),
+    [
+        (careless, "one task", (0.6, 9.0), "g/a/1: has no outcome"),
+        (careless, "cancelled with clean-up", (0.6, 9.0), "g/b/1 was dispatched before that was recorded"),
+        (silent, "cancelled", (1.0, 90.0), "its end was told at"),
+        (
+            dispatching(NoCancel),
+            "cancelled three times",
+            (1.0, 90.0),
+            "g/a/1: was given up, and would have said that it stopped",
+        ),
+    ],
+)
+def test_a_slip_on_a_full_disk(make: Engines, name: str, full: tuple[float, float], words: str) -> None:
+    assert_noticed(play(SCENES[name].scenario, Faults(full_disk=(full,)), make), words)
 
 
 class NoRelease(PassingDispatcher):

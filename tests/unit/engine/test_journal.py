@@ -114,6 +114,63 @@ def test_while_the_store_refuses_nothing_is_done_and_nothing_is_lost() -> None:
     assert [event.number for event in world.store.events("g")] == [1, 2]
 
 
+def test_what_may_be_done_anyway_is_done_while_the_store_refuses() -> None:
+    world, state = _World(), _State()
+    world.journal.mark(state)
+    world.journal.then(lambda: world.did.append("begins"))
+    world.journal.anyway(lambda: world.did.append("ends one"))
+    world.store.full = True
+    world.clock.run_until(world.clock.now().boot)
+    assert (world.did, type(world.journal.failure)) == (["ends one"], StoreFullError)
+    assert world.journal.is_unwritten(state)
+    world.journal.anyway(lambda: world.did.append("ends another"))
+    world.clock.run_until(world.clock.now().boot)
+    assert world.did == ["ends one", "ends another"]
+    world.store.full = False
+    world.clock.run_until_idle()
+    assert (world.did, world.journal.failure) == (["ends one", "ends another", "begins"], None)
+    assert not world.journal.is_unwritten(state)
+
+
+def test_what_may_be_done_anyway_comes_after_the_commit_where_there_is_one() -> None:
+    world, state = _World(), _State()
+    world.journal.then(lambda: world.did.append("begins"))
+    world.journal.anyway(lambda: world.did.append(f"ends, with {world.reason()}"))
+    world.journal.mark(state)
+    world.clock.run_until_idle()
+    assert world.did == ["ends, with 0", "begins"]
+
+
+def test_a_closed_journal_does_nothing_anyway() -> None:
+    world, state = _World(), _State()
+    world.store.full = True
+    world.journal.mark(state)
+    world.clock.run_until(world.clock.now().boot + 1)
+    world.journal.anyway(lambda: world.did.append("ends"))
+    world.journal.close()
+    world.clock.run_until_idle()
+    assert world.did == []
+
+
+def test_every_refusal_is_told_and_a_hurry_tries_at_once() -> None:
+    world, state = _World(), _State()
+    world.journal.on_failure = lambda: world.did.append("refused")
+    world.store.full = True
+    world.journal.mark(state)
+    world.clock.run_until(world.clock.now().boot + 0.01)
+    assert world.did == ["refused"]
+    world.journal.hurry()
+    world.journal.hurry()
+    world.clock.run_until(world.clock.now().boot)
+    assert world.did == ["refused"] * 2
+    world.clock.run_until(world.clock.now().boot + 3.5)
+    assert world.did == ["refused"] * 5
+    world.store.full = False
+    world.journal.hurry()
+    world.clock.run_until(world.clock.now().boot)
+    assert world.reason() == "0"
+
+
 def test_a_store_that_somebody_else_holds_is_tried_again() -> None:
     world, state = _World(), _State()
     world.store.held = True
