@@ -79,12 +79,36 @@ class Fingerprint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessUser:
+    """Whom a process runs as, by number; `groups` are the supplementary ones. Another user than the host's own is for a host
+    that is root."""
+
+    uid: int
+    gid: int
+    groups: Sequence[int] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessLimits:
+    """What one process may take; its children inherit it, each for itself. None leaves a limit as the host has it.
+
+    `memory` is in bytes of what the process can write to and shares with nobody (RLIMIT_DATA). `nofile` is the number of open
+    files, `nice` from -20 to 19, `oom_score_adj` from -1000 to 1000.
+    """
+
+    memory: int | None = None
+    nofile: int | None = None
+    nice: int | None = None
+    oom_score_adj: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessSpec:
-    """What to start. The process leads a session of its own, with stdin on /dev/null.
+    """What to start. The process leads a session of its own.
 
     `argv[0]` is looked up in `env["PATH"]` unless it has a slash. `cwd` is absolute. `timeout` in seconds from the
     start, None for none; it stands still while the process is paused. `grace` in seconds between SIGTERM and SIGKILL
-    when the timeout strikes.
+    when the timeout strikes. `stdin` is what the process reads, None for /dev/null. `user` None is the host's own.
     """
 
     argv: Sequence[str]
@@ -92,6 +116,9 @@ class ProcessSpec:
     cwd: str
     timeout: float | None = None
     grace: float = 10.0
+    stdin: str | None = None
+    user: ProcessUser | None = None
+    limits: ProcessLimits | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,8 +218,8 @@ class TaskContext(Protocol):
 
     @property
     def temp(self) -> str:
-        """Absolute path of a private folder (0700, on tmpfs where there is one) shared by the attempts of this runner;
-        make names unique with the attempt's key."""
+        """Absolute path of a private folder (on tmpfs where there is one) shared by the attempts of this runner; make names
+        unique with the attempt's key. 0700, but 0711 where the runner is root: keep files in it at 0600."""
 
     @property
     def timeout(self) -> float | None:

@@ -117,7 +117,10 @@ def _default_state_dir(environ: Mapping[str, str]) -> Path:
 
 
 def _temp_parent(environ: Mapping[str, str]) -> Path:
-    for candidate in (environ.get("XDG_RUNTIME_DIR", ""), "/dev/shm"):
+    candidates = [environ.get("XDG_RUNTIME_DIR", ""), "/dev/shm"]
+    if os.geteuid() == 0:
+        candidates.reverse()  # root's runtime folder is closed to the users that its tasks may run as
+    for candidate in candidates:
         if candidate.startswith("/") and is_tmpfs(candidate) and os.access(candidate, os.W_OK | os.X_OK):
             return Path(candidate)
     return Path(tempfile.gettempdir())

@@ -21,7 +21,7 @@ from runner.process.lasting import LastingHost
 from runner.sealing import Sealer
 from runner.store.base import Store
 from runner.store.sqlite import SqliteStore
-from runner.workspace import make_private, remove
+from runner.workspace import make_private, make_temp, remove
 from taskimpl import built_in_drivers
 
 LOCAL_RUNNER = "local"
@@ -49,7 +49,7 @@ async def open_run_node(run_dir: Path, settings: Settings) -> AsyncIterator[Node
     async with AsyncExitStack() as stack:
         make_private(settings.state_dir)
         store = _open_store(stack, run_dir)  # first, for its lock: another run of the same group keeps what it has
-        temp = make_private(settings.temp_dir(run_dir))
+        temp = make_temp(settings.temp_dir(run_dir))
         stack.callback(remove, temp)
 
         async def start(incarnation: str) -> SupervisorHost:
@@ -66,7 +66,7 @@ async def open_node(settings: Settings) -> AsyncIterator[Node]:
     async with AsyncExitStack() as stack:
         folder = settings.state_dir
         store = _open_store(stack, folder)
-        temp = make_private(settings.temp_dir(folder))
+        temp = make_temp(settings.temp_dir(folder))
         host = await LastingHost.open(lambda incarnation: SupervisorHost.connect(folder, incarnation=incarnation))
         stack.push_async_callback(host.aclose)
         node = await _assembled(stack, folder, temp, settings, store, host)

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from runner.errors import UsageError
 
+_PASSABLE = 0o711
+
 
 def current() -> Path:
     """The current folder, absolute. Raises UsageError where it was removed."""
@@ -28,6 +30,19 @@ def isolated(folder: Path) -> Iterator[Path]:
         yield folder
     finally:
         remove(folder)
+
+
+def make_temp(folder: Path) -> Path:
+    """`folder` as `make_private` makes it; root's can be passed through, and not be read, by other users: tasks that run as
+    they have folders of their own in it. Raises UsageError."""
+    if os.geteuid() != 0:
+        return make_private(folder)
+    with suppress(FileNotFoundError):
+        status = folder.lstat()
+        if stat.S_ISDIR(status.st_mode) and (status.st_uid, stat.S_IMODE(status.st_mode)) == (0, _PASSABLE):
+            return folder
+    make_private(folder).chmod(_PASSABLE)
+    return folder
 
 
 def make_private(folder: Path) -> Path:

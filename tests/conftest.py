@@ -59,7 +59,9 @@ NEEDS: dict[str, Callable[[], str | None]] = {
     "git": _program("git"),
     "mount": _mount,
     "strace": _program("strace"),
+    "setpriv": _program("setpriv"),
     "ptrace": _ptrace,
+    "root": lambda: None if os.geteuid() == 0 else "only root can run programs as other users",
     "unprivileged": lambda: None if os.geteuid() != 0 else "root ignores the permissions of files",
 }
 """What can be required: a function that says why it is missing here, or None."""

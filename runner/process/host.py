@@ -8,6 +8,7 @@ import signal
 import socket
 import struct
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -139,6 +140,7 @@ class SupervisorHost:
             "cwd": spec.cwd,
             "timeout": spec.timeout,
             "grace": spec.grace,
+            **_surroundings(spec),
         }
 
         def receive(reply: dict[str, Any], descriptors: Sequence[int]) -> SupervisedProcess:
@@ -149,7 +151,7 @@ class SupervisorHost:
         try:
             return await self._channel.request(message, receive, 2)
         except TooLongError:
-            message_text = "the arguments and the environment are too long; pass large values in files"
+            message_text = "the arguments, the environment and stdin are too long; pass large values in files"
             raise StartError(message_text, exit_code=125) from None
 
     async def attach(self, key: str, sink: LogSink) -> SupervisedProcess | None:
@@ -226,6 +228,20 @@ class SupervisorHost:
 
 class _BusyError(ProcessHostError):
     """The state directory has a supervisor that cannot be spoken to at this moment."""
+
+
+def _surroundings(spec: ProcessSpec) -> dict[str, Any]:
+    """What few processes ask for, and only that."""
+    wanted: dict[str, Any] = {}
+    if spec.stdin is not None:
+        wanted["stdin"] = spec.stdin
+    if spec.user is not None:
+        wanted["user"] = [spec.user.uid, spec.user.gid, list(spec.user.groups)]
+    if spec.limits is not None:
+        limits = {name: value for name, value in asdict(spec.limits).items() if value is not None}
+        if limits:
+            wanted["limits"] = limits
+    return wanted
 
 
 def _done(reply: dict[str, Any], descriptors: Sequence[int]) -> None:

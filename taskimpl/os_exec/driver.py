@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from collections.abc import Collection, Mapping, Sequence
@@ -9,13 +10,24 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
-from drivers.base import Capabilities, Driver, Process, ProcessExit, ProcessHost, ProcessSpec, Recovery, TaskContext
+from drivers.base import (
+    Capabilities,
+    Driver,
+    Process,
+    ProcessExit,
+    ProcessHost,
+    ProcessLimits,
+    ProcessSpec,
+    Recovery,
+    TaskContext,
+)
 from runner.errors import DriverError, OutputFileError, ProcessHostError, RecoverError, StartError
 from runner.model.result import Outcome, Reason, Status
 from runner.model.value import Value
-from taskimpl.os_exec import outputfiles, warnings
+from taskimpl.os_exec import account, outputfiles, warnings
+from taskimpl.os_exec.account import Account
 from taskimpl.os_exec.outputfiles import VARIABLE, AttemptFiles
-from taskimpl.os_exec.spec import SCRIPT_FILE, OsExecSpec
+from taskimpl.os_exec.spec import SCRIPT_FILE, Limits, OsExecSpec
 
 EXIT_CODE_TIMEOUT = 124
 COULD_NOT_START = 125
@@ -59,7 +71,9 @@ class OsExecDriver(Driver[OsExecSpec]):
         spec = cast(OsExecSpec, ctx.spec)
         script = spec.script
         suffix = script[0].suffix if script else ""
-        files = AttemptFiles.of(ctx.temp, key, ctx.task_name, suffix)
+        who = None if spec.user is None else await _account(spec.user, ctx.temp)
+        owner = (who.user.uid, who.user.gid) if who else None
+        files = AttemptFiles.of(ctx.temp, key, ctx.task_name, suffix, owner)
         attempt = _Attempt(key=key, processes=ctx.processes, files=files)
         self._attempts[key.encode()] = attempt
         if script is None:
@@ -70,38 +84,42 @@ class OsExecDriver(Driver[OsExecSpec]):
             argv = [*script[0].argv, script[1]]
         program = ProcessSpec(
             argv=argv,
-            env=self._environment(ctx, spec, files),
+            env=self._environment(ctx, spec, files, who),
             cwd=_working_folder(ctx.workspace, spec.workdir),
             timeout=ctx.timeout,
             grace=ctx.grace,
+            stdin=spec.stdin,
+            user=who.user if who else None,
+            limits=_process_limits(spec.limits),
         )
         files.make(script[1] if script and script[0].wants_file else None)
         try:
             attempt.process = await ctx.processes.spawn(key, program, ctx.log)
         except StartError as error:
-            files.remove()
+            await _remove(files)
             if error.exit_code == COULD_NOT_START:
                 raise
             attempt.refusal = (error.exit_code, error.message)
         except ProcessHostError as error:
-            files.remove()
+            await _remove(files)
             raise _lost(error) from error
         return _handle(attempt)
 
     async def recover(self, ctx: TaskContext, handle: bytes) -> None:
         key = _key(handle)
         fields = json.loads(handle[len(key) :])
-        files = AttemptFiles.of(ctx.temp, key.decode(), ctx.task_name, fields["suffix"])
+        owner = tuple(fields["owner"]) if fields.get("owner") else None
+        files = AttemptFiles.of(ctx.temp, key.decode(), ctx.task_name, fields["suffix"], owner)
         attempt = _Attempt(key=key.decode(), processes=ctx.processes, files=files)
         if fields["refused"] is not None:
             attempt.refusal = (fields["refused"], _REFUSALS.get(fields["refused"], "the program was not executed"))
         else:
             if fields["incarnation"] != ctx.processes.incarnation:
-                files.remove()
+                await _remove(files)
                 raise RecoverError("the supervisor that ran it is gone", reason=Reason.SUPERVISOR_LOST)
             attempt.process = await ctx.processes.attach(attempt.key, ctx.log)
             if attempt.process is None:
-                files.remove()
+                await _remove(files)
                 raise RecoverError("the supervisor does not know it any more", reason=Reason.DRIVER_LOST)
         self._attempts[key] = attempt
 
@@ -134,16 +152,21 @@ class OsExecDriver(Driver[OsExecSpec]):
         attempt = self._attempts.pop(_key(handle), None)
         if attempt is None:
             return
-        attempt.files.remove()
-        with suppress(ProcessHostError):  # a supervisor that is gone has forgotten all
-            await attempt.processes.forget(attempt.key)
+        try:
+            with suppress(ProcessHostError):  # a supervisor that is gone has forgotten all
+                await attempt.processes.forget(attempt.key)
+        finally:
+            await _remove(attempt.files)  # last: until here it may run, and write
 
     def sweep(self, temp: str, live: Collection[str]) -> None:
         outputfiles.sweep(temp, live)
 
-    def _environment(self, ctx: TaskContext, spec: OsExecSpec, files: AttemptFiles) -> dict[str, str]:
+    def _environment(
+        self, ctx: TaskContext, spec: OsExecSpec, files: AttemptFiles, who: Account | None
+    ) -> dict[str, str]:
         return {
             **self._base_env,
+            **({"HOME": who.home} if who else {}),
             **ctx.env,
             **spec.environment,
             "RUNNER_GROUP_ID": ctx.group_id,
@@ -153,6 +176,28 @@ class OsExecDriver(Driver[OsExecSpec]):
             "RUNNER_WORKSPACE": ctx.workspace,
             VARIABLE: files.output,
         }
+
+
+async def _account(user: str, temp: str) -> Account:
+    """Who it runs as. Raises StartError."""
+    who = await asyncio.to_thread(account.find, user)  # a directory of users may be far away
+    if os.geteuid() != 0 and (who.user.uid, who.user.gid) != (os.geteuid(), os.getegid()):
+        raise StartError(f"cannot run as {user!r}: only a runner that is root can run tasks as other users")
+    account.check_way(who.user, temp)
+    return who
+
+
+def _process_limits(limits: Limits | None) -> ProcessLimits | None:
+    if limits is None:
+        return None
+    return ProcessLimits(**limits.model_dump())
+
+
+async def _remove(files: AttemptFiles) -> None:
+    if files.folder is None:
+        files.remove()
+    else:  # a folder that a user fills takes its time to be removed
+        await asyncio.to_thread(files.remove)
 
 
 def _working_folder(workspace: str, workdir: str | None) -> str:
@@ -203,6 +248,7 @@ def _handle(attempt: _Attempt) -> bytes:
     fields = {
         "incarnation": attempt.processes.incarnation,
         "suffix": os.path.splitext(attempt.files.script)[1],
+        "owner": attempt.files.owner,
         # Without its words: a handle is stored as it is, and they quote what was rendered.
         "refused": attempt.refusal and attempt.refusal[0],
     }

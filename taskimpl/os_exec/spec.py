@@ -11,9 +11,16 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, model_validator
 
 from drivers.base import Spec
+from runner.model import size
+from taskimpl.os_exec import account
 
 LONGEST_ENV_BYTES = 131_071
 """Linux takes no single `NAME=VALUE` that is longer (MAX_ARG_STRLEN, less the NUL behind it)."""
+
+LEAST_MEMORY_BYTES = 1 << 20
+FEWEST_FILES = 4
+"""The three that every program has, and one for the libraries that it loads."""
+MOST_FILES = 2**31 - 1
 
 SCRIPT_FILE = "{0}"
 
@@ -130,6 +137,22 @@ def _workdir(value: str | None) -> str | None:
     return value
 
 
+def _user(value: str | None) -> str | None:
+    return value if value is None or "{{" in value else account.check(value)
+
+
+def _memory(value: Any) -> Any:
+    """A size as a number of bytes."""
+    if value is None:
+        return None
+    if isinstance(value, bool | float) or not isinstance(value, int | str):
+        raise ValueError(f"expected {size.EXAMPLES}")
+    number = size.parse(str(value))
+    if number < LEAST_MEMORY_BYTES:
+        raise ValueError(f"{number:,} bytes are too few for any program; expected at least 1MiB")
+    return number
+
+
 def _not_built(value: Any) -> Any:
     if value is not None:
         raise ValueError("is specified but not built yet")
@@ -169,6 +192,15 @@ Environment = Annotated[
 NotBuilt = Annotated[Any, BeforeValidator(_not_built)]
 
 
+class Limits(Spec):
+    """What one process of the task may take, each of its children as much again."""
+
+    memory: Annotated[int | None, BeforeValidator(_memory)] = None
+    nofile: Annotated[int, Field(ge=FEWEST_FILES, le=MOST_FILES)] | None = None
+    nice: Annotated[int, Field(ge=-20, le=19)] | None = None
+    oom_score_adj: Annotated[int, Field(ge=-1000, le=1000)] | None = None
+
+
 class OsExecSpec(Spec):
     """The spec of an `os_exec` task; `environment` is `envs` in its one canonical form."""
 
@@ -178,12 +210,9 @@ class OsExecSpec(Spec):
     workdir: Annotated[str | None, AfterValidator(_workdir)] = None
 
     files: NotBuilt = None
-    stdin: NotBuilt = None
-    user: NotBuilt = None
-    limits: NotBuilt = None
-    memory: NotBuilt = None
-    nofile: NotBuilt = None
-    nice: NotBuilt = None
+    stdin: str | None = None
+    user: Annotated[str | None, AfterValidator(_user)] = None
+    limits: Limits | None = None
 
     @model_validator(mode="after")
     def _shell_needs_a_script(self) -> OsExecSpec:

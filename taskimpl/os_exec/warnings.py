@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
@@ -27,6 +28,8 @@ def find(spec: Mapping[str, Any], confidential: Collection[str]) -> Sequence[Fin
         findings += [(path, message, True) for message in _visible(text, confidential)]
     for path, script in _scripts(command, spec.get("shell")):
         findings += [(path, message, True) for message in dict.fromkeys(_unquoted(script))]
+    if spec.get("user") is not None and os.geteuid() != 0:
+        findings.append((("user",), "this runner is not root, and can run it as its own user alone", True))
     return findings
 
 

@@ -50,6 +50,8 @@ BAD: dict[str, tuple[str | bytes, str]] = {
     "an empty command": (one(spec={"command": []}), "command"),
     "a negative timeout": (one(timeout="-5s"), "timeout"),
     "a working folder outside the workspace": (one(spec={"command": "true", "workdir": "../.."}), "workdir"),
+    "a limit that is no size": (one(spec={"command": "true", "limits": {"memory": "512m"}}), "spec.limits.memory"),
+    "a user that is none": (one(spec={"command": "true", "user": "a:b:c"}), "spec.user"),
     "a hundred levels of nesting": (NESTED, "64"),
     "an alias bomb": (ALIASES, "alias"),
     "a hundred MiB in one scalar": (b"name: " + b"x" * (100 << 20), "32"),

@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from drivers.base import ProcessHost, ProcessSpec
 from runner.model.log import Stream
@@ -56,6 +57,10 @@ class Lab(ABC):
     def says(self, stdout: str, stderr: str) -> list[str]:
         return ["sh", "-c", f"printf %s '{stdout}'; printf %s '{stderr}' >&2"]
 
+    def repeats(self) -> list[str]:
+        """Writes what it reads."""
+        return ["cat"]
+
     def stays(self) -> list[str]:
         return ["sh", "-c", "echo ready; exec sleep 1000"]
 
@@ -75,6 +80,7 @@ class FakeLab(Lab):
         programs = {
             "exits": _exits,
             "says": _says,
+            "repeats": _repeats,
             "stays": _stays,
             "ignores_sigterm": _ignores_sigterm,
             "obeys": _obeys,
@@ -87,6 +93,9 @@ class FakeLab(Lab):
 
     def says(self, stdout: str, stderr: str) -> list[str]:
         return ["says", stdout, stderr]
+
+    def repeats(self) -> list[str]:
+        return ["repeats"]
 
     def stays(self) -> list[str]:
         return ["stays"]
@@ -156,10 +165,10 @@ def program(
     *,
     cwd: str = "/",
     env: Mapping[str, str] | None = None,
-    timeout: float | None = None,
-    grace: float = 10.0,
+    **more: Any,
 ) -> ProcessSpec:
-    return ProcessSpec(argv=argv, env={"PATH": PATH, **(env or {})}, cwd=cwd, timeout=timeout, grace=grace)
+    """`more` are other fields of the spec."""
+    return ProcessSpec(argv=argv, env={"PATH": PATH, **(env or {})}, cwd=cwd, **more)
 
 
 async def _exits(run: FakeRun) -> int:
@@ -169,6 +178,11 @@ async def _exits(run: FakeRun) -> int:
 async def _says(run: FakeRun) -> int:
     await run.write("stdout", run.spec.argv[1].encode())
     await run.write("stderr", run.spec.argv[2].encode())
+    return 0
+
+
+async def _repeats(run: FakeRun) -> int:
+    await run.write("stdout", (run.spec.stdin or "").encode())
     return 0
 
 

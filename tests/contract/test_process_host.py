@@ -6,10 +6,11 @@ import asyncio
 import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import cast
 
 import pytest
 
-from drivers.base import ProcessHost
+from drivers.base import ProcessHost, ProcessLimits
 from runner.errors import StartError
 from tests.contract.process_labs import LABS, REAL, Lab, Sink, program
 
@@ -55,6 +56,16 @@ def test_output_is_complete_and_apart(lab: Lab, tmp_path: Path) -> None:
         process = await host.spawn("k", program(lab.says("out" * 1000, "err")), sink)
         await process.wait()
         assert sink.data == {"stdout": b"out" * 1000, "stderr": b"err"}
+
+    play(lab, tmp_path, scenario)
+
+
+@pytest.mark.parametrize("text", [None, "", "a\n", "ü\0" * 500_000])
+def test_what_it_reads(lab: Lab, tmp_path: Path, text: str | None) -> None:
+    async def scenario(host: ProcessHost) -> None:
+        sink = Sink()
+        await (await host.spawn("k", program(lab.repeats(), stdin=text), sink)).wait()
+        assert sink.data["stdout"] == (text or "").encode()
 
     play(lab, tmp_path, scenario)
 
@@ -308,7 +319,13 @@ def test_environment_and_folder(real_lab: Lab, tmp_path: Path) -> None:
     play(real_lab, tmp_path, scenario)
 
 
-def test_session_descriptors_and_signals(real_lab: Lab, tmp_path: Path) -> None:
+@pytest.fixture(params=[None, ProcessLimits(oom_score_adj=300)], ids=["spawned", "forked"])
+def limits(request: pytest.FixtureRequest) -> ProcessLimits | None:
+    """A program that asks for nothing special, and one that does, are started in two ways that must look alike."""
+    return cast(ProcessLimits | None, request.param)
+
+
+def test_session_descriptors_and_signals(real_lab: Lab, tmp_path: Path, limits: ProcessLimits | None) -> None:
     async def scenario(host: ProcessHost) -> None:
         sink = Sink()
         script = "cut -d' ' -f5,6 /proc/self/stat; grep -E 'SigBlk|SigIgn' /proc/self/status; readlink /proc/self/fd/0"
@@ -317,7 +334,7 @@ def test_session_descriptors_and_signals(real_lab: Lab, tmp_path: Path) -> None:
             "-c",
             "import os; print(sorted(os.listdir('/proc/self/fd')), flush=True); os.execv('/bin/sh', ['sh', '-c', os.environ['S']])",
         ]
-        process = await host.spawn("k", program(command, env={"S": script}), sink)
+        process = await host.spawn("k", program(command, env={"S": script}, limits=limits), sink)
         await process.wait()
         descriptors, ids, blocked, ignored, stdin = sink.data["stdout"].decode().splitlines()
         assert descriptors == "['0', '1', '2', '3']", "3 is that of the listing itself"
@@ -331,7 +348,7 @@ def test_session_descriptors_and_signals(real_lab: Lab, tmp_path: Path) -> None:
     play(real_lab, tmp_path, scenario)
 
 
-def test_not_executable_is_126(real_lab: Lab, tmp_path: Path) -> None:
+def test_not_executable_is_126(real_lab: Lab, tmp_path: Path, limits: ProcessLimits | None) -> None:
     plain = tmp_path / "plain"
     plain.write_text("#!/bin/sh\n")
     no_line = tmp_path / "no-line"
@@ -343,7 +360,7 @@ def test_not_executable_is_126(real_lab: Lab, tmp_path: Path) -> None:
 
     async def scenario(host: ProcessHost) -> None:
         for argv in (["/etc"], [str(plain)], [str(no_line)], [str(bad_interpreter)], ["./plain"], ["plain"]):
-            spec = program(argv, cwd=str(tmp_path), env={"PATH": str(tmp_path)})
+            spec = program(argv, cwd=str(tmp_path), env={"PATH": str(tmp_path)}, limits=limits)
             with pytest.raises(StartError) as caught:
                 await host.spawn("k", spec, Sink())
             assert caught.value.exit_code == 126, argv
@@ -354,22 +371,24 @@ def test_not_executable_is_126(real_lab: Lab, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("argv", "code"), [(["/no/such"], 127), (["/etc/passwd/x"], 127), ([""], 127), (["a\0b"], 125), ([], 125)]
 )
-def test_what_cannot_be_started(real_lab: Lab, tmp_path: Path, argv: list[str], code: int) -> None:
+def test_what_cannot_be_started(
+    real_lab: Lab, tmp_path: Path, argv: list[str], code: int, limits: ProcessLimits | None
+) -> None:
     async def scenario(host: ProcessHost) -> None:
         with pytest.raises(StartError) as caught:
-            await host.spawn("k", program(argv), Sink())
+            await host.spawn("k", program(argv, limits=limits), Sink())
         assert caught.value.exit_code == code
         assert (await (await host.spawn("k", program(["true"]), Sink())).wait()).exit_code == 0
 
     play(real_lab, tmp_path, scenario)
 
 
-def test_missing_folder_is_125(real_lab: Lab, tmp_path: Path) -> None:
+def test_missing_folder_is_125(real_lab: Lab, tmp_path: Path, limits: ProcessLimits | None) -> None:
     async def scenario(host: ProcessHost) -> None:
         with pytest.raises(
             StartError, match="cannot enter the working folder '/no/such/folder': No such file"
         ) as caught:
-            await host.spawn("k", program(["true"], cwd="/no/such/folder"), Sink())
+            await host.spawn("k", program(["true"], cwd="/no/such/folder", limits=limits), Sink())
         assert caught.value.exit_code == 125
 
     play(real_lab, tmp_path, scenario)

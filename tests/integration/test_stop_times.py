@@ -56,7 +56,7 @@ from runner.process.supervisor.subreaper import Children
 from runner.process.supervisor.table import Table
 from tests import hostile
 
-incarnation = "ab" * 16
+incarnation = os.urandom(16).hex()
 table = Table(incarnation, lambda record: None, os.close, Children("/no/such/file"))
 for key in ("first", "second"):
     records = [table.spawn(key, Program(["sh", "-c", "setsid sleep 1000 & sleep 1000"], dict(os.environ), "/"), None, 1.0)]

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -51,6 +53,17 @@ def test_secrets_go_to_memory_where_there_is_some() -> None:
     if is_tmpfs("/dev/shm") and os.access("/dev/shm", os.W_OK):
         assert is_tmpfs(str(parent))
     assert not is_tmpfs("/proc")
+
+
+def test_roots_tasks_may_run_as_users_who_cannot_enter_its_runtime_folder(
+    monkeypatch: pytest.MonkeyPatch, require: Callable[[str], None]
+) -> None:
+    require("tmpfs")
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as runtime:
+        environ = {"HOME": "/h", "XDG_RUNTIME_DIR": runtime}
+        for uid, expected in ((1000, runtime), (0, "/dev/shm")):
+            monkeypatch.setattr(os, "geteuid", lambda uid=uid: uid)
+            assert load_settings(environ).temp_parent == Path(expected)
 
 
 def test_a_variable_that_is_not_set_is_named() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 
@@ -38,6 +39,19 @@ def test_a_private_folder_is_private_also_when_it_was_not(tmp_path: Path) -> Non
     open_folder.mkdir(mode=0o755)
     for folder in (open_folder, tmp_path / "a" / "fresh"):
         assert stat.S_IMODE(workspace.make_private(folder).stat().st_mode) == 0o700
+
+
+def test_roots_folder_for_what_is_passing_can_be_passed_through_and_not_read(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "temp"
+    expected = 0o711 if os.geteuid() == 0 else 0o700
+    for _ in range(2):
+        assert stat.S_IMODE(workspace.make_temp(folder).stat().st_mode) == expected
+        (folder / "left by a runner that was killed").touch()
+    folder.chmod(0o755)
+    with pytest.raises(UsageError, match="is open to other users"):
+        workspace.make_temp(folder)
 
 
 @pytest.mark.parametrize(("mode", "content"), [(0o755, ["somebody's"]), (0o1777, [])])

@@ -1,42 +1,22 @@
-"""Starting one child process, and saying why it could not be started."""
+"""Starting one child process: its pipes, what it reads, its limits."""
 
 from __future__ import annotations
 
-import errno
 import os
 import resource
 import signal
-import stat
 
+from runner.process.supervisor import forked
 from runner.process.supervisor.processes import Mark, MarkedLimit
-
-COULD_NOT_START = 125
-NOT_EXECUTABLE = 126
-NOT_FOUND = 127
+from runner.process.supervisor.program import COULD_NOT_START as COULD_NOT_START
+from runner.process.supervisor.program import CannotStartError as CannotStartError
+from runner.process.supervisor.program import Program as Program
 
 # A child begins with every signal at its default and none blocked, whatever this process or its parents ignore.
 _DEFAULTED = [number for number in range(1, 32) if number not in (signal.SIGKILL, signal.SIGSTOP)]
 
-# Not the program's fault: 125. What is left of exec's errors (EACCES, ENOEXEC, ELOOP, ETXTBSY, …) is 126.
-_OUR_FAULT = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.EIO}
-
-
-class CannotStartError(Exception):
-    def __init__(self, code: int, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
-
-
-class Program:
-    """What to start."""
-
-    __slots__ = ("argv", "cwd", "env")
-
-    def __init__(self, argv: list[str], env: dict[str, str], cwd: str) -> None:
-        self.argv = argv
-        self.env = env
-        self.cwd = cwd
+_MEMORY_FOLDERS = ("/dev/shm", "/tmp")
+"""Where a file without a name is made in place of a memfd."""
 
 
 class Child:
@@ -74,95 +54,69 @@ class Limits:
 
 
 def spawn(program: Program, limits: Limits, mark: Mark) -> Child:
-    """Start a program as the leader of a new session, stdin as this process has it. Raises CannotStartError."""
-    argv, env = program.argv, program.env
+    """Start a program as the leader of a new session, stdin as this process has it unless the program says what it reads.
+    Raises CannotStartError."""
     opened: list[int] = []
     try:
-        _enter(program.cwd)  # nothing else runs in this process that could be led astray
-        path = _find(argv[0], env.get("PATH", os.defpath))
-        for _ in range(2):
+        ends = [(_input(program.stdin, opened), 0)] if program.stdin is not None else []
+        for end in (1, 2):
             opened += os.pipe2(os.O_CLOEXEC)
-        stdout, child_stdout, stderr, child_stderr = opened
+            ends.append((opened[-1], end))
+        if program.user is None and program.limits is None:
+            pid = _spawned(program, ends, limits, mark)
+        else:
+            pid = forked.start(program, ends, lambda: limits.for_children(mark), _DEFAULTED)
+        *stdin, stdout, child_stdout, stderr, child_stderr = opened
+        opened = [stdout, stderr]
+        _close([*stdin, child_stdout, child_stderr])
+        # The flag belongs to the read end alone: the child's end stays blocking.
+        os.set_blocking(stdout, False)
+        os.set_blocking(stderr, False)
+        return Child(pid, stdout, stderr)
+    except (CannotStartError, OSError, ValueError, TypeError, LookupError) as error:
+        _close(opened)
+        raise program.explained(error) from None
+
+
+def _spawned(program: Program, ends: list[tuple[int, int]], limits: Limits, mark: Mark) -> int:
+    """A quarter of what a fork costs, for a program that needs nothing but its descriptors."""
+    try:
+        program.enter()  # nothing else runs in this process that could be led astray
+        path = program.path
         limits.for_children(mark)
         try:
-            pid = os.posix_spawn(
+            return os.posix_spawn(
                 path,
-                argv,
-                env,
-                file_actions=((os.POSIX_SPAWN_DUP2, child_stdout, 1), (os.POSIX_SPAWN_DUP2, child_stderr, 2)),
+                program.argv,
+                program.env,
+                file_actions=[(os.POSIX_SPAWN_DUP2, descriptor, end) for descriptor, end in ends],
                 setsid=True,
                 setsigmask=(),
                 setsigdef=_DEFAULTED,
             )
         finally:
             limits.for_own()
-        os.close(child_stdout)
-        os.close(child_stderr)
-        # The flag belongs to the read end alone: the child's end stays blocking.
-        os.set_blocking(stdout, False)
-        os.set_blocking(stderr, False)
-        return Child(pid, stdout, stderr)
-    except OSError as error:
-        _close(opened)
-        raise _explained(error, argv[0]) from None
-    except (
-        ValueError,
-        TypeError,
-        LookupError,
-    ) as error:  # no argv[0], NUL or a lone surrogate in a string, `=` in a name
-        _close(opened)
-        raise CannotStartError(
-            COULD_NOT_START, f"the arguments or the environment are not acceptable: {error}"
-        ) from None
     finally:
         os.chdir("/")  # so that folders can be removed and file systems unmounted
 
 
-def _enter(cwd: str) -> None:
+def _input(text: str, opened: list[int]) -> int:
+    """A descriptor from which the program reads `text`: of a file that has no name, in memory."""
+    data = text.encode()
+    descriptor = _nameless()
+    opened.append(descriptor)
+    while data:
+        data = data[os.write(descriptor, data) :]
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
+
+
+def _nameless() -> int:
     try:
-        os.chdir(cwd)
-    except OSError as error:
-        message = f"cannot enter the working folder {cwd!r}: {error.strerror}"
-        raise CannotStartError(COULD_NOT_START, message) from None
-
-
-def _find(name: str, path: str) -> str:
-    """The file to execute, as a shell would find it."""
-    if "/" in name:
-        return name
-    forbidden = None
-    for folder in path.split(":"):
-        candidate = f"{folder or '.'}/{name}"
-        try:
-            is_file = stat.S_ISREG(os.stat(candidate).st_mode)
-        except OSError:
-            continue
-        if not is_file:
-            continue
-        if os.access(candidate, os.X_OK):
-            return candidate
-        forbidden = forbidden or candidate
-    if forbidden is not None:
-        raise CannotStartError(NOT_EXECUTABLE, f"{forbidden!r} is not an executable file")
-    raise CannotStartError(NOT_FOUND, f"{name!r} was not found in PATH ({path})")
-
-
-def _explained(error: OSError, program: str) -> CannotStartError:
-    number = error.errno
-    if number == errno.E2BIG:
-        message = "the arguments and the environment are too long for the operating system; pass large values in files"
-        return CannotStartError(COULD_NOT_START, message)
-    if number in (errno.EMFILE, errno.ENFILE):
-        return CannotStartError(COULD_NOT_START, f"cannot start {program!r}: the supervisor has too many open files")
-    if number in _OUR_FAULT:
-        return CannotStartError(COULD_NOT_START, f"cannot start {program!r}: {error.strerror}")
-    if number == errno.ENOENT and os.path.exists(program):
-        return CannotStartError(NOT_EXECUTABLE, f"{program!r} names an interpreter that does not exist")
-    if number in (errno.ENOENT, errno.ENOTDIR):
-        return CannotStartError(NOT_FOUND, f"{program!r} does not exist")
-    if number == errno.ENOEXEC:
-        return CannotStartError(NOT_EXECUTABLE, f"{program!r} is neither a program nor a script with a '#!' line")
-    return CannotStartError(NOT_EXECUTABLE, f"{program!r} cannot be executed: {error.strerror}")
+        return os.memfd_create("stdin", os.MFD_CLOEXEC)
+    except (AttributeError, OSError):  # a C library or a system without it
+        folder = next(folder for folder in _MEMORY_FOLDERS if os.access(folder, os.W_OK))
+        return os.open(folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
 
 
 def _close(descriptors: list[int]) -> None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # typing is slow to import, and the start of this program is 
 LAST_GRACE_SECONDS = 2.0
 LONGEST_WAIT_SECONDS = 10.0  # epoll's clock stands still while the machine sleeps; deadlines do not
 SPAWNS_PER_FLUSH = 4
+_SPAWN_KEYS = frozenset(("op", "id", "key", "argv", "env", "cwd", "timeout", "grace", "stdin", "user", "limits"))
 
 
 class RefusedError(Exception):
@@ -257,8 +258,8 @@ class Server:
         record = self._table.get(key)
         if record is None:
             timeout = None if request["timeout"] is None else float(request["timeout"])
-            program = children.Program(request["argv"], request["env"], request["cwd"])
             try:
+                program = _program(request)
                 if self._ending:
                     raise children.CannotStartError(children.COULD_NOT_START, "the supervisor is being stopped")
                 record = self._table.spawn(key, program, timeout, float(request["grace"]))
@@ -285,6 +286,17 @@ class Server:
             gone()
         else:
             self._table.forget(record, gone)
+
+
+def _program(request: dict[str, Any]) -> children.Program:
+    """What is to be started. Raises CannotStartError where it asks for what this version does not know: to leave out a user
+    or a limit would be worse than not to start."""
+    unknown = request.keys() - _SPAWN_KEYS
+    if unknown:
+        message = f"the supervisor is older than the runner, and does not know {', '.join(sorted(unknown))}"
+        raise children.CannotStartError(children.COULD_NOT_START, message)
+    wanted = (request["argv"], request["env"], request["cwd"])
+    return children.Program(*wanted, request.get("stdin"), request.get("user"), request.get("limits"))
 
 
 def _signal_pipe() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from drivers.base import Recovery
-from runner.errors import DriverError, RecoverError, StartError
+from drivers.base import ProcessLimits, Recovery
+from runner.errors import DriverError, OutputFileError, RecoverError, StartError
 from runner.model import wording
 from runner.model.fault import spell_path
 from runner.model.result import Status
@@ -94,9 +95,45 @@ class TestSpec:
     def test_bad_command(self, command: Any, expected: str) -> None:
         assert message({"command": command}) == expected
 
-    @pytest.mark.parametrize("key", ["files", "stdin", "user", "limits", "memory", "nofile", "nice"])
-    def test_what_is_specified_but_not_built_is_refused(self, key: str) -> None:
-        assert message({"command": ["true"], key: "x"}) == f"{key}: is specified but not built yet"
+    def test_what_is_specified_but_not_built_is_refused(self) -> None:
+        assert message({"command": ["true"], "files": "x"}) == "files: is specified but not built yet"
+
+    @pytest.mark.parametrize("user", ["nobody", "0", "1000", "www-data:33", "1000:users", "svc_a$", "{{ .a.b }}"])
+    def test_users(self, user: str) -> None:
+        assert OsExecSpec.model_validate({"command": ["true"], "user": user}).user == user
+
+    @pytest.mark.parametrize("user", ["", ":", "a:", ":b", "a:b:c", "a b", "a/b", "a\0", "4294967295", "0:4294967295"])
+    def test_what_names_no_user(self, user: str) -> None:
+        assert message({"command": ["true"], "user": user}).startswith("user: ")
+
+    def test_limits(self) -> None:
+        """As a document gives them, and as a template does: as text."""
+        for given in (
+            {"memory": "512MiB", "nofile": 100, "nice": -5, "oom_score_adj": 500},
+            {"memory": 512 << 20, "nofile": "100", "nice": "-5", "oom_score_adj": "500"},
+        ):
+            limits = OsExecSpec.model_validate({"command": ["true"], "limits": given}).limits
+            assert limits is not None
+            assert limits.model_dump() == {"memory": 512 << 20, "nofile": 100, "nice": -5, "oom_score_adj": 500}
+
+    @pytest.mark.parametrize(
+        ("limits", "expected"),
+        [
+            ("512MiB", "limits: expected a mapping"),
+            ({"memory": "512m"}, "limits.memory: unknown unit 'm'; known are B, KiB, MiB, GiB, TiB, kB, MB, GB, TB"),
+            ({"memory": 1.5}, "limits.memory: expected a size such as 1048576, 512MiB or 1.5GiB"),
+            ({"memory": [1]}, "limits.memory: expected a size such as 1048576, 512MiB or 1.5GiB"),
+            ({"memory": True}, "limits.memory: expected a size such as 1048576, 512MiB or 1.5GiB"),
+            ({"memory": 512}, "limits.memory: 512 bytes are too few for any program; expected at least 1MiB"),
+            ({"nofile": 3}, "limits.nofile: expected at least 4"),
+            ({"nice": 20}, "limits.nice: expected at most 19"),
+            ({"nice": "kind"}, "limits.nice: expected a whole number"),
+            ({"oom_score_adj": -1001}, "limits.oom_score_adj: expected at least -1000"),
+            ({"cpu": 1}, "limits.cpu: unknown key"),
+        ],
+    )
+    def test_bad_limits(self, limits: Any, expected: str) -> None:
+        assert message({"command": ["true"], "limits": limits}) == expected
 
     def test_unknown_keys_are_refused(self) -> None:
         assert message({"command": ["true"], "comand": "x"}).startswith("comand: ")
@@ -151,6 +188,11 @@ class TestWarnings:
         assert [path for path, text in self.found({"command": script}) if "unquoted" in text] == expected
         in_list = self.found({"command": ["/bin/bash", "-euc", script]})
         assert [path for path, text in in_list if "unquoted" in text] == [("command", 2)] * unquoted
+
+    def test_another_user_where_the_runner_is_not_root(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for uid, expected in ((0, []), (1000, [("user",)])):
+            monkeypatch.setattr(os, "geteuid", lambda uid=uid: uid)
+            assert [path for path, _ in self.found({"command": ["true"], "user": "nobody"})] == expected
 
     def test_between_double_quotes(self) -> None:
         [(path, text)] = self.found({"command": 'echo "{{ .a.b }}"'})
@@ -228,6 +270,54 @@ class TestDriver:
             assert (asked.timeout, asked.grace) == (7.0, 3.0)
             assert Path(output).parent == tmp_path / "temp"
             assert Path(output).stat().st_mode & 0o777 == 0o600
+
+        play(scenario)
+
+    def test_what_it_reads_and_its_limits(self, tmp_path: Path) -> None:
+        async def scenario(host: FakeHost) -> None:
+            spec = {"command": ["ends"], "stdin": "a\nb", "limits": {"nice": 3}}
+            await driver().start(context(tmp_path, host, spec), KEY)
+            await driver().start(context(tmp_path, host, {"command": ["ends"]}), "plain")
+            (_, asked), (_, plain) = host.spawned
+            assert (asked.stdin, asked.limits, asked.user) == ("a\nb", ProcessLimits(nice=3), None)
+            assert (plain.stdin, plain.limits, plain.user) == (None, None, None)
+
+        play(scenario)
+
+    def test_a_user_that_is_not_there(self, tmp_path: Path) -> None:
+        async def scenario(host: FakeHost) -> None:
+            for user, said in (
+                ("no-such-user", "there is no user 'no-such-user'"),
+                ("0:no-such-group", "there is no group 'no-such-group'"),
+                ("4294967000", "has no entry on this machine"),
+            ):
+                with pytest.raises(StartError, match=said) as caught:
+                    await driver().start(context(tmp_path, host, {"command": ["ends"], "user": user}), KEY)
+                assert (caught.value.exit_code, caught.value.reason) == (125, "start_failed")
+            assert host.spawned == []
+            assert list((tmp_path / "temp").iterdir()) == []
+
+        play(scenario)
+
+    def test_another_user_is_for_root(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(os, "geteuid", lambda: 1000)
+        monkeypatch.setattr(os, "getegid", lambda: 1000)
+
+        async def scenario(host: FakeHost) -> None:
+            with pytest.raises(StartError, match="only a runner that is root"):
+                await driver().start(context(tmp_path, host, {"command": ["ends"], "user": "1001:1001"}), KEY)
+            assert host.spawned == []
+
+        play(scenario)
+
+    def test_a_private_folder_that_the_user_cannot_reach(self, tmp_path: Path, require: Callable[[str], None]) -> None:
+        require("root")
+        tmp_path.chmod(0o700)
+
+        async def scenario(host: FakeHost) -> None:
+            with pytest.raises(StartError, match=r"cannot reach the runner's private folder, for /.* is closed to it"):
+                await driver().start(context(tmp_path, host, {"command": ["ends"], "user": "12345:12345"}), KEY)
+            assert host.spawned == []
 
         play(scenario)
 
@@ -469,14 +559,30 @@ class TestDriver:
         play(scenario)
 
 
+OWN = (os.geteuid(), os.getegid())
+
+
 def test_the_files_of_attempts_that_nobody_knows_are_swept_away(tmp_path: Path) -> None:
-    for key in ("g/a/1", "g/b/1"):
-        files = AttemptFiles.of(str(tmp_path), key, key[2], ".ps1")
+    for key, owner in (("g/a/1", None), ("g/b/1", None), ("g/c/1", OWN), ("g/d/1", OWN)):
+        files = AttemptFiles.of(str(tmp_path), key, key[2], ".ps1", owner)
         files.make("echo")
         Path(files.named_output).write_text("v=1")
     (tmp_path / "other.output").touch()
     (tmp_path / ("0" * 32 + ".output")).mkdir()
-    OsExecDriver({}).sweep(str(tmp_path), {"g/b/1"})
-    kept = AttemptFiles.of(str(tmp_path), "g/b/1", "b", ".ps1")
-    left = {kept.output, kept.named_output, kept.script}
-    assert {str(path) for path in tmp_path.iterdir() if path.is_file()} == {*left, str(tmp_path / "other.output")}
+    OsExecDriver({}).sweep(str(tmp_path), {"g/b/1", "g/d/1"})
+    kept = [
+        AttemptFiles.of(str(tmp_path), "g/b/1", "b", ".ps1"),
+        AttemptFiles.of(str(tmp_path), "g/d/1", "d", ".ps1", OWN),
+    ]
+    left = {path for files in kept for path in (files.output, files.named_output, files.script)}
+    assert {str(path) for path in tmp_path.rglob("*") if path.is_file()} == {*left, str(tmp_path / "other.output")}
+
+
+def test_a_file_of_somebody_else_in_a_users_own_folder_is_not_read(tmp_path: Path) -> None:
+    files = AttemptFiles.of(str(tmp_path), "k", "t", owner=OWN)
+    files.make(None)
+    Path(files.output).write_text("v=1")
+    assert files.read() == {"v": "1"}
+    files.owner = (OWN[0] + 1, OWN[1])
+    with pytest.raises(OutputFileError, match="belongs to another user"):
+        files.read()

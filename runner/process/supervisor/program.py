@@ -1,0 +1,109 @@
+"""What to start, where it is found, and why it could not be started."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # typing is slow to import, and the start of this program is waited for
+    from collections.abc import Mapping, Sequence
+
+COULD_NOT_START = 125
+NOT_EXECUTABLE = 126
+NOT_FOUND = 127
+
+# Not the program's fault: 125. What is left of exec's errors (EACCES, ENOEXEC, ELOOP, ETXTBSY, …) is 126.
+_OUR_FAULT = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.EIO}
+
+
+class CannotStartError(Exception):
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+class Program:
+    """What to start. `stdin` is what it reads there, None for /dev/null. `user` is [uid, gid, supplementary groups], None
+    for this process's own. `limits` holds any of `memory` (bytes), `nofile`, `nice` and `oom_score_adj`."""
+
+    __slots__ = ("argv", "cwd", "env", "limits", "stdin", "user")
+
+    def __init__(
+        self,
+        argv: list[str],
+        env: dict[str, str],
+        cwd: str,
+        stdin: str | None = None,
+        user: tuple[int, int, Sequence[int]] | None = None,
+        limits: Mapping[str, int] | None = None,
+    ) -> None:
+        self.argv = argv
+        self.env = env
+        self.cwd = cwd
+        self.stdin = stdin
+        self.user = user
+        self.limits = limits
+
+    @property
+    def path(self) -> str:
+        """The file to execute, looked for from the present folder. Raises CannotStartError."""
+        return _find(self.argv[0], self.env.get("PATH", os.defpath))
+
+    def enter(self) -> None:
+        """Change to its working folder. Raises CannotStartError."""
+        try:
+            os.chdir(self.cwd)
+        except OSError as error:
+            message = f"cannot enter the working folder {self.cwd!r}: {error.strerror}"
+            raise CannotStartError(COULD_NOT_START, message) from None
+
+    def explained(self, error: Exception) -> CannotStartError:
+        """What an error of the start means."""
+        if isinstance(error, CannotStartError):
+            return error
+        if isinstance(error, OSError):
+            return _explained(error, self.argv[0] if self.argv else "")
+        # No argv[0], NUL or a lone surrogate in a string, `=` in a name.
+        return CannotStartError(COULD_NOT_START, f"the arguments or the environment are not acceptable: {error}")
+
+
+def _find(name: str, path: str) -> str:
+    """The file to execute, as a shell would find it."""
+    if "/" in name:
+        return name
+    forbidden = None
+    for folder in path.split(":"):
+        candidate = f"{folder or '.'}/{name}"
+        try:
+            is_file = stat.S_ISREG(os.stat(candidate).st_mode)
+        except OSError:
+            continue
+        if not is_file:
+            continue
+        if os.access(candidate, os.X_OK):
+            return candidate
+        forbidden = forbidden or candidate
+    if forbidden is not None:
+        raise CannotStartError(NOT_EXECUTABLE, f"{forbidden!r} is not an executable file")
+    raise CannotStartError(NOT_FOUND, f"{name!r} was not found in PATH ({path})")
+
+
+def _explained(error: OSError, program: str) -> CannotStartError:
+    number = error.errno
+    if number == errno.E2BIG:
+        message = "the arguments and the environment are too long for the operating system; pass large values in files"
+        return CannotStartError(COULD_NOT_START, message)
+    if number in (errno.EMFILE, errno.ENFILE):
+        return CannotStartError(COULD_NOT_START, f"cannot start {program!r}: the supervisor has too many open files")
+    if number in _OUR_FAULT:
+        return CannotStartError(COULD_NOT_START, f"cannot start {program!r}: {error.strerror}")
+    if number == errno.ENOENT and os.path.exists(program):
+        return CannotStartError(NOT_EXECUTABLE, f"{program!r} names an interpreter that does not exist")
+    if number in (errno.ENOENT, errno.ENOTDIR):
+        return CannotStartError(NOT_FOUND, f"{program!r} does not exist")
+    if number == errno.ENOEXEC:
+        return CannotStartError(NOT_EXECUTABLE, f"{program!r} is neither a program nor a script with a '#!' line")
+    return CannotStartError(NOT_EXECUTABLE, f"{program!r} cannot be executed: {error.strerror}")
