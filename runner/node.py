@@ -94,7 +94,8 @@ def _open_store(stack: AsyncExitStack, folder: Path) -> Store:
 async def _assembled(
     stack: AsyncExitStack, folder: Path, temp: Path, settings: Settings, store: Store, host: LastingHost
 ) -> Node:
-    logs = FileLogStore(folder / "logs")
+    sealer = Sealer.open_or_create(settings.key_file)
+    logs = FileLogStore(folder / "logs", sealer=sealer)
     stack.callback(logs.close)
     clock = SystemClock()
     types = registry(settings)
@@ -113,7 +114,7 @@ async def _assembled(
         store=store,
         clock=clock,
         dispatcher=dispatcher,
-        sealer=Sealer.open_or_create(settings.key_file),
+        sealer=sealer,
         max_parallel=settings.max_parallel,
     )
     stack.callback(engine.close)

@@ -9,15 +9,16 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
 from runner.logs import framing, rewriting
 from runner.logs.sink import CallSoon, Growth, MaskingSink
+from runner.logs.writing import Writer
 from runner.masking import Masker
 from runner.model.dispatch import AttemptId
 from runner.model.log import STREAMS, Frame, LogSink, Redaction, Stream
+from runner.sealing import Sealer
 
 _LONGEST_NAME_BYTES = 200  # of the 255 that a file name may have
 _REMEMBERED_PLACES = 256
@@ -31,33 +32,30 @@ class FileLogStore:
     """
 
     def __init__(
-        self, folder: Path | str, *, now: Callable[[], float] = time.time, call_soon: CallSoon | None = None
+        self,
+        folder: Path | str,
+        *,
+        sealer: Sealer,
+        now: Callable[[], float] = time.time,
+        call_soon: CallSoon | None = None,
     ) -> None:
-        """`now` in seconds since the epoch; `call_soon` as in `Growth`."""
+        """`sealer` for what is held back; `now` in seconds since the epoch; `call_soon` as in `Growth`."""
         self._folder = Path(folder)
+        self._sealer = sealer
         self._now = now
         self._growth = Growth(call_soon)
-        self._writers: dict[AttemptId, _Writer] = {}
+        self._writers: dict[AttemptId, Writer] = {}
         self._places: OrderedDict[tuple[AttemptId, Stream], tuple[int, int]] = OrderedDict()
         """(offset in the stream, position of a frame that begins there or before): where readers were last."""
 
     def open(self, id: AttemptId, masker: Masker) -> LogSink:
         writer = self._writers.get(id)
         if writer is None:
-            writer = self._writers[id] = _Writer(partial(self._path, id))
+            writer = self._writers[id] = Writer(id, self._path, self._sealer, self._now)
+            writer.on_append = self._growth.note
+            writer.on_close = self._closed
         writer.users += 1
-
-        def append(stream: Stream, data: bytes) -> None:
-            writer.append(stream, data, self._now())
-            self._growth.note(id)
-
-        def closed() -> None:
-            writer.users -= 1
-            if not writer.users and self._writers.get(id) is writer:
-                del self._writers[id]
-                writer.close()
-
-        return MaskingSink(masker, append, closed)
+        return MaskingSink(masker, writer)
 
     def frames(self, id: AttemptId, after: int = 0, limit_bytes: int = 1 << 20) -> Sequence[Frame]:
         found: list[Frame] = []
@@ -110,7 +108,7 @@ class FileLogStore:
 
     def delete_group(self, group: str) -> None:
         for id in [id for id in self._writers if id.group == group]:
-            self._writers.pop(id).close()
+            self._writers.pop(id).abandon()
         for key in [key for key in self._places if key[0].group == group]:
             del self._places[key]
         with suppress(FileNotFoundError):
@@ -118,8 +116,11 @@ class FileLogStore:
 
     def close(self) -> None:
         for writer in self._writers.values():
-            writer.close()
+            writer.abandon()
         self._writers.clear()
+
+    def _closed(self, id: AttemptId) -> None:
+        self._writers.pop(id, None)
 
     def _path(self, id: AttemptId) -> Path:
         return self._folder / _file_name(id.group) / f"{_file_name(id.task)}.{id.attempt}.log"
@@ -142,80 +143,6 @@ class FileLogStore:
             yield framing.Reader(descriptor, str(path))
         finally:
             os.close(descriptor)
-
-
-class _Writer:
-    """Appends to one file, made with the first write."""
-
-    def __init__(self, find_path: Callable[[], Path]) -> None:
-        self.users = 0
-        self._find_path = find_path
-        self._descriptor: int | None = None
-        self._closed = False
-        self._offsets: dict[Stream, int] = {"stdout": 0, "stderr": 0}
-        self._end = 0
-
-    def append(self, stream: Stream, data: bytes, at: float) -> None:
-        if self._closed:
-            return
-        if self._descriptor is None:
-            self._descriptor = self._opened()
-        for start in range(0, len(data), framing.LONGEST_DATA_BYTES):
-            piece = data[start : start + framing.LONGEST_DATA_BYTES]
-            encoded = framing.encode(stream, self._offsets[stream], piece, at)
-            self._write(self._descriptor, encoded if self._end else framing.FILE_HEADER + encoded)
-            self._offsets[stream] += len(piece)
-
-    def close(self) -> None:
-        self._closed = True
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
-
-    def reopen(self) -> None:
-        """The file was replaced: go on in the new one."""
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
-            self._offsets = dict.fromkeys(self._offsets, 0)
-
-    def _write(self, descriptor: int, data: bytes) -> None:
-        written = 0
-        try:
-            while written < len(data):  # the disk takes a part when it is nearly full; the next call says why
-                written += os.write(descriptor, data[written:] if written else data)
-        except OSError:
-            os.ftruncate(descriptor, self._end)
-            raise
-        self._end += written
-
-    def _opened(self) -> int:
-        path = self._find_path()
-        for folder in (path.parent.parent, path.parent):  # `mkdir` gives the mode to the last one alone
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-        descriptor = os.open(path, flags, 0o600)
-        try:
-            self._continue(descriptor, path)
-        except BaseException:
-            os.close(descriptor)
-            raise
-        return descriptor
-
-    def _continue(self, descriptor: int, path: Path) -> None:
-        """Go on behind the last whole frame."""
-        reader = framing.Reader(descriptor, str(path))
-        last = None
-        for head in reader.heads(0):
-            self._offsets[head.stream] = head.offset + head.length
-            last = head
-        end = last.end if last else min(reader.size, len(framing.FILE_HEADER))
-        if last is not None and reader.data(last) is None:
-            self._offsets[last.stream] = last.offset
-            end = last.start
-        self._end = end if end >= len(framing.FILE_HEADER) else 0
-        if self._end < reader.size:
-            os.ftruncate(descriptor, self._end)
 
 
 def _file_name(text: str) -> str:

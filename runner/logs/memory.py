@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+from runner.logs.progress import Progress
 from runner.logs.redaction import Redactor
 from runner.logs.sink import CallSoon, Growth, MaskingSink
 from runner.masking import Masker
@@ -23,16 +24,25 @@ class MemoryLogStore:
         self._growth = Growth(call_soon)
         self._logs: dict[AttemptId, list[Frame]] = {}
         self._sizes: dict[tuple[AttemptId, Stream], int] = {}
+        self._progress: dict[tuple[AttemptId, Stream], Progress] = {}
 
     def open(self, id: AttemptId, masker: Masker) -> LogSink:
-        def append(stream: Stream, data: bytes) -> None:
+        return MaskingSink(masker, _Keeper(self, id))
+
+    def known(self, id: AttemptId) -> Mapping[Stream, Progress]:
+        """How far the streams have come; for the sinks of this store alone."""
+        return {stream: known for stream in STREAMS if (known := self._progress.get((id, stream))) is not None}
+
+    def append(self, id: AttemptId, stream: Stream, data: bytes, progress: Progress) -> None:
+        """For the sinks of this store alone."""
+        former = self._progress.get((id, stream), Progress())
+        self._progress[id, stream] = progress.also(former.asked)
+        if data:
             frames = self._logs.setdefault(id, [])
             offset = self._sizes.get((id, stream), 0)
             self._sizes[id, stream] = offset + len(data)
             frames.append(Frame(stream=stream, offset=offset, data=data, at=self._now(), position=len(frames) + 1))
             self._growth.note(id)
-
-        return MaskingSink(masker, append, lambda: None)
 
     def frames(self, id: AttemptId, after: int = 0, limit_bytes: int = 1 << 20) -> Sequence[Frame]:
         found: list[Frame] = []
@@ -81,6 +91,25 @@ class MemoryLogStore:
             del self._logs[id]
         for key in [key for key in self._sizes if key[0].group == group]:
             del self._sizes[key]
+        for key in [key for key in self._progress if key[0].group == group]:
+            del self._progress[key]
 
     def close(self) -> None:
         pass
+
+
+class _Keeper:
+    """Implements runner.logs.sink.Keeper."""
+
+    def __init__(self, store: MemoryLogStore, id: AttemptId) -> None:
+        self._store = store
+        self._id = id
+
+    def recall(self) -> Mapping[Stream, Progress]:
+        return self._store.known(self._id)
+
+    def append(self, stream: Stream, data: bytes, progress: Progress) -> None:
+        self._store.append(self._id, stream, data, progress)
+
+    def close(self) -> None:
+        return

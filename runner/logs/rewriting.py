@@ -49,8 +49,9 @@ def _rewrite(reader: framing.Reader, descriptor: int, stream: Stream, masker: Ma
     offset = 0
     redactor: Redactor[framing.Head] = Redactor(masker)
     for head, data in redactor.redacted(_frames(reader, stream)):
-        room = head.end - head.start - framing.FRAME_HEADER_BYTES
-        encoded = framing.encode(stream, offset, data, head.at, padding=room - len(data))
+        content = reader.content(head)
+        assert content is not None, "it was read a moment ago"
+        encoded = framing.encode(head._replace(offset=offset), framing.Content(data, content.secret))
         _write_all(descriptor, encoded, head.start)
         offset += len(data)
 

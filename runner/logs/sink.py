@@ -3,49 +3,115 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Protocol
 
+from runner.logs.progress import Progress
 from runner.masking import Masker, MaskingStream
 from runner.masking.commands import MaskCommands
 from runner.model.dispatch import AttemptId
-from runner.model.log import Stream
+from runner.model.log import STREAMS, Stream
 
 CallSoon = Callable[[Callable[[], None]], object]
 
 
-class MaskingSink:
-    """A LogSink that obeys the `::add-mask::` lines in each stream, masks it and appends what comes out of it."""
+class Keeper(Protocol):
+    """Where one attempt's log is kept."""
 
-    def __init__(self, masker: Masker, append: Callable[[Stream, bytes], None], closed: Callable[[], None]) -> None:
-        """`append` gets masked bytes, never none; `closed` is called once."""
-        self._streams: dict[Stream, tuple[MaskCommands, MaskingStream]] = {
-            "stdout": (MaskCommands(masker.command), masker.stream()),
-            "stderr": (MaskCommands(masker.command), masker.stream()),
-        }
-        self._append = append
-        self._closed = closed
+    def recall(self) -> Mapping[Stream, Progress]:
+        """How far each stream has come; `asked` are all texts that were ever asked to be masked. Called once, first.
+        Raises OSError and StoreCorruptError."""
+
+    def append(self, stream: Stream, data: bytes, progress: Progress) -> None:
+        """Keep both or neither. Raises OSError."""
+
+    def close(self) -> None:
+        """Called once, last."""
+
+
+class MaskingSink:
+    """A LogSink that obeys the `::add-mask::` lines in each stream, masks it and keeps what comes out of it."""
+
+    def __init__(self, masker: Masker, keeper: Keeper) -> None:
+        self._masker = masker
+        self._keeper = keeper
+        self._streams: dict[Stream, _MaskedStream] = {}
+        """Empty until they are asked for: most attempts print nothing."""
         self._open = True
 
-    def write(self, stream: Stream, data: bytes) -> None:
+    def write(self, stream: Stream, data: bytes, end: int | None = None) -> None:
         if self._open:
-            commands, masking = self._streams[stream]
-            # One piece after the other: a command is obeyed before what stands behind it is masked.
-            masked = b"".join([masking.feed(piece) for piece in commands.feed(data)])
-            if masked:
-                self._append(stream, masked)
+            masked = self._stream(stream)
+            said = masked.feed(data, end)
+            progress = masked.progress
+            if said or end is not None or progress.secret:
+                self._keeper.append(stream, said, progress)
+
+    def foresee(self, stream: Stream, data: bytes) -> None:
+        if self._open:
+            self._stream(stream).foresee(data)
+
+    def taken(self, stream: Stream) -> int:
+        return self._stream(stream).end
 
     def close(self) -> None:
         if not self._open:
             return
         self._open = False
         try:
-            for stream, (commands, masking) in self._streams.items():
-                said = [masking.feed(piece) for piece in commands.feed(b"", final=True)]
-                rest = b"".join([*said, masking.flush()])
+            for stream, masked in self._streams.items():
+                rest = masked.finish()
                 if rest:
-                    self._append(stream, rest)
+                    self._keeper.append(stream, rest, masked.progress)
         finally:
-            self._closed()
+            self._keeper.close()
+
+    def _stream(self, stream: Stream) -> _MaskedStream:
+        if not self._streams:
+            known = self._keeper.recall()
+            for progress in known.values():
+                for text in progress.asked:
+                    self._masker.command(text)
+            self._streams = {name: _MaskedStream(self._masker, known.get(name, Progress())) for name in STREAMS}
+        return self._streams[stream]
+
+
+class _MaskedStream:
+    """One stream on its way."""
+
+    def __init__(self, masker: Masker, progress: Progress) -> None:
+        self.end = progress.end
+        self._masker = masker
+        self._asked: list[str] = []
+        self._commands = MaskCommands(self._ask, progress.line)
+        self._masking = MaskingStream(masker, progress.held)
+
+    @property
+    def progress(self) -> Progress:
+        """Since it was asked for last."""
+        asked, self._asked = tuple(self._asked), []
+        return Progress(self.end, self._masking.held, self._commands.line, asked)
+
+    def feed(self, data: bytes, end: int | None) -> bytes:
+        """What can be said now."""
+        if end is not None:
+            self.end = end
+        # One piece after the other: a command is obeyed before what stands behind it is masked.
+        return b"".join([self._masking.feed(piece) for piece in self._commands.feed(data)])
+
+    def foresee(self, data: bytes) -> None:
+        for _ in MaskCommands(self._masker.command, self._commands.line).feed(data):
+            pass
+
+    def finish(self) -> bytes:
+        """The rest: nothing follows."""
+        said = [self._masking.feed(piece) for piece in self._commands.feed(b"", final=True)]
+        return b"".join([*said, self._masking.flush()])
+
+    def _ask(self, text: str | None) -> None:
+        self._masker.command(text)
+        if text is not None:
+            self._asked.append(text)
 
 
 class Growth:

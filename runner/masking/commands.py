@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 from runner.masking.stream import MARK
 
@@ -21,18 +22,32 @@ _LINE_END = re.compile(rb"[\r\n]")
 _WHITE = b" \t\v\f"
 
 
+class Line(NamedTuple):
+    """Where a stream stands in its line."""
+
+    text: bytes = b""
+    """What may be a command: a line without its end, from `::` or a part of that on."""
+    fresh: bool = True
+    """What was told last is the beginning of a line, white space apart."""
+    hiding: bool = False
+    """The rest of the line belongs to a value that is too long."""
+
+
+BEGINNING = Line()
+
+
 class MaskCommands:
     """Takes the commands out of one stream of bytes, wherever its writes are cut."""
 
-    def __init__(self, register: Callable[[str | None], object]) -> None:
-        """`register` is given each value, None in place of one that is too long, before anything behind its line is told."""
+    def __init__(self, register: Callable[[str | None], object], line: Line = BEGINNING) -> None:
+        """`register` is given each value, None in place of one that is too long, before anything behind its line is told.
+        `line`: of a former stream that this one continues."""
         self._register = register
-        self._held = b""
-        """What may be a command: a line without its end, from `::` or a part of that on."""
-        self._fresh = True
-        """What was told last is the beginning of a line, white space apart."""
-        self._hiding = False
-        """The rest of the line belongs to a value that is too long."""
+        self._held, self._fresh, self._hiding = line
+
+    @property
+    def line(self) -> Line:
+        return Line(self._held, self._fresh, self._hiding)
 
     def feed(self, data: bytes, *, final: bool = False) -> Iterator[bytes]:
         """What a task says to everybody. `final`: nothing follows. To be exhausted before the next call."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from runner.masking.matcher import Span
 
@@ -23,17 +23,34 @@ class Searcher(Protocol):
         is the beginning of a needle."""
 
 
+class Held(NamedTuple):
+    """What a stream has not decided yet: the end of what came, of which `told` bytes at its beginning are covered and were
+    told; and whether the last decided byte is part of a mark."""
+
+    tail: bytes = b""
+    told: int = 0
+    covered: bool = False
+
+
+NOTHING = Held()
+
+
 class Finder:
     """Tells which bytes of a stream are covered by needles, each byte as soon as that is decided and never later.
 
     It keeps the longest end of the stream that is the beginning of a needle, so never more than the longest needle.
     """
 
-    def __init__(self, searcher: Searcher) -> None:
+    def __init__(self, searcher: Searcher, tail: bytes = b"", told: int = 0) -> None:
         self._searcher = searcher
-        self._tail = b""
-        self._told = 0
+        self._tail = tail
+        self._told = told
         """How many bytes at the beginning of the tail are covered and were told: they are kept for what they may begin."""
+
+    @property
+    def undecided(self) -> tuple[bytes, int]:
+        """The tail, and how much of it was told."""
+        return self._tail, self._told
 
     def feed(self, data: bytes, *, final: bool = False) -> list[Piece]:
         """The pieces that are decided now, one behind the other, none of them empty. `final`: nothing follows."""
@@ -66,10 +83,15 @@ class Finder:
 class MaskingStream:
     """Puts MARK in the place of what needles cover: one mark however many of them overlap or touch."""
 
-    def __init__(self, searcher: Searcher) -> None:
-        self._finder = Finder(searcher)
-        self._covered = False
+    def __init__(self, searcher: Searcher, held: Held = NOTHING) -> None:
+        """`held`: of a former stream that this one continues."""
+        self._finder = Finder(searcher, held.tail, held.told)
+        self._covered = held.covered
         """The last byte that was decided is part of a mark."""
+
+    @property
+    def held(self) -> Held:
+        return Held(*self._finder.undecided, self._covered)
 
     def feed(self, data: bytes) -> bytes:
         """What can be said now of all that was fed."""

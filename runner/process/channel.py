@@ -7,7 +7,7 @@ import asyncio
 import os
 import socket
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
 from runner.errors import ProcessHostError
@@ -18,8 +18,11 @@ _MOST_FDS_AT_ONCE = 253  # SCM_MAX_FD
 
 T = TypeVar("T")
 
-Receive = Callable[[dict[str, Any], Sequence[int]], T]
-"""Makes a result of a reply and of the descriptors that came with it, which it owns from then on. May raise."""
+Receive = Callable[[dict[str, Any]], T]
+"""Makes a result of a reply. May raise."""
+
+Notice = Callable[[dict[str, Any], int | None], None]
+"""Takes a notice, and over the descriptor that came with it."""
 
 
 class RefusedError(ProcessHostError):
@@ -42,7 +45,6 @@ class TooLongError(ProcessHostError):
 class _Pending(NamedTuple):
     future: asyncio.Future[Any]
     receive: Receive[Any]
-    descriptors: int
 
 
 class Channel:
@@ -51,7 +53,7 @@ class Channel:
     def __init__(
         self,
         sock: socket.socket,
-        on_notice: Callable[[dict[str, Any]], None],
+        on_notice: Notice,
         on_lost: Callable[[ProcessHostError], None],
     ) -> None:
         """`on_lost` is called once, after the last message and not from within a method of this class."""
@@ -70,17 +72,17 @@ class Channel:
         self._lost: ProcessHostError | None = None
         self._loop.add_reader(sock.fileno(), self._on_readable)
 
-    def request(self, message: dict[str, Any], receive: Receive[T], descriptors: int = 0) -> asyncio.Future[T]:
-        """Send a request; a reply that says `pid` brings that many descriptors. Raises ProcessHostError, as does the future.
+    def request(self, message: dict[str, Any], receive: Receive[T]) -> asyncio.Future[T]:
+        """Send a request. Raises ProcessHostError, as does the future.
 
         `receive` is called as the reply arrives, before any later message is looked at, and also when nobody waits any
-        more: it alone knows what to do with the descriptors.
+        more.
         """
         self._serial += 1
         message["id"] = self._serial
         self.send(message)
         future: asyncio.Future[T] = self._loop.create_future()
-        self._pending[self._serial] = _Pending(future, receive, descriptors)
+        self._pending[self._serial] = _Pending(future, receive)
         return future
 
     def send(self, message: dict[str, Any]) -> None:
@@ -156,18 +158,16 @@ class Channel:
     def _on_message(self, message: dict[str, Any]) -> None:
         id = message.get("id")
         if id is not None:
-            pending = self._pending.pop(id)
-            count = pending.descriptors if "pid" in message else 0
-            self._settle(pending, message, [self._descriptors.popleft() for _ in range(count)])
+            self._settle(self._pending.pop(id), message)
         elif message["op"] == "refused":
             self._refusal = RefusedError(message["error"], reason=message["reason"])
         else:
-            self._on_notice(message)
+            self._on_notice(message, self._descriptors.popleft() if "fd" in message else None)
 
-    def _settle(self, pending: _Pending, message: dict[str, Any], descriptors: Sequence[int]) -> None:
+    def _settle(self, pending: _Pending, message: dict[str, Any]) -> None:
         future = pending.future
         try:
-            result = pending.receive(message, descriptors)
+            result = pending.receive(message)
         except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to whoever awaits the future
             if not future.done():
                 future.set_exception(error)

@@ -8,6 +8,7 @@ import signal
 import socket
 import struct
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -17,7 +18,7 @@ from runner.errors import ProcessHostError, StartError
 from runner.model.log import LogSink
 from runner.process import launch, remains
 from runner.process.channel import Channel, EndedError, RefusedError, TooLongError
-from runner.process.poller import OutputPoller
+from runner.process.output import Output, OutputQueue, best_reader
 from runner.process.supervised import SupervisedProcess, process_exit
 from runner.process.supervisor import wire
 
@@ -32,6 +33,9 @@ _LONGEST_RETRY_SECONDS = 0.5
 class SupervisorHost:
     """Implements drivers.base.ProcessHost on one asyncio loop. Made by `connect` or `start_private`; also a context manager."""
 
+    make_reader = staticmethod(best_reader)
+    """How the pipes of processes are read, found out with the first output."""
+
     def __init__(self, connection: socket.socket, *, private_pid: int | None = None) -> None:
         """For the class methods alone: nobody has said hello yet."""
         self._private_pid = private_pid
@@ -39,7 +43,7 @@ class SupervisorHost:
         self._epoch = 0
         self._pid = 0
         self._processes: dict[str, SupervisedProcess] = {}
-        self._poller = OutputPoller()
+        self._outputs = OutputQueue(self.make_reader)
         self._lost: list[Callable[[ProcessHostError], None]] = []
         self._gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._channel = Channel(connection, self._on_notice, self._on_lost)
@@ -143,22 +147,22 @@ class SupervisorHost:
             **_surroundings(spec),
         }
 
-        def receive(reply: dict[str, Any], descriptors: Sequence[int]) -> SupervisedProcess:
+        def receive(reply: dict[str, Any]) -> SupervisedProcess:
             if "code" in reply:
                 raise StartError(reply["error"], exit_code=reply["code"])
-            return self._adopt(key, sink, reply, descriptors)
+            return self._adopt(key, sink, reply)
 
         try:
-            return await self._channel.request(message, receive, 2)
+            return await self._channel.request(message, receive)
         except TooLongError:
             message_text = "the arguments, the environment and stdin are too long; pass large values in files"
             raise StartError(message_text, exit_code=125) from None
 
     async def attach(self, key: str, sink: LogSink) -> SupervisedProcess | None:
-        def receive(reply: dict[str, Any], descriptors: Sequence[int]) -> SupervisedProcess | None:
-            return self._adopt(key, sink, reply, descriptors) if "pid" in reply else None
+        def receive(reply: dict[str, Any]) -> SupervisedProcess | None:
+            return self._adopt(key, sink, reply) if "pid" in reply else None
 
-        return await self._channel.request({"op": "attach", "key": key}, receive, 2)
+        return await self._channel.request({"op": "attach", "key": key}, receive)
 
     async def signal(self, key: str, signal: Literal["pause", "start", "destroy"]) -> None:
         await self._channel.request({"op": "signal", "key": key, "signal": signal}, _done)
@@ -177,7 +181,7 @@ class SupervisorHost:
             process.release()
 
     async def list(self) -> Sequence[str]:
-        return await self._channel.request({"op": "list"}, lambda reply, _: tuple(reply["keys"]))
+        return await self._channel.request({"op": "list"}, lambda reply: tuple(reply["keys"]))
 
     async def end_former(self, incarnation: str) -> Mapping[str, Any] | None:
         if incarnation == self._incarnation:
@@ -189,7 +193,7 @@ class SupervisorHost:
         hello = {"op": "hello", "protocol": wire.PROTOCOL}
         try:
             async with asyncio.timeout(_ANSWER_SECONDS):
-                reply = await self._channel.request(hello, lambda reply, _: reply)
+                reply = await self._channel.request(hello, lambda reply: reply)
         except TimeoutError:
             self._channel.close()
             raise ProcessHostError(f"the supervisor does not answer within {_ANSWER_SECONDS:g} s") from None
@@ -198,29 +202,43 @@ class SupervisorHost:
         self._pid = reply["pid"]
         return self
 
-    def _adopt(self, key: str, sink: LogSink, reply: dict[str, Any], descriptors: Sequence[int]) -> SupervisedProcess:
+    def _adopt(self, key: str, sink: LogSink, reply: dict[str, Any]) -> SupervisedProcess:
         process = self._processes.get(key)
-        if process is not None:  # asked for twice: one reader of its pipes is enough
-            for descriptor in descriptors:
-                os.close(descriptor)
+        if process is not None:
             process.redirect(sink)
             return process
         started = ProcessStarted(pid=reply["pid"], started_at=reply["started_at"])
-        process = self._processes[key] = SupervisedProcess(started, descriptors, sink, self._poller)
+        process = self._processes[key] = SupervisedProcess(key, started, sink, self._outputs, self)
         if reply["exit"] is not None:
-            process.end(process_exit(reply["exit"]))
+            process.end(process_exit(reply["exit"]), reply["ends"])
         return process
 
-    def _on_notice(self, message: dict[str, Any]) -> None:
-        if message["op"] == "exit":
-            process = self._processes.get(message["key"])
-            if process is not None:
-                process.end(process_exit(message["exit"]))
+    def consume(self, key: str, output: Output, taken: bool) -> None:
+        """For the processes of this host alone, as `synchronise`: see `supervised.Supervisor`."""
+        where = {"key": key, "stream": output.index, "position": output.position}
+        with suppress(ProcessHostError):  # who waits for the process hears of it
+            self._channel.send({"op": "consume", "id": None, **where, "taken": taken})
+
+    def synchronise(self, done: Callable[[], None]) -> None:
+        with suppress(ProcessHostError):
+            self._channel.request({"op": "synchronise"}, lambda _: done())
+
+    def _on_notice(self, message: dict[str, Any], descriptor: int | None) -> None:
+        process = self._processes.get(message["key"])
+        if process is None:  # forgotten meanwhile
+            if descriptor is not None:
+                os.close(descriptor)
+        elif message["op"] == "output":
+            process.written(message["stream"], message["at"], descriptor)
+        elif message["op"] == "exit":
+            process.end(process_exit(message["exit"]), message["ends"])
+        elif message["op"] == "ended":
+            process.end_of(message["stream"], message["end"])
 
     def _on_lost(self, error: ProcessHostError) -> None:
         for process in self._processes.values():
             process.lose(error)
-        self._poller.close()
+        self._outputs.close()
         self._gone.set_result(None)
         for callback in self._lost:
             callback(error)
@@ -244,7 +262,7 @@ def _surroundings(spec: ProcessSpec) -> dict[str, Any]:
     return wanted
 
 
-def _done(reply: dict[str, Any], descriptors: Sequence[int]) -> None:
+def _done(reply: dict[str, Any]) -> None:
     return None
 
 

@@ -3,36 +3,48 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, Protocol
 
 from drivers.base import ProcessExit, ProcessStarted
 from runner.errors import ProcessHostError
-from runner.model.log import LogSink, Stream
-from runner.process.poller import OutputPipe, OutputPoller
+from runner.model.log import LogSink
+from runner.process.output import Output, OutputQueue, Reader, read_rest
 
 SURVIVORS_PATIENCE_SECONDS = 1.0
-_STREAMS: tuple[Stream, Stream] = ("stdout", "stderr")
+
+
+class Supervisor(Protocol):
+    """What a process asks its supervisor."""
+
+    def consume(self, key: str, output: Output, taken: bool) -> None:
+        """All of `output` up to its position is kept; `taken`: and gone from the pipe."""
+
+    def synchronise(self, done: Callable[[], None]) -> None:
+        """Call `done` once all that was asked before is done. Never, if the supervisor is lost."""
 
 
 class SupervisedProcess:
     """Implements drivers.base.Process."""
 
     def __init__(
-        self, started: ProcessStarted, descriptors: Sequence[int], sink: LogSink, poller: OutputPoller
+        self, key: str, started: ProcessStarted, sink: LogSink, queue: OutputQueue, supervisor: Supervisor
     ) -> None:
-        """Takes over `descriptors`: the read ends of its stdout and stderr."""
+        self._key = key
         self._started = started
-        self._loop = asyncio.get_running_loop()
-        self._open = len(descriptors)
+        self._sink = sink
+        self._queue = queue
+        self._supervisor = supervisor
+        self._outputs: dict[int, Output] = {}
+        """By stream; what never wrote is not in it."""
         self._exit: ProcessExit | None = None
+        self._ends: list[int | None] = []
         self._error: ProcessHostError | None = None
         self._patience: asyncio.TimerHandle | None = None
+        self._over = False
+        """It has ended, and all that it wrote has arrived; or nobody waits for that any longer."""
         self._waiters: list[asyncio.Future[None]] = []
-        self._pipes = [
-            OutputPipe(descriptor, stream, sink, poller, self._on_end_of_stream)
-            for stream, descriptor in zip(_STREAMS, descriptors, strict=True)
-        ]
 
     @property
     def started(self) -> ProcessStarted:
@@ -43,63 +55,111 @@ class SupervisedProcess:
         return self._exit is not None
 
     async def wait(self) -> ProcessExit:
-        if self._error is None and (self._exit is None or self._open):
-            waiter = self._loop.create_future()
+        if not self._over:
+            waiter = asyncio.get_running_loop().create_future()
             self._waiters.append(waiter)
             await waiter
         if self._error is not None:
             raise self._error
-        for pipe in self._pipes:
-            if pipe.failure is not None:
-                raise pipe.failure
+        for output in self._outputs.values():
+            if output.failure is not None:
+                raise output.failure
         assert self._exit is not None
         return self._exit
 
     def redirect(self, sink: LogSink) -> None:
         """What is read from now on goes to `sink`."""
-        for pipe in self._pipes:
-            pipe.sink = sink
+        self._sink = sink
+        for output in self._outputs.values():
+            output.sink = sink
 
-    def end(self, exit: ProcessExit) -> None:
-        """The supervisor says that it exited."""
+    def written(self, index: int, at: int, descriptor: int | None) -> None:
+        """The supervisor says that something is in a pipe, which begins with position `at`."""
+        output = self._output(index)
+        if descriptor is not None:
+            output.hold(descriptor)
+        output.at = at
+        output.settled = True
+        self._queue.add(self, output)
+
+    def take(self, reader: Reader, output: Output) -> int:
+        """Implements runner.process.output.Source. What the other stream has been told before is looked at first, for it may
+        name what must not be shown."""
+        if self._over or output.at is None:
+            return 0
+        others = [other for other in self._outputs.values() if other is not output and other.descriptor >= 0]
+        unsettled = [other for other in others if not other.settled and other.at is None and other.unread]
+        if unsettled:
+            self._supervisor.synchronise(partial(self._settled, unsettled, output))
+            return 0
+        count = output.take(reader, output.at, others)
+        output.at = None
+        output.settled = False
+        self._supervisor.consume(self._key, output, reader.taken)
+        self._look()
+        return count
+
+    def _settled(self, outputs: Sequence[Output], waiting: Output) -> None:
+        for output in outputs:
+            output.settled = True
+        self._queue.add(self, waiting)
+
+    def end(self, exit: ProcessExit, ends: Sequence[int | None]) -> None:
+        """The supervisor says that it exited, and how much it had written."""
         self._exit = exit
-        for pipe in self._pipes:
-            pipe.drain()
-        if self._open:
+        self._ends = list(ends)
+        if self._queue_takes():
+            for output in self._outputs.values():
+                while output.take(self._queue.reader, output.position):
+                    pass
+        self._look()
+        if not self._over and None in self._ends:
             # Somebody outside its process group has inherited a pipe.
-            self._patience = self._loop.call_later(SURVIVORS_PATIENCE_SECONDS, self._stop_reading)
-        else:
-            self._wake()
+            loop = asyncio.get_running_loop()
+            self._patience = loop.call_later(SURVIVORS_PATIENCE_SECONDS, self._finish)
+
+    def end_of(self, index: int, end: int) -> None:
+        """The supervisor says how much was written into a pipe that outlived the process."""
+        if self._ends:
+            self._ends[index] = end
+            self._look()
 
     def lose(self, error: ProcessHostError) -> None:
         """The supervisor will not say how it ended. Without effect on a process whose end is known."""
-        if self._exit is None or self._open:
-            for pipe in self._pipes:
-                pipe.drain()
+        if not self._over:
+            for output in self._outputs.values():
+                read_rest(output)
             self._error = error
-            self._stop_reading()
+            self._finish()
 
     def release(self) -> None:
         """Read no more."""
         if self._exit is None:
             self._error = ProcessHostError("the process was forgotten")
-        if self._open:
-            self._stop_reading()
+        self._finish()
 
-    def _on_end_of_stream(self) -> None:
-        self._open -= 1
-        if not self._open and self._exit is not None:
-            self._wake()
+    def _output(self, index: int) -> Output:
+        output = self._outputs.get(index)
+        if output is None:
+            output = self._outputs[index] = Output(index, self._sink)
+        return output
 
-    def _stop_reading(self) -> None:
-        for pipe in self._pipes:
-            if self._error is None:
-                pipe.drain()
-            pipe.close()
-        self._open = 0
-        self._wake()
+    def _queue_takes(self) -> bool:
+        """Whether what was read is gone from the pipe, so that only an empty pipe tells that all was read."""
+        return bool(self._outputs) and self._queue.reader.taken
 
-    def _wake(self) -> None:
+    def _look(self) -> None:
+        if self._exit is None:
+            return
+        for index, end in enumerate(self._ends):
+            if end is None or (end and self._output(index).position < end):
+                return
+        self._finish()
+
+    def _finish(self) -> None:
+        self._over = True
+        for output in self._outputs.values():
+            output.release()
         if self._patience is not None:
             self._patience.cancel()
         for waiter in self._waiters:

@@ -16,20 +16,29 @@ from runner.model.log import Stream
 from runner.process.fake import FakeHost, FakeRun
 from runner.process.host import SupervisorHost
 from runner.process.lasting import LastingHost
+from runner.process.output import PlainReader
 
 PATH = "/usr/local/bin:/usr/bin:/bin"
 
 
 class Sink:
-    """Keeps what is written; tests wait for it."""
+    """Keeps what is written; tests wait for it. As a log does, one that continues a `former` one goes on behind it."""
 
-    def __init__(self) -> None:
+    def __init__(self, former: Sink | None = None) -> None:
         self.data: dict[Stream, bytes] = {"stdout": b"", "stderr": b""}
+        self.ends: dict[Stream, int] = dict(former.ends) if former else {"stdout": 0, "stderr": 0}
         self._grown = asyncio.Event()
 
-    def write(self, stream: Stream, data: bytes) -> None:
+    def write(self, stream: Stream, data: bytes, end: int | None = None) -> None:
         self.data[stream] += data
+        self.ends[stream] = self.ends[stream] if end is None else end
         self._grown.set()
+
+    def foresee(self, stream: Stream, data: bytes) -> None:
+        pass
+
+    def taken(self, stream: Stream) -> int:
+        return self.ends[stream]
 
     def close(self) -> None:
         pass
@@ -114,6 +123,19 @@ class PrivateLab(Lab):
             yield host
 
 
+class PlainHost(SupervisorHost):
+    """As on a system without tee."""
+
+    make_reader = staticmethod(PlainReader)
+
+
+class PlainLab(Lab):
+    @asynccontextmanager
+    async def open(self, folder: Path) -> AsyncIterator[ProcessHost]:
+        async with await PlainHost.start_private(folder) as host:
+            yield host
+
+
 class SharedLab(Lab):
     @asynccontextmanager
     async def open(self, folder: Path) -> AsyncIterator[ProcessHost]:
@@ -153,6 +175,7 @@ async def open_lasting(folder: Path) -> LastingHost:
 LABS: Mapping[str, Lab] = {
     "fake": FakeLab(),
     "private": PrivateLab(),
+    "without tee": PlainLab(),
     "shared": SharedLab(),
     "lasting": LastingLab(),
     "renewed": RenewedLab(),

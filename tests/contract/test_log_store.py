@@ -16,12 +16,16 @@ from runner.logs.sink import CallSoon
 from runner.masking import Masker
 from runner.model.dispatch import AttemptId
 from runner.model.log import STREAMS, Redaction, Stream
+from runner.sealing import Sealer
 
 ID = AttemptId("group", "task", 1)
+SEALER = Sealer.ephemeral()
 
 STORES: dict[str, Callable[[Path, CallSoon], LogStore]] = {
     "memory": lambda folder, call_soon: MemoryLogStore(now=lambda: 12.5, call_soon=call_soon),
-    "files": lambda folder, call_soon: FileLogStore(folder / "logs", now=lambda: 12.5, call_soon=call_soon),
+    "files": lambda folder, call_soon: FileLogStore(
+        folder / "logs", now=lambda: 12.5, call_soon=call_soon, sealer=SEALER
+    ),
 }
 
 
@@ -239,6 +243,99 @@ def test_a_group_is_deleted_with_its_open_logs(store: LogStore) -> None:
     again = store.open(ID, masker())
     again.write("stdout", b"new")
     assert [(frame.offset, frame.data) for frame in store.frames(ID)] == [(0, b"new")]
+
+
+Reopen = Callable[[], LogStore]
+
+
+@pytest.fixture(params=STORES)
+def lives(request: pytest.FixtureRequest, tmp_path: Path, loop: Loop) -> Reopen:
+    """Gives the store of each life of a runner that is killed: the same one where it is in memory."""
+    if request.param == "files":
+        return lambda: STORES["files"](tmp_path, loop.call_soon)
+    store = STORES[request.param](tmp_path, loop.call_soon)
+    return lambda: store
+
+
+def test_how_far_the_source_was_taken_is_kept(lives: Reopen) -> None:
+    sink = lives().open(ID, masker("hunter2"))
+    assert sink.taken("stdout") == 0
+    sink.write("stdout", b"by the driver itself\n")
+    assert sink.taken("stdout") == 0
+    sink.write("stdout", b"abc hun", 7)
+    sink.write("stderr", b"x", 1)
+    sink.write("stdout", b"and again\n")
+    again = lives().open(ID, masker("hunter2"))
+    assert (again.taken("stdout"), again.taken("stderr")) == (7, 1)
+    again.close()
+    assert lives().open(ID, masker("hunter2")).taken("stdout") == 7
+
+
+def test_a_killed_runner_goes_on_in_the_middle_of_a_needle(lives: Reopen) -> None:
+    lives().open(ID, masker("hunter2")).write("stdout", b"pass=hun", 8)
+    lives().open(ID, masker("hunter2")).write("stdout", b"ter", 11)
+    sink = lives().open(ID, masker("hunter2"))
+    assert sink.taken("stdout") == 11
+    sink.write("stdout", b"2hunter2; hun", 24)
+    sink.close()
+    assert lives().read(ID, "stdout") == b"pass=***; hun"
+
+
+def test_what_the_task_asked_to_mask_is_masked_by_the_next_life(lives: Reopen) -> None:
+    lives().open(ID, masker()).write("stderr", b"::add-mask::tok%25en-one\n ::add-mask::tok", 40)
+    lives().open(ID, masker()).write("stderr", b"en-two\ntok", 50)
+    mask = masker()
+    sink = lives().open(ID, mask)
+    sink.write("stdout", b"tok%en-one ", 11)
+    sink.write("stderr", b"en-two tok%en-one", 67)
+    sink.close()
+    assert lives().read(ID, "stdout") == b"*** "
+    assert lives().read(ID, "stderr") == b"::add-mask::***\n ::add-mask::***\n*** ***"
+    assert mask.contains("tok%en-one")
+    assert mask.contains("token-two")
+
+
+OUTPUT = st.lists(
+    st.sampled_from(
+        [
+            b"hunter2",
+            b"hunt",
+            b"er2",
+            b"aab",
+            b"aa",
+            b"\n",
+            b" ",
+            b"::add-mask::",
+            b"::add-m",
+            b"ask::late99",
+            b"\r\n",
+            b"late99",
+        ]
+    ),
+    max_size=25,
+).map(b"".join)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(output=OUTPUT, data=st.data())
+def test_killed_anywhere_the_bytes_are_those_of_an_undisturbed_run(
+    lives: Reopen, output: bytes, data: st.DataObject
+) -> None:
+    """Each piece is read anew from where the log says, with or without a new life before."""
+    undisturbed, disturbed = AttemptId("calm", "task", 1), AttemptId("killed", "task", 1)
+    for group in ("calm", "killed"):
+        lives().delete_group(group)
+    sink = lives().open(undisturbed, masker("hunter2", "aaba", "abaab"))
+    sink.write("stdout", output, len(output))
+    sink.close()
+    sink = lives().open(disturbed, masker("hunter2", "aaba", "abaab"))
+    while (at := sink.taken("stdout")) < len(output):
+        end = data.draw(st.integers(at + 1, len(output)))
+        sink.write("stdout", output[at:end], end)
+        if data.draw(st.booleans()):
+            sink = lives().open(disturbed, masker("hunter2", "aaba", "abaab"))
+    sink.close()
+    assert lives().read(disturbed, "stdout") == lives().read(undisturbed, "stdout")
 
 
 def test_a_write_of_many_megabytes(store: LogStore) -> None:

@@ -457,7 +457,7 @@ def test_pause_stops_the_process_group(real_lab: Lab, tmp_path: Path) -> None:
 
 def test_a_sink_that_fails_is_told_and_harms_nobody_else(real_lab: Lab, tmp_path: Path) -> None:
     class Full(Sink):
-        def write(self, stream: object, data: bytes) -> None:
+        def write(self, stream: object, data: bytes, end: int | None = None) -> None:
             raise OSError(28, "No space left on device")
 
     async def scenario(host: ProcessHost) -> None:

@@ -17,6 +17,7 @@ from runner.model.dispatch import AttemptId
 from runner.model.outputfile import MAX_OUTPUT_FILE_BYTES
 from runner.model.result import Outcome, Status
 from runner.process.host import SupervisorHost
+from runner.sealing import Sealer
 from tests.contract.process_labs import Sink
 from tests.os_exec_attempts import KEY, context, driver
 
@@ -191,7 +192,7 @@ def test_timeout_and_stop(tmp_path: Path) -> None:
 
 
 def test_output_to_a_masked_log_on_disk(tmp_path: Path) -> None:
-    logs = FileLogStore(tmp_path / "logs")
+    logs = FileLogStore(tmp_path / "logs", sealer=Sealer.ephemeral())
     id = AttemptId("group-1", "build", 1)
     masker = Masker()
     masker.add("hunter2")
@@ -212,7 +213,7 @@ def test_output_to_a_masked_log_on_disk(tmp_path: Path) -> None:
 
 def test_a_disk_that_is_full_is_an_error_of_the_attempt(tmp_path: Path) -> None:
     class Full(Sink):
-        def write(self, stream: object, data: bytes) -> None:
+        def write(self, stream: object, data: bytes, end: int | None = None) -> None:
             raise OSError(28, "No space left on device")
 
     async def scenario(host: ProcessHost) -> None:

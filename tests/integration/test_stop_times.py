@@ -50,14 +50,16 @@ asyncio.run(main())
 
 # The supervisor's table where orphans go to init, and the kernel does not tell who the children of a process are.
 ALONE = """
-import os, time
+import os, select, time
 from runner.process.supervisor.children import Program
+from runner.process.supervisor.output import Outputs
 from runner.process.supervisor.subreaper import Children
 from runner.process.supervisor.table import Table
 from tests import hostile
 
 incarnation = os.urandom(16).hex()
-table = Table(incarnation, lambda record: None, os.close, Children("/no/such/file"))
+outputs = Outputs(select.epoll(), lambda message, descriptors: None, os.close)
+table = Table(incarnation, lambda record: None, outputs, Children("/no/such/file"))
 for key in ("first", "second"):
     records = [table.spawn(key, Program(["sh", "-c", "setsid sleep 1000 & sleep 1000"], dict(os.environ), "/"), None, 1.0)]
 time.sleep(0.3)

@@ -20,7 +20,7 @@ _MEMORY_FOLDERS = ("/dev/shm", "/tmp")
 
 
 class Child:
-    """What was started. `stdout` and `stderr` are the read ends of its pipes: non-blocking, close-on-exec."""
+    """What was started. `stdout` and `stderr` are the read ends of its pipes: close-on-exec."""
 
     __slots__ = ("pid", "stderr", "stdout")
 
@@ -69,9 +69,6 @@ def spawn(program: Program, limits: Limits, mark: Mark) -> Child:
         *stdin, stdout, child_stdout, stderr, child_stderr = opened
         opened = [stdout, stderr]
         _close([*stdin, child_stdout, child_stderr])
-        # The flag belongs to the read end alone: the child's end stays blocking.
-        os.set_blocking(stdout, False)
-        os.set_blocking(stderr, False)
         return Child(pid, stdout, stderr)
     except (CannotStartError, OSError, ValueError, TypeError, LookupError) as error:
         _close(opened)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:  # typing is slow to import, and the start of this program is 
     from typing import Any
 
     from runner.process.supervisor.children import Child
+    from runner.process.supervisor.output import Pipe
     from runner.process.supervisor.processes import Mark, Process
 
 CONTAINMENT = "marker"
@@ -54,7 +55,8 @@ class Record:
         self.key = key
         self.mark = mark
         self.pid = child.pid
-        self.pipes = (child.stdout, child.stderr)
+        self.pipes: tuple[Pipe, ...] = ()
+        """Its output, by stream; see `output`."""
         self.started_at = time.time()
         self.began = boot_seconds()
         self.grace = grace

@@ -16,6 +16,7 @@ import struct
 
 from runner.process.supervisor import children, subreaper, wire
 from runner.process.supervisor.connection import Connection
+from runner.process.supervisor.output import Outputs
 from runner.process.supervisor.record import Record, boot_seconds
 from runner.process.supervisor.table import Table
 
@@ -46,7 +47,6 @@ class Server:
         self._idle_seconds = idle_seconds
         self._incarnation = incarnation or os.urandom(16).hex()
         self._epoch = 0
-        self._table = Table(self._incarnation, self._on_exit, self._discard)
         self._discarded: list[int] = []
         self._ending = False
         self._idle_since: float | None = None
@@ -57,6 +57,8 @@ class Server:
         self._parent: Connection | None = None
         self._interest = 0
         self._epoll = select.epoll()
+        self._outputs = Outputs(self._epoll, self._send, self._discard)
+        self._table = Table(self._incarnation, self._on_exit, self._outputs)
         self._wake = _signal_pipe()
         self._epoll.register(self._wake, select.EPOLLIN)
         self._connect(Connection(first))
@@ -71,7 +73,9 @@ class Server:
     def run(self) -> None:
         """Serve until there is nothing left to serve for."""
         while not self._over():
-            for descriptor, _ in self._epoll.poll(self._patience()):
+            ready = self._epoll.poll(self._patience())
+            self._outputs.on_events(ready)  # first: what follows may close pipes, and use their numbers again
+            for descriptor, _ in ready:
                 if descriptor == self._wake:
                     self._on_signals()
                 elif self._listener is not None and descriptor == self._listener.fileno():
@@ -198,9 +202,14 @@ class Server:
     def _discard(self, descriptor: int) -> None:
         self._discarded.append(descriptor)
 
+    def _send(self, message: dict[str, Any], descriptors: tuple[int, ...]) -> None:
+        if self._connection is not None:
+            self._connection.send(message, descriptors)
+
     def _on_exit(self, record: Record) -> None:
-        if record.watched and self._connection is not None:
-            self._connection.send({"op": "exit", "key": record.key, "exit": record.exit})
+        ends = self._outputs.look(record)
+        if record.watched:
+            self._send({"op": "exit", "key": record.key, "exit": record.exit, "ends": ends}, ())
 
     # --- requests ---
 
@@ -216,9 +225,13 @@ class Server:
             if operation == "spawn":
                 self._spawn(connection, id, request)
             elif operation == "attach":
-                self._answer(connection, id, self._table.get(request["key"]))
+                self._attach(connection, id, self._table.get(request["key"]))
             elif operation == "forget":
                 self._forget(connection, id, request["key"])
+            elif operation == "consume":
+                self._consume(request)
+            elif operation == "synchronise":
+                connection.send({"id": id})
             elif operation == "list":
                 connection.send({"id": id, "keys": self._table.keys()})
             elif operation in ("signal", "stop"):
@@ -230,7 +243,7 @@ class Server:
                 connection.send({"id": id})
             else:
                 raise RefusedError("bad_request", f"unknown operation {operation!r}")
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise RefusedError("bad_request", f"a {operation} request is malformed: {error!r}") from None
 
     def _hello(self, connection: Connection, id: Any, request: dict[str, Any]) -> None:
@@ -256,7 +269,9 @@ class Server:
     def _spawn(self, connection: Connection, id: Any, request: dict[str, Any]) -> None:
         key = str(request["key"])
         record = self._table.get(key)
-        if record is None:
+        if record is not None:
+            self._attach(connection, id, record)
+        else:
             timeout = None if request["timeout"] is None else float(request["timeout"])
             try:
                 program = _program(request)
@@ -266,15 +281,27 @@ class Server:
             except children.CannotStartError as problem:
                 connection.send({"id": id, "code": problem.code, "error": problem.message})
                 return
-        self._answer(connection, id, record)
+            self._answer(connection, id, record)
 
-    def _answer(self, connection: Connection, id: Any, record: Record | None) -> None:
+    def _attach(self, connection: Connection, id: Any, record: Record | None) -> None:
         if record is None:
             connection.send({"id": id})
-            return
+        else:
+            self._answer(connection, id, record)
+            self._outputs.watch(record)
+
+    def _answer(self, connection: Connection, id: Any, record: Record) -> None:
         record.watched = True
-        reply = {"id": id, "pid": record.pid, "started_at": record.started_at, "exit": record.exit}
-        connection.send(reply, record.pipes)
+        ends = [pipe.end for pipe in record.pipes]
+        connection.send(
+            {"id": id, "pid": record.pid, "started_at": record.started_at, "exit": record.exit, "ends": ends}
+        )
+
+    def _consume(self, request: dict[str, Any]) -> None:
+        record = self._table.get(request["key"])
+        if record is not None:
+            index, position = int(request["stream"]), int(request["position"])
+            self._outputs.consume(record, index, position, taken=bool(request["taken"]))
 
     def _forget(self, connection: Connection, id: Any, key: str) -> None:
         def gone() -> None:

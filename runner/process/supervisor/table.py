@@ -17,6 +17,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:  # typing is slow to import, and the start of this program is waited for
     from collections.abc import Callable
 
+    from runner.process.supervisor.output import Outputs
+
 
 class Table:
     """All records by key. Nothing here blocks."""
@@ -25,14 +27,13 @@ class Table:
         self,
         incarnation: str,
         on_exit: Callable[[Record], None],
-        discard: Callable[[int], None],
+        outputs: Outputs,
         orphans: Children | None = None,
     ) -> None:
-        """`on_exit` hears of every end; `discard` closes a descriptor that may still be on its way to a runner; `orphans`
-        tells of children in place of the kernel's own list."""
+        """`on_exit` hears of every end; `orphans` tells of children in place of the kernel's own list."""
         self._incarnation = incarnation
         self._on_exit = on_exit
-        self._discard = discard
+        self._outputs = outputs
         self._records: dict[str, Record] = {}
         self._running: dict[int, Record] = {}
         self._due: list[tuple[float, int, Record]] = []
@@ -64,7 +65,9 @@ class Table:
         serial = next(self._serial)
         mark = Mark(self._incarnation, serial, key)
         program.env[VARIABLE] = mark.text  # last: a task cannot have another
-        record = Record(key, mark, children.spawn(program, self._limits, mark), timeout, grace)
+        child = children.spawn(program, self._limits, mark)
+        record = Record(key, mark, child, timeout, grace)
+        self._outputs.add(record, (child.stdout, child.stderr))
         self._records[key] = record
         self._running[record.pid] = record
         self._arm(record)
@@ -116,7 +119,7 @@ class Table:
             if not record.over:
                 self._kill(record, "stopped")
         else:
-            self._drop_pipes(record)
+            self._outputs.drop(record)
             on_gone()
 
     def next_due(self) -> float | None:
@@ -196,7 +199,7 @@ class Table:
         record.end()
         self._on_exit(record)
         if record.on_gone:
-            self._drop_pipes(record)
+            self._outputs.drop(record)
             for callback in record.on_gone:
                 callback()
 
@@ -222,7 +225,3 @@ class Table:
             live = [(one.due, next(self._serial), one) for one in self._running.values() if one.due is not None]
             heapq.heapify(live)
             self._due = live
-
-    def _drop_pipes(self, record: Record) -> None:
-        for pipe in record.pipes:
-            self._discard(pipe)

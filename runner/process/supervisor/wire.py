@@ -1,16 +1,18 @@
-"""The protocol between a runner and its supervisor, version 1.
+"""The protocol between a runner and its supervisor, version 2.
 
 A unix stream socket carries messages in both directions: four bytes of length (big endian), then one JSON object.
 Requests have `op` and `id`, replies the same `id`; notices have `op` alone. Descriptors travel beside the bytes
 (SCM_RIGHTS), never later than the first byte of the message that they belong to and in the order of those messages.
 
     hello   {protocol}                               → {protocol, incarnation, epoch, pid, boot_id}
-    spawn   {key, argv, env, cwd, timeout, grace}    → {pid, started_at, exit} + 2 descriptors | {code, error}
+    spawn   {key, argv, env, cwd, timeout, grace}    → {pid, started_at, exit, ends} | {code, error}
     attach  {key}                                    → the same as spawn, {} when the key is unknown
     signal  {key, signal: pause | start | destroy}   → {}
     stop    {key, grace}                             → {}
     forget  {key}                                    → {} once the process is gone; no reply when `id` is null
     list    {}                                       → {keys}
+    synchronise {}                                   → {} when all that was asked before is done
+    consume {key, stream, position, taken}           no reply: all up to `position` is kept; `taken`: it was read, not copied
 
 `spawn` may also have `stdin` (a text; else /dev/null), `user` ([uid, gid, [supplementary groups]]) and `limits` ({memory (bytes),
 nofile, nice, oom_score_adj}, any of them); a key that a supervisor does not know is refused with 125.
@@ -18,8 +20,18 @@ nofile, nice, oom_score_adj}, any of them); a key that a supervisor does not kno
 `exit` is null while the process runs, else its exit record: {exit_code, signal, cause, started_at, finished_at, kill}.
 `kill` is null where nothing was killed, else {signals: [[name, seconds after the stop began, or after the end of a process
 that was not stopped]], containment, leftovers: how many others were killed one by one, left: [{pid, name, state}]}.
-Notices of the supervisor: `exit` {key, exit} for a process that this connection spawned or attached, `refused` {reason,
-error} just before it closes the connection; reasons are `superseded`, `locked`, `protocol`, `bad_request`, `cannot_serve`.
+`ends`: how much the process has written, by stream (0 stdout, 1 stderr), once it has ended; null where that is not known,
+because somebody else holds the pipe.
+
+Notices of the supervisor, the first three for a process that this connection spawned or attached:
+
+    output  {key, stream, at, fd?}   the pipe holds something from position `at` on; answered by a `consume`. With `fd` its read
+                                     end comes along. What `consume` does not name stays in the pipe
+    exit    {key, exit, ends}        behind the `output` of what was written last
+    ended   {key, stream, end}       for an end that was null
+    refused {reason, error}          just before the connection is closed; reasons are `superseded`, `locked`, `protocol`,
+                                     `bad_request`, `cannot_serve`
+
 Times are in seconds, points in time in seconds since the epoch.
 """
 
@@ -32,7 +44,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:  # typing is slow to import, and the start of this program is waited for
     from typing import Any
 
-PROTOCOL = 1
+PROTOCOL = 2
 LONGEST_MESSAGE_BYTES = 16 << 20
 FIRST_CONNECTION_FD = 3
 SOCKET_NAME = "supervisor.sock"

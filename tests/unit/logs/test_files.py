@@ -17,13 +17,15 @@ from runner.logs import framing
 from runner.logs.files import FileLogStore
 from runner.masking import Masker
 from runner.model.dispatch import AttemptId
+from runner.sealing import Sealer
 
 ID = AttemptId("group", "task", 1)
+SEALER = Sealer.ephemeral()
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> FileLogStore:
-    return FileLogStore(tmp_path / "deep" / "logs")
+    return FileLogStore(tmp_path / "deep" / "logs", sealer=SEALER)
 
 
 def write(store: FileLogStore, *pieces: bytes) -> Path:
@@ -55,12 +57,12 @@ def test_permissions_do_not_depend_on_the_umask(store: FileLogStore, tmp_path: P
 
 
 def test_the_documented_bytes(store: FileLogStore) -> None:
-    store = FileLogStore(store._folder, now=lambda: 1.0)
+    store = FileLogStore(store._folder, now=lambda: 1.0, sealer=SEALER)
     raw = write(store, b"ab").read_bytes()
-    assert raw[:8] == b"RUNLOG01"
-    assert raw[8:16] == b"\x01\0\0\0\x02\0\0\0"
-    assert raw[16:24] == b"\0\0\0\0\0\0\xf0\x3f"
-    assert raw[24:32] == bytes(8)
+    assert raw[:8] == b"RUNLOG02"
+    assert raw[8:20] == b"\x01\0\0\0\x02\0\0\0\0\0\0\0"  # stdout, in the middle of a line
+    assert raw[20:28] == b"\0\0\0\0\0\0\xf0\x3f"
+    assert raw[28:44] == bytes(16)
     assert len(raw) == 8 + framing.FRAME_HEADER_BYTES + 2
     assert raw.endswith(b"ab")
 
@@ -104,12 +106,12 @@ def test_damage_in_the_middle_is_told(store: FileLogStore) -> None:
 def test_a_file_of_another_version_is_refused(store: FileLogStore) -> None:
     file = write(store, b"first")
     raw = file.read_bytes()
-    file.write_bytes(b"RUNLOG02" + raw[8:])
+    file.write_bytes(b"RUNLOG99" + raw[8:])
     with pytest.raises(StoreCorruptError):
         store.frames(ID)
     with pytest.raises(StoreCorruptError):
         write(store, b"second")
-    assert file.read_bytes() == b"RUNLOG02" + raw[8:]
+    assert file.read_bytes() == b"RUNLOG99" + raw[8:]
 
 
 def test_damage_is_never_cut_away(store: FileLogStore) -> None:
@@ -154,7 +156,7 @@ def test_a_symbolic_link_is_not_followed(store: FileLogStore, tmp_path: Path) ->
 
 def test_another_store_reads_while_one_writes(store: FileLogStore) -> None:
     sink = store.open(ID, Masker())
-    reader = FileLogStore(store._folder)
+    reader = FileLogStore(store._folder, sealer=SEALER)
     for number in range(5):
         sink.write("stdout", b"%d" % number)
         assert reader.read(ID, "stdout") == bytes(range(48, 49 + number))
@@ -246,3 +248,39 @@ def test_a_large_log_is_redacted_in_bounded_memory(store: FileLogStore) -> None:
     finally:
         tracemalloc.stop()
     assert told[0].marks == 1000
+
+
+def test_a_write_of_many_frames_counts_all_or_not_at_all(store: FileLogStore) -> None:
+    sink = store.open(ID, Masker())
+    sink.write("stdout", b"first", 5)
+    size = file_of(store).stat().st_size
+    sink.write("stdout", b"x" * (2 * framing.LONGEST_DATA_BYTES + 1), 5 + 2 * framing.LONGEST_DATA_BYTES + 1)
+    raw = file_of(store).read_bytes()
+    for cut in (size, size + 40, size + framing.LONGEST_DATA_BYTES + 41, len(raw) - 1):
+        file_of(store).write_bytes(raw[:cut])
+        again = FileLogStore(store._folder, sealer=SEALER)
+        assert again.open(ID, Masker()).taken("stdout") == 5
+        assert file_of(store).stat().st_size == size
+        again.close()
+
+
+def test_what_is_held_back_is_not_readable_in_the_file(store: FileLogStore) -> None:
+    masker = Masker()
+    masker.add("correct horse battery")
+    sink = store.open(ID, masker)
+    sink.write("stdout", b"correct horse bat", 17)
+    sink.write("stderr", b"::add-mask::staple-and-more\n::add-mask::never-ended", 51)
+    raw = file_of(store).read_bytes()
+    for text in (b"correct horse", b"staple", b"never-ended", b"Y29ycmVjd", b"c3RhcGxl"):
+        assert text not in raw
+    assert store.read(ID, "stdout") == b""
+
+
+def test_a_log_whose_key_is_another_one_is_not_continued(store: FileLogStore) -> None:
+    masker = Masker()
+    masker.add("hunter2")
+    store.open(ID, masker).write("stdout", b"hunt", 4)
+    raw = file_of(store).read_bytes()
+    with pytest.raises(StoreCorruptError, match="put the key file back"):
+        FileLogStore(store._folder, sealer=Sealer.ephemeral()).open(ID, masker).taken("stdout")
+    assert file_of(store).read_bytes() == raw

@@ -91,6 +91,13 @@ async def until(condition: Callable[[], bool]) -> None:
         await asyncio.sleep(0.005)
 
 
+def ready() -> Sink:
+    """Goes on behind what the former runner has kept."""
+    sink = Sink()
+    sink.ends["stdout"] = len(b"ready\n")
+    return sink
+
+
 def test_a_process_outlives_its_runner_and_is_found_again(shared: Path) -> None:
     runner = Runner("shared", shared, "echo ready; exec sleep 1000")
     runner.kill()
@@ -120,7 +127,7 @@ def test_what_was_written_without_a_runner_is_not_lost(shared: Path, tmp_path: P
     async def main() -> None:
         await until(lambda: not alive(runner.pid))
         async with await SupervisorHost.connect(shared) as host:
-            sink = Sink()
+            sink = ready()
             process = await host.spawn("k", program(["sh", "-c", "exit 1"]), sink)
             exit = await process.wait()
             assert (exit.exit_code, exit.cause, process.started.pid) == (5, "exited", runner.pid)
