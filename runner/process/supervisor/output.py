@@ -117,6 +117,8 @@ class Outputs:
         if pipe.descriptor < 0:
             return
         pipe.told = False
+        if not pipe.enlarged and self._unread(pipe) >= _FULL_BYTES:
+            self._enlarge(pipe)
         while not taken and pipe.consumed < position:
             try:
                 count = os.splice(pipe.descriptor, self._nowhere, position - pipe.consumed, flags=_SPLICE_NONBLOCK)
@@ -151,16 +153,17 @@ class Outputs:
         if pipe.told:
             return
         pipe.told = True
-        if not pipe.enlarged and self._unread(pipe) >= _FULL_BYTES:
-            pipe.enlarged = True
-            try:  # noqa: SIM105 - contextlib is slow to import
-                fcntl.fcntl(pipe.descriptor, fcntl.F_SETPIPE_SZ, LARGE_PIPE_BYTES)
-            except OSError:  # the user's share of pipes is used up: it stays as it is
-                pass
         descriptors = () if pipe.known else (pipe.descriptor,)
         pipe.known = pipe.sent = True
         message = {"op": "output", "key": pipe.record.key, "stream": pipe.index, "at": pipe.consumed}
         self._send({**message, "fd": True} if descriptors else message, descriptors)
+
+    def _enlarge(self, pipe: Pipe) -> None:
+        pipe.enlarged = True
+        try:  # noqa: SIM105 - contextlib is slow to import
+            fcntl.fcntl(pipe.descriptor, fcntl.F_SETPIPE_SZ, LARGE_PIPE_BYTES)
+        except OSError:  # the user's share of pipes is used up: it stays as it is
+            pass
 
     def _end(self, pipe: Pipe) -> int | None:
         if pipe.descriptor >= 0:

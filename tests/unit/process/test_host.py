@@ -107,7 +107,7 @@ def test_a_process_outlives_its_runner_and_is_found_again(shared: Path) -> None:
             assert host.incarnation == runner.incarnation
             assert host.epoch == 2
             assert await host.list() == ("k",)
-            process = await host.attach("k", Sink())
+            process = await host.attach("k", ready())
             assert process is not None
             assert process.started.pid == runner.pid
             assert alive(runner.pid)

@@ -1,0 +1,176 @@
+"""Output of real processes, through the supervisor into a log on disk, to the byte."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import resource
+import sys
+from pathlib import Path
+
+import pytest
+
+from runner.logs.files import FileLogStore
+from runner.masking import Masker
+from runner.model.dispatch import AttemptId
+from runner.model.log import STREAMS, Stream
+from runner.process.host import SupervisorHost
+from runner.sealing import Sealer
+from tests.contract.process_labs import PlainHost, program
+
+ID = AttemptId("group", "task", 1)
+
+# Lines of all lengths, some of them long, invalid UTF-8 and NUL bytes in them, on both streams; the same for the same seed.
+NOISE = """
+import hashlib, os, random, sys
+chance = random.Random(int(sys.argv[1]))
+left = int(sys.argv[2])
+digests = [hashlib.sha256(), hashlib.sha256()]
+while left > 0:
+    size = min(left, int(chance.paretovariate(0.6)) % 300_000 + 1)
+    data = chance.randbytes(size)
+    index = chance.random() < 0.2
+    digests[index].update(data)
+    left -= size
+    while data:
+        data = data[os.write(1 + index, data):]
+"""
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FileLogStore:
+    return FileLogStore(tmp_path / "logs", sealer=Sealer.ephemeral())
+
+
+def expected(seed: int, size: int) -> dict[Stream, str]:
+    scope: dict[str, object] = {}
+    former = sys.argv
+    sys.argv = ["noise", str(seed), str(size)]
+    try:
+        exec(NOISE.replace("data[os.write(1 + index, data):]", "b''"), scope)
+    finally:
+        sys.argv = former
+    digests = scope["digests"]
+    assert isinstance(digests, list)
+    return dict(zip(STREAMS, [digest.hexdigest() for digest in digests], strict=True))
+
+
+def digest(store: FileLogStore, id: AttemptId, stream: Stream) -> str:
+    found, offset = hashlib.sha256(), 0
+    while data := store.read(id, stream, offset):
+        found.update(data)
+        offset += len(data)
+    return found.hexdigest()
+
+
+async def told(host: SupervisorHost, store: FileLogStore, id: AttemptId, argv: list[str], masker: Masker) -> int:
+    sink = store.open(id, masker)
+    process = await host.spawn(str(id), program(argv), sink)
+    exit = await process.wait()
+    sink.close()
+    await host.forget(str(id))
+    return exit.exit_code
+
+
+@pytest.mark.parametrize("kind", [SupervisorHost, PlainHost])
+def test_a_hundred_megabytes_of_anything_in_bounded_memory(
+    store: FileLogStore, tmp_path: Path, kind: type[SupervisorHost]
+) -> None:
+    size = 100_000_000 if kind is SupervisorHost else 10_000_000
+
+    async def main() -> None:
+        async with asyncio.timeout(50), await kind.start_private(tmp_path / "state") as host:
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            assert await told(host, store, ID, [sys.executable, "-c", NOISE, "7", str(size)], Masker()) == 0
+            assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 32 << 10  # KiB
+
+    asyncio.run(main())
+    assert {stream: digest(store, ID, stream) for stream in STREAMS} == expected(7, size)
+
+
+def test_many_that_write_at_once(store: FileLogStore, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with asyncio.timeout(50), await SupervisorHost.start_private(tmp_path / "state") as host:
+            ids = [ID._replace(attempt=number) for number in range(60)]
+            argv = [sys.executable, "-S", "-c", NOISE]
+            masker = Masker()
+            masker.add("never said")
+            codes = await asyncio.gather(
+                *[told(host, store, id, [*argv, str(id.attempt), "300000"], masker) for id in ids]
+            )
+            assert codes == [0] * len(ids)
+            for id in ids:
+                assert {stream: digest(store, id, stream) for stream in STREAMS} == expected(id.attempt, 300_000)
+
+    asyncio.run(main())
+
+
+def test_a_line_of_ten_megabytes_and_no_end_of_line(store: FileLogStore, tmp_path: Path) -> None:
+    masker = Masker()
+    masker.add("hunter2-is-long")
+
+    async def main() -> None:
+        async with asyncio.timeout(50), await SupervisorHost.start_private(tmp_path / "state") as host:
+            script = (
+                "head -c 10000000 /dev/zero | tr '\\0' x; printf hunter2-; sleep 0.1; printf is-long; printf hunter2-i"
+            )
+            assert await told(host, store, ID, ["sh", "-c", script], masker) == 0
+
+    asyncio.run(main())
+    assert store.read(ID, "stdout", 0, 20_000_000) == b"x" * 10_000_000 + b"***hunter2-i"
+
+
+ACROSS = """
+import os
+for number in range(400):
+    ask, say = (1, 2) if number % 2 else (2, 1)
+    os.write(ask, b"::add-mask::token-%d-token\\n" % number)
+    os.write(say, b"it is token-%d-token\\n" % number)
+"""
+
+
+def test_what_one_stream_asks_to_mask_is_never_shown_by_the_other(store: FileLogStore, tmp_path: Path) -> None:
+    masker = Masker()
+    shown: list[bytes] = []
+
+    def look(id: AttemptId) -> None:
+        shown.extend(frame.data for frame in store.frames(id) if b"token-" in frame.data)
+
+    async def main() -> None:
+        async with asyncio.timeout(50), await SupervisorHost.start_private(tmp_path / "state") as host:
+            store.subscribe(look)
+            assert await told(host, store, ID, [sys.executable, "-S", "-c", ACROSS], masker) == 0
+
+    asyncio.run(main())
+    assert shown == []
+    assert store.read(ID, "stdout") == b"it is ***\n::add-mask::***\n" * 200
+    assert store.read(ID, "stderr") == b"::add-mask::***\nit is ***\n" * 200
+    assert not store.redact(ID, masker)
+
+
+def test_a_process_whose_pipe_is_found_full_gets_a_larger_one(store: FileLogStore, tmp_path: Path) -> None:
+    """So that a megabyte finds room while the runner is busy."""
+    full, go, done = (tmp_path / name for name in ("full", "go", "done"))
+    os.mkfifo(go)
+    script = f"head -c 65536 /dev/zero; echo > {full}; read line < {go}; head -c 900000 /dev/zero; echo > {done}"
+
+    def stand_still_until(path: Path) -> None:
+        while not path.exists():
+            os.sched_yield()
+
+    async def main() -> None:
+        async with asyncio.timeout(50), await SupervisorHost.start_private(tmp_path / "state") as host:
+            sink = store.open(ID, Masker())
+            process = await host.spawn("k", program(["sh", "-c", script]), sink)
+            stand_still_until(full)
+            while len(store.read(ID, "stdout")) < 65536:  # noqa: ASYNC110 - it tells nobody
+                await asyncio.sleep(0.005)
+            await host.list()  # behind what was consumed
+            go.write_text("\n")
+            stand_still_until(done)
+            await process.wait()
+            sink.close()
+
+    asyncio.run(main())
+    assert store.read(ID, "stdout", 0, 2_000_000) == bytes(965_536)
