@@ -151,19 +151,20 @@ def test_one_with_limits_is_marked_and_stopped_like_any_other(tmp_path: Path) ->
 
 # The supervisor's own code where there is no memfd.
 WITHOUT_MEMFD = """
-import os, time
+import os, select
 del os.memfd_create
 from runner.process.supervisor.children import Program
+from runner.process.supervisor.output import Outputs
 from runner.process.supervisor.table import Table
 
-table = Table(os.urandom(16).hex(), lambda record: None, os.close)
+outputs = Outputs(select.epoll(), lambda message, descriptors: None, os.close)
+table = Table(os.urandom(16).hex(), lambda record: None, outputs)
 script = "cat; cat; readlink /proc/self/fd/0"
 record = table.spawn("k", Program(["sh", "-c", script], dict(os.environ), "/", "a\\nb\\n"), None, 1.0)
 while table.running:
     table.reap()
     table.run_due()
-os.set_blocking(record.pipes[0], True)
-print(os.read(record.pipes[0], 4096).decode(), end="")
+print(os.read(record.pipes[0].descriptor, 4096).decode(), end="")
 """
 
 
