@@ -11,8 +11,9 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import stat
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,12 @@ BASE_ENV_NAMES = ("PATH", "HOME", "LANG", "TZ")
 """What a task sees of the runner's own environment."""
 
 SLOTS_PER_CORE = 4
+MEMORY_FOLDER = "/dev/shm"
+MEMORY_FOLDER_OF_ROOT = "/run"
+
+_OCTAL = re.compile(r"\\([0-7]{3})")
+"""How /proc spells the white space in a path."""
+
 GROUP_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 
 
@@ -30,13 +37,14 @@ class Settings:
     """All that is decided before a node is put together.
 
     `state_dir` is absolute and need not exist. `base_env` is what every task's environment begins with. `temp_parent` is an
-    existing folder, on tmpfs where there is one: private folders are made below it. `max_parallel` is the number of
-    attempts that may run at once.
+    existing folder, on tmpfs where there is one: private folders are made below it. `temp_in_memory` tells whether it is, so
+    that nothing is kept on a disk without saying so. `max_parallel` is the number of attempts that may run at once.
     """
 
     state_dir: Path
     base_env: Mapping[str, str]
     temp_parent: Path
+    temp_in_memory: bool
     max_parallel: int
 
     @property
@@ -68,10 +76,13 @@ def load_settings(
     """The settings of this process; what is given here wins over what the environment says."""
     if environ is None:
         environ = os.environ
+    # The folder of a login session comes second: it goes when the session ends, and differs between sessions.
+    parent = temp_parent((MEMORY_FOLDER, environ.get("XDG_RUNTIME_DIR", ""), MEMORY_FOLDER_OF_ROOT))
     return Settings(
         state_dir=(state_dir or _default_state_dir(environ)).absolute(),
         base_env={name: environ[name] for name in BASE_ENV_NAMES if name in environ},
-        temp_parent=_temp_parent(environ),
+        temp_parent=parent,
+        temp_in_memory=is_tmpfs(parent),
         max_parallel=max_parallel or SLOTS_PER_CORE * available_cores(),
     )
 
@@ -91,14 +102,16 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
-def is_tmpfs(folder: str) -> bool:
+def is_tmpfs(folder: str | os.PathLike[str]) -> bool:
     """Whether `folder` lies in memory, so that what is written there never reaches a disk (but for swap)."""
+    inside = os.path.join(os.path.realpath(folder), "")
     best, kind = "", ""
     try:
         with open("/proc/self/mounts", encoding="utf-8", errors="surrogateescape") as mounts:
             for line in mounts:
                 _, point, fstype, *_ = line.split(" ")
-                if len(point) >= len(best) and (folder + "/").startswith(point.rstrip("/") + "/"):
+                point = _OCTAL.sub(lambda found: chr(int(found[1], 8)), point)
+                if len(point) >= len(best) and inside.startswith(os.path.join(point, "")):
                     best, kind = point, fstype
     except (OSError, ValueError):
         return False
@@ -116,11 +129,20 @@ def _default_state_dir(environ: Mapping[str, str]) -> Path:
         raise UsageError("there is no home folder to keep state in; set XDG_STATE_HOME or use --state-dir") from None
 
 
-def _temp_parent(environ: Mapping[str, str]) -> Path:
-    candidates = [environ.get("XDG_RUNTIME_DIR", ""), "/dev/shm"]
-    if os.geteuid() == 0:
-        candidates.reverse()  # root's runtime folder is closed to the users that its tasks may run as
+def temp_parent(candidates: Iterable[str]) -> Path:
+    """The first of `candidates` that lies in memory and is safe to use; where none is, the usual folder for temporary files."""
     for candidate in candidates:
-        if candidate.startswith("/") and is_tmpfs(candidate) and os.access(candidate, os.W_OK | os.X_OK):
+        if candidate.startswith("/") and is_tmpfs(candidate) and _safe(candidate):
             return Path(candidate)
     return Path(tempfile.gettempdir())
+
+
+def _safe(folder: str) -> bool:
+    """Whether this user can make folders in `folder` that nobody but root could put others in the place of."""
+    try:
+        status = os.stat(folder)
+    except OSError:
+        return False
+    owned = status.st_uid in (0, os.geteuid())
+    shared = status.st_mode & 0o022 and not status.st_mode & stat.S_ISVTX
+    return stat.S_ISDIR(status.st_mode) and owned and not shared and os.access(folder, os.W_OK | os.X_OK)

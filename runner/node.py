@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
+import resource
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -27,6 +29,8 @@ from taskimpl import built_in_drivers
 LOCAL_RUNNER = "local"
 FLUSH_SECONDS = 5.0
 
+_log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
@@ -46,10 +50,11 @@ def registry(settings: Settings) -> Registry:
 @asynccontextmanager
 async def open_run_node(run_dir: Path, settings: Settings) -> AsyncIterator[Node]:
     """A node for `runner run`: its state in `run_dir`, its processes told to die with this one."""
+    _keep_no_core_files()
     async with AsyncExitStack() as stack:
         make_private(settings.state_dir)
         store = _open_store(stack, run_dir)  # first, for its lock: another run of the same group keeps what it has
-        temp = make_temp(settings.temp_dir(run_dir))
+        temp = _make_temp(run_dir, settings)
         stack.callback(remove, temp)
 
         async def start(incarnation: str) -> SupervisorHost:
@@ -63,15 +68,23 @@ async def open_run_node(run_dir: Path, settings: Settings) -> AsyncIterator[Node
 @asynccontextmanager
 async def open_node(settings: Settings) -> AsyncIterator[Node]:
     """A long-lived node: its processes outlive this one, and the next node on the same state directory goes on with them."""
+    _keep_no_core_files()
     async with AsyncExitStack() as stack:
         folder = settings.state_dir
         store = _open_store(stack, folder)
-        temp = make_temp(settings.temp_dir(folder))
+        temp = _make_temp(folder, settings)
         host = await LastingHost.open(lambda incarnation: SupervisorHost.connect(folder, incarnation=incarnation))
         stack.push_async_callback(host.aclose)
         node = await _assembled(stack, folder, temp, settings, store, host)
         stack.push_async_callback(_flushed, node.engine)
         yield node
+
+
+def _keep_no_core_files() -> None:
+    """A crash, or Ctrl-\\, must not write the secrets that are in memory to a disk. The supervisor and the tasks inherit this;
+    a task that wants a core file can raise the limit again."""
+    _, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
 
 
 async def _flushed(engine: Engine) -> None:
@@ -81,6 +94,19 @@ async def _flushed(engine: Engine) -> None:
     with suppress(TimeoutError):  # a full disk must not keep the node from closing
         async with asyncio.timeout(FLUSH_SECONDS):
             await done.wait()
+
+
+def _make_temp(folder: Path, settings: Settings) -> Path:
+    """The private folder of the node whose state is in `folder`; says so when it is on a disk."""
+    temp = make_temp(settings.temp_dir(folder))
+    if not settings.temp_in_memory:
+        _log.warning(
+            "no folder in memory (tmpfs) was found: what tasks export, and the files that they are given, lie in %s while "
+            "they run, which may be on a disk",
+            temp,
+            extra={"action": "temp_on_disk"},
+        )
+    return temp
 
 
 def _open_store(stack: AsyncExitStack, folder: Path) -> Store:

@@ -70,6 +70,10 @@ def message(error: Mapping[str, Any]) -> str:
     return said[:1].lower() + said[1:]
 
 
+_KEY = ("[key]",)
+"""What pydantic's location ends with when it is a key that is wrong, and not what stands under it."""
+
+
 class Problem(NamedTuple):
     """What is wrong with one value, or with the key that it stands under. `errors` are pydantic's, at least one; several
     where a union gives one for each of its members."""
@@ -91,7 +95,7 @@ class Problem(NamedTuple):
     @property
     def about_key(self) -> bool:
         first = self.errors[0]
-        return bool(first["type"] == "extra_forbidden" or first["loc"][-1:] == ("[key]",))
+        return bool(first["type"] == "extra_forbidden" or first["loc"][-1:] == _KEY)
 
 
 def problems(
@@ -102,7 +106,8 @@ def problems(
     by_path: dict[Path, tuple[Any, list[Mapping[str, Any]]]] = {}
     for error in errors:
         path, value = _find(data, error["loc"], error["type"] == "missing")
-        if is_for_later is None or not is_for_later(value, error["type"]):
+        of_key = error["loc"][-1:] == _KEY  # and no key is a template
+        if of_key or is_for_later is None or not is_for_later(value, error["type"]):
             by_path.setdefault(path, (value, []))[1].append(error)
     around = {path[:length] for path in by_path for length in range(len(path))}
     for path, (value, found) in by_path.items():

@@ -92,16 +92,16 @@ class OsExecDriver(Driver[OsExecSpec]):
             user=who.user if who else None,
             limits=_process_limits(spec.limits),
         )
-        files.make(script[1] if script and script[0].wants_file else None)
+        files.make(script[1] if script and script[0].wants_file else None, spec.files)
         try:
             attempt.process = await ctx.processes.spawn(key, program, ctx.log)
         except StartError as error:
-            await _remove(files)
+            await files.remove()
             if error.exit_code == COULD_NOT_START:
                 raise
             attempt.refusal = (error.exit_code, error.message)
         except ProcessHostError as error:
-            await _remove(files)
+            await files.remove()
             raise _lost(error) from error
         return _handle(attempt)
 
@@ -115,11 +115,11 @@ class OsExecDriver(Driver[OsExecSpec]):
             attempt.refusal = (fields["refused"], _REFUSALS.get(fields["refused"], "the program was not executed"))
         else:
             if fields["incarnation"] != ctx.processes.incarnation:
-                await _remove(files)
+                await files.remove()
                 raise RecoverError("the supervisor that ran it is gone", reason=Reason.SUPERVISOR_LOST)
             attempt.process = await ctx.processes.attach(attempt.key, ctx.log)
             if attempt.process is None:
-                await _remove(files)
+                await files.remove()
                 raise RecoverError("the supervisor does not know it any more", reason=Reason.DRIVER_LOST)
         self._attempts[key] = attempt
 
@@ -155,8 +155,8 @@ class OsExecDriver(Driver[OsExecSpec]):
         try:
             with suppress(ProcessHostError):  # a supervisor that is gone has forgotten all
                 await attempt.processes.forget(attempt.key)
-        finally:
-            await _remove(attempt.files)  # last: until here it may run, and write
+        finally:  # behind it: a program that still ran was ended by that, and can write no more
+            await attempt.files.remove()
 
     def sweep(self, temp: str, live: Collection[str]) -> None:
         outputfiles.sweep(temp, live)
@@ -169,6 +169,7 @@ class OsExecDriver(Driver[OsExecSpec]):
             **({"HOME": who.home} if who else {}),
             **ctx.env,
             **spec.environment,
+            **files.given.environment(spec.files),
             "RUNNER_GROUP_ID": ctx.group_id,
             "RUNNER_GROUP_NAME": ctx.group_name,
             "RUNNER_TASK_NAME": ctx.task_name,
@@ -191,13 +192,6 @@ def _process_limits(limits: Limits | None) -> ProcessLimits | None:
     if limits is None:
         return None
     return ProcessLimits(**limits.model_dump())
-
-
-async def _remove(files: AttemptFiles) -> None:
-    if files.folder is None:
-        files.remove()
-    else:  # a folder that a user fills takes its time to be removed
-        await asyncio.to_thread(files.remove)
 
 
 def _working_folder(workspace: str, workdir: str | None) -> str:

@@ -1,22 +1,24 @@
-"""The files of one attempt in the runner's private folder: what it exports by, and its script where the shell wants a file.
+"""The files of one attempt in the runner's private folder: what it exports by, its script where the shell wants a file, and
+those that it is given.
 
 Those of a program that runs as another user lie in a folder of its own there, which only that user can enter.
 """
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import hashlib
 import os
 import re
-import shutil
 import stat
-from collections.abc import Iterable
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 from runner.errors import DriverError, OutputFileError
 from runner.model.outputfile import MAX_OUTPUT_FILE_BYTES, parse_output
+from taskimpl.os_exec.givenfiles import GivenFiles, Owner, remove_folder, write_private
 
 VARIABLE = "OUTPUT_FILE"
 _BASE = re.compile(r"[0-9a-f]{32}")
@@ -32,16 +34,15 @@ class AttemptFiles:
     output: str
     named_output: str
     script: str
+    given: GivenFiles
     task_name: str
     folder: str | None = None
-    owner: tuple[int, int] | None = None
+    owner: Owner | None = None
     absent: set[str] = field(default_factory=set)
     """Of these paths: where nothing was, or was made, when this process looked last."""
 
     @classmethod
-    def of(
-        cls, temp: str, key: str, task_name: str, suffix: str = "", owner: tuple[int, int] | None = None
-    ) -> AttemptFiles:
+    def of(cls, temp: str, key: str, task_name: str, suffix: str = "", owner: Owner | None = None) -> AttemptFiles:
         base = os.path.join(temp, _base(key))
         folder = base if owner else None
         if owner:
@@ -51,25 +52,32 @@ class AttemptFiles:
             output=output,
             named_output=f"{output}_{task_name}",
             script=f"{base}{suffix}",
+            given=GivenFiles(folder=f"{base}.files", owner=owner),
             task_name=task_name,
             folder=folder,
             owner=owner,
         )
 
-    def make(self, script: str | None) -> None:
+    def make(self, script: str | None, given: Mapping[str, str]) -> None:
         """Make what the program will find. What a former start of the same attempt made is kept. Raises DriverError."""
         try:
             if self.folder is not None:
                 _make_folder(self.folder)
-            _create(self.output, b"", self.owner)
+            _create(self.output, self.owner)
             if script is None:
                 self.absent.add(self.script)
             else:
-                _create(self.script, script.encode(), self.owner)
+                _create_whole(self.script, script.encode(), self.owner)
+            if given:
+                self.given.make(given)
+            else:
+                self.absent.add(self.given.folder)
             if self.folder is not None and self.owner is not None:
                 os.chown(self.folder, *self.owner, follow_symlinks=False)  # last: until here nobody else can enter it
         except OSError as error:
-            raise DriverError(f"cannot make the attempt's files: {error.strerror}", reason="start_failed") from error
+            where = os.path.dirname(self.output)
+            message = f"cannot make the attempt's files in {where}: {error.strerror}"
+            raise DriverError(message, reason="start_failed") from error
 
     def read(self) -> dict[str, str]:
         """The exported variables. Raises OutputFileError, which names the file as the program knows it."""
@@ -85,30 +93,27 @@ class AttemptFiles:
             values |= parse_output(named, f"${{{VARIABLE}}}_{self.task_name}")
         return values
 
-    def remove(self) -> None:
-        """May be repeated. With a folder of their own, it takes as long as it takes to remove all that is in it."""
+    async def remove(self) -> None:
+        """May be repeated."""
+        if self.folder is None:
+            for path in {self.output, self.named_output, self.script} - self.absent:
+                # A program may have put a folder there; the runner's private folder goes as a whole some day.
+                with suppress(FileNotFoundError, IsADirectoryError, PermissionError):
+                    os.unlink(path)
+        # What a program has put into folders may be much, and the loop has others to serve.
+        if self.given.folder not in self.absent:
+            await asyncio.to_thread(self.given.remove)
         if self.folder is not None:
-            shutil.rmtree(self.folder, ignore_errors=True)
-            return
-        for path in {self.output, self.named_output, self.script} - self.absent:
-            # A program may have put a folder there; the runner's private folder goes as a whole some day.
-            with suppress(FileNotFoundError, IsADirectoryError, PermissionError):
-                os.unlink(path)
+            await asyncio.to_thread(remove_folder, self.folder)
 
 
-def sweep(temp: str, live: Iterable[str]) -> None:
-    """Remove the files of all attempts but those with these keys. They may hold what a task exported."""
+def sweep(temp: str, live: Collection[str]) -> None:
+    """Remove the files of all attempts but those with these keys. They may hold what a task exported, or was given."""
     kept = {_base(key) for key in live}
     for name in os.listdir(temp):
-        base, dot, _ = name.partition(".")
-        if not _BASE.fullmatch(base) or base in kept:
-            continue
-        path = os.path.join(temp, name)
-        if not dot:
-            shutil.rmtree(path, ignore_errors=True)
-            continue
-        with suppress(FileNotFoundError, IsADirectoryError, PermissionError):
-            os.unlink(path)
+        base = name.partition(".")[0]
+        if _BASE.fullmatch(base) and base not in kept:
+            remove_folder(os.path.join(temp, name))
 
 
 def _base(key: str) -> str:
@@ -121,25 +126,28 @@ def _make_folder(path: str) -> None:
         os.mkdir(path, 0o700)
 
 
-def _create(path: str, content: bytes, owner: tuple[int, int] | None = None) -> None:
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    except FileExistsError:
+def _create(path: str, owner: Owner | None) -> None:
+    with suppress(FileExistsError):
+        write_private(path, b"", owner)
+
+
+def _create_whole(path: str, content: bytes, owner: Owner | None) -> None:
+    """Under its name it is whole: a former start of the same attempt may have ended in the middle."""
+    if os.path.lexists(path):
         return
+    draft = path + ".new"
+    with suppress(FileNotFoundError):
+        os.unlink(draft)
     try:
-        if owner is not None:
-            os.fchown(descriptor, *owner)
-        written = 0
-        while written < len(content):
-            written += os.write(descriptor, content[written:])
+        write_private(draft, content, owner)
+        os.rename(draft, path)
     except OSError:
-        os.unlink(path)
+        with suppress(FileNotFoundError):
+            os.unlink(draft)
         raise
-    finally:
-        os.close(descriptor)
 
 
-def _content(path: str, name: str, owner: tuple[int, int] | None = None) -> bytes | None:
+def _content(path: str, name: str, owner: Owner | None = None) -> bytes | None:
     """What a regular file holds, at most one byte more than is allowed; None where there is no file.
 
     With an owner, a file of somebody else is refused: it would be one that the program may have no right to read.

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, model
 
 from drivers.base import Spec
 from runner.model import size
-from taskimpl.os_exec import account
+from taskimpl.os_exec import account, givenfiles
 
 LONGEST_ENV_BYTES = 131_071
 """Linux takes no single `NAME=VALUE` that is longer (MAX_ARG_STRLEN, less the NUL behind it)."""
@@ -153,12 +153,6 @@ def _memory(value: Any) -> Any:
     return number
 
 
-def _not_built(value: Any) -> Any:
-    if value is not None:
-        raise ValueError("is specified but not built yet")
-    return value
-
-
 def parse_shell(value: str) -> Shell:
     """The shell that `value` names or spells out. Raises ValueError."""
     known = SHELLS.get(value)
@@ -189,7 +183,6 @@ Environment = Annotated[
     dict[Annotated[EnvName, AfterValidator(_env_key)], EnvText] | list[Annotated[EnvEntry, BeforeValidator(_entry)]],
     AfterValidator(_merged),
 ]
-NotBuilt = Annotated[Any, BeforeValidator(_not_built)]
 
 
 class Limits(Spec):
@@ -209,7 +202,7 @@ class OsExecSpec(Spec):
     envs: Environment = Field(default_factory=dict, validation_alias=AliasChoices("envs", "env", "data"))
     workdir: Annotated[str | None, AfterValidator(_workdir)] = None
 
-    files: NotBuilt = None
+    files: givenfiles.Files = Field(default_factory=dict)
     stdin: str | None = None
     user: Annotated[str | None, AfterValidator(_user)] = None
     limits: Limits | None = None
@@ -218,6 +211,17 @@ class OsExecSpec(Spec):
     def _shell_needs_a_script(self) -> OsExecSpec:
         if self.shell is not None and not isinstance(self.command, str):
             raise ValueError("shell is for a command that is a string; a list is run without one")
+        return self
+
+    @model_validator(mode="after")
+    def _no_variable_twice(self) -> OsExecSpec:
+        faults = [
+            (name, f"its path would be in ${givenfiles.variable(name)}, which envs sets: rename one of them")
+            for name in self.files
+            if givenfiles.variable(name) in self.environment
+        ]
+        if faults:
+            raise givenfiles.refused(faults, "files")
         return self
 
     @property

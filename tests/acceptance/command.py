@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -64,10 +65,16 @@ class Command:
         assert "Traceback" not in said.stdout + said.stderr
         return said
 
-    def start(self, *arguments: str, **options: Any) -> subprocess.Popen[bytes]:
-        """Start it in a process group of its own, as a shell would."""
+    def start(
+        self, *arguments: str, before: Sequence[str] = (), environment: Mapping[str, str] | None = None, **options: Any
+    ) -> subprocess.Popen[bytes]:
+        """Start it in a process group of its own, as a shell would. `before` is a command that runs it, e.g. a tracer."""
         process = subprocess.Popen(
-            [*RUNNER, *arguments], cwd=self.folder, env=self.environment, process_group=0, **options
+            [*before, *RUNNER, *arguments],
+            cwd=self.folder,
+            env={**self.environment, **(environment or {})},
+            process_group=0,
+            **options,
         )
         self.started.append(process)
         return process
@@ -75,7 +82,8 @@ class Command:
     def end(self) -> None:
         """Kill what a failed test left, and close its pipes."""
         for process in self.started:
-            process.kill()
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)  # a tracer's end alone would set free what it runs
             process.wait()
             for pipe in (process.stdin, process.stdout, process.stderr):
                 if pipe is not None:

@@ -45,7 +45,7 @@ def _document(folder: Path) -> Path:
     return path
 
 
-def _start(*arguments: object) -> subprocess.Popen[str]:
+def start_node(*arguments: object) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, NODE, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -69,7 +69,7 @@ def test_a_node_that_is_killed_again_and_again_finishes_its_group(tmp_path: Path
     chance = random.Random(seed)
     workspace = tmp_path / "work"
     workspace.mkdir()
-    node = _start(state, workspace, _document(tmp_path))
+    node = start_node(state, workspace, _document(tmp_path))
     assert node.stdout is not None
     accepted = node.stdout.readline()
     assert accepted.startswith("accepted "), node.communicate()
@@ -82,7 +82,7 @@ def test_a_node_that_is_killed_again_and_again_finishes_its_group(tmp_path: Path
             node.send_signal(signal.SIGKILL)
             node.communicate()
             kills += 1
-            node = _start(state, workspace)
+            node = start_node(state, workspace)
     assert node.returncode == 0, err
     assert kills >= 2, "the group was over before it was disturbed"
     result: dict[str, Any] = json.loads(out.splitlines()[-1])

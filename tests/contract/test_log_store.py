@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from runner.logs.base import LogStore
@@ -354,13 +354,14 @@ def test_a_write_of_many_megabytes(store: LogStore) -> None:
 )
 def test_what_was_written_is_what_is_read(store: LogStore, pieces: list[tuple[Stream, bytes]], number: int) -> None:
     id = AttemptId("property", f"t{number}", 1)
+    written = {name: b"".join(data for stream, data in pieces if stream == name) for name in STREAMS}
+    assume(not any(b"::add-mask" in whole.lower() for whole in written.values()))  # which is obeyed
     store.delete_group("property")
     sink = store.open(id, masker())
     for stream, data in pieces:
         sink.write(stream, data)
     sink.close()
-    for stream in ("stdout", "stderr"):
-        whole = b"".join(data for name, data in pieces if name == stream)
+    for stream, whole in written.items():
         assert store.read(id, stream) == whole
         assert b"".join(frame.data for frame in store.frames(id) if frame.stream == stream) == whole
 

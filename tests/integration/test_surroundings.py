@@ -20,6 +20,7 @@ from runner.errors import StartError
 from runner.model.result import Outcome, Status
 from runner.process.host import SupervisorHost
 from runner.workspace import make_temp
+from taskimpl.os_exec.outputfiles import AttemptFiles
 from tests import hostile
 from tests.contract.process_labs import Sink, program
 from tests.os_exec_attempts import KEY, context, driver
@@ -259,6 +260,32 @@ def test_what_another_user_leaves_in_its_folder_is_removed(open_path: Path) -> N
     script = 'cd "$(dirname $OUTPUT_FILE)"; mkdir -p a/b; touch a/b/c; ln -s /etc link; chmod 0 a; chmod 500 .'
     assert outcome_of(open_path, script, Sink()).status is Status.SUCCESS
     assert Path("/etc/passwd").exists()
+
+
+def test_the_files_that_another_user_is_given(open_path: Path) -> None:
+    log = Sink()
+    script = """
+        cat "$FILE_KEY_PEM"; stat -c '%a %U %F' "$FILE_KEY_PEM" "$(dirname "$FILE_KEY_PEM")"
+        echo changed > "$FILE_KEY_PEM"; touch "$FILE_KEY_PEM.lock"; mkdir -p "$(dirname "$FILE_KEY_PEM")/a/b"; chmod 0 "$FILE_KEY_PEM"
+    """
+    outcome = outcome_of(open_path, script, log, files={"key.pem": "a key\n"})
+    assert outcome.status is Status.SUCCESS, log.data["stderr"]
+    assert log.data["stdout"] == b"a key\n600 nobody regular file\n700 nobody directory\n"
+
+
+def test_what_a_user_put_in_the_place_of_its_files_is_not_written_to(open_path: Path) -> None:
+    """A runner that died before it heard of the start makes them again, as root and in a folder of the user's."""
+    make_temp(open_path / "temp")
+    victim = open_path / "victim"
+    victim.mkdir()
+    files = AttemptFiles.of(str(open_path / "temp"), KEY, "build", owner=(NOBODY, NOBODY))
+    files.make(None, {"a": "1"})
+    Path(files.given.folder).rename(files.given.folder + ".away")
+    Path(files.given.folder + ".new").symlink_to(victim)
+    files.make(None, {"a": "1"})
+    assert list(victim.iterdir()) == []
+    assert Path(files.given.folder, "a").read_text() == "1"
+    assert Path(files.given.folder, "a").stat().st_uid == NOBODY
 
 
 def test_an_attempt_of_another_user_is_found_again(open_path: Path) -> None:

@@ -4,10 +4,11 @@ import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
-from runner.config import available_cores, environment_value, is_tmpfs, load_settings
+from runner.config import available_cores, environment_value, is_tmpfs, load_settings, temp_parent
 from runner.errors import UsageError
 
 
@@ -47,23 +48,56 @@ def test_run_dirs_and_temp_dirs_differ_by_group() -> None:
     assert settings.temp_dir(settings.run_dir("a")) != settings.temp_dir(settings.run_dir("b"))
 
 
-def test_secrets_go_to_memory_where_there_is_some() -> None:
-    parent = load_settings({"HOME": "/h"}).temp_parent
-    assert parent.is_dir()
-    if is_tmpfs("/dev/shm") and os.access("/dev/shm", os.W_OK):
-        assert is_tmpfs(str(parent))
-    assert not is_tmpfs("/proc")
-
-
-def test_roots_tasks_may_run_as_users_who_cannot_enter_its_runtime_folder(
-    monkeypatch: pytest.MonkeyPatch, require: Callable[[str], None]
-) -> None:
+def test_secrets_go_to_memory_where_there_is_some(require: Callable[[str], None]) -> None:
     require("tmpfs")
-    with tempfile.TemporaryDirectory(dir="/dev/shm") as runtime:
-        environ = {"HOME": "/h", "XDG_RUNTIME_DIR": runtime}
-        for uid, expected in ((1000, runtime), (0, "/dev/shm")):
-            monkeypatch.setattr(os, "geteuid", lambda uid=uid: uid)
-            assert load_settings(environ).temp_parent == Path(expected)
+    settings = load_settings({"HOME": "/h"})
+    assert settings.temp_in_memory
+    assert is_tmpfs(settings.temp_parent)
+    assert load_settings({"HOME": "/h", "XDG_RUNTIME_DIR": "/nowhere"}).temp_parent == settings.temp_parent
+
+
+def test_what_is_in_memory_is_told_by_where_it_really_lies(require: Callable[[str], None], tmp_path: Path) -> None:
+    require("tmpfs")
+    assert is_tmpfs("/dev/shm")
+    assert not is_tmpfs("/dev/shm-not")
+    assert not is_tmpfs("/proc")
+    (tmp_path / "link").symlink_to("/dev/shm")
+    assert is_tmpfs(tmp_path / "link")
+    with TemporaryDirectory(dir="/dev/shm") as memory:
+        Path(memory, "out").symlink_to("/proc")
+        assert not is_tmpfs(Path(memory, "out"))
+
+
+def test_the_first_safe_folder_in_memory_is_taken(require: Callable[[str], None]) -> None:
+    require("tmpfs")
+    with TemporaryDirectory(dir="/dev/shm") as memory:
+        places = {name: Path(memory, name) for name in ("shared", "own", "other")}
+        for place in places.values():
+            place.mkdir(mode=0o700)
+        places["shared"].chmod(0o777)
+        candidates = ["", "relative", "/proc", f"{memory}/none", *map(str, places.values())]
+        assert temp_parent(candidates) == places["own"]
+        places["shared"].chmod(0o1777)
+        assert temp_parent(candidates) == places["shared"]
+
+
+def test_without_a_folder_in_memory_it_is_the_usual_one() -> None:
+    assert temp_parent(["/proc", "/nowhere"]) == Path(tempfile.gettempdir())
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_a_folder_of_another_user_is_not_taken(require: Callable[[str], None]) -> None:
+    require("tmpfs")
+    with TemporaryDirectory(dir="/dev/shm") as memory:
+        os.chown(memory, 12345, 12345)
+        assert temp_parent([memory]) == Path(tempfile.gettempdir())
+
+
+def test_the_folder_of_a_login_session_comes_second(require: Callable[[str], None]) -> None:
+    """It goes with the session; and root's is closed to the users that its tasks may run as."""
+    require("tmpfs")
+    with TemporaryDirectory(dir="/dev/shm") as runtime:
+        assert load_settings({"HOME": "/h", "XDG_RUNTIME_DIR": runtime}).temp_parent == Path("/dev/shm")
 
 
 def test_a_variable_that_is_not_set_is_named() -> None:

@@ -95,9 +95,6 @@ class TestSpec:
     def test_bad_command(self, command: Any, expected: str) -> None:
         assert message({"command": command}) == expected
 
-    def test_what_is_specified_but_not_built_is_refused(self) -> None:
-        assert message({"command": ["true"], "files": "x"}) == "files: is specified but not built yet"
-
     @pytest.mark.parametrize("user", ["nobody", "0", "1000", "www-data:33", "1000:users", "svc_a$", "{{ .a.b }}"])
     def test_users(self, user: str) -> None:
         assert OsExecSpec.model_validate({"command": ["true"], "user": user}).user == user
@@ -565,7 +562,7 @@ OWN = (os.geteuid(), os.getegid())
 def test_the_files_of_attempts_that_nobody_knows_are_swept_away(tmp_path: Path) -> None:
     for key, owner in (("g/a/1", None), ("g/b/1", None), ("g/c/1", OWN), ("g/d/1", OWN)):
         files = AttemptFiles.of(str(tmp_path), key, key[2], ".ps1", owner)
-        files.make("echo")
+        files.make("echo", {"x": "1"})
         Path(files.named_output).write_text("v=1")
     (tmp_path / "other.output").touch()
     (tmp_path / ("0" * 32 + ".output")).mkdir()
@@ -574,13 +571,15 @@ def test_the_files_of_attempts_that_nobody_knows_are_swept_away(tmp_path: Path) 
         AttemptFiles.of(str(tmp_path), "g/b/1", "b", ".ps1"),
         AttemptFiles.of(str(tmp_path), "g/d/1", "d", ".ps1", OWN),
     ]
-    left = {path for files in kept for path in (files.output, files.named_output, files.script)}
+    left = {
+        path for files in kept for path in (files.output, files.named_output, files.script, f"{files.given.folder}/x")
+    }
     assert {str(path) for path in tmp_path.rglob("*") if path.is_file()} == {*left, str(tmp_path / "other.output")}
 
 
 def test_a_file_of_somebody_else_in_a_users_own_folder_is_not_read(tmp_path: Path) -> None:
     files = AttemptFiles.of(str(tmp_path), "k", "t", owner=OWN)
-    files.make(None)
+    files.make(None, {})
     Path(files.output).write_text("v=1")
     assert files.read() == {"v": "1"}
     files.owner = (OWN[0] + 1, OWN[1])
