@@ -33,11 +33,12 @@ _HEADER_BYTES = 1 + KEY_ID_BYTES
 class Sealer:
     """Seals and unseals under one key. May be used from several threads."""
 
-    def __init__(self, key: bytes) -> None:
-        """`key`: 32 random bytes."""
+    def __init__(self, key: bytes, origin: str = "here") -> None:
+        """`key`: 32 random bytes. `origin` tells a person where it is, e.g. `in the file /var/lib/runner/key`."""
         if len(key) != KEY_BYTES:
             raise SealError(f"a key has {KEY_BYTES} bytes, not {len(key)}")
         self._key = key
+        self._origin = origin
         self._key_id = hashlib.sha256(b"runner key id\0" + key).digest()[:KEY_ID_BYTES]
 
     @classmethod
@@ -49,11 +50,12 @@ class Sealer:
         """
         path = Path(key_file)
         try:
+            origin = f"in the file {path}"
             try:
-                return cls(_read(path))
+                return cls(_read(path), origin)
             except FileNotFoundError:
                 _create(path)
-                return cls(_read(path))
+                return cls(_read(path), origin)
         except OSError as error:
             raise SealError(f"the key file {path} can be neither read nor made: {error.strerror or error}") from error
         except ValueError as error:
@@ -86,8 +88,8 @@ class Sealer:
         header, rest = sealed[:_HEADER_BYTES], sealed[_HEADER_BYTES:]
         if header[1:] != self._key_id:
             raise SealError(
-                f"the value of {context!r} is sealed with the key {header[1:].hex()}, but the key here is {self.key_id}: "
-                "put the key file back that belongs to this state"
+                f"the value of {context!r} is sealed with the key {header[1:].hex()}, but the key {self._origin} is "
+                f"{self.key_id}: put the key file back that belongs to this state"
             )
         try:
             return self._cipher.decrypt(rest[:NONCE_BYTES], rest[NONCE_BYTES:], header + context.encode())

@@ -63,9 +63,11 @@ def _copy(package: Path, texts: Mapping[str, bytes]) -> None:
     outer = [package.parents[3], *reversed(package.parents[:3])]
     for folder in (*outer, package):
         folder.mkdir(mode=0o700, exist_ok=True)
-    for folder in outer[2:]:
-        (folder / "__init__.py").touch()
+    for folder in (*outer[2:], package):
+        (folder / "__pycache__").mkdir(mode=0o700)  # else the interpreter makes it, as open as the umask lets it
+        (folder / "__init__.py").touch(mode=0o600)
     for name, text in texts.items():
+        (package / name).touch(mode=0o600)
         (package / name).write_bytes(text)
 
 

@@ -4,6 +4,7 @@ import os
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -139,6 +140,28 @@ def test_a_key_that_others_may_use_is_refused(tmp_path: Path, mode: int) -> None
     Sealer.open_or_create(path)
 
 
+def test_a_key_that_cannot_be_read_is_refused_and_kept(tmp_path: Path, require: Callable[[str], None]) -> None:
+    require("unprivileged")
+    path = tmp_path / "key"
+    Sealer.open_or_create(path)
+    path.chmod(0)
+    with pytest.raises(SealError, match="can be neither read nor made: Permission denied"):
+        Sealer.open_or_create(path)
+    path.chmod(0o600)
+    assert path.stat().st_size == KEY_BYTES
+
+
+def test_a_key_that_was_replaced_is_told_with_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    sealed = Sealer.open_or_create(path).seal(b"s3cret", CONTEXT)
+    kept = path.read_bytes()
+    path.write_bytes(b"k" * KEY_BYTES)
+    with pytest.raises(SealError, match=f"but the key in the file {path} is .*: put the key file back"):
+        Sealer.open_or_create(path).unseal(sealed, CONTEXT)
+    path.write_bytes(kept)
+    assert Sealer.open_or_create(path).unseal(sealed, CONTEXT) == b"s3cret"
+
+
 def test_what_cannot_be_a_key_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     os.mkfifo(tmp_path / "pipe", 0o600)
@@ -148,6 +171,16 @@ def test_what_cannot_be_a_key_file_is_refused(tmp_path: Path) -> None:
             Sealer.open_or_create(path)
     with pytest.raises(SealError, match="null byte"):
         Sealer.open_or_create("a\0b")
+
+
+def test_the_key_may_lie_elsewhere(tmp_path: Path) -> None:
+    made = Sealer.open_or_create(tmp_path / "stick" / "key")
+    (tmp_path / "state").mkdir(mode=0o700)
+    (tmp_path / "state" / "key").symlink_to(tmp_path / "stick" / "key")
+    assert Sealer.open_or_create(tmp_path / "state" / "key").key_id == made.key_id
+    (tmp_path / "stick" / "key").unlink()  # the stick is not in the machine: no other key must take its place
+    with pytest.raises(SealError, match="can be neither read nor made"):
+        Sealer.open_or_create(tmp_path / "state" / "key")
 
 
 def test_a_key_of_another_size_is_refused() -> None:
