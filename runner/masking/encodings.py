@@ -10,6 +10,8 @@ from urllib.parse import quote_from_bytes
 
 _UNQUOTED = re.compile(r"([^\w@%+=:,./\n-])")
 _PERCENT = re.compile(rb"%[0-9A-F]{2}")
+_ECHO = re.compile(r"\\([abfnrtv\\]|0[0-7]{0,3})")
+_ECHOED = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "\\": "\\"}
 _UNESCAPED_IN_URLS = ("", "/", "!~*'()", "/:@!~*'();&=+$,?#")
 """Everything is escaped, or all but the path's `/`, or as JavaScript's `encodeURIComponent` and `encodeURI` do."""
 _QUOTES_IN_XML = (("&quot;", "&apos;"), ("&quot;", "&#39;"), ("&quot;", "&#x27;"), ("&#34;", "&#39;"), ('"', "'"))
@@ -49,6 +51,7 @@ def _json(text: str) -> Iterator[str]:
         yield spelling
         yield spelling.replace("/", "\\/")
         yield spelling.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+        yield spelling.replace('\\"', '"')  # what GNU's programs complain about, in ‘…’
         yield spelling.replace("'", "\\'").replace('\\"', '"')  # in single quotes, also the shell's $'…'
 
 
@@ -59,6 +62,16 @@ def _shell(text: str) -> Iterator[str]:
     yield double
     yield double.replace("!", "\\!")
     yield _UNQUOTED.sub(r"\\\1", text)
+    yield _echoed(text)
+
+
+def _echoed(text: str) -> str:
+    """What `echo` prints in a plain `sh`, which obeys escapes: `\\n` becomes the end of a line."""
+    return _ECHO.sub(lambda found: _ECHOED.get(found[1]) or _byte(int(found[1], 8)), text) if "\\" in text else text
+
+
+def _byte(number: int) -> str:
+    return bytes([number & 0xFF]).decode(errors="surrogateescape")
 
 
 def _xml(text: str) -> Iterator[str]:

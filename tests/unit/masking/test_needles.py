@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import html
 import json
+import os
 import re
 import shlex
+import subprocess
 from collections.abc import Callable
 from urllib.parse import quote, quote_plus, urlencode
 
@@ -89,6 +91,32 @@ def test_every_split_of_every_vector_in_every_encoding(text: str, encode: Callab
         assert stream.feed(data[:cut]) + stream.feed(data[cut:]) + stream.flush() == said
     stream = mask.stream()
     assert b"".join(stream.feed(data[at : at + 1]) for at in range(len(data))) + stream.flush() == said
+
+
+ESCAPES = ["c:\\new\\table\\\\x\\0101\\0303\\0244\\q", "\\a\\b\\f\\n\\r\\t\\v\\00"]
+
+
+@pytest.mark.parametrize("text", [*VECTORS.values(), *ESCAPES])
+def test_what_the_echo_of_this_machine_prints(text: str) -> None:
+    said = subprocess.run(["sh", "-c", 'echo "<$1>"', "sh", text.strip()], capture_output=True, check=True).stdout
+    stream = masker(text).stream()
+    assert stream.feed(said) + stream.flush() == b"<***>\n"
+
+
+def test_what_echo_prints_where_it_obeys_escapes() -> None:
+    assert b"c:\new\table \\A\xc3\xa4\\q" in needles(r"c:\new\table \\\0101\0303\0244\q")
+    assert b"nothing to obey" in needles("nothing to obey")
+
+
+@pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
+@pytest.mark.parametrize("text", ['it\'s "so" a\\b', "tab\tand\nline"])
+def test_what_programs_of_gnu_complain_about(text: str, locale: str) -> None:
+    environment = {"LC_ALL": locale, "PATH": os.environ["PATH"]}
+    said = subprocess.run(["sleep", text], capture_output=True, check=False, env=environment).stderr
+    assert said.startswith(b"sleep: invalid time interval")
+    stream = masker(text).stream()
+    shown = stream.feed(said.splitlines()[0]) + stream.flush()
+    assert re.fullmatch(b"sleep: invalid time interval [^a-z]{1,3}[*]{3}[^a-z]{1,3}", shown), shown
 
 
 @pytest.mark.parametrize("text", VECTORS.values(), ids=VECTORS)
