@@ -1,0 +1,46 @@
+"""What the documents promise is held by tests that exist."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+NUMBERED = [ROOT / "docs" / "security.md"]
+
+
+def defined(path: Path) -> set[str]:
+    """The tests of a module as pytest names them behind the path."""
+
+    def names(body: list[ast.stmt], prefix: str) -> Iterator[str]:
+        for item in body:
+            if isinstance(item, ast.FunctionDef) and item.name.startswith("test_"):
+                yield prefix + item.name
+            elif isinstance(item, ast.ClassDef) and item.name.startswith("Test"):
+                yield from names(item.body, f"{prefix}{item.name}::")
+
+    return set(names(ast.parse(path.read_text()).body, ""))
+
+
+@pytest.mark.parametrize("document", NUMBERED, ids=lambda path: path.name)
+def test_every_number_leads_to_tests(document: Path) -> None:
+    text, table = document.read_text().split("## The tests")
+    rows = dict(re.findall(r"^\| (\d+) \| (.*) \|$", table, re.MULTILINE))
+    used = set(re.findall(r"\[(\d+)\]", text))
+    assert used == rows.keys()
+    for number, row in rows.items():
+        where = None
+        for path, name in re.findall(r"`([^`:]*)::([^`]+)`", row):
+            where = ROOT / path if path else where
+            assert where is not None, f"[{number}] begins without a file"
+            assert name in defined(where), f"[{number}] {path}::{name}"
+
+
+def test_links_between_documents_lead_somewhere() -> None:
+    for document in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")):
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text()):
+            assert (document.parent / target).exists(), f"{document.name}: {target}"
