@@ -21,10 +21,10 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, cast
 
+from msgspec import Struct
 from pydantic import BaseModel, ConfigDict
 
 from runner.errors import DriverError
@@ -60,8 +60,7 @@ class Recovery(StrEnum):
     """The attempt is `errored: driver_lost`."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Capabilities:
+class Capabilities(Struct, frozen=True, kw_only=True):
     recovery: Recovery = Recovery.NONE
     deadline: bool = False
     """The driver ends the attempt at `ctx.timeout` by itself (else the runner calls `stop`)."""
@@ -69,17 +68,15 @@ class Capabilities:
     """Of `pause`, `start`, `destroy`: what `signal` understands."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fingerprint:
+class Fingerprint(Struct, frozen=True, kw_only=True):
     """Whether the driver can work here, and what it found, e.g. `{"shell": "/bin/sh"}`."""
 
     healthy: bool = True
     description: str = ""
-    attributes: Mapping[str, str] = field(default_factory=dict)
+    attributes: Mapping[str, str] = {}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProcessUser:
+class ProcessUser(Struct, frozen=True, kw_only=True):
     """Whom a process runs as, by number; `groups` are the supplementary ones. Another user than the host's own is for a host
     that is root."""
 
@@ -88,8 +85,7 @@ class ProcessUser:
     groups: Sequence[int] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProcessLimits:
+class ProcessLimits(Struct, frozen=True, kw_only=True):
     """What one process may take; its children inherit it, each for itself. None leaves a limit as the host has it.
 
     `memory` is in bytes of what the process can write to and shares with nobody (RLIMIT_DATA). `nofile` is the number of open
@@ -102,8 +98,7 @@ class ProcessLimits:
     oom_score_adj: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProcessSpec:
+class ProcessSpec(Struct, frozen=True, kw_only=True):
     """What to start. The process leads a session of its own.
 
     `argv[0]` is looked up in `env["PATH"]` unless it has a slash. `cwd` is absolute. `timeout` in seconds from the
@@ -121,14 +116,12 @@ class ProcessSpec:
     limits: ProcessLimits | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProcessStarted:
+class ProcessStarted(Struct, frozen=True, kw_only=True):
     pid: int
     started_at: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProcessExit:
+class ProcessExit(Struct, frozen=True, kw_only=True):
     """How a process ended. `exit_code` is 128+n after signal n. `cause` tells who ended it: itself (`exited`), its
     deadline (`timeout`) or the host when it was asked to (`stopped`). `kill` is the kill report, where something had to be
     ended: {signals: [[name, seconds]], containment, leftovers, left}. `leftovers` counts the processes beside the first that

@@ -8,16 +8,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from typing import Protocol
 
+from msgspec import Struct
+
 LONGEST_SLEEP_SECONDS = 10.0
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
+class Moment(Struct, frozen=True):
     """A point in time that survives a restart and a reboot.
 
     `boot` is in seconds of CLOCK_BOOTTIME (it goes on while the machine sleeps) and is compared only within the same

@@ -14,8 +14,9 @@ import re
 import stat
 import tempfile
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from runner.errors import UsageError
 
@@ -32,8 +33,7 @@ _OCTAL = re.compile(r"\\([0-7]{3})")
 GROUP_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(Struct, frozen=True, kw_only=True):
     """All that is decided before a node is put together.
 
     `state_dir` is absolute and need not exist. `base_env` is what every task's environment begins with. `temp_parent` is an

@@ -8,8 +8,9 @@ import logging
 import resource
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from drivers.registry import Registry
 from runner.clock import SystemClock
@@ -32,8 +33,7 @@ FLUSH_SECONDS = 5.0
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Node:
+class Node(Struct, frozen=True, kw_only=True):
     """A runner that is open for work."""
 
     engine: Engine

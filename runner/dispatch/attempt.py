@@ -6,8 +6,10 @@ import asyncio
 import logging
 import traceback
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from drivers.base import Driver, LogSink, ProcessHost, Recovery
 from drivers.registry import Registry
@@ -38,8 +40,7 @@ MAX_HANDLE_BYTES = 64 << 10
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
+class Surroundings(Struct, frozen=True, kw_only=True):
     """What all attempts of one dispatcher share. `spawn` runs a coroutine that raises nothing beside the caller."""
 
     boot_id: str

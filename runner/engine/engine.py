@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
+
+from msgspec.structs import replace
 
 from runner.clock import Clock
 from runner.dispatch.base import Dispatcher

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from runner.model.task import Task
 
 
-@dataclass(frozen=True, slots=True)
-class Graph:
+class Graph(Struct, frozen=True):
     """`parents[i]` are the edges of task i (ordering and data, each once, in declaration order); `children` the inverse."""
 
     index: dict[str, int]

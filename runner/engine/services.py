@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from runner.clock import Clock
 from runner.dispatch.base import Dispatcher, Sink
@@ -17,8 +17,7 @@ MAX_OUTPUT_BYTES = 16 << 20
 """What the outputs of one group may hold together."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Services:
+class Services(Struct, frozen=True, kw_only=True):
     """`grace` is in seconds. `sink` takes the reports of all attempts."""
 
     clock: Clock

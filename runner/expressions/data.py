@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
+
+from msgspec import Struct
 
 from runner.errors import TemplateError
 from runner.expressions import grammar
@@ -21,8 +22,7 @@ _OPENING = re.compile(r"\{\{|<\+")
 _compiled = lru_cache(maxsize=1_024)(compile_expression)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Resolution:
+class Resolution(Struct, frozen=True, kw_only=True):
     """The text with its expressions resolved, whether one of them named something confidential, and all that went wrong,
     each with its offset in the text as it was."""
 

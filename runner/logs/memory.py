@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from runner.logs.progress import Progress
 from runner.logs.redaction import Redactor

@@ -12,9 +12,11 @@ import hashlib
 import hmac
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import MISSING, fields
 from functools import cache
 from typing import Any, TypeVar
+
+from msgspec import NODEFAULT
+from msgspec.structs import fields
 
 from runner.errors import StoreCorruptError
 from runner.model.group import Input, TaskGroup
@@ -88,7 +90,7 @@ def _decoded(what: str, data: bytes, build: Callable[[Any], T]) -> T:
 
 
 def _without_defaults(value: Any) -> dict[str, Any]:
-    """The fields of a dataclass that differ from their default, unconverted."""
+    """The fields of a value that differ from their default, unconverted."""
     plain = {}
     for name, default in _defaults(value.__class__):
         content = getattr(value, name)
@@ -100,7 +102,7 @@ def _without_defaults(value: Any) -> dict[str, Any]:
 @cache
 def _defaults(model: Any) -> tuple[tuple[str, object], ...]:
     return tuple(
-        (field.name, field.default if field.default_factory is MISSING else field.default_factory())
+        (field.name, field.default if field.default_factory is NODEFAULT else field.default_factory())
         for field in fields(model)
     )
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
+
+from msgspec import Struct
 
 from runner.model import codec
 from runner.model.event import Kind
@@ -26,8 +27,7 @@ class AttemptId(NamedTuple):
         return f"{self.group}/{self.task}/{self.attempt}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Dispatch:
+class Dispatch(Struct, frozen=True, kw_only=True):
     """One attempt, ready to be carried out: the task with its templates unrendered, and all that they may name.
 
     `instance` is the executor's instance when the origin first wrote the dispatch down. `resumed` is set when the
@@ -65,8 +65,7 @@ def _names(values: Mapping[str, Value]) -> dict[str, str]:
     return {name: repr(value) for name, value in values.items()}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Started:
+class Started(Struct, frozen=True, kw_only=True):
     """The attempt runs. `at` in seconds since the epoch; `handle` is what the driver needs to find it again."""
 
     id: AttemptId
@@ -75,18 +74,16 @@ class Started:
     handle: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Noticed:
+class Noticed(Struct, frozen=True, kw_only=True):
     """Something to tell the group's watchers, e.g. a `mask_skipped`."""
 
     id: AttemptId
     sequence: int
     kind: Kind
-    fields: Mapping[str, Any] = field(default_factory=dict)
+    fields: Mapping[str, Any] = {}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finished:
+class Finished(Struct, frozen=True, kw_only=True):
     """The attempt is over; nothing follows."""
 
     id: AttemptId

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
 from json import JSONDecodeError
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from runner.model import json, yaml
 from runner.model.fault import Fault, Path, quote
@@ -22,8 +24,7 @@ _STRANGE_SPACES = "\xa0\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2
 _STRANGE_INDENT = re.compile(f"^ *(?:- *)?[{_STRANGE_SPACES}]", re.MULTILINE)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Document:
+class Document(Struct, frozen=True, kw_only=True):
     """What a text says. `data` is made of dict, list, None, bool and str; unquoted booleans and numbers are
     `scalars.Plain` (true and false of a JSON text are bool). `faults` have their places; with `complete` False the data is
     only what was whole before the last of them, or None."""
@@ -32,8 +33,11 @@ class Document:
     faults: tuple[Fault, ...] = ()
     complete: bool = True
     source: str = "<document>"
-    _text: str = field(default="", repr=False)
+    _text: str = ""
     _json: bool = False
+
+    def __repr__(self) -> str:
+        return f"Document({self.source!r}, {len(self.faults)} faults)"
 
     def locate(self, faults: Iterable[Fault]) -> tuple[Fault, ...]:
         """The faults in the order of their places, each with line and column: its own where the text has it, else that

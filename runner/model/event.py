@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
+
+from msgspec import Struct
 
 
 class Kind(StrEnum):
@@ -34,8 +35,7 @@ class Kind(StrEnum):
     LATE_RESULT = "late_result"  # [status, reason]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
+class Event(Struct, frozen=True, kw_only=True):
     """One fact. Numbered from 1 within its group, without gaps; `at` is in seconds since the epoch."""
 
     group: str
@@ -44,4 +44,4 @@ class Event:
     kind: Kind
     task: str | None = None
     attempt: int | None = None
-    fields: Mapping[str, Any] = field(default_factory=dict)
+    fields: Mapping[str, Any] = {}

@@ -6,7 +6,8 @@ import difflib
 import json
 import re
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 Path = tuple[str | int, ...]
 
@@ -16,8 +17,7 @@ COMPARISONS = 100_000
 _WORD = re.compile(r"[A-Za-z0-9_-]+")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fault:
+class Fault(Struct, frozen=True, kw_only=True):
     """One thing that is wrong with a document (or, with `warning`, worth a look).
 
     `path` leads from the top of the document, e.g. `("taskGroup", 2, "spec", "envs", "A")`. `line` and `column` count

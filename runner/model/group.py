@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct
 
 from runner.model.task import Task
 
 DEFAULT_CLEANUP_TIMEOUT_SECONDS = 300.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Input:
+class Input(Struct, frozen=True, kw_only=True):
     """A parameter of the group. Without `default` and not `required`, a missing one is the empty text."""
 
     name: str
@@ -21,17 +21,16 @@ class Input:
     description: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskGroup:
+class TaskGroup(Struct, frozen=True, kw_only=True):
     """The unit of submission. `timeout` and `cleanup_timeout` are in seconds; `tasks` are in declaration order."""
 
     name: str = ""
     description: str = ""
     id: str | None = None
-    labels: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = {}
     inputs: tuple[Input, ...] = ()
     timeout: float | None = None
     fail_fast: bool = False
     cleanup_timeout: float = DEFAULT_CLEANUP_TIMEOUT_SECONDS
-    env: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = {}
     tasks: tuple[Task, ...]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class Limits(Struct, frozen=True, kw_only=True):
     """Every limit is named in the message of the fault that it causes.
 
     `alias_expansion` is how many times its own number of nodes a document may become by aliases; `nodes` counts mappings,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, Protocol
+
+from msgspec import Struct
 
 Stream = Literal["stdout", "stderr"]
 STREAMS: tuple[Stream, ...] = ("stdout", "stderr")
@@ -30,8 +31,7 @@ class LogSink(Protocol):
         """No more will come; what was held back for masking is written out. May be repeated."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Redaction:
+class Redaction(Struct, frozen=True, kw_only=True):
     """What was hidden afterwards in one stream of a log: so many marks were set, the first at `offset`. What lies before it is
     where it was; what lies behind has moved, so whoever keeps an offset behind it reads again from there."""
 
@@ -40,8 +40,7 @@ class Redaction:
     offset: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Frame:
+class Frame(Struct, frozen=True, kw_only=True):
     """A piece of a stream. `offset` is where it begins in its stream, in bytes as stored; `position` is the place behind
     this frame in its log; `at` is when it was written, in seconds since the epoch."""
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from runner.model import environment, fields, references, taskparse
 from runner.model.environment import Variable
@@ -24,8 +25,7 @@ NOT_BUILT = frozenset({"cache", "concurrency", "environments", "forward", "matri
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parsed:
+class Parsed(Struct, frozen=True, kw_only=True):
     """The group, fit for use only where no fault was added, and the places in the document of what it is made of."""
 
     group: TaskGroup

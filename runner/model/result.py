@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
+
+from msgspec import Struct
 
 from runner.model.value import MASK, Value
 
@@ -83,8 +84,7 @@ UNCERTAIN_REASONS = frozenset({Reason.DRIVER_LOST, Reason.SUPERVISOR_LOST, Reaso
 """The attempt may have had effects that nobody saw: retried only where `retry.on` lists the reason itself."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class Outcome(Struct, frozen=True, kw_only=True):
     """How one attempt ended. Times in seconds since the epoch; `exit_code` is 128+n after signal n.
 
     `outputs` are the declared exports alone. `kill` is the report of a stop: the signals sent, the containment, what
@@ -95,22 +95,21 @@ class Outcome:
     reason: str | None = None
     exit_code: int | None = None
     signal: int | None = None
-    outputs: Mapping[str, Value] = field(default_factory=dict)
+    outputs: Mapping[str, Value] = {}
     error: str | None = None
     kill: Mapping[str, Any] | None = None
     started_at: float | None = None
     finished_at: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskResult:
+class TaskResult(Struct, frozen=True, kw_only=True):
     id: str
     name: str
     status: Status
     reason: str | None = None
     because_of: str | None = None
     waiting: Waiting | None = None
-    outputs: Mapping[str, Value] = field(default_factory=dict)
+    outputs: Mapping[str, Value] = {}
     exit_code: int | None = None
     signal: int | None = None
     cached: bool = False
@@ -122,18 +121,17 @@ class TaskResult:
     kill: Mapping[str, Any] | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskGroupResult:
+class TaskGroupResult(Struct, frozen=True, kw_only=True):
     """What the submitter gets. `results` is in declaration order; `outputs` hold exports of scope `global` alone."""
 
     id: str
     name: str
     status: Status
     reason: str | None = None
-    labels: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = {}
     started_at: str | None = None
     finished_at: str | None = None
-    results: Mapping[str, TaskResult] = field(default_factory=dict)
+    results: Mapping[str, TaskResult] = {}
 
     def as_json(self, *, reveal: bool = False) -> dict[str, Any]:
         """Plain data for `json.dumps`; confidential outputs are `***` unless `reveal`."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
+
+from msgspec import Struct
 
 
 class When(StrEnum):
@@ -19,22 +20,19 @@ class Scope(StrEnum):
     GLOBAL = "global"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Import:
+class Import(Struct, frozen=True, kw_only=True):
     task: str
     variable: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Export:
+class Export(Struct, frozen=True, kw_only=True):
     name: str
     confidential: bool = False
     scope: Scope = Scope.LOCAL
     default: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Retry:
+class Retry(Struct, frozen=True, kw_only=True):
     """`attempts` is the total. Delays in seconds. `on` holds `failed`, `errored`, reasons, and exit codes as decimal text."""
 
     attempts: int = 1
@@ -47,8 +45,7 @@ class Retry:
 NO_RETRY = Retry()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
+class Task(Struct, frozen=True, kw_only=True):
     """One node of the DAG. `spec` is plain data (what JSON can say), canonical for its driver, its templates not rendered.
 
     `condition` is the document's `if`. `timeout` is in seconds, of one attempt.
@@ -56,7 +53,7 @@ class Task:
 
     name: str
     type: str
-    spec: Mapping[str, Any] = field(default_factory=dict)
+    spec: Mapping[str, Any] = {}
     description: str = ""
     depends_on: tuple[str, ...] = ()
     imports: tuple[Import, ...] = ()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct
 
 MASK = "***"
 
 
-@dataclass(frozen=True, slots=True)
-class Value:
+class Value(Struct, frozen=True):
     """A small text and whether it is confidential. UTF-8 encodable, no NUL."""
 
     text: str
@@ -19,17 +19,16 @@ class Value:
         return f"Value({MASK if self.confidential else self.text!r})"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bindings:
+class Bindings(Struct, frozen=True, kw_only=True):
     """All that the templates of one attempt may name.
 
     `imports` maps a task to its imported variables, e.g. `{"fetch": {"password": Value("…", True)}}`. `env` holds the
     group's environment as written: its own templates (which may name `inputs` and `group`) are rendered on first use.
     """
 
-    imports: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
-    inputs: Mapping[str, Value] = field(default_factory=dict)
-    env: Mapping[str, str] = field(default_factory=dict)
+    imports: Mapping[str, Mapping[str, Value]] = {}
+    inputs: Mapping[str, Value] = {}
+    env: Mapping[str, str] = {}
     group_id: str
     group_name: str
     task_name: str

@@ -9,9 +9,10 @@ import socket
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, Self
+
+from msgspec.structs import asdict
 
 from drivers.base import ProcessSpec, ProcessStarted
 from runner.errors import ProcessHostError, StartError

@@ -10,9 +10,10 @@ import shutil
 import socket
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+from msgspec import Struct
 
 from runner.errors import ProcessHostError
 from runner.process.supervisor import wire
@@ -21,8 +22,7 @@ _PACKAGE = Path("runner", "process", "supervisor")
 _LOG_NAME = "supervisor.log"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Launched:
+class Launched(Struct, frozen=True, kw_only=True):
     """A supervisor that was just started. `pid` is to be reaped: of the supervisor itself when it is private, else of a
     process that ends as soon as the supervisor stands on its own."""
 

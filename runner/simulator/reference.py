@@ -10,7 +10,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from runner.engine import retry
 from runner.model.dispatch import AttemptId
@@ -28,8 +31,7 @@ BROKEN_CONDITION = "{{ .inputs.nobody_declared_this == 'x' }}"
 Imports = dict[str, dict[str, Value]]
 
 
-@dataclass(slots=True)
-class End:
+class End(Struct):
     """What a task has come to. `status` pending or running: not yet."""
 
     status: Status = Status.PENDING
@@ -38,20 +40,18 @@ class End:
     attempts: int = 0
     outcome: Outcome | None = None
     """What its last attempt said of itself."""
-    outputs: Mapping[str, Value] = field(default_factory=dict)
+    outputs: Mapping[str, Value] = {}
     at: float = 0.0
     started_at: float | None = None
     """When its first attempt started."""
 
 
-@dataclass(frozen=True, slots=True)
-class Skipped:
+class Skipped(Struct, frozen=True):
     reason: str
     because_of: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Runs:
+class Runs(Struct, frozen=True):
     imports: Imports
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct
 
 from runner.model.dispatch import AttemptId
 from runner.model.group import TaskGroup
@@ -15,14 +16,13 @@ SECRET_MARK = "hush-"
 """Confidential values of a scenario begin with it, so that they can be looked for where they must not be."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Submission:
+class Submission(Struct, frozen=True, kw_only=True):
     """A client's part. `at` and `cancels` in seconds from the beginning of the world. The group names its id."""
 
     at: float
     group: TaskGroup
     caller: str = ""
-    inputs: Mapping[str, str] = field(default_factory=dict)
+    inputs: Mapping[str, str] = {}
     cancels: tuple[float, ...] = ()
 
     @property
@@ -31,12 +31,11 @@ class Submission:
         return self.group.id
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scenario:
+class Scenario(Struct, frozen=True, kw_only=True):
     """Attempts without a script of their own succeed at once."""
 
     submissions: tuple[Submission, ...]
-    scripts: Mapping[AttemptId, Script] = field(default_factory=dict)
+    scripts: Mapping[AttemptId, Script] = {}
     max_parallel: int = 8
     duplicates: bool = False
     """Reports are delivered more than once."""
@@ -52,8 +51,7 @@ class Scenario:
         return sum(len(item.group.tasks) for item in self.submissions) > self.max_parallel
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CrashAt:
+class CrashAt(Struct, frozen=True, kw_only=True):
     """The engine dies just before or just after its step number `step`, counted from 0 over all its lives.
 
     A step is whatever leaves the engine: an acceptance, a transaction, the answer to a sync, a call of the dispatcher.
@@ -67,8 +65,7 @@ class CrashAt:
     power_loss: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Faults:
+class Faults(Struct, frozen=True, kw_only=True):
     """What goes wrong beside the tasks. `full_disk` holds spans, in seconds from the beginning of the world, during which
     nothing can be written."""
 

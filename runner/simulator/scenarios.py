@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from random import Random
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from runner.model.dispatch import AttemptId
 from runner.model.group import Input, TaskGroup
@@ -31,8 +33,7 @@ RETRY_ON: Sequence[frozenset[str]] = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Draw:
+class _Draw(Struct, frozen=True):
     """Chance, with a few words for it."""
 
     random: Random

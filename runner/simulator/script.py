@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from msgspec import Struct
+
 from runner.model.dispatch import AttemptId
 from runner.model.event import Kind
 from runner.model.result import Outcome, Reason, Status
@@ -28,16 +30,14 @@ class OnStop(StrEnum):
     """It says nothing more, until it is reported as aborted `stop_after` seconds later (never: infinity)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Notice:
+class Notice(Struct, frozen=True, kw_only=True):
     """Something that the attempt tells `after` seconds from its start."""
 
     after: float
     kind: Kind = Kind.MASK_SKIPPED
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Script:
+class Script(Struct, frozen=True, kw_only=True):
     """One attempt's part. All times in seconds.
 
     It starts `start_after` its submission and ends `duration` later with `outcome`, whose times are filled in. With

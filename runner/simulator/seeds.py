@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from runner.simulator.scenario import NO_FAULTS, Faults, Scenario
 from runner.simulator.scenarios import random_faults, random_scenario
@@ -11,8 +11,7 @@ from runner.simulator.words import describe
 from runner.simulator.world import Engines, Played, World, make_engine
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class Verdict(Struct, frozen=True, kw_only=True):
     """`differences` is empty when all is well; `faults` are those of the run that it speaks of, `played` that run."""
 
     scenario: Scenario

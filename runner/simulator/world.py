@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
+from msgspec import Struct
+
 from runner.clock import Clock, Moment
 from runner.dispatch.base import Dispatcher
 from runner.engine.engine import Engine
@@ -37,8 +39,7 @@ def make_engine(store: Store, clock: Clock, dispatcher: Dispatcher, max_parallel
     return Engine(store=store, clock=clock, dispatcher=dispatcher, sealer=SEALER, max_parallel=max_parallel)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Played:
+class Played(Struct, frozen=True, kw_only=True):
     """What is left when nothing happens any more. `began` is the wall time at which the scenario's time is 0."""
 
     began: float

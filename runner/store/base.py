@@ -7,16 +7,16 @@ they come here; the store never sees a secret. Texts are encodable as UTF-8, int
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Protocol
+
+from msgspec import Struct
 
 from runner.clock import Moment
 from runner.model.event import Event
 from runner.model.result import Status
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GroupRow:
+class GroupRow(Struct, frozen=True, kw_only=True):
     """A group. `document` is the parsed model as canonical JSON (`model.codec`), `inputs` likewise with confidential ones
     sealed, and with them the confidential defaults that `document` is without; `digest` is over both. `timeout` is counted
     from `accepted`. `abort` is the first cause, `abort_count` how often a caller asked to cancel. Times without a `Moment`
@@ -31,7 +31,7 @@ class GroupRow:
     digest: str
     document: bytes
     inputs: bytes
-    labels: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = {}
     workspace: str = ""
     status: Status = Status.PENDING
     reason: str | None = None
@@ -44,8 +44,7 @@ class GroupRow:
     abort_count: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskRow:
+class TaskRow(Struct, frozen=True, kw_only=True):
     """A task's present state. A task without a row is pending and waits for its dependencies.
 
     `outputs` is JSON with confidential values sealed (None: no outputs). `retry_at` is set while it waits for a retry.
@@ -71,8 +70,7 @@ class TaskRow:
     retry_at: Moment | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AttemptRow:
+class AttemptRow(Struct, frozen=True, kw_only=True):
     """One try at a task. `instance` is the executor's life that was chosen before it was sent; `sequence` the last report
     that is part of this state; `cancel_at` when a stop was first asked for, `cancel_grace` the shortest grace asked for.
     `outcome` is a finished attempt's `Outcome` as JSON without outputs."""
@@ -93,22 +91,20 @@ class AttemptRow:
     outcome: bytes | None = None
 
 
-@dataclass(slots=True)
-class Batch:
+class Batch(Struct):
     """What one transaction records. Rows replace the row of the same identity: a group's `id`, a task's (`group`, `name`),
     an attempt's (`group`, `task`, `attempt`); of several with one identity the last counts. Events are appended."""
 
-    groups: list[GroupRow] = field(default_factory=list)
-    tasks: list[TaskRow] = field(default_factory=list)
-    attempts: list[AttemptRow] = field(default_factory=list)
-    events: list[Event] = field(default_factory=list)
+    groups: list[GroupRow] = []
+    tasks: list[TaskRow] = []
+    attempts: list[AttemptRow] = []
+    events: list[Event] = []
 
     def __bool__(self) -> bool:
         return bool(self.groups or self.tasks or self.attempts or self.events)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GroupRecord:
+class GroupRecord(Struct, frozen=True, kw_only=True):
     """All of one group but its events. `tasks` in the order of `index`, `attempts` ordered by task name, then by their
     number. `last_event` is the number of the last event, 0 before the first."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from drivers.registry import Registry
 from runner.errors import DocumentError
@@ -16,8 +16,7 @@ from runner.validation.spec import Specs
 MAX_DOCUMENT_BYTES = Limits().document_bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Loaded:
+class Loaded(Struct, frozen=True, kw_only=True):
     """A valid group, and what is worth a look in its document."""
 
     group: TaskGroup

@@ -7,8 +7,9 @@ import os
 import pwd
 import re
 import stat
-from dataclasses import dataclass
 from pathlib import PurePath
+
+from msgspec import Struct
 
 from drivers.base import ProcessUser
 from runner.errors import StartError
@@ -17,8 +18,7 @@ _LARGEST_ID = 2**32 - 2  # the one after it means «leave it as it is»
 _PART = re.compile(r"[^\s:/\0]{1,256}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Account:
+class Account(Struct, frozen=True, kw_only=True):
     """`home` is the user's own folder."""
 
     user: ProcessUser

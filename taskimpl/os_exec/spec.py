@@ -5,9 +5,9 @@ from __future__ import annotations
 import os.path
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any
 
+from msgspec import Struct
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, model_validator
 
 from drivers.base import Spec
@@ -25,8 +25,7 @@ MOST_FILES = 2**31 - 1
 SCRIPT_FILE = "{0}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shell:
+class Shell(Struct, frozen=True, kw_only=True):
     """How a script is run: given as the last argument, or in a file whose path replaces `{0}`."""
 
     argv: tuple[str, ...]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from runner.model.dispatch import AttemptId, Finished, Noticed, Report, Started
 from runner.model.event import Kind

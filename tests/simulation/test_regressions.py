@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from runner.model.result import Status
 from runner.model.task import Retry, When
@@ -15,7 +15,7 @@ from tests.simulation.scenes import FAILED, X, ends, scene, takes, task
 def every_crash(scenario: Scenario, **crash: object) -> None:
     steps = play(scenario).played.steps
     for step in range(steps):
-        verdict = play(scenario, Faults(crashes=(replace(CrashAt(step=step), **crash),)))  # type: ignore[arg-type]  # mypy does not look into **
+        verdict = play(scenario, Faults(crashes=(replace(CrashAt(step=step), **crash),)))
         assert verdict.differences == (), verdict
 
 

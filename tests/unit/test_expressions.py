@@ -5,11 +5,11 @@ import json
 import shlex
 import subprocess
 import sys
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from runner import expressions
 from runner.errors import TemplateError

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from runner.engine.engine import GRACE_SECONDS, Engine
 from runner.model.dispatch import AttemptId

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from runner.clock import Moment, SystemClock
 from runner.engine.engine import Engine

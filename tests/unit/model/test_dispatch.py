@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from runner.model.dispatch import AttemptId, Dispatch
 from runner.model.task import Retry, Task

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from runner.model.dispatch import AttemptId, Dispatch, Finished, Noticed, Report, Started
 from runner.model.event import Kind
