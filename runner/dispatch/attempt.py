@@ -70,7 +70,7 @@ class Attempt:
         self._on_settled = on_settled
         self._key = str(dispatch.id)
         self._driver = surroundings.registry.get(dispatch.task.type)
-        self._settled = asyncio.Event()
+        self._settled: asyncio.Future[None] | None = None
         self.reports = Reports(dispatch.id, surroundings.clock, continued=dispatch.resumed, on_settled=self._settle)
         self._secrets = Secrets(lambda name: self.reports.noticed(Kind.MASK_SKIPPED, name=name))
         self._patience = Patience(surroundings.clock)
@@ -98,7 +98,9 @@ class Attempt:
         """
         try:
             self.reports.end(await self._outcome())
-            await self._settled.wait()
+            if not self.reports.settled:
+                self._settled = asyncio.get_running_loop().create_future()
+                await self._settled
         except asyncio.CancelledError:
             if self._abandoned or self._recovery is not Recovery.ATTACH:
                 await self._destroy()
@@ -137,6 +139,8 @@ class Attempt:
         except Exception as error:  # noqa: BLE001 - whatever a driver or a log store raises, the attempt has an end
             outcome = self._collected(await self._cleared(self._failure(error)))
         outcome = await self._redacted(outcome)
+        if outcome.started_at is not None and outcome.finished_at is not None:
+            return outcome
         return replace(
             outcome,
             started_at=self._started_at if outcome.started_at is None else outcome.started_at,
@@ -276,7 +280,8 @@ class Attempt:
         return outcome
 
     def _settle(self) -> None:
-        self._settled.set()
+        if self._settled is not None and not self._settled.done():
+            self._settled.set_result(None)
         self._on_settled(self)
 
     async def _destroy(self) -> bool:

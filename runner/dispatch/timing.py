@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from runner.clock import Clock, Timer
 
@@ -48,20 +48,22 @@ class Patience:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._timer: Timer | None = None
-        self._limit: asyncio.Timeout | None = None
+        self._waiting: asyncio.Task[Any] | None = None
+        self._over = False
 
     async def wait(self, work: Awaitable[T]) -> T:
         """`work`; raises OutOfPatienceError when it takes too long. One at a time."""
-        limit = self._limit = asyncio.timeout(None)
+        # What `asyncio.timeout` does, of which a task would need three, and most of them never strike.
+        waiting = self._waiting = asyncio.current_task()
+        self._over = False
         try:
-            async with limit:
-                return await work
-        except TimeoutError:
-            if limit.expired():
+            return await work
+        except asyncio.CancelledError:
+            if self._over and waiting is not None and not waiting.uncancel():
                 raise OutOfPatienceError from None
             raise
         finally:
-            self._limit = None
+            self._waiting = None
 
     def end_in(self, seconds: float) -> None:
         """What is being waited for then is given up on. A later call replaces an earlier one."""
@@ -74,5 +76,6 @@ class Patience:
             self._timer = None
 
     def _end(self) -> None:
-        if self._limit is not None:
-            self._limit.reschedule(asyncio.get_running_loop().time())
+        if self._waiting is not None and not self._over:
+            self._over = True
+            self._waiting.cancel()

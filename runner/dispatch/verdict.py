@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from msgspec.structs import replace
@@ -58,17 +58,7 @@ def checked(outcome: Any) -> Outcome:
         raise DriverError(f"the driver's word on the attempt's end is of type {type(outcome).__name__}, not an Outcome")
     if not any(outcome.status is end for end in _ENDS):
         raise DriverError(f"the driver says that the attempt ended as {str(outcome.status)!r}")
-    sound = {
-        "reason": outcome.reason is None or isinstance(outcome.reason, str),
-        "error": outcome.error is None or isinstance(outcome.error, str),
-        "exit_code": _is_code(outcome.exit_code),
-        "signal": _is_code(outcome.signal),
-        "started_at": _is_time(outcome.started_at),
-        "finished_at": _is_time(outcome.finished_at),
-        "kill": outcome.kill is None or _is_plain(outcome.kill),
-        "outputs": _are_values(outcome.outputs),
-    }
-    wrong = [name for name, holds in sound.items() if not holds]
+    wrong = [name for name, sound in _SOUND.items() if not sound(getattr(outcome, name))]
     if wrong:
         raise DriverError(f"the driver told of the attempt's end what cannot be kept: {', '.join(wrong)}")
     if _is_clean(outcome.reason) and _is_clean(outcome.error):
@@ -96,6 +86,22 @@ def _are_values(outputs: Any) -> bool:
         isinstance(name, str) and isinstance(value, Value) and isinstance(value.text, str)
         for name, value in outputs.items()
     )
+
+
+def _is_text(text: Any) -> bool:
+    return text is None or isinstance(text, str)
+
+
+_SOUND: Mapping[str, Callable[[Any], bool]] = {
+    "reason": _is_text,
+    "error": _is_text,
+    "exit_code": _is_code,
+    "signal": _is_code,
+    "started_at": _is_time,
+    "finished_at": _is_time,
+    "kill": lambda kill: kill is None or _is_plain(kill),
+    "outputs": lambda outputs: outputs == {} or _are_values(outputs),
+}
 
 
 def _is_clean(text: str | None) -> bool:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import Any, TypeVar
 
+import msgspec
 from msgspec import NODEFAULT
 from msgspec.structs import fields
 
@@ -23,6 +24,8 @@ from runner.model.group import Input, TaskGroup
 from runner.model.result import Outcome, Status
 from runner.model.task import Export, Import, Retry, Scope, Task, When
 from runner.model.value import Value
+
+_encode = msgspec.json.Encoder(order="sorted").encode
 
 T = TypeVar("T")
 Transform = Callable[[bytes], bytes]
@@ -79,7 +82,7 @@ def digest(group: TaskGroup, inputs: Mapping[str, Value], *, key: bytes = b"") -
 
 
 def _dump(plain: Any) -> bytes:
-    return json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    return _encode(plain)
 
 
 def _decoded(what: str, data: bytes, build: Callable[[Any], T]) -> T:

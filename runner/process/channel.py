@@ -10,11 +10,16 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
+import msgspec
+
 from runner.errors import ProcessHostError
 from runner.process.supervisor import wire
 
 _READ_BYTES = 256 << 10
 _MOST_FDS_AT_ONCE = 253  # SCM_MAX_FD
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder().decode
 
 T = TypeVar("T")
 
@@ -62,7 +67,7 @@ class Channel:
         self._loop = asyncio.get_running_loop()
         self._on_notice = on_notice
         self._on_lost = on_lost
-        self._decoder = wire.Decoder()
+        self._decoder = wire.Decoder(_from_json)
         self._pending: dict[int, _Pending] = {}
         self._descriptors: deque[int] = deque()
         self._out: list[bytes] = []
@@ -89,7 +94,7 @@ class Channel:
         """Send a message that has no reply. Raises ProcessHostError."""
         if self._lost is not None:
             raise self._lost
-        data = wire.encode(message)
+        data = _encoded(message)
         if len(data) > wire.LONGEST_MESSAGE_BYTES:
             raise TooLongError
         if not self._out and not self._writing:
@@ -190,3 +195,17 @@ class Channel:
                 pending.future.set_exception(error)
         self._pending.clear()
         self._loop.call_soon(self._on_lost, error)
+
+
+def _encoded(message: dict[str, Any]) -> bytes:
+    try:
+        return wire.framed(_encode(message))
+    except UnicodeEncodeError:  # bytes of an environment that are no text: escaped, as the other side reads them
+        return wire.encode(message)
+
+
+def _from_json(body: bytes) -> Any:
+    try:
+        return _decode(body)
+    except msgspec.DecodeError as error:
+        raise ValueError(str(error)) from error

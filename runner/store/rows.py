@@ -7,7 +7,10 @@ position and no reflection.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
+
+import msgspec
 
 from runner.clock import Moment
 from runner.model.event import Event, Kind
@@ -16,8 +19,15 @@ from runner.store.base import AttemptRow, GroupRow, TaskRow
 
 Values = tuple[Any, ...]
 
-# Only ASCII leaves it: a text that is not encodable (a file's name in an error) is no reason to lose an event.
-_json = json.JSONEncoder(separators=(",", ":")).encode
+_encode = msgspec.json.Encoder().encode
+
+
+def _json(plain: Mapping[str, Any]) -> str:
+    try:
+        return _encode(plain).decode()
+    except UnicodeEncodeError:
+        # A text that is not encodable (a file's name in an error) is no reason to lose an event: as ASCII it can be kept.
+        return json.dumps(plain)
 
 
 def _moment_text(moment: Moment | None) -> str | None:
@@ -40,7 +50,7 @@ def group_values(row: GroupRow) -> Values:
         row.caller,
         row.name,
         row.digest,
-        _json(dict(row.labels)),
+        _json(row.labels),
         row.workspace,
         row.status.value,
         row.reason,
@@ -165,7 +175,7 @@ def attempt_row(group: str, values: Values) -> AttemptRow:
 
 def event_values(group_number: int, event: Event) -> Values:
     """Raises TypeError or ValueError when the fields are not plain data."""
-    fields = _json(dict(event.fields)) if event.fields else "{}"
+    fields = _json(event.fields) if event.fields else "{}"
     return (group_number, event.number, event.at, event.kind.value, event.task, event.attempt, fields)
 
 

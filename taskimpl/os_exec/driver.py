@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal, cast
+
+import msgspec
 
 from drivers.base import (
     Capabilities,
@@ -107,7 +108,7 @@ class OsExecDriver(Driver[OsExecSpec]):
 
     async def recover(self, ctx: TaskContext, handle: bytes) -> None:
         key = _key(handle)
-        fields = json.loads(handle[len(key) :])
+        fields = msgspec.json.decode(handle[len(key) :])
         owner = tuple(fields["owner"]) if fields.get("owner") else None
         files = AttemptFiles.of(ctx.temp, key.decode(), ctx.task_name, fields["suffix"], owner)
         attempt = _Attempt(key=key.decode(), processes=ctx.processes, files=files)
@@ -246,7 +247,7 @@ def _handle(attempt: _Attempt) -> bytes:
         # Without its words: a handle is stored as it is, and they quote what was rendered.
         "refused": attempt.refusal and attempt.refusal[0],
     }
-    return attempt.key.encode() + json.dumps(fields).encode()
+    return attempt.key.encode() + msgspec.json.encode(fields)
 
 
 def _key(handle: bytes) -> bytes:

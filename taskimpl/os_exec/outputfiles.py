@@ -153,6 +153,9 @@ def _content(path: str, name: str, owner: Owner | None = None) -> bytes | None:
     With an owner, a file of somebody else is refused: it would be one that the program may have no right to read.
     """
     try:
+        looked = os.lstat(path)
+        if not looked.st_size and stat.S_ISREG(looked.st_mode):
+            return b""  # of most tasks: a third of what opening it costs
         # Without O_NONBLOCK a named pipe would hold the runner up.
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:

@@ -99,7 +99,7 @@ def test_an_id_is_taken_once(store: Store) -> None:
 
 
 @pytest.mark.parametrize(
-    "events", [[event(2)], [event(1), event(1)], [event(1), event(3)], [event(1, fields={"a": b""})]]
+    "events", [[event(2)], [event(1), event(1)], [event(1), event(3)], [event(1, fields={"a": object()})]]
 )
 def test_a_group_whose_events_are_refused_is_not_there(store: Store, events: list[Event]) -> None:
     with pytest.raises(StoreError):

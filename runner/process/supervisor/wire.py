@@ -42,6 +42,7 @@ import struct
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # typing is slow to import, and the start of this program is waited for
+    from collections.abc import Callable
     from typing import Any
 
 PROTOCOL = 2
@@ -52,7 +53,9 @@ LOCK_NAME = "supervisor.lock"
 
 _HEADER = struct.Struct("!I")
 _to_json = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
-_from_json = json.JSONDecoder().decode
+
+
+_decode = json.JSONDecoder().decode
 
 
 class WireError(ValueError):
@@ -60,14 +63,20 @@ class WireError(ValueError):
 
 
 def encode(message: dict[str, Any]) -> bytes:
-    body = _to_json(message).encode("ascii")
+    return framed(_to_json(message).encode("ascii"))
+
+
+def framed(body: bytes) -> bytes:
+    """A message whose JSON was made by somebody else."""
     return _HEADER.pack(len(body)) + body
 
 
 class Decoder:
     """Cuts a stream of bytes into messages."""
 
-    def __init__(self) -> None:
+    def __init__(self, from_json: Callable[[bytes], Any] | None = None) -> None:
+        """`from_json` in place of the standard library's; it raises ValueError for what is no JSON."""
+        self._from_json = from_json or _from_json
         self._buffer = bytearray()
         self._wanted = 4
         """How many bytes must be there before another message can be complete."""
@@ -86,18 +95,21 @@ class Decoder:
             if end > len(buffer):
                 self._wanted = 4 + length
                 break
-            messages.append(_message(buffer[at + 4 : end]))
+            messages.append(self._message(bytes(buffer[at + 4 : end])))
             at = end
             self._wanted = 4
         del buffer[:at]
         return messages
 
+    def _message(self, body: bytes) -> dict[str, Any]:
+        try:
+            message = self._from_json(body)
+        except (ValueError, RecursionError) as error:
+            raise WireError(f"a message is not JSON: {error}") from None
+        if not isinstance(message, dict):
+            raise WireError("a message is not an object")
+        return message
 
-def _message(body: bytearray) -> dict[str, Any]:
-    try:
-        message = _from_json(body.decode("ascii"))
-    except (ValueError, RecursionError) as error:
-        raise WireError(f"a message is not JSON: {error}") from None
-    if not isinstance(message, dict):
-        raise WireError("a message is not an object")
-    return message
+
+def _from_json(body: bytes) -> Any:
+    return _decode(body.decode())
