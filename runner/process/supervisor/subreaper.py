@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 _PR_SET_CHILD_SUBREAPER = 36
+_FULL_BYTES = 2048  # the kernel gives about a page at a time; of less than that nothing follows
 
 
 def become() -> bool:
@@ -36,7 +37,7 @@ class Children:
         if self._file is None:
             return []
         data = part = os.pread(self._file, 65536, 0)
-        while len(part) > 0:
+        while len(part) >= _FULL_BYTES:
             part = os.pread(self._file, 65536, len(data))
             data += part
         return [int(pid) for pid in data.split()]
