@@ -13,9 +13,9 @@ import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Annotated, Any
 
+from msgspec import Struct
 from pydantic import AfterValidator, BeforeValidator, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
@@ -105,8 +105,7 @@ Owner = tuple[int, int]
 """The user and the group of a program that runs as somebody else."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GivenFiles:
+class GivenFiles(Struct, frozen=True, kw_only=True):
     """Those of one attempt. Where they lie follows from its key, so that those of a former runner are found again."""
 
     folder: str
