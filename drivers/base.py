@@ -33,6 +33,10 @@ from runner.model.log import Stream as Stream
 from runner.model.result import Outcome, Status
 from runner.model.value import Bindings, Value
 
+AS_WRITTEN = "as written"
+"""`Annotated[Any, AS_WRITTEN]` is data that is going to be text: a plain scalar arrives as its source text where the number or
+boolean that it reads as would be written otherwise (`1.10`, `0755`), else typed (`3`, `true`)."""
+
 
 class Spec(BaseModel):
     """The base of a driver's spec model: frozen, unknown keys refused.

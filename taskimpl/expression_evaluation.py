@@ -9,17 +9,18 @@
 
 The string's own templates are rendered before the task starts, like those of any other task. Here the `{{ … }}` and Harness's
 `<+a.b.c>` that stand in the resulting text are resolved once, against `variables` and the task's imports (a variable hides an
-import of the same name). All that cannot be resolved is reported at once, each with its line, and the task fails.
+import of the same name). A variable is put in as it is written (`1.10` stays `1.10`). Numbers and booleans in their usual form (`3`,
+`1.5`, `true`) are compared as such, every other value is a text. All that cannot be resolved is reported at once, each with its line, and the task fails.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
-from drivers.base import Capabilities, Recovery, SimpleDriver, Spec, TaskContext
+from drivers.base import AS_WRITTEN, Capabilities, Recovery, SimpleDriver, Spec, TaskContext
 from runner import expressions
 from runner.errors import TemplateError
 from runner.model.result import Outcome, Status
@@ -31,7 +32,7 @@ MAX_SHOWN = 50
 
 class ExpressionEvaluationSpec(Spec):
     string_to_evaluate: str
-    variables: dict[str, Any] = Field(default_factory=dict)
+    variables: dict[str, Annotated[Any, AS_WRITTEN]] = Field(default_factory=dict)
 
 
 class ExpressionEvaluationDriver(SimpleDriver[ExpressionEvaluationSpec]):

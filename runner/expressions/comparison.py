@@ -17,7 +17,10 @@ def _equal(left: object, right: object) -> bool:
     for text, other in ((left, right), (right, left)):
         if isinstance(text, str) and isinstance(other, bool | int | float):
             shown = kind(other)
-            raise TemplateError(f"a text is never equal to {shown}: variables are text, so compare with a quoted text")
+            raise TemplateError(
+                f"a text is never equal to {shown}: variables are text, so compare with a quoted text, or quote {shown}"
+                " where it is set"
+            )
     return _same(left, right)
 
 

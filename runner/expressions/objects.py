@@ -24,6 +24,8 @@ PLAIN = (str, int, float, type(None))
 _ITEM_COST_CHARS = 64
 """An item of a list or mapping takes about as long as so many characters of a text."""
 
+_FALSE = ("false", "False", "FALSE")
+
 _CONTROL = [chr(code) for code in range(32)]
 
 
@@ -45,9 +47,9 @@ def kind(value: object) -> str:
 
 
 def truth(value: object) -> bool:
-    """Whether a condition holds. Empty things, none, zero and the text `false` do not: variables are text, and a program that
-    writes `changed=false` means it."""
-    return bool(value) and value != "false"
+    """Whether a condition holds. Empty things, none, zero and the text `false`, `False` or `FALSE` do not: variables are text,
+    and a program that writes `changed=false` means it."""
+    return bool(value) and value not in _FALSE
 
 
 def text_of(value: object) -> str:

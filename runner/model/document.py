@@ -41,13 +41,14 @@ class Document(Struct, frozen=True, kw_only=True):
 
     def locate(self, faults: Iterable[Fault]) -> tuple[Fault, ...]:
         """The faults in the order of their places, each with line and column: its own where the text has it, else that
-        of the innermost mapping or list around it (or of the alias that brought it there)."""
+        of the innermost mapping or list around it (or of the alias that brought it there). Those that are faults only if
+        something is written are left out where nothing is."""
         unplaced = list(faults)
         found = places(self._marks(), {fault.path for fault in unplaced if not fault.line})
         templates: dict[Path, list[Opening]] = {}
         located = [replace(fault, source=self.source) for fault in unplaced if fault.line]
         for fault in unplaced:
-            if not fault.line:
+            if not fault.line and not (fault.if_written and _is_empty(found.get(fault.path))):
                 line, column = self._in_template(fault, found, templates) or _place(fault, found)
                 located.append(replace(fault, source=self.source, line=line, column=column))
         return tuple(sorted(located, key=lambda fault: (fault.line, fault.column)))
@@ -218,6 +219,11 @@ def _place(fault: Fault, found: dict[Path, Any]) -> tuple[int, int]:
             mark = place.key if fault.about_key and place.key and length == len(fault.path) else place.value
             return mark.line, mark.column
     return 1, 1
+
+
+def _is_empty(place: Place | None) -> bool:
+    """Whether nothing is written there: `key:`."""
+    return place is not None and place.value.shape is Shape.SCALAR and not place.value.text
 
 
 def _not_utf8(data: bytes, at: int) -> Fault:

@@ -67,9 +67,19 @@ def _entry(faults: Faults, path: Path, item: dict[str, Any]) -> Iterator[Variabl
         yield Variable(given["key"], given.get("value", ""), place)
 
 
+def refuse_null(faults: Faults, path: Path) -> None:
+    """`~` and `null` may be meant as the empty text, as that word, or as no variable at all; a value that was left out is
+    not refused."""
+    message, hint = "expected text, found null", 'write "" for an empty text, "null" for the word'
+    faults.add(path, message, hint=hint, if_written=True)
+
+
 def _text(faults: Faults, path: Path, value: Any) -> str:
     """Nothing is the empty text: `DEBUG:` sets DEBUG to nothing."""
-    return "" if value is None else fields.text(faults, path, value)
+    if value is None:
+        refuse_null(faults, path)
+        return ""
+    return fields.text(faults, path, value)
 
 
 _ENTRY: fields.Readers = {"key": ("key", fields.text), "value": ("value", _text)}

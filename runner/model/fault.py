@@ -35,6 +35,8 @@ class Fault(Struct, frozen=True, kw_only=True):
     """The fault lies in the key itself (unknown, duplicate), not in its value."""
     offset: int | None = None
     """The fault lies in a template in the text at `path`: where, in characters of that text."""
+    if_written: bool = False
+    """The fault is one only if something is written there; known once it is located."""
 
     def __str__(self) -> str:
         where = self.source + (f":{self.line}:{self.column}" if self.line else "")
@@ -91,6 +93,8 @@ class Faults:
         self._found: list[Fault] = []
         self._counts = {False: 0, True: 0}
         """How many errors and how many warnings there were."""
+        self._doubtful = 0
+        """How many there were that may be none."""
         self._comparisons = COMPARISONS
 
     def add(
@@ -102,10 +106,26 @@ class Faults:
         about_key: bool = False,
         warning: bool = False,
         offset: int | None = None,
+        if_written: bool = False,
     ) -> None:
-        self.append(Fault(path=path, message=message, hint=hint, about_key=about_key, warning=warning, offset=offset))
+        self.append(
+            Fault(
+                path=path,
+                message=message,
+                hint=hint,
+                about_key=about_key,
+                warning=warning,
+                offset=offset,
+                if_written=if_written,
+            )
+        )
 
     def append(self, fault: Fault) -> None:
+        if fault.if_written:
+            self._doubtful += 1
+            if self._doubtful <= self._limit:
+                self._found.append(fault)
+            return
         self._counts[fault.warning] += 1
         if self._counts[fault.warning] <= self._limit:
             self._found.append(fault)

@@ -42,6 +42,12 @@ class Plain(str):
             return text
         return number if math.isfinite(number) else text
 
+    def faithful(self) -> bool | int | float | str:
+        """The typed value where it is written in just this way, else the text: 3 and true, but `1.10`, `0755` and `True`."""
+        value = self.resolve()
+        written = str(value).lower() if isinstance(value, bool) else str(value)
+        return value if written == str(self) else str(self)
+
 
 def read_plain(text: str) -> str | Plain | None:
     """An unquoted scalar by the rules of YAML 1.2 core; infinities and NaN are text, because JSON cannot say them."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections.abc
 import enum
+from collections.abc import Iterator
 from decimal import Decimal
 from functools import cache
 from types import UnionType
@@ -12,6 +13,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import AliasChoices, BaseModel, RootModel
 from pydantic.fields import FieldInfo
 
+from drivers.base import AS_WRITTEN
+from runner.model.fault import Path
 from runner.model.scalars import Plain
 
 _LISTS = (collections.abc.Sequence, collections.abc.Set, collections.abc.Iterable)
@@ -21,12 +24,14 @@ _TYPED = (bool, int, float, complex, Decimal)
 class Shape:
     """The shape of one value. `text` tells whether a scalar is kept as its source text; `items`, `values` and `fields` are
     the shapes of what a list, a mapping and a model hold. Data of another shape is prepared like the scalars that were
-    expected, and it is the model that refuses it."""
+    expected, and it is the model that refuses it. `written` is for what `AS_WRITTEN` says, `nullable` for what may be nothing."""
 
-    __slots__ = ("fields", "items", "text", "values")
+    __slots__ = ("fields", "items", "nullable", "text", "values", "written")
 
-    def __init__(self, text: bool | None = None) -> None:
+    def __init__(self, text: bool | None = None, *, written: bool = False) -> None:
         self.text = text
+        self.written = written
+        self.nullable = False
         self.items: Shape | None = None
         self.values: Shape | None = None
         self.fields: dict[str, Shape] | None = None
@@ -37,6 +42,8 @@ class Shape:
         if kind is str or value is None:
             return value
         if kind is Plain:
+            if self.written:
+                return value.faithful()
             return str(value) if self.text else value.resolve()
         if kind is dict:
             fields = self.fields
@@ -52,6 +59,19 @@ class Shape:
             return "true" if value else "false"
         return value
 
+    def nulls(self, value: Any, path: Path = ()) -> Iterator[Path]:
+        """The paths in `value` where nothing stands although a text is expected."""
+        if value is None:
+            if self.text and not self.nullable:
+                yield path
+        elif type(value) is dict:
+            for key, item in value.items():
+                inner = self.fields.get(key, _ANY) if self.fields is not None else self.values or self
+                yield from inner.nulls(item, (*path, key))
+        elif type(value) is list:
+            for index, item in enumerate(value):
+                yield from (self.items or self).nulls(item, (*path, index))
+
     def settle(self) -> Shape:
         """Where no scalar is expected, one that comes all the same is treated like those within."""
         if self.text is None:
@@ -61,6 +81,7 @@ class Shape:
 
 
 _ANY = Shape(False)
+_WRITTEN = Shape(False, written=True)
 
 
 @cache
@@ -77,9 +98,11 @@ def _of(annotation: Any, models: dict[type[BaseModel], Shape]) -> Shape:
     origin = get_origin(annotation)
     arguments = get_args(annotation)
     if origin is Annotated:
-        return _of(arguments[0], models)
+        return _WRITTEN if AS_WRITTEN in arguments[1:] else _of(arguments[0], models)
     if origin is Union or origin is UnionType:
-        return _union([_of(item, models) for item in arguments if item is not type(None)])
+        shape = _union([_of(item, models) for item in arguments if item is not type(None)])
+        shape.nullable = shape.nullable or type(None) in arguments
+        return shape
     if origin is Literal:
         return Shape(any(isinstance(item, str) for item in arguments))
     if hasattr(annotation, "__supertype__"):
@@ -119,7 +142,7 @@ def _of_fields(model: type[BaseModel], models: dict[type[BaseModel], Shape]) -> 
     shape = models[model] = Shape(False)
     shape.fields = {}
     for name, field in model.model_fields.items():
-        inner = _of(field.annotation, models)
+        inner = _WRITTEN if AS_WRITTEN in field.metadata else _of(field.annotation, models)
         shape.fields.update(dict.fromkeys(_keys(name, field), inner))
     return shape
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from drivers.registry import Registry
 from runner import expressions
 from runner.errors import TemplateError
-from runner.model import wording
+from runner.model import environment, wording
 from runner.model.fault import Faults, Path, quote
 from runner.model.fields import SAID_ALREADY
 from runner.model.parse import Parsed
@@ -41,14 +41,20 @@ class Specs:
             hint = faults.nearest(type, types) or f"known are {', '.join(types)}"
             faults.add((*path, "type"), f"unknown task type {quote(type)}", hint=hint)
             return dict(resolved(spec))
-        prepared: dict[str, Any] = shape.of_model(driver.spec_model).prepare(spec)
+        shaped = shape.of_model(driver.spec_model)
+        prepared: dict[str, Any] = shaped.prepare(spec)
         place = (*path, "spec")
+        told: set[Path] = set()
         try:
             driver.spec_model.model_validate(prepared)
         except ValidationError as error:
             errors = error.errors(include_url=False, include_input=False)
             for problem in wording.problems(errors, prepared, _is_for_later if template else None):
                 _report(faults, place, problem, driver.spec_model)
+                told.add(problem.path)
+        for null in shaped.nulls(prepared):
+            if null not in told:
+                environment.refuse_null(faults, (*place, *null))
         return prepared
 
     def ask_drivers(self, faults: Faults, parsed: Parsed, scopes: Scopes) -> None:

@@ -6,9 +6,14 @@ from typing import Any
 
 import pytest
 
+from drivers.registry import Registry
+from runner.model.codec import decode_group, encode_group
+from runner.model.group import TaskGroup
 from runner.model.result import Outcome, Status
 from runner.model.task import Export, Import, Task
 from runner.model.value import Bindings, Value
+from runner.validation import load
+from taskimpl import built_in_drivers
 from tests.unit.dispatch.harness import running
 
 MANIFEST = """\
@@ -97,6 +102,68 @@ def test_what_comes_from_a_confidential_value_is_confidential(
     outcome = evaluate(text, variables, imports)
     assert outcome.status is Status.SUCCESS, outcome
     assert outcome.outputs["result"].confidential is confidential
+
+
+VARIABLES = """\
+taskGroup:
+- name: evaluate
+  type: expression_evaluation
+  exports: [{name: result}]
+  spec:
+    string_to_evaluate: ""
+    variables:
+      short: 1.10
+      mode: 0755
+      time: 22:22
+      power: 1e3
+      hex: 0x1F
+      off: False
+      replicas: 3
+      half: 1.5
+      on: true
+      none: ~
+      quoted: "3"
+      deep: {version: 2.0, list: [1.0, 01, -0, "x"]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("expression", "result"),
+    [
+        ("short", "1.10"),
+        ("mode", "0755"),
+        ("time", "22:22"),
+        ("power", "1e3"),
+        ("hex", "0x1F"),
+        ("off", "False"),
+        ("replicas", "3"),
+        ("half", "1.5"),
+        ("on", "true"),
+        ("none", ""),
+        ("deep.version", "2.0"),
+        ("deep", '{"list":[1.0,"01","-0","x"],"version":2.0}'),
+        ("short == '1.10'", "true"),
+        ("mode == '0755'", "true"),
+        ("replicas > 2 and half < 2", "true"),
+        ("on == true", "true"),
+        ("quoted == '3'", "true"),
+        ("'yes' if off else 'no'", "no"),
+    ],
+)
+def test_variables_are_what_was_written(expression: str, result: str) -> None:
+    registry = Registry(built_in_drivers({}))
+    (task,) = load(VARIABLES.encode(), source="test.yaml", registry=registry).group.tasks
+    spec = decode_group(encode_group(TaskGroup(name="", tasks=(task,)))).tasks[0].spec  # as a store keeps it
+    outcome = evaluate("{{ .fetch.data }}", spec["variables"], {"fetch": {"data": Value(f"{{{{ {expression} }}}}")}})
+    assert outcome.status is Status.SUCCESS, outcome
+    assert outcome.outputs["result"].text == result
+
+
+def test_a_number_is_no_text() -> None:
+    outcome = evaluate("{{ .fetch.data }}", {"a": 3}, {"fetch": {"data": Value("{{ a == '3' }}")}})
+    assert outcome.error is not None
+    assert "a text is never equal to a number" in outcome.error
+    assert "quote a number where it is set" in outcome.error
 
 
 def test_a_malformed_spec_is_refused() -> None:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, NewType
 import pytest
 from pydantic import AliasChoices, BaseModel, Field, RootModel, SecretStr, TypeAdapter, create_model
 
+from drivers.base import AS_WRITTEN
 from runner.model.scalars import Plain
 from runner.validation import shape
 
@@ -60,6 +61,38 @@ def test_scalars_that_are_kept(annotation: Any) -> None:
 def test_scalars_that_are_typed(annotation: Any) -> None:
     assert prepared(annotation, ONE) == 1
     assert type(prepared(annotation, ONE)) is int
+
+
+@pytest.mark.parametrize("text", ["1.10", "0755", "+1", "1e3", "0o17", "True", "FALSE", "-0", ".5"])
+def test_scalars_that_would_be_written_otherwise(text: str) -> None:
+    assert prepared(Annotated[Any, AS_WRITTEN], Plain(text)) == text
+    assert prepared(dict[str, Annotated[Any, AS_WRITTEN]], {"a": [{"b": Plain(text)}]}) == {"a": [{"b": text}]}
+
+
+@pytest.mark.parametrize(("text", "value"), [("1", 1), ("-7", -7), ("1.5", 1.5), ("2.0", 2.0), ("true", True)])
+def test_scalars_that_are_written_in_the_usual_way(text: str, value: object) -> None:
+    found = prepared(dict[str, Annotated[Any, AS_WRITTEN]], {"a": Plain(text)})["a"]
+    assert (found, type(found)) == (value, type(value))
+
+
+@pytest.mark.parametrize(
+    ("annotation", "value", "paths"),
+    [
+        (str, None, [()]),
+        (str | None, None, []),
+        (int, None, []),
+        (Any, None, []),
+        (dict[str, str], {"a": None, "b": "x"}, [("a",)]),
+        (dict[str, str | None], {"a": None}, []),
+        (dict[str, Any], {"a": None}, []),
+        (dict[str, str] | list[str], [None, "x", None], [(0,), (2,)]),
+        (Point, {"x": None, "label": None, "unknown": None}, [("label",)]),
+        (list[Point], [{"x": None}, {"label": None}], [(1, "label")]),
+    ],
+)
+def test_where_nothing_stands_for_a_text(annotation: Any, value: Any, paths: list[Any]) -> None:
+    model = create_model("Spec", field=(annotation, ...))
+    assert list(shape.of_model(model).nulls({"field": value})) == [("field", *path) for path in paths]
 
 
 @pytest.mark.parametrize(
