@@ -29,7 +29,7 @@ MEMORY_FOLDER_OF_ROOT = "/run"
 
 _OCTAL = re.compile(r"\\([0-7]{3})")
 """How /proc spells the white space in a path."""
-
+TEMPLATE_MILLISECONDS = 40
 GROUP_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 
 
@@ -39,6 +39,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     `state_dir` is absolute and need not exist. `base_env` is what every task's environment begins with. `temp_parent` is an
     existing folder, on tmpfs where there is one: private folders are made below it. `temp_in_memory` tells whether it is, so
     that nothing is kept on a disk without saying so. `max_parallel` is the number of attempts that may run at once.
+    `template_milliseconds` is what the templates of one attempt may cost.
     """
 
     state_dir: Path
@@ -46,6 +47,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     temp_parent: Path
     temp_in_memory: bool
     max_parallel: int
+    template_milliseconds: int
 
     @property
     def key_file(self) -> Path:
@@ -84,6 +86,9 @@ def load_settings(
         temp_parent=parent,
         temp_in_memory=is_tmpfs(parent),
         max_parallel=max_parallel or SLOTS_PER_CORE * available_cores(),
+        template_milliseconds=_number(
+            environ, "RUNNER_TEMPLATE_MILLISECONDS", TEMPLATE_MILLISECONDS, least=1, most=60_000
+        ),
     )
 
 
@@ -116,6 +121,16 @@ def is_tmpfs(folder: str | os.PathLike[str]) -> bool:
     except (OSError, ValueError):
         return False
     return kind in {"tmpfs", "ramfs"}
+
+
+def _number(environ: Mapping[str, str], name: str, default: int, *, least: int, most: int) -> int:
+    """A whole number from the environment; not set, or set to nothing, is `default`."""
+    text = environ.get(name, "")
+    if not text:
+        return default
+    if not text.isascii() or not text.isdigit() or len(text) > 9 or not least <= int(text) <= most:
+        raise UsageError(f"{name} is {text!r}; expected a whole number from {least:,} to {most:,}")
+    return int(text)
 
 
 def _default_state_dir(environ: Mapping[str, str]) -> Path:

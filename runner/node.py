@@ -44,7 +44,7 @@ class Node(Struct, frozen=True, kw_only=True):
 
 def registry(settings: Settings) -> Registry:
     """All task types of this runner."""
-    return Registry(built_in_drivers(settings.base_env))
+    return Registry(built_in_drivers(settings.base_env, settings.template_milliseconds))
 
 
 @asynccontextmanager
@@ -134,6 +134,7 @@ async def _assembled(
             redact_log=logs.redact,
             temp=str(temp),
             clock=clock,
+            template_milliseconds=settings.template_milliseconds,
         )
     )
     engine = Engine(

@@ -9,12 +9,13 @@ if TYPE_CHECKING:
     from drivers.base import Driver
 
 
-def built_in_drivers(base_env: Mapping[str, str]) -> tuple[Driver[Any], ...]:
-    """A new driver of every built-in task type. `base_env` is what the environment of every program begins with.
+def built_in_drivers(base_env: Mapping[str, str], template_milliseconds: int | None = None) -> tuple[Driver[Any], ...]:
+    """A new driver of every built-in task type. `base_env` is what the environment of every program begins with,
+    `template_milliseconds` what the expressions in data may cost (None: what is usual).
 
     Importing this package alone imports none of them.
     """
     from taskimpl.expression_evaluation import ExpressionEvaluationDriver
     from taskimpl.os_exec import OsExecDriver
 
-    return (OsExecDriver(base_env), ExpressionEvaluationDriver())
+    return (OsExecDriver(base_env), ExpressionEvaluationDriver(template_milliseconds))

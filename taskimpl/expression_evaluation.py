@@ -40,9 +40,18 @@ class ExpressionEvaluationDriver(SimpleDriver[ExpressionEvaluationSpec]):
     capabilities = Capabilities(recovery=Recovery.RERUN)
     spec_model = ExpressionEvaluationSpec
 
+    def __init__(self, milliseconds: int | None = None) -> None:
+        """`milliseconds` is what the expressions in one text may cost, as of `expressions.Work`."""
+        super().__init__()
+        self._milliseconds = milliseconds
+
     async def run(self, ctx: TaskContext, spec: ExpressionEvaluationSpec) -> Mapping[str, str | Value] | Outcome:
         text = spec.string_to_evaluate
-        scope = expressions.DataScope({**ctx.bindings.imports, **spec.variables}, ctx.is_confidential)
+        scope = expressions.DataScope(
+            {**ctx.bindings.imports, **spec.variables},
+            ctx.is_confidential,
+            work=expressions.Work(self._milliseconds or expressions.DEFAULT_MILLISECONDS),
+        )
         resolution = expressions.resolve_data(text, scope)
         if resolution.faults:
             return Outcome(status=Status.FAILED, reason="unresolved_expression", error=_report(text, resolution.faults))
@@ -51,7 +60,11 @@ class ExpressionEvaluationDriver(SimpleDriver[ExpressionEvaluationSpec]):
 
 
 def _report(text: str, faults: tuple[TemplateError, ...]) -> str:
-    lines = [f"line {text.count(chr(10), 0, fault.offset) + 1}: {fault.message}" for fault in faults[:MAX_SHOWN]]
+    lines = []
+    line, at = 1, 0
+    for fault in faults[:MAX_SHOWN]:  # which stand in the order of the text
+        line, at = line + text.count("\n", at, fault.offset), fault.offset
+        lines.append(f"line {line}: {fault.message}")
     if len(faults) > MAX_SHOWN:
         lines.append(f"and {len(faults) - MAX_SHOWN} more")
     count = "1 expression" if len(faults) == 1 else f"{len(faults)} expressions"

@@ -51,6 +51,7 @@ class Surroundings(Struct, frozen=True, kw_only=True):
     temp: str
     clock: Clock
     inputs: GroupInputs
+    template_milliseconds: int
     spawn: Callable[[Coroutine[Any, Any, None]], None]
 
     @property
@@ -214,9 +215,9 @@ class Attempt:
         dispatch, around = self._dispatch, self._around
         bindings = dispatch.bindings
         self._secrets.add_bindings(bindings, around.inputs)
-        scope = expressions.Scope(bindings)
+        scope = expressions.Scope(bindings, expressions.Work(around.template_milliseconds))
         spec = rendered_spec(dispatch.task, driver, scope, self._secrets)
-        env = rendered_env(bindings, self._secrets)
+        env = rendered_env(bindings, self._secrets, scope.work)
         self._masked_from_the_start = self._secrets.masker.count
         self._log = around.open_log(dispatch.id, self._secrets.masker)
         return AttemptContext(

@@ -16,6 +16,7 @@ from runner.dispatch.attempt import Attempt, Surroundings
 from runner.dispatch.base import Sink
 from runner.dispatch.secrets import GroupInputs
 from runner.errors import ProcessHostError
+from runner.expressions import DEFAULT_MILLISECONDS
 from runner.masking import Masker
 from runner.model.dispatch import AttemptId, Dispatch
 from runner.model.log import Redaction
@@ -40,9 +41,11 @@ class LocalDispatcher:
         redact_log: Callable[[AttemptId, Masker], Sequence[Redaction]],
         temp: str,
         clock: Clock,
+        template_milliseconds: int = DEFAULT_MILLISECONDS,
     ) -> None:
         """`open_log` and `redact_log` are a `LogStore`'s `open` and `redact`. `temp` is the absolute path of a private
-        folder for the drivers. The process host is connected already."""
+        folder for the drivers. The process host is connected already. `template_milliseconds` is what the templates of one
+        attempt may cost, as of `expressions.Work`."""
         self._name = name
         self._around = Surroundings(
             boot_id=clock.now().boot_id,
@@ -53,6 +56,7 @@ class LocalDispatcher:
             temp=temp,
             clock=clock,
             inputs=GroupInputs(),
+            template_milliseconds=template_milliseconds,
             spawn=self._spawn,
         )
         self._tasks = asyncio.TaskGroup()

@@ -21,9 +21,9 @@ class SpecError(Exception):
     """The rendered spec was refused by the driver's model."""
 
 
-def rendered_env(bindings: Bindings, secrets: Secrets) -> Mapping[str, str]:
+def rendered_env(bindings: Bindings, secrets: Secrets, work: expressions.Work) -> Mapping[str, str]:
     """The group's environment. Raises TemplateError, which names the variable."""
-    scope = expressions.env_scope(bindings)
+    scope = expressions.env_scope(bindings, work)
     return {name: _rendered(text, ("env", name), scope, secrets) for name, text in bindings.env.items()}
 
 

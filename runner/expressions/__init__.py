@@ -10,7 +10,7 @@
 Only `{{ … }}` is a template; `{%` and `{#` are plain text. `{{ fetch.password }}` and `{{ .fetch.password }}` mean the same,
 and in a path `-` belongs to the name. `{{- x -}}` drops the white space (blanks, tabs, line ends) before and after it; the dash needs
 white space beside it. An expression is a path, a constant, a list, a comparison, `and or not in`, `x if c else y`, or a filter of
-`expressions.filters.FILTERS`; nothing else parses. Time and memory of a rendering are bounded.
+`expressions.filters.FILTERS`; nothing else parses. Time and memory of a rendering are bounded (`work`).
 
 `grammar` finds and parses expressions, `compiler` makes functions of what Jinja2 parsed, `comparison` and `filters` are what they do, `scope` the
 places that names are looked up in, `objects` what values are and how they are written as text, `template` puts it together.
@@ -30,3 +30,5 @@ from runner.expressions.template import evaluate as evaluate
 from runner.expressions.template import has_template as has_template
 from runner.expressions.template import parse as parse
 from runner.expressions.template import render as render
+from runner.expressions.work import DEFAULT_MILLISECONDS as DEFAULT_MILLISECONDS
+from runner.expressions.work import Work as Work

@@ -16,6 +16,7 @@ from runner.expressions.objects import (
     truth,
 )
 from runner.expressions.scope import Lookup, Path, member
+from runner.expressions.work import EXPRESSION, PATH, SOURCE_CHAR, WORD
 from runner.model.fault import nearest
 
 if TYPE_CHECKING:  # pragma: no cover - Jinja2 is imported where a template is more than a path, which most are not
@@ -23,6 +24,8 @@ if TYPE_CHECKING:  # pragma: no cover - Jinja2 is imported where a template is m
 
 MAX_NESTING = 50
 """How deep the operations of one expression may be nested."""
+
+COMPARED_CHAR = 4
 
 
 class Run:
@@ -39,21 +42,24 @@ Step = Callable[[Run], object]
 
 
 class Expression(NamedTuple):
-    """`names` are the paths that it reads, each once; `evaluate` gives its value or raises TemplateError."""
+    """`names` are the paths that it reads, each once; `evaluate` gives its value or raises TemplateError. `price` is what
+    parsing it costs, in the coin of `Work`."""
 
     names: tuple[Path, ...]
     evaluate: Step
+    price: int = PATH
 
 
 def compile_expression(source: str, base: int = 0) -> Expression:
     """`source` is what stands between the braces, `base` where it begins in its text; raises TemplateError."""
     words = grammar.tokens(source, base)
+    price = EXPRESSION + WORD * len(words.offsets) + SOURCE_CHAR * len(source)
     try:
         compiler = _Compiler(words.offsets)
         evaluate = compiler.step(_parsed(words), 0)
     except RecursionError:
         raise _too_nested(base) from None
-    return Expression(tuple(compiler.names), evaluate)
+    return Expression(tuple(compiler.names), evaluate, price)
 
 
 @cache
@@ -181,8 +187,8 @@ class _Compiler:
             left = first(run)
             for holds, step in rest:
                 right = step(run)
-                run.charge(left)
-                run.charge(right)
+                run.charge(left, COMPARED_CHAR)
+                run.charge(right, COMPARED_CHAR)
                 if not holds(left, right):
                     return False
                 left = right

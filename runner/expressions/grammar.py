@@ -25,6 +25,7 @@ KEYWORDS = frozenset({*CONSTANTS, "and", "or", "not", "in", "if", "else", "is"})
 _NAME = r"[A-Za-z_][A-Za-z0-9_-]*"
 _STRING = r"'(?:\\.|[^'\\])*+'|\"(?:\\.|[^\"\\])*+\""
 _PLAIN = re.compile(rf"\{{\{{(-(?=[{WHITE}]))?[{WHITE}]*(\.?)({_NAME}(?:\.{_NAME})*)[{WHITE}]*((?<=[{WHITE}])-)?\}}\}}")
+_PATH = re.compile(rf"[{WHITE}]*(\.?)({_NAME}(?:\.{_NAME})*)[{WHITE}]*")
 _TAG = re.compile(rf"\{{\{{((?:[^'\"}}]++|{_STRING}|\}}(?!\}}))*+)\}}\}}", re.DOTALL)
 _ANGLE = re.compile(rf"<\+((?:[^'\">]++|{_STRING})*+)>", re.DOTALL)
 _TOKEN = re.compile(
@@ -74,7 +75,13 @@ class Tokens(NamedTuple):
 def plain_path(text: str) -> Path | None:
     """The path, if `text` is one whole `{{ … }}` around nothing but a path: most templates are, so this has to be fast."""
     match = _PLAIN.fullmatch(text)
-    return _path_of(match) if match is not None else None
+    return _path(*match.group(2, 3)) if match is not None else None
+
+
+def bare_path(source: str) -> Path | None:
+    """The path, if an expression is nothing else."""
+    match = _PATH.fullmatch(source)
+    return _path(match[1], match[2]) if match is not None else None
 
 
 def tags(text: str) -> Iterator[Tag]:
@@ -82,7 +89,7 @@ def tags(text: str) -> Iterator[Tag]:
     at = text.find("{{")
     while at >= 0:
         match = _PLAIN.match(text, at)
-        path = _path_of(match) if match is not None else None
+        path = _path(*match.group(2, 3)) if match is not None else None
         if match is not None and path is not None:
             tag = Tag(at, match.end(), match.start(3), "", path, bool(match[1]), bool(match[4]))
         else:
@@ -113,8 +120,7 @@ def trimmed(text: str, start: bool, end: bool) -> str:
     return text.rstrip(WHITE) if end else text
 
 
-def _path_of(match: re.Match[str]) -> Path | None:
-    dot, path = match.group(2, 3)
+def _path(dot: str, path: str) -> Path | None:
     if "__" in path or len(path) > MAX_EXPRESSION_CHARS:
         return None
     parts = tuple(path.split("."))

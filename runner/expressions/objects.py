@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from runner.errors import TemplateError
@@ -21,7 +21,7 @@ MAX_DEPTH = 64
 PLAIN = (str, int, float, type(None))
 """What is neither list nor mapping. Asked for first: whether something is a Mapping is a slow question."""
 
-_ITEM_COST_CHARS = 64
+_ITEM_COST_CHARS = 150
 """An item of a list or mapping takes about as long as so many characters of a text."""
 
 _FALSE = ("false", "False", "FALSE")
@@ -31,6 +31,18 @@ _CONTROL = [chr(code) for code in range(32)]
 
 class UndefinedError(TemplateError):
     """The name is not known here."""
+
+    def __init__(self, explain: Callable[[], str]) -> None:
+        """`explain` says what is there instead: costly, and often not asked for, e.g. where there is a `default`."""
+        super().__init__()
+        self._explain = explain
+
+    @property
+    def message(self) -> str:
+        return self._explain()
+
+    def __str__(self) -> str:
+        return self.message
 
 
 def kind(value: object) -> str:

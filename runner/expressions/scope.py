@@ -6,37 +6,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from runner.errors import TemplateError
-from runner.expressions.objects import PLAIN, UndefinedError, cost, kind
+from runner.expressions.objects import PLAIN, UndefinedError, kind
+from runner.expressions.work import LOOKED_UP_ITEM, Work
 from runner.model.fault import nearest
 from runner.model.value import Bindings, Value
 
 Path = tuple[str, ...]
 
-MAX_WORK_CHARS = 64 << 20
-"""How many characters the filters and comparisons of all templates of one scope may look at: a second or two."""
-
-EXPRESSION_COST_CHARS = 1_000
-"""An expression takes about as long as so many characters, however short it is."""
-
 _NAMES_SHOWN = 12
+_NAMES_SORTED = 1_000
 
-
-class Work:
-    """What the templates of one scope may still cost, all together: there may be very many of them in one task."""
-
-    __slots__ = ("_left",)
-
-    def __init__(self) -> None:
-        self._left = MAX_WORK_CHARS
-
-    def charge(self, value: object, weight: int = 1) -> None:
-        """Pay for looking at all of `value`. Raises TemplateError."""
-        self.pay(weight * cost(value, self._left))
-
-    def pay(self, chars: int) -> None:
-        self._left -= chars
-        if self._left < 0:
-            raise TemplateError("the templates here are too much work: they look at too many characters")
+_MOST_COMPARED = 5_000
+"""Characters of a name times those of all that it may have been meant for: below a millisecond."""
 
 
 class Lookup(Protocol):
@@ -54,11 +35,12 @@ class Lookup(Protocol):
 class Scope:
     """The bindings of one attempt: its imports by task, `inputs`, `group`, `task` and `env`.
 
-    The group's `env` is rendered when it is named; its templates may name `inputs` and `group`.
+    The group's `env` is rendered when it is named; its templates may name `inputs` and `group`. `work` is what its templates may
+    cost.
     """
 
-    def __init__(self, bindings: Bindings) -> None:
-        self.work = Work()
+    def __init__(self, bindings: Bindings, work: Work | None = None) -> None:
+        self.work = work or Work()
         self._bindings = bindings
         self._env: dict[str, Value] = {}
         self._tables: dict[str, Mapping[str, object]] = {
@@ -69,11 +51,11 @@ class Scope:
         }
 
     def resolve(self, path: Path) -> object:
-        return _plain(self._find(path))
+        return _plain(self._find(path), self.work)
 
     def is_confidential(self, path: Path) -> bool:
         try:
-            return _any_confidential(self._find(path))
+            return _any_confidential(self._find(path), self.work)
         except UndefinedError:
             return False
 
@@ -123,11 +105,11 @@ class DataScope:
         self._is_secret = is_secret
 
     def resolve(self, path: Path) -> object:
-        return _plain(_walk(self._data, path))
+        return _plain(_walk(self._data, path), self.work)
 
     def is_confidential(self, path: Path) -> bool:
         try:
-            return _any_confidential(_walk(self._data, path), self._is_secret)
+            return _any_confidential(_walk(self._data, path), self.work, self._is_secret)
         except UndefinedError:
             return False
 
@@ -139,13 +121,13 @@ def member(here: object, key: str | int, *, where: str = "the value", beside: Se
         if isinstance(here, list | tuple):
             if -len(here) <= key < len(here):
                 return here[key]
-            raise UndefinedError(f"{where} has no item [{key}]: it has {len(here)}")
-        raise UndefinedError(f"{where} is {_kind(here)} and has no items")
+            raise UndefinedError(lambda: f"{where} has no item [{key}]: it has {len(here)}")
+        raise UndefinedError(lambda: f"{where} is {_kind(here)} and has no items")
     if isinstance(here, Mapping):
         if key in here:
             return here[key]
-        raise UndefinedError(_unknown(key, [str(name) for name in (*here, *beside)], where))
-    raise UndefinedError(f"{where} is {_kind(here)} and has no {key!r}")
+        raise UndefinedError(lambda: _unknown(key, [str(name) for name in (*here, *beside)], where))
+    raise UndefinedError(lambda: f"{where} is {_kind(here)} and has no {key!r}")
 
 
 def _walk(tables: Mapping[str, object], path: Path, beside: Sequence[str] = ()) -> object:
@@ -157,8 +139,8 @@ def _walk(tables: Mapping[str, object], path: Path, beside: Sequence[str] = ()) 
 
 def _unknown(name: str, known: list[str], where: str) -> str:
     start = f"{where} has no {name!r}" if where else f"nothing is called {name!r} here"
-    near = nearest(name, known)
-    shown = ", ".join(sorted(known)[:_NAMES_SHOWN]) + (", …" if len(known) > _NAMES_SHOWN else "")
+    near = nearest(name, known) if len(name) * sum(map(len, known)) <= _MOST_COMPARED else None
+    shown = ", ".join(sorted(known[:_NAMES_SORTED])[:_NAMES_SHOWN]) + (", …" if len(known) > _NAMES_SHOWN else "")
     return start + (f" ({near})" if near else "") + (f"; there is: {shown}" if known else "; it is empty")
 
 
@@ -166,35 +148,39 @@ def _kind(value: object) -> str:
     return "a text" if isinstance(value, Value) else kind(value)
 
 
-def _plain(value: object) -> object:
+def _plain(value: object, work: Work) -> object:
     if isinstance(value, PLAIN):
         return value
     if isinstance(value, Value):
         return value.text
     if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
+        work.pay(LOOKED_UP_ITEM * len(value))
+        return {key: _plain(item, work) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        work.pay(LOOKED_UP_ITEM * len(value))
+        return [_plain(item, work) for item in value]
     return value
 
 
-def _any_confidential(value: object, is_secret: Callable[[str], bool] | None = None) -> bool:
+def _any_confidential(value: object, work: Work, is_secret: Callable[[str], bool] | None = None) -> bool:
     return any(
         leaf.confidential
         if isinstance(leaf, Value)
         else is_secret is not None and isinstance(leaf, str) and is_secret(leaf)
-        for leaf in _leaves(value)
+        for leaf in _leaves(value, work)
     )
 
 
-def _leaves(value: object) -> Iterator[object]:
+def _leaves(value: object, work: Work) -> Iterator[object]:
     if isinstance(value, PLAIN):
         yield value
     elif isinstance(value, Mapping):
+        work.pay(LOOKED_UP_ITEM * len(value))
         for item in value.values():
-            yield from _leaves(item)
+            yield from _leaves(item, work)
     elif isinstance(value, list | tuple):
+        work.pay(LOOKED_UP_ITEM * len(value))
         for item in value:
-            yield from _leaves(item)
+            yield from _leaves(item, work)
     else:
         yield value

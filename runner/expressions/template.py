@@ -14,7 +14,8 @@ from runner.expressions.objects import (
     check_text,
     text_of,
 )
-from runner.expressions.scope import EXPRESSION_COST_CHARS, Lookup, Path
+from runner.expressions.scope import Lookup, Path
+from runner.expressions.work import PATH, RESULT_CHAR, TEXT, Work
 from runner.model.value import Value
 
 MAX_EXPRESSIONS = 10_000
@@ -30,28 +31,30 @@ class Template:
     """A parsed text. `names` are the paths that it reads, e.g. `(("fetch", "password"),)`, each once; `whole` says that it is
     exactly one `{{ … }}`, so that it stands for an object and not only for a text."""
 
-    __slots__ = ("_parts", "_path", "names", "whole")
+    __slots__ = ("_parts", "_path", "_price", "names", "whole")
 
     def __init__(self, parts: tuple[str | _Part, ...], path: Path | None = None) -> None:
         self._parts = parts
         self._path = path
         if path is not None:
+            self._price = PATH
             self.names: tuple[Path, ...] = (path,)
             self.whole = True
         else:
             found = [part.expression.names for part in parts if isinstance(part, _Part)]
+            self._price = TEXT + sum(part.expression.price for part in parts if isinstance(part, _Part))
             self.names = tuple(dict.fromkeys(name for names in found for name in names))
             self.whole = len(parts) == 1 and isinstance(parts[0], _Part)
 
     def text(self, scope: Lookup, on_confidential: OnConfidential | None = None) -> str:
         """Every expression replaced by its value. `on_confidential` is given the text of each that names something
         confidential. Raises TemplateError."""
+        scope.work.pay(self._price)
         if self._path is not None:
             text = text_of(scope.resolve(self._path))
             if on_confidential is not None and scope.is_confidential(self._path):
                 on_confidential(text)
             return text
-        scope.work.pay(EXPRESSION_COST_CHARS * len(self._parts))
         run = Run(scope)
         size = 0
         texts = []
@@ -66,9 +69,10 @@ class Template:
     def object(self, scope: Lookup) -> object:
         """The object that a `whole` template stands for, the text of any other. Raises TemplateError."""
         if self._path is not None:
+            scope.work.pay(self._price)
             return scope.resolve(self._path)
         if self.whole and not isinstance(self._parts[0], str):
-            scope.work.pay(EXPRESSION_COST_CHARS)
+            scope.work.pay(self._price)
             value = self._parts[0].value(Run(scope))
             return check_text(value) if isinstance(value, str) else value
         return self.text(scope)
@@ -97,7 +101,7 @@ class _Part:
     def text(self, run: Run) -> str:
         value = self.value(run)
         try:
-            run.charge(value)
+            run.charge(value, RESULT_CHAR)
             return check_text(text_of(value))
         except TemplateError as error:
             error.offset = self.start
@@ -117,12 +121,17 @@ def parse(text: str) -> Template:
     return _parse_cached(text) if len(text) <= _CACHED_CHARS else _parse(text)
 
 
+def _parse_for(text: str, work: Work) -> Template:
+    """Like `parse`, but no more of a long text than `work` can pay for. Using the template is what pays."""
+    return _parse_cached(text) if len(text) <= _CACHED_CHARS else _parse(text, work)
+
+
 def render(text: str, scope: Lookup, on_confidential: OnConfidential | None = None) -> Value:
     """`text` with its expressions replaced; confidential if it names something confidential. `on_confidential` is as of
     `Template.text`. Raises TemplateError."""
     if "{{" not in text:
         return Value(text)
-    template = parse(text)
+    template = _parse_for(text, scope.work)
     return Value(template.text(scope, on_confidential), template.is_confidential(scope))
 
 
@@ -130,18 +139,18 @@ def evaluate(text: str, scope: Lookup) -> tuple[object, bool]:
     """What one whole `{{ … }}` stands for (any other text: its rendered text), and whether that is confidential."""
     if "{{" not in text:
         return text, False
-    template = parse(text)
+    template = _parse_for(text, scope.work)
     return template.object(scope), template.is_confidential(scope)
 
 
-def _parse(text: str) -> Template:
+def _parse(text: str, work: Work | None = None) -> Template:
     path = grammar.plain_path(text)
     if path is not None:
         return Template((), path)
     if len(text) > MAX_TEXT_CHARS:
         raise TemplateError(f"the template is longer than {MAX_TEXT_CHARS >> 20} MiB")
     parts: list[str | _Part] = []
-    at = 0
+    at = price = 0
     trim = False
     for count, tag in enumerate(grammar.tags(text)):
         if count == MAX_EXPRESSIONS:
@@ -149,6 +158,9 @@ def _parse(text: str) -> Template:
         _add(parts, grammar.trimmed(text[at : tag.start], trim, tag.trim_before))
         expression = path_expression(tag.path) if tag.path else compile_expression(tag.source, tag.inner)
         parts.append(_Part(expression, tag.start))
+        price += expression.price
+        if work is not None and price > work.left:
+            raise work.too_much()
         at, trim = tag.end, tag.trim_after
     _add(parts, grammar.trimmed(text[at:], trim, False))
     return Template(tuple(parts))

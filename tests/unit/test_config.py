@@ -30,6 +30,20 @@ def test_what_is_given_wins(tmp_path: Path) -> None:
     assert load_settings({"HOME": "/home/a"}).max_parallel == 4 * available_cores()
 
 
+@pytest.mark.parametrize(("text", "value"), [("", 40), ("1", 1), ("60000", 60_000)])
+def test_a_number_from_the_environment(text: str, value: int) -> None:
+    environ = {"HOME": "/h", "RUNNER_TEMPLATE_MILLISECONDS": text}
+    assert load_settings(environ).template_milliseconds == value
+
+
+@pytest.mark.parametrize("text", ["0", "60001", "-1", "1.5", "x", " 1", "١", "9" * 5_000])
+def test_a_number_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(
+        UsageError, match=r"^RUNNER_TEMPLATE_MILLISECONDS is .* expected a whole number from 1 to 60,000$"
+    ):
+        load_settings({"HOME": "/h", "RUNNER_TEMPLATE_MILLISECONDS": text})
+
+
 def test_tasks_see_little_of_the_runners_environment() -> None:
     environ = {"PATH": "/bin", "HOME": "/h", "LANG": "C", "TZ": "UTC", "AWS_SECRET_ACCESS_KEY": "x"}
     assert load_settings(environ).base_env == {"PATH": "/bin", "HOME": "/h", "LANG": "C", "TZ": "UTC"}

@@ -214,20 +214,21 @@ def test_what_is_refused(text: str, offset: int, message: str) -> None:
         "{{ .build.big | replace('a', .build.big) }}",
         "{{ .build.big | replace('', .build.big) }}",
         "{{ [.build.big, .build.big, .build.big, .build.big, 'x'] | join }}",
-        "{{ [.build.big, 'x', .build.csv] | join(.build.big) | b64encode | b64encode | b64encode | b64encode | b64encode }}",
+        "{{ [.build.big, 'x', .build.csv] | join(.build.big) | b64encode | b64encode }}",
         " {{ [.build.big, .build.big, .build.big, .build.big] }}",
         "{{ [" + ".build.big," * 20 + "] | tojson }}",
-        "{{ .build.big | tojson | replace('a', '\"') | tojson | tojson }}",
+        "{{ [.build.big, 'x'] | join('\"') | tojson }}{{ .build.big }}{{ .build.big }}{{ .build.big }}{{ .build.big }}",
         "{{ .build.big | replace('a', \"'\") | shquote }}",
         "{{ .build.big }}" * 5,
     ],
 )
 def test_a_result_that_would_be_too_long_is_refused_before_it_is_built(text: str) -> None:
-    assert refusal(text).message.endswith("the result is longer than 4 MiB")
+    with pytest.raises(TemplateError, match="the result is longer than 4 MiB"):
+        expressions.render(text, expressions.Scope(BINDINGS, expressions.Work(10_000)))
 
 
 def test_the_work_of_one_rendering_is_bounded() -> None:
-    assert refusal("{{ .build.big | length }}" * 100).message.endswith("they look at too many characters")
+    assert "too much work" in refusal("{{ .build.big | length }}" * 100).message
 
 
 @pytest.mark.parametrize(
@@ -241,13 +242,14 @@ def test_the_work_of_many_renderings_in_one_scope_is_bounded(text: str) -> None:
         for number in range(200_000):
             expressions.render(text.replace("COSTLY", f"E{number}"), here)
 
-    with pytest.raises(TemplateError, match="they look at too many characters"):
+    with pytest.raises(TemplateError, match="too much work"):
         render_all()
 
 
 def test_the_number_of_expressions_is_bounded() -> None:
-    error = refusal("{{a}}" * 10_001)
-    assert (error.message, error.offset) == ("the template has more than 10,000 expressions", 50_000)
+    with pytest.raises(TemplateError, match="the template has more than 10,000 expressions") as refused:
+        expressions.parse("{{a}}" * 10_001)
+    assert refused.value.offset == 50_000
     assert refusal("{{" + "x" * (5 * MIB)).message == "the template is longer than 4 MiB"
 
 
@@ -480,11 +482,14 @@ def test_data_of_any_kind_is_searched(text: str) -> None:
 
 def test_a_search_in_hostile_data_ends_early() -> None:
     found = expressions.resolve_data("{{ '" * 100_000, expressions.DataScope({}))
-    assert len(found.faults) == 1_000
+    assert 50 < len(found.faults) < 100
+    assert "too much work" in found.faults[-1].message
+    unknown = expressions.resolve_data("{{ x }}" * 2_000, expressions.DataScope({}))
+    assert len(unknown.faults) == 1_000
 
 
 def test_the_number_of_expressions_in_data_is_bounded() -> None:
-    data = expressions.DataScope({"a": "b"})
+    data = expressions.DataScope({"a": "b"}, work=expressions.Work(1_000))
     assert expressions.resolve_data("{{ a }}<+a>" * 5_000, data).text == "bb" * 5_000
     (fault,) = expressions.resolve_data("{{ a }}<+a>" * 50_000, data).faults
     assert (fault.message, fault.offset) == ("the text has more than 10,000 expressions", 55_000)
