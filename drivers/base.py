@@ -22,7 +22,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
-from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, cast
+from typing import Any, ClassVar, Generic, Literal, NamedTuple, Protocol, TypeVar, cast
 
 from msgspec import Struct
 from pydantic import BaseModel, ConfigDict
@@ -70,6 +70,17 @@ class Capabilities(Struct, frozen=True, kw_only=True):
     """The driver ends the attempt at `ctx.timeout` by itself (else the runner calls `stop`)."""
     signals: frozenset[str] = frozenset()
     """Of `pause`, `start`, `destroy`: what `signal` understands."""
+
+
+class Finding(NamedTuple):
+    """What a driver has to say of a spec before it runs. `path` leads to a value within the spec; `offset` is where in that
+    text, in characters, a template stands that is meant."""
+
+    path: tuple[str | int, ...]
+    message: str
+    warning: bool = False
+    """Only worth a look: the document is accepted."""
+    offset: int | None = None
 
 
 class Fingerprint(Struct, frozen=True, kw_only=True):
@@ -250,9 +261,8 @@ class Driver(ABC, Generic[SpecT]):
 
     def check(
         self, spec: Mapping[str, Any], exports: Sequence[str], confidential: Collection[str] = ()
-    ) -> Sequence[tuple[tuple[str | int, ...], str, bool]]:
-        """Faults that the model cannot see, as (path within the spec, message, is only a warning). Templates in `spec`
-        are unrendered and `spec` may not have passed the model; must not raise. `confidential` names the confidential
+    ) -> Sequence[Finding]:
+        """Faults that the model cannot see. Templates in `spec` are unrendered and `spec` may not have passed the model; must not raise. `confidential` names the confidential
         values that its templates may read, as they spell them without the leading dot, e.g. `fetch.password`."""
         return ()
 

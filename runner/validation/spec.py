@@ -63,8 +63,9 @@ class Specs:
             driver = self._registry.get(task.type)
             if driver is not None:
                 exports = [export.name for export in task.exports]
-                for path, message, warning in driver.check(task.spec, exports, scopes.confidential(task)):
-                    faults.add((*parsed.tasks, index, "spec", *path), message, warning=warning)
+                for found in driver.check(task.spec, exports, scopes.confidential(task)):
+                    place = (*parsed.tasks, index, "spec", *found.path)
+                    faults.add(place, found.message, warning=found.warning, offset=found.offset)
 
 
 def _is_for_later(value: Any, kind: str) -> bool:

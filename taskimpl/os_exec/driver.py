@@ -14,6 +14,7 @@ import msgspec
 from drivers.base import (
     Capabilities,
     Driver,
+    Finding,
     Process,
     ProcessExit,
     ProcessHost,
@@ -65,7 +66,7 @@ class OsExecDriver(Driver[OsExecSpec]):
 
     def check(
         self, spec: Mapping[str, Any], exports: Sequence[str], confidential: Collection[str] = ()
-    ) -> Sequence[tuple[tuple[str | int, ...], str, bool]]:
+    ) -> Sequence[Finding]:
         return warnings.find(spec, confidential)
 
     async def start(self, ctx: TaskContext, key: str) -> bytes:

@@ -7,12 +7,11 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
+from drivers.base import Finding
 from runner import expressions
 from runner.errors import TemplateError
 from runner.expressions import grammar
 from runner.expressions.template import MAX_EXPRESSIONS
-
-Finding = tuple[tuple[str | int, ...], str, bool]
 
 _POSIX_SHELLS = frozenset({"sh", "bash", "dash", "ash", "ksh", "mksh", "zsh"})
 _OWN_ROOTS = frozenset({"group", "task"})  # what the document itself says, no value from elsewhere
@@ -25,12 +24,20 @@ def find(spec: Mapping[str, Any], confidential: Collection[str]) -> Sequence[Fin
     command = spec.get("command")
     findings: list[Finding] = []
     for path, text in _texts(command):
-        findings += [(path, message, True) for message in _visible(text, confidential)]
+        findings += _warnings(path, _visible(text, confidential))
     for path, script in _scripts(command, spec.get("shell")):
-        findings += [(path, message, True) for message in dict.fromkeys(_unquoted(script))]
+        findings += _warnings(path, _unquoted(script))
     if spec.get("user") is not None and os.geteuid() != 0:
-        findings.append((("user",), "this runner is not root, and can run it as its own user alone", True))
+        findings.append(Finding(("user",), "this runner is not root, and can run it as its own user alone", True))
     return findings
+
+
+def _warnings(path: tuple[str | int, ...], told: Iterator[tuple[int, str]]) -> Iterator[Finding]:
+    """What was found in one text, each message once, at the first template that it is about."""
+    first: dict[str, int] = {}
+    for offset, message in told:
+        first.setdefault(message, offset)
+    return (Finding(path, message, True, offset) for message, offset in first.items())
 
 
 def _texts(command: Any) -> Iterator[tuple[tuple[str | int, ...], str]]:
@@ -60,13 +67,15 @@ def _program(word: str) -> str:
     return word.rsplit("/", 1)[-1]
 
 
-def _visible(text: str, confidential: Collection[str]) -> Iterator[str]:
-    for name in dict.fromkeys(name for _, names in _tags(text) for name in names):
-        if name in confidential:
-            yield f"{name} is confidential and would be seen in the list of processes; pass it in envs"
+def _visible(text: str, confidential: Collection[str]) -> Iterator[tuple[int, str]]:
+    for tag, names in _tags(text):
+        for name in names:
+            if name in confidential:
+                message = f"{name} is confidential and would be seen in the list of processes; pass it in envs"
+                yield tag.start, message
 
 
-def _unquoted(script: str) -> Iterator[str]:
+def _unquoted(script: str) -> Iterator[tuple[int, str]]:
     tags = {tag.start: (tag, names) for tag, names in _tags(script)}
     quote = ""
     at = 0
@@ -75,7 +84,7 @@ def _unquoted(script: str) -> Iterator[str]:
             tag, names = tags[at]
             value = next((name for name in names if name.split(".", 1)[0] not in _OWN_ROOTS), None)
             if value is not None and quote != "'" and not _SHQUOTED.search(script[tag.start : tag.end]):
-                yield _advice(value, quote)
+                yield tag.start, _advice(value, quote)
             at = tag.end
             continue
         character = script[at]

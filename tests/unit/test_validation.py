@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import AfterValidator, Field, field_validator
 
-from drivers.base import Driver, SimpleDriver, Spec, TaskContext
+from drivers.base import Driver, Finding, SimpleDriver, Spec, TaskContext
 from drivers.registry import Registry
 from runner.errors import DocumentError
 from runner.model.group import Input
@@ -68,13 +68,15 @@ class Probe(SimpleDriver[ProbeSpec]):
 
     def check(
         self, spec: Mapping[str, Any], exports: Sequence[str], confidential: Collection[str] = ()
-    ) -> Sequence[tuple[tuple[str | int, ...], str, bool]]:
-        findings: list[tuple[tuple[str | int, ...], str, bool]] = []
+    ) -> Sequence[Finding]:
+        findings = []
         if spec.get("text") == "forbidden":
-            findings.append((("text",), f"this text is forbidden to {', '.join(exports) or 'nobody'}", False))
+            findings.append(Finding(("text",), f"this text is forbidden to {', '.join(exports) or 'nobody'}"))
         texts = spec.get("texts")
         if isinstance(texts, list) and "forbidden" in texts:
-            findings.append((("texts", texts.index("forbidden")), f"look: {', '.join(sorted(confidential))}", True))
+            findings.append(
+                Finding(("texts", texts.index("forbidden")), f"look: {', '.join(sorted(confidential))}", True)
+            )
         return findings
 
     async def run(self, ctx: TaskContext, spec: ProbeSpec) -> Mapping[str, str]:
