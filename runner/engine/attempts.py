@@ -104,6 +104,7 @@ class Attempts:
             # First, so that the executor is not told that the group is over while it still keeps this end.
             self._acknowledge(report)
             run.ended(state, attempt, report.outcome)
+            run.settle()
 
     def _measured(self, state: TaskState, attempt: AttemptState, started_at: float | None) -> None:
         """Take both ends of an attempt from whoever measured it: `Started` tells the time at which it was said, a little later."""
@@ -135,7 +136,8 @@ class Attempts:
         if not attempt.sent:
             # The store has not taken it since it was begun. Nobody else knows it, so nobody has to confirm its end.
             now = self._services.clock.now().wall
-            self._conclude(state, attempt, Outcome(status=Status.ABORTED, finished_at=now))
+            self._run.ended(state, attempt, Outcome(status=Status.ABORTED, finished_at=now))
+            self._services.journal.mark(attempt)
             return
         if attempt.cancel_grace is not None and attempt.cancel_grace <= grace:
             return
@@ -165,9 +167,7 @@ class Attempts:
             started_at=attempt.started_at,
             finished_at=self._services.clock.now().wall,
         )
-        self._conclude(state, attempt, outcome)
-
-    def _conclude(self, state: TaskState, attempt: AttemptState, outcome: Outcome) -> None:
         self._run.ended(state, attempt, outcome)
+        self._run.settle()
         self._services.journal.mark(attempt)
         self._services.journal.wake()

@@ -119,9 +119,8 @@ class GroupRun:
             self._finish()
 
     def _decide(self, state: TaskState) -> None:
-        if self.abortion.closes(state.task):
-            self.skip(state, Skip.GROUP_ABORTED, self.abortion.because_of)
-            return
+        """Of a task whose edges are over. What an abort closes it has ended before anything else is decided."""
+        assert not self.abortion.closes(state.task)
         parents = [self.tasks[index] for index in self.graph.parents[state.index]]
         if state.task.when is When.SUCCESS:
             for parent in parents:
@@ -165,7 +164,7 @@ class GroupRun:
     # Ending.
 
     def ended(self, state: TaskState, attempt: AttemptState, outcome: Outcome) -> None:
-        """An attempt is over: record it, then retry or conclude."""
+        """An attempt is over: record it, then retry or conclude. What follows for others is for `settle`."""
         attempt.disarm()
         self.services.slots.taken -= 1
         again = self.abortion.allows_retry(state.task) and retry.wanted(state.task.retry, state.attempts, outcome)
@@ -180,7 +179,6 @@ class GroupRun:
             self._retry_later(state, outcome)
         else:
             self.conclude(state, outcome)
-        self.settle()
 
     def _admitted(self, outcome: Outcome) -> Outcome:
         size = output_bytes(outcome.outputs)
