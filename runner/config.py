@@ -29,7 +29,10 @@ MEMORY_FOLDER_OF_ROOT = "/run"
 
 _OCTAL = re.compile(r"\\([0-7]{3})")
 """How /proc spells the white space in a path."""
+
 TEMPLATE_MILLISECONDS = 40
+KEEP_DAYS = 30
+KEEP_RUNS = 200
 GROUP_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 
 
@@ -39,7 +42,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     `state_dir` is absolute and need not exist. `base_env` is what every task's environment begins with. `temp_parent` is an
     existing folder, on tmpfs where there is one: private folders are made below it. `temp_in_memory` tells whether it is, so
     that nothing is kept on a disk without saying so. `max_parallel` is the number of attempts that may run at once.
-    `template_milliseconds` is what the templates of one attempt may cost.
+    `template_milliseconds` is what the templates of one attempt may cost. Finished runs
+    are removed after `keep_days` days, and the oldest where there are more than `keep_runs`.
     """
 
     state_dir: Path
@@ -48,6 +52,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     temp_in_memory: bool
     max_parallel: int
     template_milliseconds: int
+    keep_days: int
+    keep_runs: int
 
     @property
     def key_file(self) -> Path:
@@ -56,6 +62,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     @property
     def log_file(self) -> Path:
         return self.state_dir / "runner.log"
+
+    @property
+    def runs_dir(self) -> Path:
+        return self.state_dir / "runs"
 
     def temp_dir(self, folder: Path) -> Path:
         """Where the node whose state is in `folder` keeps what must not reach a disk: the same for every life of it, so that
@@ -69,7 +79,7 @@ class Settings(Struct, frozen=True, kw_only=True):
             raise UsageError(
                 f"{group_id!r} cannot be a group id: letters, digits, '_' and '-', at most 128, beginning with a letter or digit"
             )
-        return self.state_dir / "runs" / group_id
+        return self.runs_dir / group_id
 
 
 def load_settings(
@@ -86,6 +96,8 @@ def load_settings(
         temp_parent=parent,
         temp_in_memory=is_tmpfs(parent),
         max_parallel=max_parallel or SLOTS_PER_CORE * available_cores(),
+        keep_days=_number(environ, "RUNNER_KEEP_DAYS", KEEP_DAYS, least=0, most=100_000),
+        keep_runs=_number(environ, "RUNNER_KEEP_RUNS", KEEP_RUNS, least=0, most=1_000_000),
         template_milliseconds=_number(
             environ, "RUNNER_TEMPLATE_MILLISECONDS", TEMPLATE_MILLISECONDS, least=1, most=60_000
         ),

@@ -9,12 +9,13 @@ import secrets
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 from msgspec.structs import replace
 
+from runner import history, workspace
 from runner import node as nodes
-from runner import workspace
 from runner.cli.document import STDIN, read_document
 from runner.cli.follow import Follower
 from runner.cli.inputs import read_inputs
@@ -22,6 +23,7 @@ from runner.cli.interrupts import INTERRUPTED, Interrupts
 from runner.cli.options import positive, settings_of
 from runner.cli.report import headline, summary
 from runner.cli.terminal import STDERR, STDOUT, Output, complain
+from runner.cli.tidying import Tidying
 from runner.config import Settings
 from runner.errors import UsageError
 from runner.model.group import TaskGroup
@@ -60,6 +62,10 @@ def _run_dir(settings: Settings, group: TaskGroup) -> Iterator[Path]:
         raise
 
 
+def _tidy(settings: Settings) -> None:
+    history.prune(settings.runs_dir, keep_days=settings.keep_days, keep_runs=settings.keep_runs)
+
+
 async def _carry_out(
     group: TaskGroup, inputs: Mapping[str, str], folder: Path, run_dir: Path, settings: Settings, options: Namespace
 ) -> int:
@@ -80,6 +86,7 @@ async def _carry_out(
                 stack.enter_context(workspace.isolated(folder))
             id = node.engine.submit(group, inputs, caller=CALLER, workspace=str(folder))
             interrupts.cancels(lambda: node.engine.cancel(id))
+            stack.enter_context(Tidying(partial(_tidy, settings)))
             await asyncio.to_thread(story.print, headline(group, id))
             result = await Follower(node, group, id, story).run()
         if machine:

@@ -12,6 +12,7 @@ import sqlite3
 import stat
 from collections.abc import Sequence
 from pathlib import Path
+from typing import overload
 
 from runner.errors import StateLockedError, StoreError, StoreVersionError
 from runner.store import trouble
@@ -52,16 +53,39 @@ def resolve(path: str | os.PathLike[str]) -> Path:
     return where
 
 
-def lock(path: Path) -> int:
-    """Take `<path>.lock`, making the folder if there is none; the descriptor holds the lock until it is closed.
+@overload
+def lock(path: Path) -> int: ...
+@overload
+def lock(path: Path, *, make: bool) -> int | None: ...
+def lock(path: Path, *, make: bool = True) -> int | None:
+    """Take `<path>.lock`, making it and the folder if there is none, or with `make` False giving None then; the descriptor
+    holds the lock until it is closed.
 
-    The file stays when the lock goes: removing it would let two processes each lock a file of that name.
+    The file stays when the lock goes. Who moves the whole folder away holds the lock while he does it; who waits for it then
+    sees that it is not the file of that name any more, and takes the one that is.
     """
-    try:
-        _make_folder(path.parent)
-        descriptor = os.open(_beside(path, ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise trouble.from_os(error, path) from error
+    file = _beside(path, ".lock")
+    while True:
+        try:
+            if make:
+                _make_folder(path.parent)
+            descriptor = os.open(file, os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if make else 0), 0o600)
+        except FileNotFoundError as error:
+            if not make:
+                return None
+            if _is_missing(path.parent):
+                continue  # moved away since it was made
+            raise trouble.from_os(error, path) from error
+        except OSError as error:
+            raise trouble.from_os(error, path) from error
+        _take(descriptor, path)
+        if _is_at(descriptor, file):
+            return descriptor
+        os.close(descriptor)
+
+
+def _take(descriptor: int, path: Path) -> None:
+    """Raises StateLockedError, with the descriptor closed, when another process has it."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
@@ -74,7 +98,20 @@ def lock(path: Path) -> int:
     with contextlib.suppress(OSError):  # the number is a courtesy to who finds it locked
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-    return descriptor
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except OSError:
+        return False
+
+
+def _is_missing(folder: Path) -> bool:
+    try:
+        return not folder.is_dir()
+    except OSError:
+        return False
 
 
 def open_database(path: Path, scripts: Sequence[str]) -> sqlite3.Connection:
@@ -84,7 +121,7 @@ def open_database(path: Path, scripts: Sequence[str]) -> sqlite3.Connection:
     try:
         if not _exists(path):
             _create(path, scripts)
-        _check_header(path)
+        check_header(path)
         connection = connect(path)
     except OSError as error:
         raise trouble.from_os(error, path) from error
@@ -166,7 +203,7 @@ def _exists(path: Path) -> bool:
     return True
 
 
-def _check_header(path: Path) -> None:
+def check_header(path: Path) -> None:
     """Refuse what is not ours before SQLite sees it: opening a database may already change it.
 
     `_create` puts a database in place whole, so its header can be relied on. Nothing of this process has the file open

@@ -352,3 +352,22 @@ def test_state_that_cannot_be_kept_is_a_clear_refusal(runner: Command) -> None:
     assert done.status in (1, 2)
     assert str(runner.home / ".local") in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_old_runs_are_removed_and_killed_ones_stay(runner: Command) -> None:
+    document = runner.write(group([shell("t", "echo done")]))
+    state = runner.folder / "state"
+    arguments = ("run", "--state-dir", str(state), document)
+    for name in ("old", "older", "new"):
+        assert runner(*arguments, "--id", name).status == 0
+    for name in ("old", "older"):
+        os.utime(state / "runs" / name / "state.db", (1_000_000_000, 1_000_000_000))
+    assert runner(*arguments, "--id", "last").status == 0
+    assert sorted(os.listdir(state / "runs")) == ["last", "new"]
+    assert runner(*arguments, "--id", "again", environment={"RUNNER_KEEP_RUNS": "1"}).status == 0
+    assert os.listdir(state / "runs") == ["again"]
+    refused = runner(*arguments, environment={"RUNNER_KEEP_DAYS": "a month"})
+    assert (refused.status, refused.stderr) == (
+        2,
+        "runner: RUNNER_KEEP_DAYS is 'a month'; expected a whole number from 0 to 100,000\n",
+    )
