@@ -288,6 +288,11 @@ class Driver(ABC, Generic[SpecT]):
     async def destroy(self, handle: bytes) -> None:
         """Free what the attempt holds. Idempotent."""
 
+    async def salvage(self, temp: str, key: str, task: str) -> Mapping[str, Value]:
+        """Remove from `temp` what an attempt has left there that cannot be found again, once nothing of it runs any more;
+        `task` is its task's name. What it had exported by then, so that it can be masked. Idempotent."""
+        return {}
+
     def sweep(self, temp: str, live: Collection[str]) -> None:
         """Remove from `temp` what attempts left there that a killed runner did not destroy: all but those whose keys are
         `live`. Called once in a runner that was restarted, when nothing of the others runs any more."""

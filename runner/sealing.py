@@ -12,6 +12,7 @@ import hmac
 import os
 import secrets
 import stat
+from collections.abc import Callable
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -137,19 +138,35 @@ def _read(path: Path) -> bytes:
 def _create(path: Path) -> None:
     """Put a new key at `path` unless somebody else is first. It is on disk, whole, before it has its name."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        with open(descriptor, "wb") as file:
-            file.write(secrets.token_bytes(KEY_BYTES))
-            file.flush()
-            os.fsync(descriptor)
-        with suppress(FileExistsError):
-            os.link(draft, path)
-    finally:
-        draft.unlink()
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
+        try:
+            draft = os.open(path.parent, os.O_WRONLY | os.O_TMPFILE | os.O_CLOEXEC, 0o600)
+        except OSError:  # not every file system has files without a name
+            _create_by_name(path)
+        else:
+            # With a folder, for without one Python asks for the link itself to be linked.
+            _write_key(draft, lambda: os.link(f"/proc/self/fd/{draft}", path, src_dir_fd=folder))
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def _create_by_name(path: Path) -> None:
+    """As `_create`, but who is killed in the middle leaves a draft, which nobody uses."""
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        _write_key(descriptor, lambda: os.link(draft, path))
+    finally:
+        draft.unlink()
+
+
+def _write_key(descriptor: int, give_name: Callable[[], None]) -> None:
+    """Takes over the descriptor."""
+    with open(descriptor, "wb") as file:
+        file.write(secrets.token_bytes(KEY_BYTES))
+        file.flush()
+        os.fsync(descriptor)
+        with suppress(FileExistsError):
+            give_name()

@@ -149,12 +149,34 @@ class Attempt:
         )
 
     async def _cleared(self, outcome: Outcome) -> Outcome:
-        """Where what owned its processes is gone, nobody else ends them: no end is reported before they are."""
-        if outcome.reason != Reason.SUPERVISOR_LOST:
+        """Where what owned its processes is gone, nobody else ends them, nor looks after what they have left: no end is
+        reported before that is done."""
+        if outcome.reason not in (Reason.SUPERVISOR_LOST, Reason.HOST_RESTARTED):
             return outcome
         self._patience.cancel()
-        incarnation = self._dispatch.instance.partition("/")[2]
-        return replace(outcome, kill=await self._around.processes.end_former(incarnation))
+        if outcome.reason == Reason.SUPERVISOR_LOST:
+            incarnation = self._dispatch.instance.partition("/")[2]
+            outcome = replace(outcome, kill=await self._around.processes.end_former(incarnation))
+        if self._driver is not None:
+            await self._salvage(self._driver)
+        return outcome
+
+    async def _salvage(self, driver: Driver[Any]) -> None:
+        """Learn what a lost attempt has made confidential, so that it is masked in what it has said."""
+        task = self._dispatch.task
+        try:
+            if self._log is None:
+                self._context(driver)
+            if self._log is not None:
+                self._log.taken("stdout")  # reads what it had asked to mask
+            exported = await driver.salvage(self._around.temp, self._key, task.name)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the attempt has an end
+            self._complain("salvage", error)
+            return
+        for export in task.exports:
+            value = exported.get(export.name)
+            if value is not None and (export.confidential or value.confidential):
+                self._secrets.add(export.name, value.text)
 
     def _collected(self, outcome: Outcome) -> Outcome:
         """What leaves the attempt, once nothing runs any more."""

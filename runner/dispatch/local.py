@@ -150,9 +150,8 @@ class LocalDispatcher:
                 # Looked up now: attempts may have come since the list was asked for.
                 if key not in wanted and key not in {str(id) for id in self._attempts}:
                     await processes.forget(key)
-        except ProcessHostError as error:
+        except ProcessHostError as error:  # it is gone, and with it all that it held
             _log.error("reconcile: %s", error.message, extra={"action": "reconcile"})
-            return
         live = wanted | {str(id) for id in self._attempts}
         for driver in self._around.registry.drivers:
             try:

@@ -21,7 +21,7 @@ def redact(reader: framing.Reader, path: Path, masker: Masker) -> Sequence[Redac
     told = [redaction for stream in STREAMS if (redaction := _found(reader, stream, masker)) is not None]
     if not told:
         return told
-    new = path.with_name(path.name + ".new")  # a former one, left by a crash, is overwritten
+    new = _draft(path)  # a former one, left by a crash, is overwritten
     descriptor = os.open(new, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         _copy(reader, descriptor)
@@ -36,6 +36,16 @@ def redact(reader: framing.Reader, path: Path, masker: Masker) -> Sequence[Redac
     finally:
         os.close(descriptor)
     return told
+
+
+def remove_draft(path: Path) -> None:
+    """Of a rewriting that was killed: it shows what was to be masked."""
+    with suppress(FileNotFoundError):
+        _draft(path).unlink()
+
+
+def _draft(path: Path) -> Path:
+    return path.with_name(path.name + ".new")
 
 
 def _found(reader: framing.Reader, stream: Stream, masker: Masker) -> Redaction | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from runner.errors import SealError, StoreCorruptError
-from runner.logs import framing
+from runner.logs import framing, rewriting
 from runner.logs.progress import Progress
 from runner.model.dispatch import AttemptId
 from runner.model.log import STREAMS, Stream
@@ -41,12 +41,15 @@ class Writer:
         self._end = 0
 
     def recall(self) -> Mapping[Stream, Progress]:
-        if self._descriptor is None and not self._closed:
-            try:
-                return self._continue(os.open(self._find_path(self._id), _FLAGS))
-            except FileNotFoundError:
-                return {}
-        return {}
+        if self._descriptor is not None or self._closed:
+            return {}
+        path = self._find_path(self._id)
+        try:
+            known = self._continue(os.open(path, _FLAGS))
+        except FileNotFoundError:
+            return {}
+        rewriting.remove_draft(path)
+        return known
 
     def append(self, stream: Stream, data: bytes, progress: Progress) -> None:
         if self._closed:

@@ -222,7 +222,8 @@ class SupervisorHost:
 
     def synchronise(self, done: Callable[[], None]) -> None:
         with suppress(ProcessHostError):
-            self._channel.request({"op": "synchronise"}, lambda _: done())
+            # Nobody waits for the reply: the end of the supervisor is told to every process anyway.
+            self._channel.request({"op": "synchronise"}, lambda _: done()).add_done_callback(_looked_at)
 
     def _on_notice(self, message: dict[str, Any], descriptor: int | None) -> None:
         process = self._processes.get(message["key"])
@@ -261,6 +262,12 @@ def _surroundings(spec: ProcessSpec) -> dict[str, Any]:
         if limits:
             wanted["limits"] = limits
     return wanted
+
+
+def _looked_at(answer: asyncio.Future[None]) -> None:
+    """Else the loop complains of an error that nobody has seen."""
+    if not answer.cancelled():
+        answer.exception()
 
 
 def _done(reply: dict[str, Any]) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-import secrets
 import shutil
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -20,6 +20,7 @@ from runner.process.supervisor import wire
 
 _PACKAGE = Path("runner", "process", "supervisor")
 _LOG_NAME = "supervisor.log"
+_INSTALL_LOCK = ".lock"
 
 
 class Launched(Struct, frozen=True, kw_only=True):
@@ -42,21 +43,32 @@ def install(state_dir: Path | str) -> Path:
     main = home / _PACKAGE / "__main__.py"
     if _intact(home / _PACKAGE, texts):
         return main
-    draft = home.with_name(f"{digest}.{secrets.token_hex(8)}")
-    try:
-        _copy(draft / _PACKAGE, texts)
-    except OSError:
-        shutil.rmtree(draft, ignore_errors=True)
-        raise
-    try:
-        draft.rename(home)
-    except OSError:
+    home.parent.mkdir(mode=0o700, exist_ok=True)
+    with _alone_in(home.parent):
         if _intact(home / _PACKAGE, texts):  # another runner was faster
+            return main
+        for draft in home.parent.glob("*.new"):  # of one who was killed while it copied
             shutil.rmtree(draft)
-        else:
-            shutil.rmtree(home)
-            draft.rename(home)
+        draft = home.with_name(f"{digest}.new")
+        try:
+            _copy(draft / _PACKAGE, texts)
+        except OSError:
+            shutil.rmtree(draft, ignore_errors=True)
+            raise
+        shutil.rmtree(home, ignore_errors=True)
+        draft.rename(home)
     return main
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Of all runners that share a state directory, one at a time."""
+    lock = os.open(folder / _INSTALL_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
 
 
 def _copy(package: Path, texts: Mapping[str, bytes]) -> None:

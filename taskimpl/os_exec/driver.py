@@ -160,6 +160,10 @@ class OsExecDriver(Driver[OsExecSpec]):
         finally:  # behind it: a program that still ran was ended by that, and can write no more
             await attempt.files.remove()
 
+    async def salvage(self, temp: str, key: str, task: str) -> Mapping[str, Value]:
+        exported = await asyncio.to_thread(outputfiles.salvage, temp, key, task)
+        return {name: Value(text) for name, text in exported.items()}
+
     def sweep(self, temp: str, live: Collection[str]) -> None:
         outputfiles.sweep(temp, live)
 

@@ -12,7 +12,7 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -107,12 +107,32 @@ class AttemptFiles:
             await asyncio.to_thread(remove_folder, self.folder)
 
 
+def salvage(temp: str, key: str, task_name: str) -> dict[str, str]:
+    """Remove all that the attempt has left; what it had exported by then, as far as that can be read."""
+    base = os.path.join(temp, _base(key))
+    owner = None
+    with suppress(FileNotFoundError):
+        status = os.lstat(base)
+        owner = (status.st_uid, status.st_gid) if stat.S_ISDIR(status.st_mode) else None
+    try:
+        return AttemptFiles.of(temp, key, task_name, owner=owner).read()
+    except OutputFileError:
+        return {}
+    finally:
+        _remove(temp, lambda found: found == _base(key))
+
+
 def sweep(temp: str, live: Collection[str]) -> None:
     """Remove the files of all attempts but those with these keys. They may hold what a task exported, or was given."""
     kept = {_base(key) for key in live}
+    _remove(temp, lambda base: base not in kept)
+
+
+def _remove(temp: str, wanted: Callable[[str], bool]) -> None:
+    """The files of those attempts whose base is `wanted`."""
     for name in os.listdir(temp):
         base = name.partition(".")[0]
-        if _BASE.fullmatch(base) and base not in kept:
+        if _BASE.fullmatch(base) and wanted(base):
             remove_folder(os.path.join(temp, name))
 
 

@@ -19,7 +19,10 @@ from typing import Any
 import pytest
 
 from runner.config import load_settings
+from runner.logs.files import FileLogStore
+from runner.model.dispatch import AttemptId
 from runner.process.host import SupervisorHost
+from runner.sealing import Sealer
 from tests.acceptance.command import Command, group, shell
 
 NODE = Path(__file__).with_name("node_process.py")
@@ -97,6 +100,40 @@ def test_a_node_that_is_killed_again_and_again_finishes_its_group(tmp_path: Path
 async def _remembered(state: Path) -> Sequence[str]:
     async with await SupervisorHost.connect(state, idle_seconds=0.1) as host:
         return await host.list()
+
+
+def test_what_a_lost_attempt_made_confidential_is_masked_and_its_files_go(tmp_path: Path, state: Path) -> None:
+    """The runner is killed, then the supervisor: nobody is left who has seen what the attempt said and exported."""
+    workspace, ready = tmp_path / "work", tmp_path / "ready"
+    workspace.mkdir()
+    said = "echo asked-for and exported-text; echo ::add-mask::asked-for; echo token=exported-text > $OUTPUT_FILE"
+    exports = [{"name": "token", "confidential": True}]
+    task = shell("lost", f"{said}; echo > {ready}; sleep 1000", exports=exports)
+    document = tmp_path / "group.json"
+    document.write_text(group([task]))
+    node = start_node(state, workspace, document)
+    assert node.stdout is not None
+    id = node.stdout.readline().split()[1]
+    log = state / "logs" / id / "lost.1.log"
+    while not ready.exists() or not log.exists() or b"::add-mask::***" not in log.read_bytes():
+        assert node.poll() is None
+        time.sleep(0.01)
+    node.kill()
+    node.communicate()
+    assert b"asked-for" in log.read_bytes()
+    os.kill(asyncio.run(_supervisor(state)), signal.SIGKILL)
+    out, err = start_node(state, workspace).communicate(timeout=30)
+    (task,) = json.loads(out)["results"].values()
+    assert (task["status"], task["reason"]) == ("errored", "supervisor_lost"), err
+    logs = FileLogStore(state / "logs", sealer=Sealer.open_or_create(state / "key"))
+    assert logs.read(AttemptId(id, "lost", 1), "stdout") == b"*** and ***\n::add-mask::***\n"
+    assert b"asked-for" not in log.read_bytes()
+    assert list(load_settings(state_dir=state).temp_dir(state).iterdir()) == []
+
+
+async def _supervisor(state: Path) -> int:
+    async with await SupervisorHost.connect(state) as host:
+        return host.pid
 
 
 def _alive(marker: str) -> list[int]:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import errno
 import os
+import signal
 import stat
 import subprocess
 import sys
@@ -92,6 +94,36 @@ def test_the_key_file_is_made_once_and_kept(tmp_path: Path) -> None:
 
 def test_two_key_files_hold_two_keys(tmp_path: Path) -> None:
     assert Sealer.open_or_create(tmp_path / "a").key_id != Sealer.open_or_create(tmp_path / "b").key_id
+
+
+def test_a_key_is_whole_or_not_there_whenever_its_maker_is_killed(tmp_path: Path) -> None:
+    """Killed with the bytes written, but not synced: nothing is left, and the next one makes a key."""
+    script = """if True:
+        import os, secrets, signal, sys
+        from runner.sealing import Sealer
+        fsync = os.fsync
+        os.fsync = lambda descriptor: os.kill(os.getpid(), signal.SIGKILL)
+        Sealer.open_or_create(sys.argv[1])
+    """
+    killed = subprocess.run([sys.executable, "-c", script, str(tmp_path / "key")], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert os.listdir(tmp_path) == []
+    Sealer.open_or_create(tmp_path / "key")
+    assert os.listdir(tmp_path) == ["key"]
+
+
+def test_where_there_are_no_files_without_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = os.open
+
+    def refuse(path: str | os.PathLike[str], flags: int, mode: int = 0o777) -> int:
+        if flags & os.O_TMPFILE == os.O_TMPFILE:
+            raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+        return opened(path, flags, mode)
+
+    monkeypatch.setattr(os, "open", refuse)
+    first = Sealer.open_or_create(tmp_path / "key")
+    assert Sealer.open_or_create(tmp_path / "key").key_id == first.key_id
+    assert os.listdir(tmp_path) == ["key"]
 
 
 def test_neither_key_nor_secret_is_printed(tmp_path: Path) -> None:

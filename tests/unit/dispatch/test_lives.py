@@ -9,6 +9,7 @@ import pytest
 
 from drivers.base import Capabilities, ProcessSpec, Recovery, SimpleDriver, Spec, TaskContext
 from drivers.scripted import ScriptedAttempt, ScriptedDriver
+from runner.errors import ProcessHostError
 from runner.model.dispatch import AttemptId
 from runner.model.result import Outcome, Status
 from runner.model.task import Task
@@ -207,6 +208,19 @@ def test_what_the_process_host_holds_for_nobody_is_forgotten() -> None:
             await harness.running(ID)
         assert await host.list() == (KEY, "g/live/1")
         await host.aclose()
+
+    asyncio.run(main())
+
+
+def test_what_former_attempts_left_is_swept_away_also_when_their_supervisor_is_gone() -> None:
+    class Gone(FakeHost):
+        async def list(self) -> tuple[str, ...]:
+            raise ProcessHostError("it ended just now")
+
+    async def main() -> None:
+        async with running(host=Gone({})) as harness:
+            harness.dispatcher.reconcile([])
+            await harness.until(lambda: bool(harness.driver.swept))
 
     asyncio.run(main())
 

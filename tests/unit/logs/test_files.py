@@ -236,6 +236,16 @@ def test_a_redaction_that_fails_changes_nothing(store: FileLogStore) -> None:
     assert not new.exists()
 
 
+def test_the_draft_of_a_redaction_that_was_killed_is_removed(store: FileLogStore) -> None:
+    """It shows what was to be masked, and nobody may ever ask for that again."""
+    file = write(store, b"a hunter2 b")
+    file.with_name(file.name + ".new").write_bytes(file.read_bytes())
+    sink = store.open(ID, Masker())
+    sink.taken("stdout")
+    sink.close()
+    assert list(file.parent.iterdir()) == [file]
+
+
 def test_a_large_log_is_redacted_in_bounded_memory(store: FileLogStore) -> None:
     write(store, *[b"x" * 8000 + b" hunter2 "] * 1000)
     mask = Masker()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import resource
 import signal
@@ -38,6 +39,24 @@ async def main(mode, folder, script):
 
 asyncio.run(main(*sys.argv[1:]))
 """
+
+
+def test_an_answer_that_nobody_waits_for_may_be_lost(tmp_path: Path) -> None:
+    complaints: list[dict[str, Any]] = []
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, complaint: complaints.append(complaint))
+        async with await SupervisorHost.start_private(tmp_path) as host:
+            lost = asyncio.Event()
+            host.on_lost(lambda error: lost.set())
+            os.kill(host.pid, signal.SIGSTOP)
+            host.synchronise(lambda: None)
+            os.kill(host.pid, signal.SIGKILL)
+            await lost.wait()
+        gc.collect()
+
+    asyncio.run(main())
+    assert complaints == []
 
 
 class Runner:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +18,39 @@ def test_one_copy_for_each_version_of_the_code(tmp_path: Path) -> None:
     assert launch.install(str(tmp_path)) == main
     again = main.stat()  # but for the time of the last access: it was read
     assert (again.st_ino, again.st_mtime_ns, again.st_size) == (made.st_ino, made.st_mtime_ns, made.st_size)
-    assert [path.name for path in (tmp_path / "supervisor").iterdir()] == [main.parents[3].name]
+    assert copies(tmp_path) == [main.parents[3].name]
+
+
+def copies(state_dir: Path) -> list[str]:
+    return sorted(path.name for path in (state_dir / "supervisor").iterdir() if path.name != ".lock")
+
+
+def test_what_a_killed_runner_had_copied_is_removed(tmp_path: Path) -> None:
+    """Killed before the last file was there."""
+    script = """
+        import os, pathlib, signal, sys
+        from runner.process import launch
+        write = pathlib.Path.write_bytes
+        def write_or_die(path, text):
+            if path.name == "wire.py":
+                os.kill(os.getpid(), signal.SIGKILL)
+            return write(path, text)
+        pathlib.Path.write_bytes = write_or_die
+        launch.install(sys.argv[1])
+    """
+    killed = subprocess.run([sys.executable, "-c", textwrap.dedent(script), str(tmp_path)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert len(copies(tmp_path)) == 1
+    main = launch.install(str(tmp_path))
+    assert copies(tmp_path) == [main.parents[3].name]
+
+
+def test_runners_that_start_together_share_the_copy(tmp_path: Path) -> None:
+    script = "import sys; from runner.process import launch; print(launch.install(sys.argv[1]))"
+    arguments = [sys.executable, "-c", script, str(tmp_path)]
+    starting = [subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    assert {process.communicate()[0] for process in starting} == {f"{launch.install(str(tmp_path))}\n"}
+    assert len(copies(tmp_path)) == 1
 
 
 def test_the_copy_is_for_this_user_and_leaves_no_draft_where_it_cannot_be_made(

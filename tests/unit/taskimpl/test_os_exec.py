@@ -578,6 +578,23 @@ def test_the_files_of_attempts_that_nobody_knows_are_swept_away(tmp_path: Path) 
     assert {str(path) for path in tmp_path.rglob("*") if path.is_file()} == {*left, str(tmp_path / "other.output")}
 
 
+@pytest.mark.parametrize("owner", [None, OWN])
+@pytest.mark.parametrize(("written", "known"), [("v=1", {"v": "1"}), ("no variable", {})])
+def test_what_a_lost_attempt_exported_is_read_and_its_files_are_removed(
+    tmp_path: Path, owner: tuple[int, int] | None, written: str, known: dict[str, str]
+) -> None:
+    for key in ("g/a/1", "g/b/1"):
+        files = AttemptFiles.of(str(tmp_path), key, key[2], ".ps1", owner)
+        files.make("echo", {"x": "1"})
+        Path(files.output).write_text(written)
+    lost = asyncio.run(OsExecDriver({}).salvage(str(tmp_path), "g/a/1", "a"))
+    assert {name: value.text for name, value in lost.items()} == known
+    assert asyncio.run(OsExecDriver({}).salvage(str(tmp_path), "g/a/1", "a")) == {}
+    kept = AttemptFiles.of(str(tmp_path), "g/b/1", "b", ".ps1", owner)
+    left = {kept.output, kept.script, f"{kept.given.folder}/x"}
+    assert {str(path) for path in tmp_path.rglob("*") if path.is_file()} == left
+
+
 def test_a_file_of_somebody_else_in_a_users_own_folder_is_not_read(tmp_path: Path) -> None:
     files = AttemptFiles.of(str(tmp_path), "k", "t", owner=OWN)
     files.make(None, {})
