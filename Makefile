@@ -1,5 +1,6 @@
 # make demo    run the examples          make check   style, types, who imports whom
 # make test    run all tests             make bench   measure, beside make and ninja
+# make chaos   kill runners for as long as you like: ARGS="--seeds 0:1000"
 # Each sets up what it needs, once, in .venv. A Python of your choice: make PYTHON=python3.12 demo
 
 SHELL := /bin/sh
@@ -7,11 +8,11 @@ BIN := .venv/bin
 READY := .venv/ready
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check bench protos format clean
+.PHONY: help venv demo test chaos check bench protos format clean
 .DELETE_ON_ERROR:
 
 help:
-	@sed -n 's/^# \{0,1\}//; 1,3p; 3q' Makefile
+	@sed -n 's/^# \{0,1\}//; 1,4p; 4q' Makefile
 
 venv: $(READY)
 
@@ -24,6 +25,9 @@ demo: $(READY)
 
 test: $(READY)
 	@$(BIN)/python -m pytest $(ARGS)
+
+chaos: $(READY)
+	@$(BIN)/python -m tests.chaos $(ARGS)
 
 check: $(READY)
 	$(BIN)/ruff check .
