@@ -139,9 +139,9 @@ class ProcessStarted(Struct, frozen=True, kw_only=True):
 class ProcessExit(Struct, frozen=True, kw_only=True):
     """How a process ended. `exit_code` is 128+n after signal n. `cause` tells who ended it: itself (`exited`), its
     deadline (`timeout`) or the host when it was asked to (`stopped`). `kill` is the kill report, where something had to be
-    ended: {signals: [[name, seconds]], containment, leftovers, left}. `leftovers` counts the processes beside the first that
-    were killed one by one; `left` names those that could not be ended: [{pid, name, state}]. An empty `left` is a look
-    that found nothing, not a proof."""
+    ended: {signals: [[name, seconds]], containment, leftovers, left, survivors}. `leftovers` counts the processes beside the
+    first that were killed one by one; `left` names those that could not be ended: [{pid, name, state}]. An empty `left` is a
+    look that found nothing, not a proof; `survivors` is there where it is one: how many are alive, as the kernel knows it."""
 
     exit_code: int
     signal: int | None

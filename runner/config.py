@@ -15,6 +15,7 @@ import stat
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Literal, cast, get_args
 
 from msgspec import Struct
 
@@ -22,6 +23,9 @@ from runner.errors import UsageError
 
 BASE_ENV_NAMES = ("PATH", "HOME", "LANG", "TZ")
 """What a task sees of the runner's own environment."""
+
+Containment = Literal["auto", "cgroup2", "marker"]
+CONTAINMENT_NAME = "RUNNER_CONTAINMENT"
 
 SLOTS_PER_CORE = 4
 MEMORY_FOLDER = "/dev/shm"
@@ -44,6 +48,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     that nothing is kept on a disk without saying so. `max_parallel` is the number of attempts that may run at once.
     `template_milliseconds` is what the templates of one attempt may cost. Finished runs
     are removed after `keep_days` days, and the oldest where there are more than `keep_runs`.
+    `containment` is what keeps the processes of an attempt together: control groups (`cgroup2`), marks (`marker`), or the
+    first of them that can be had (`auto`).
     """
 
     state_dir: Path
@@ -54,6 +60,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     template_milliseconds: int
     keep_days: int
     keep_runs: int
+    containment: Containment = "auto"
 
     @property
     def key_file(self) -> Path:
@@ -101,6 +108,7 @@ def load_settings(
         template_milliseconds=_number(
             environ, "RUNNER_TEMPLATE_MILLISECONDS", TEMPLATE_MILLISECONDS, least=1, most=60_000
         ),
+        containment=_containment(environ),
     )
 
 
@@ -143,6 +151,14 @@ def _number(environ: Mapping[str, str], name: str, default: int, *, least: int, 
     if not text.isascii() or not text.isdigit() or len(text) > 9 or not least <= int(text) <= most:
         raise UsageError(f"{name} is {text!r}; expected a whole number from {least:,} to {most:,}")
     return int(text)
+
+
+def _containment(environ: Mapping[str, str]) -> Containment:
+    wanted = environ.get(CONTAINMENT_NAME, "") or "auto"
+    for known in get_args(Containment):
+        if wanted == known:
+            return cast(Containment, known)
+    raise UsageError(f"{CONTAINMENT_NAME} is {wanted!r}; expected {', '.join(get_args(Containment))}")
 
 
 def _default_state_dir(environ: Mapping[str, str]) -> Path:

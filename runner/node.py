@@ -58,7 +58,9 @@ async def open_run_node(run_dir: Path, settings: Settings) -> AsyncIterator[Node
         stack.callback(remove, temp)
 
         async def start(incarnation: str) -> SupervisorHost:
-            return await SupervisorHost.start_private(settings.state_dir, temp, incarnation=incarnation)
+            return await SupervisorHost.start_private(
+                settings.state_dir, temp, incarnation=incarnation, containment=settings.containment
+            )
 
         host = await LastingHost.open(start)
         stack.push_async_callback(host.aclose)
@@ -73,7 +75,11 @@ async def open_node(settings: Settings) -> AsyncIterator[Node]:
         folder = settings.state_dir
         store = _open_store(stack, folder)
         temp = _make_temp(folder, settings)
-        host = await LastingHost.open(lambda incarnation: SupervisorHost.connect(folder, incarnation=incarnation))
+
+        async def start(incarnation: str) -> SupervisorHost:
+            return await SupervisorHost.connect(folder, incarnation=incarnation, containment=settings.containment)
+
+        host = await LastingHost.open(start)
         stack.push_async_callback(host.aclose)
         node = await _assembled(stack, folder, temp, settings, store, host)
         stack.push_async_callback(_flushed, node.engine)

@@ -51,6 +51,16 @@ def _ptrace() -> str | None:
     return None if scope == "0" or os.geteuid() == 0 else "processes may be traced by their parents alone"
 
 
+def _cgroup2() -> str | None:
+    from runner.process.supervisor import cgroups
+
+    try:
+        cgroups.Room.open("0" * 32).close()
+    except cgroups.UnavailableError as error:
+        return str(error)
+    return None
+
+
 NEEDS: dict[str, Callable[[], str | None]] = {
     "tmpfs": _tmpfs,
     "pidfd": _pidfd,
@@ -61,6 +71,7 @@ NEEDS: dict[str, Callable[[], str | None]] = {
     "strace": _program("strace"),
     "setpriv": _program("setpriv"),
     "ptrace": _ptrace,
+    "cgroup2": _cgroup2,
     "root": lambda: None if os.geteuid() == 0 else "only root can run programs as other users",
     "unprivileged": lambda: None if os.geteuid() != 0 else "root ignores the permissions of files",
 }
@@ -91,3 +102,11 @@ def require() -> Require:
         pytest.skip(missing)
 
     return require
+
+
+@pytest.fixture(params=["marker", "cgroup2"])
+def containment(request: pytest.FixtureRequest, require: Require) -> str:
+    """Every way in which a supervisor keeps the processes of an attempt together."""
+    if request.param == "cgroup2":
+        require("cgroup2")
+    return str(request.param)

@@ -26,7 +26,7 @@ class Kind(StrEnum):
     TASK_RETRYING = "task_retrying"  # [status, reason, exit_code, signal, error, seconds]
     TASK_FINISHED = "task_finished"  # [status, reason, exit_code, signal, error]
     TASK_SKIPPED = "task_skipped"  # [reason, because_of]
-    KILL_REPORT = "kill_report"  # [signals, containment, leftovers, left]
+    KILL_REPORT = "kill_report"  # [signals, containment, leftovers, left, survivors]
     MASK_SKIPPED = "mask_skipped"  # [name]
     LOG_REDACTED = "log_redacted"  # [stream, marks, offset]; see `runner.model.log.Redaction`
     LOG_GAP = "log_gap"  # [stream, bytes]

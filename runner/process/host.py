@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import socket
@@ -23,6 +24,7 @@ from runner.process.output import Output, OutputQueue, best_reader
 from runner.process.supervised import SupervisedProcess, process_exit
 from runner.process.supervisor import wire
 
+_log = logging.getLogger(__name__)
 DEFAULT_IDLE_SECONDS = 60.0
 _ANSWER_SECONDS = 10.0
 _CONNECT_SECONDS = 10.0
@@ -43,6 +45,7 @@ class SupervisorHost:
         self._incarnation = ""
         self._epoch = 0
         self._pid = 0
+        self._containment = ""
         self._processes: dict[str, SupervisedProcess] = {}
         self._outputs = OutputQueue(self.make_reader)
         self._lost: list[Callable[[ProcessHostError], None]] = []
@@ -51,16 +54,22 @@ class SupervisorHost:
 
     @classmethod
     async def connect(
-        cls, state_dir: Path | str, *, idle_seconds: float = DEFAULT_IDLE_SECONDS, incarnation: str = ""
+        cls,
+        state_dir: Path | str,
+        *,
+        idle_seconds: float = DEFAULT_IDLE_SECONDS,
+        incarnation: str = "",
+        containment: launch.Containment = "auto",
     ) -> Self:
         """Connect to the supervisor of a state directory; start it if there is none. It goes on without us, and ends by
-        itself after `idle_seconds` in which it had no runner, no process and no record. One that has to be started takes `incarnation`, if given. Raises ProcessHostError."""
+        itself after `idle_seconds` in which it had no runner, no process and no record. One that has to be started takes `incarnation`, if given, and `containment`. Raises ProcessHostError."""
+        arguments = (os.path.abspath(state_dir), incarnation, str(idle_seconds))
         loop = asyncio.get_running_loop()
         until = loop.time() + _CONNECT_SECONDS
         pause = _FIRST_RETRY_SECONDS
         while True:
             try:
-                return await cls._connect_once(state_dir, idle_seconds, incarnation)
+                return await cls._connect_once(state_dir, arguments, containment)
             except _BusyError as busy:
                 if loop.time() >= until:
                     raise ProcessHostError(f"cannot connect to the supervisor of {state_dir}: {busy}") from busy
@@ -68,14 +77,16 @@ class SupervisorHost:
             pause = min(2 * pause, _LONGEST_RETRY_SECONDS)
 
     @classmethod
-    async def _connect_once(cls, state_dir: Path | str, idle_seconds: float, incarnation: str) -> Self:
+    async def _connect_once(
+        cls, state_dir: Path | str, arguments: Sequence[str], containment: launch.Containment
+    ) -> Self:
         connection = _dial(state_dir)
         if connection is not None:
             try:
                 return await cls(connection)._greeted()
             except EndedError as error:
                 raise _BusyError("it was just ending") from error
-        launched = launch.start("shared", state_dir, os.path.abspath(state_dir), incarnation, str(idle_seconds))
+        launched = launch.start("shared", state_dir, *arguments, containment=containment)
         try:
             return await cls(launched.connection)._greeted()
         except RefusedError as refusal:
@@ -87,11 +98,17 @@ class SupervisorHost:
 
     @classmethod
     async def start_private(
-        cls, state_dir: Path | str, temp: Path | str | None = None, *, incarnation: str = ""
+        cls,
+        state_dir: Path | str,
+        temp: Path | str | None = None,
+        *,
+        incarnation: str = "",
+        containment: launch.Containment = "auto",
     ) -> Self:
         """Start a supervisor that is ours alone and ends, with all its processes, when we do; the last thing it does is to
         remove the folder `temp`. Its code is kept in `state_dir`. Raises ProcessHostError."""
-        launched = launch.start("private", state_dir, os.path.abspath(temp) if temp else "", incarnation)
+        arguments = (os.path.abspath(temp) if temp else "", incarnation)
+        launched = launch.start("private", state_dir, *arguments, containment=containment)
         host = cls(launched.connection, private_pid=launched.pid)
         try:
             return await host._greeted()
@@ -131,6 +148,11 @@ class SupervisorHost:
     def pid(self) -> int:
         """Of the supervisor."""
         return self._pid
+
+    @property
+    def containment(self) -> str:
+        """`cgroup2`, or `marker: ` and why it is that."""
+        return self._containment
 
     def on_lost(self, callback: Callable[[ProcessHostError], None]) -> None:
         """`callback` is called once when the connection is over, whoever ended it, with why."""
@@ -201,6 +223,8 @@ class SupervisorHost:
         self._incarnation = reply["incarnation"]
         self._epoch = reply["epoch"]
         self._pid = reply["pid"]
+        self._containment = reply.get("containment", "marker")
+        _log.debug("containment: %s", self._containment, extra={"action": "supervisor_ready", "pid": self._pid})
         return self
 
     def _adopt(self, key: str, sink: LogSink, reply: dict[str, Any]) -> SupervisedProcess:

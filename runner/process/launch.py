@@ -18,6 +18,9 @@ from msgspec import Struct
 from runner.errors import ProcessHostError
 from runner.process.supervisor import wire
 
+Containment = Literal["auto", "cgroup2", "marker"]
+"""What keeps an attempt's processes together: `auto` is `cgroup2` where it can be had, else `marker`."""
+
 _PACKAGE = Path("runner", "process", "supervisor")
 _LOG_NAME = "supervisor.log"
 _INSTALL_LOCK = ".lock"
@@ -91,7 +94,9 @@ def _intact(package: Path, texts: Mapping[str, bytes]) -> bool:
         return False
 
 
-def start(mode: Literal["private", "shared"], state_dir: Path | str, *arguments: str) -> Launched:
+def start(
+    mode: Literal["private", "shared"], state_dir: Path | str, *arguments: str, containment: Containment = "auto"
+) -> Launched:
     """Start a supervisor in a session of its own, with the arguments of its mode (see `supervisor.main`). Blocks for a few
     milliseconds. Raises ProcessHostError."""
     if not sys.executable:
@@ -108,7 +113,7 @@ def start(mode: Literal["private", "shared"], state_dir: Path | str, *arguments:
         pid = os.posix_spawn(
             sys.executable,
             # Isolated, without site: nothing of the environment or of installed packages is read.
-            [sys.executable, "-I", "-S", "-X", "utf8", str(main), mode, *arguments],
+            [sys.executable, "-I", "-S", "-X", "utf8", str(main), mode, containment, *arguments],
             {},
             file_actions=(
                 (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),

@@ -8,6 +8,7 @@ import shlex
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,23 @@ def test_cancel_ends_what_has_left_session_and_environment(runner: Command) -> N
     assert ended["status"] == "aborted"
     assert ended["kill"]["left"] == []
     assert ended["kill"]["leftovers"] >= 1
+
+
+@pytest.mark.parametrize("wanted", ["marker", "cgroup2"])
+def test_the_containment_that_is_asked_for(runner: Command, require: Callable[[str], None], wanted: str) -> None:
+    if wanted == "cgroup2":
+        require("cgroup2")
+    document = runner.write(group([task("stays", DAEMON, timeout=0.7)]))
+    done = runner("run", "--output", "json", document, environment={"RUNNER_CONTAINMENT": wanted})
+    (ended,) = done.json["results"].values()
+    assert (ended["kill"]["containment"], ended["kill"]["left"]) == (wanted, [])
+    assert ("survivors" in ended["kill"]) == (wanted == "cgroup2")
+
+
+def test_a_containment_that_does_not_exist(runner: Command) -> None:
+    done = runner("run", runner.write(group([])), environment={"RUNNER_CONTAINMENT": "docker"})
+    assert (done.status, done.stdout) == (2, "")
+    assert "RUNNER_CONTAINMENT is 'docker'; expected auto, cgroup2, marker" in done.stderr
 
 
 def test_a_second_cancel_does_not_wait_for_the_grace(runner: Command) -> None:

@@ -136,6 +136,15 @@ class PlainLab(Lab):
             yield host
 
 
+class MarkedLab(Lab):
+    """Without control groups, also where there are some."""
+
+    @asynccontextmanager
+    async def open(self, folder: Path) -> AsyncIterator[ProcessHost]:
+        async with await SupervisorHost.start_private(folder, containment="marker") as host:
+            yield host
+
+
 class SharedLab(Lab):
     @asynccontextmanager
     async def open(self, folder: Path) -> AsyncIterator[ProcessHost]:
@@ -175,6 +184,7 @@ async def open_lasting(folder: Path) -> LastingHost:
 LABS: Mapping[str, Lab] = {
     "fake": FakeLab(),
     "private": PrivateLab(),
+    "marked": MarkedLab(),
     "without tee": PlainLab(),
     "shared": SharedLab(),
     "lasting": LastingLab(),

@@ -12,11 +12,14 @@ import pytest
 
 from drivers.base import ProcessExit
 from runner.process.host import SupervisorHost
+from runner.process.launch import Containment
 from tests import hostile
 from tests.contract.process_labs import Sink, program
 
 ROOT = Path(__file__).parents[2]
 Ending = Callable[[SupervisorHost], Awaitable[None]]
+Scenario = Callable[[SupervisorHost], Awaitable[None]]
+Play = Callable[[Path, Scenario], None]
 
 
 async def _stop(host: SupervisorHost) -> None:
@@ -39,12 +42,23 @@ async def _nothing(host: SupervisorHost) -> None:
 ENDINGS: dict[str, Ending] = {"stop": _stop, "second stop": _stop_twice, "destroy": _destroy, "timeout": _nothing}
 
 
-def play(folder: Path, scenario: Callable[[SupervisorHost], Awaitable[None]]) -> None:
-    async def main() -> None:
-        async with asyncio.timeout(30), await SupervisorHost.start_private(folder) as host:
-            await scenario(host)
+@pytest.fixture
+def play(containment: Containment) -> Play:
+    """Plays a scenario on a supervisor that keeps its state in a folder; under every containment."""
 
-    asyncio.run(main())
+    def play(folder: Path, scenario: Scenario) -> None:
+        async def main() -> None:
+            async with (
+                asyncio.timeout(30),
+                await SupervisorHost.start_private(folder, containment=containment) as host,
+            ):
+                assert host.containment.startswith(containment)
+                await scenario(host)
+            assert hostile.rooms(host.incarnation) == []
+
+        asyncio.run(main())
+
+    return play
 
 
 async def ended(host: SupervisorHost, name: str, ending: Ending) -> tuple[ProcessExit, int]:
@@ -59,20 +73,25 @@ async def ended(host: SupervisorHost, name: str, ending: Ending) -> tuple[Proces
 
 @pytest.mark.parametrize("ending", ENDINGS)
 @pytest.mark.parametrize("name", hostile.PROGRAMS)
-def test_nothing_lives_after_the_end(tmp_path: Path, name: str, ending: str) -> None:
+def test_nothing_lives_after_the_end(
+    play: Play, tmp_path: Path, containment: Containment, name: str, ending: str
+) -> None:
     async def scenario(host: SupervisorHost) -> None:
         exit, pid = await ended(host, name, ENDINGS[ending])
         assert hostile.alive(host.incarnation) == []
         assert not hostile.is_alive(pid)
         assert exit.kill is not None
-        assert (exit.kill["containment"], exit.kill["left"]) == ("marker", [])
-        assert "survivors" not in exit.kill, "a scan proves nothing"
+        assert exit.kill["left"] == []
+        if "again and again" not in name:  # of a loop of forks that is too fast nothing is claimed
+            assert exit.kill["containment"] == containment
+        proof = 0 if exit.kill["containment"] == "cgroup2" else None
+        assert exit.kill.get("survivors") == proof, "a scan proves nothing"
         assert exit.cause == ("timeout" if ending == "timeout" else "stopped")
 
     play(tmp_path, scenario)
 
 
-def test_others_are_left_alone(tmp_path: Path) -> None:
+def test_others_are_left_alone(play: Play, tmp_path: Path) -> None:
     async def scenario(host: SupervisorHost) -> None:
         others = {}
         for name in ("has its own session and no environment", "is stopped", "ignores SIGTERM"):
@@ -86,7 +105,7 @@ def test_others_are_left_alone(tmp_path: Path) -> None:
     play(tmp_path, scenario)
 
 
-def test_what_is_left_after_a_normal_end_is_ended_and_counted(tmp_path: Path) -> None:
+def test_what_is_left_after_a_normal_end_is_ended_and_counted(play: Play, tmp_path: Path) -> None:
     script = "sleep 1000 & setsid sleep 1000 & (setsid env -i sleep 1000 >&- 2>&- &) ; sleep 0.2; exit 3"
 
     async def scenario(host: SupervisorHost) -> None:
@@ -101,7 +120,7 @@ def test_what_is_left_after_a_normal_end_is_ended_and_counted(tmp_path: Path) ->
     play(tmp_path, scenario)
 
 
-def test_a_normal_end_without_leftovers_has_no_report(tmp_path: Path) -> None:
+def test_a_normal_end_without_leftovers_has_no_report(play: Play, tmp_path: Path) -> None:
     async def scenario(host: SupervisorHost) -> None:
         exit = await (await host.spawn("k", program(["sh", "-c", "sleep 0.01 & wait; true"]), Sink())).wait()
         assert exit.kill is None
@@ -109,9 +128,9 @@ def test_a_normal_end_without_leftovers_has_no_report(tmp_path: Path) -> None:
     play(tmp_path, scenario)
 
 
-def test_what_a_normal_end_leaves_cannot_outrun_the_supervisor(tmp_path: Path) -> None:
+def test_what_a_normal_end_leaves_cannot_outrun_the_supervisor(play: Play, tmp_path: Path) -> None:
     code = hostile.PROGRAMS["forks and ends again and again"].replace("stay()", "time.sleep(0.05)")
-    argv = [*hostile.command("ignores SIGTERM")[:-1], hostile.HEAD + code]
+    argv = hostile.python(code)
 
     async def scenario(host: SupervisorHost) -> None:
         exit = await (await host.spawn("k", program(argv), Sink())).wait()
@@ -123,7 +142,7 @@ def test_what_a_normal_end_leaves_cannot_outrun_the_supervisor(tmp_path: Path) -
     play(tmp_path, scenario)
 
 
-def test_orphans_are_reaped_while_their_attempt_runs(tmp_path: Path) -> None:
+def test_orphans_are_reaped_while_their_attempt_runs(play: Play, tmp_path: Path) -> None:
     async def scenario(host: SupervisorHost) -> None:
         sink = Sink()
         script = "i=0; while [ $i -lt 300 ]; do (true &) ; i=$((i+1)); done; echo ready; exec sleep 1000"
@@ -135,7 +154,7 @@ def test_orphans_are_reaped_while_their_attempt_runs(tmp_path: Path) -> None:
     play(tmp_path, scenario)
 
 
-def test_the_mark_cannot_be_chosen_by_the_task(tmp_path: Path) -> None:
+def test_the_mark_cannot_be_chosen_by_the_task(play: Play, tmp_path: Path) -> None:
     async def scenario(host: SupervisorHost) -> None:
         sink = Sink()
         spec = program(["sh", "-c", "echo $RUNNER_TASK_ID"], env={"RUNNER_TASK_ID": "mine"})
@@ -145,7 +164,7 @@ def test_the_mark_cannot_be_chosen_by_the_task(tmp_path: Path) -> None:
     play(tmp_path, scenario)
 
 
-def test_a_pipe_that_somebody_else_holds_does_not_block_the_end(tmp_path: Path) -> None:
+def test_a_pipe_that_somebody_else_holds_does_not_block_the_end(play: Play, tmp_path: Path) -> None:
     async def scenario(host: SupervisorHost) -> None:
         sink = Sink()
         process = await host.spawn("k", program(["sh", "-c", "echo ready; exec sleep 1000"]), sink)
@@ -161,7 +180,9 @@ def test_a_pipe_that_somebody_else_holds_does_not_block_the_end(tmp_path: Path) 
     play(tmp_path, scenario)
 
 
-def test_a_tracer_from_outside_does_not_block_the_end(tmp_path: Path, require: Callable[[str], None]) -> None:
+def test_a_tracer_from_outside_does_not_block_the_end(
+    play: Play, tmp_path: Path, require: Callable[[str], None]
+) -> None:
     require("strace")
 
     async def scenario(host: SupervisorHost) -> None:
@@ -181,7 +202,7 @@ def test_a_tracer_from_outside_does_not_block_the_end(tmp_path: Path, require: C
     play(tmp_path, scenario)
 
 
-def test_what_cannot_be_ended_in_time_is_named(tmp_path: Path, require: Callable[[str], None]) -> None:
+def test_what_cannot_be_ended_in_time_is_named(play: Play, tmp_path: Path, require: Callable[[str], None]) -> None:
     """The first process is dead, but a tracer that does not look keeps it from being waited for, so that only the bound
     ends the wait."""
     require("ptrace")
@@ -203,9 +224,9 @@ def test_what_cannot_be_ended_in_time_is_named(tmp_path: Path, require: Callable
     play(tmp_path, scenario)
 
 
-def test_all_is_ended_with_the_runner(tmp_path: Path) -> None:
+def test_all_is_ended_with_the_runner(tmp_path: Path, containment: Containment) -> None:
     async def main() -> str:
-        async with asyncio.timeout(30), await SupervisorHost.start_private(tmp_path) as host:
+        async with asyncio.timeout(30), await SupervisorHost.start_private(tmp_path, containment=containment) as host:
             for name in ("has its own session and no environment", "ignores SIGTERM", "restarts what is ended"):
                 sink = Sink()
                 await host.spawn(name, program(hostile.command(name)), sink)
@@ -215,7 +236,7 @@ def test_all_is_ended_with_the_runner(tmp_path: Path) -> None:
     assert hostile.alive(asyncio.run(main())) == []
 
 
-def test_the_end_of_many_at_once(tmp_path: Path) -> None:
+def test_the_end_of_many_at_once(play: Play, tmp_path: Path) -> None:
     async def scenario(host: SupervisorHost) -> None:
         async def one(number: int) -> ProcessExit:
             sink = Sink()
@@ -231,7 +252,7 @@ def test_the_end_of_many_at_once(tmp_path: Path) -> None:
     play(tmp_path, scenario)
 
 
-def test_forget_of_one_that_runs_ends_all_of_it(tmp_path: Path) -> None:
+def test_forget_of_one_that_runs_ends_all_of_it(play: Play, tmp_path: Path) -> None:
     async def scenario(host: SupervisorHost) -> None:
         sink = Sink()
         await host.spawn("k", program(hostile.command("has its own session and no environment")), sink)
@@ -243,30 +264,15 @@ def test_forget_of_one_that_runs_ends_all_of_it(tmp_path: Path) -> None:
     play(tmp_path, scenario)
 
 
-ESCAPES = """
-import resource
-if os.fork() == 0:
-    os.setsid()
-    resource.setrlimit(resource.RLIMIT_RTTIME, (resource.RLIM_INFINITY,) * 2)
-    if os.fork() == 0:
-        say(f"ready {os.getpid()}")
-        quiet()
-        bare(STAY)
-    os._exit(0)
-os.wait()
-stay()
-"""
-
-
-def test_what_carries_no_mark_at_all_ends_with_the_last_attempt(tmp_path: Path) -> None:
+@pytest.mark.parametrize("containment", ["marker"], indirect=True)
+def test_what_carries_no_mark_at_all_ends_with_the_last_attempt(play: Play, tmp_path: Path) -> None:
     async def scenario(host: SupervisorHost) -> None:
         other = await host.spawn("other", program(["sleep", "1000"]), Sink())
         sink = Sink()
-        escaped = await host.spawn("k", program([*hostile.command("is stopped")[:-1], hostile.HEAD + ESCAPES]), sink)
+        escaped = await host.spawn("k", program(hostile.python(hostile.ESCAPES)), sink)
         await sink.until(b"ready ")
         pid = hostile.pid_said(sink.data["stdout"])
-        while Path(f"/proc/{pid}/environ").read_bytes():  # noqa: ASYNC110 - it tells nobody that it has emptied it
-            await asyncio.sleep(0.005)
+        await hostile.until_bare(pid)
         await host.stop("k", 0.0)
         await escaped.wait()
         assert hostile.is_alive(pid), "nobody can know whose it is"
@@ -297,7 +303,7 @@ asyncio.run(main())
 
 
 @pytest.mark.parametrize("supervisor", ["alive", "killed"])
-def test_a_runner_within_a_runner_is_ended_with_what_it_started(tmp_path: Path, supervisor: str) -> None:
+def test_a_runner_within_a_runner_is_ended_with_what_it_started(play: Play, tmp_path: Path, supervisor: str) -> None:
     """The inner supervisor has left session and environment; what it started carries marks of its own."""
 
     async def scenario(host: SupervisorHost) -> None:

@@ -114,6 +114,16 @@ def test_the_folder_of_a_login_session_comes_second(require: Callable[[str], Non
         assert load_settings({"HOME": "/h", "XDG_RUNTIME_DIR": runtime}).temp_parent == Path("/dev/shm")
 
 
+@pytest.mark.parametrize("wanted", ["", "auto", "cgroup2", "marker"])
+def test_containment(wanted: str) -> None:
+    assert load_settings({"HOME": "/h", "RUNNER_CONTAINMENT": wanted}).containment == (wanted or "auto")
+
+
+def test_a_containment_that_does_not_exist() -> None:
+    with pytest.raises(UsageError, match="RUNNER_CONTAINMENT is 'docker'; expected auto, cgroup2, marker"):
+        load_settings({"HOME": "/h", "RUNNER_CONTAINMENT": "docker"})
+
+
 def test_a_variable_that_is_not_set_is_named() -> None:
     with pytest.raises(UsageError, match="'NO_SUCH_VARIABLE' is not set"):
         environment_value("NO_SUCH_VARIABLE")

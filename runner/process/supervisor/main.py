@@ -41,16 +41,14 @@ def _take_state(state_dir: str) -> tuple[int, socket.socket]:
     return lock, listener
 
 
-def _serve_shared(first: socket.socket, state_dir: str, incarnation: str, idle_seconds: float) -> None:
+def _serve_shared(
+    first: socket.socket, state_dir: str, incarnation: str, idle_seconds: float, containment: str
+) -> None:
     if os.fork():
         os._exit(0)  # init, not the runner, is the parent of what outlives the runner
-    try:
-        lock, listener = _take_state(state_dir)
-    except RefusedError as refusal:
-        first.sendall(wire.encode({"op": "refused", "reason": refusal.reason, "error": str(refusal)}))
-        return
+    lock, listener = _take_state(state_dir)
     folder = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    server = Server(first, private=False, incarnation=incarnation, idle_seconds=idle_seconds)
+    server = Server(first, private=False, incarnation=incarnation, idle_seconds=idle_seconds, wanted=containment)
     server.listen(listener, lock)
     server.run()
     try:
@@ -67,17 +65,21 @@ def _remove(folder: str) -> None:
 
 
 def main(arguments: list[str]) -> NoReturn:
-    """`private TEMP_DIR INCARNATION` (the folder is removed at the end; empty for none) or `shared STATE_DIR INCARNATION
-    IDLE_SECONDS`. The incarnation is 32 hexadecimal digits; empty for one that is made up."""
-    mode, folder, incarnation, *rest = arguments
+    """`private CONTAINMENT TEMP_DIR INCARNATION` (the folder is removed at the end; empty for none) or `shared CONTAINMENT
+    STATE_DIR INCARNATION IDLE_SECONDS`. The containment is `auto`, `cgroup2` or `marker`. The incarnation is 32 hexadecimal
+    digits; empty for one that is made up."""
+    mode, containment, folder, incarnation, *rest = arguments
     # Whatever the runner had inherited must neither be kept open by us nor reach our children.
     os.closerange(wire.FIRST_CONNECTION_FD + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
     first = socket.socket(fileno=wire.FIRST_CONNECTION_FD)
     first.set_inheritable(False)
-    if mode == "private":
-        Server(first, private=True, incarnation=incarnation).run()
-        if folder:
-            _remove(folder)
-    else:
-        _serve_shared(first, folder, incarnation, float(rest[0]))
+    try:
+        if mode == "private":
+            Server(first, private=True, incarnation=incarnation, wanted=containment).run()
+            if folder:
+                _remove(folder)
+        else:
+            _serve_shared(first, folder, incarnation, float(rest[0]), containment)
+    except RefusedError as refusal:
+        first.sendall(wire.encode({"op": "refused", "reason": refusal.reason, "error": str(refusal)}))
     sys.exit(0)

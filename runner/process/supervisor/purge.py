@@ -15,6 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:  # typing is slow to import, and the start of this program is waited for
     from collections.abc import Mapping
 
+    from runner.process.supervisor.containment import Containment
     from runner.process.supervisor.processes import Process
     from runner.process.supervisor.subreaper import Children
 
@@ -30,11 +31,14 @@ _STARTED_SLACK_SECONDS = 10.0
 class Purge:
     """All records that are being purged. Nothing here waits."""
 
-    def __init__(self, incarnation: str, children: Children, running: Mapping[int, Record]) -> None:
+    def __init__(
+        self, incarnation: str, children: Children, running: Mapping[int, Record], containment: Containment
+    ) -> None:
         """`running` holds the records of all children that were spawned and are not reaped, by their number."""
         self._incarnation = incarnation
         self._children = children
         self._running = running
+        self._containment = containment
         self._records: list[Record] = []
         self.due: float | None = None
         """When `run` is wanted next, in seconds of CLOCK_BOOTTIME."""
@@ -65,15 +69,20 @@ class Purge:
         """One look and what follows from it; the records that are done with."""
         began = boot_seconds()
         found = self._strike()
-        self._chase()
+        chased = self._chase()
         now = boot_seconds()
         done = []
         for record in self._records:
             record.left = found.get(record, [])
-            record.quiet = 0 if record.left else record.quiet + 1
+            populated = record.populated
+            if populated:
+                record.left += self._containment.left(record, record.left)
+                record.contained = record.contained and bool(record.left)  # else nobody can say what it is
+            record.quiet = 0 if record.left or populated or record in chased else record.quiet + 1
             assert record.purged_until is not None
-            quiet = record.status is not None and record.quiet >= QUIET_LOOKS
-            if quiet or now >= record.purged_until:
+            # Of a control group the kernel itself says that nothing is left in it.
+            quiet = record.quiet >= (1 if record.contained else QUIET_LOOKS)
+            if (quiet and record.status is not None) or now >= record.purged_until:
                 done.append(record)
         self._records = [record for record in self._records if record not in done]
         # A long look on a machine of many processes must not leave the others without service.
@@ -85,7 +94,7 @@ class Purge:
         sessions = {record.pid: record for record in self._records}
         marks = _by_mark(self._records)
         earliest = min(record.began for record in self._records) - _STARTED_SLACK_SECONDS
-        own, only = os.getpid(), self._only()
+        own = os.getpid()
 
         def owner(process: Process) -> Record | None:
             if process.parent != own and process.started < earliest * processes.TICKS_PER_SECOND:
@@ -95,22 +104,28 @@ class Purge:
             mark = processes.mark_of(process.pid, self._incarnation)
             if mark is not None:
                 return marks.get(mark)
-            return only if process.parent == own else None
+            return self._unmarked(process.pid, self._records) if process.parent == own else None
 
         members = processes.members(owner)
-        for record in self._records:
-            record.send(signal.SIGKILL)  # to the group at once: no fork within it is faster
-        processes.kill(members)
         found: dict[Record, list[Process]] = {}
         for process, record in members.items():
             found.setdefault(record, []).append(process)
-            if process.pid != record.pid:
-                record.strike(process.pid)
+        for record in self._records:
+            self._containment.doubt(record, found.get(record, ()))
+            record.send(signal.SIGKILL)  # to the group at once: no fork within it is faster
+        processes.kill(members)
+        for record in self._records:
+            struck = [process.pid for process in found.get(record, ())] + self._containment.kill(record)
+            for pid in struck:
+                if pid != record.pid:
+                    record.strike(pid)
         return found
 
-    def _chase(self) -> None:
+    def _chase(self) -> set[Record]:
         """Kill orphans for a moment as fast as they come: of a program that forks, and ends, again and again, a look finds
-        none alive."""
+        none alive. Of which records there were some."""
+        chased: set[Record] = set()
+        seen: list[int] | None = None
         until = boot_seconds() + CHASE_SECONDS
         while boot_seconds() < until:
             orphans = [pid for pid in self._children.read() if pid not in self._running]
@@ -122,8 +137,11 @@ class Purge:
                     if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG) is None:
                         alive = True
                     record.strike(pid)
-            if not alive:
-                return
+                    chased.add(record)
+            if not alive and orphans == seen:  # else one that has just ended may have left a child in its turn
+                break
+            seen = orphans
+        return chased
 
     def _owner_of(self, pid: int, records: list[Record]) -> Record | None:
         """Which of the records a child of this process that lost its parent belongs to; None for one that is dead."""
@@ -135,14 +153,12 @@ class Purge:
             if session == record.pid:
                 return record
         mark = processes.mark_of(pid, self._incarnation)
-        return self._only() if mark is None else _by_mark(records).get(mark)
+        return self._unmarked(pid, records) if mark is None else _by_mark(records).get(mark)
 
-    def _only(self) -> Record | None:
-        """The record that an orphan without any mark belongs to: the one that is left, if all others have ended."""
-        if len(self._running) == 1:
-            (record,) = self._running.values()
-            return record
-        return None
+    def _unmarked(self, pid: int, records: list[Record]) -> Record | None:
+        """Which of the records an orphan without any mark belongs to."""
+        owner = self._containment.owner_of(pid) or self._containment.suspect()
+        return owner if owner in records else None
 
 
 def _by_mark(records: list[Record]) -> dict[int | str, Record]:

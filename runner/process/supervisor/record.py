@@ -10,11 +10,14 @@ if TYPE_CHECKING:  # typing is slow to import, and the start of this program is 
     from collections.abc import Callable
     from typing import Any
 
+    from runner.process.supervisor.cgroups import Folder
     from runner.process.supervisor.children import Child
     from runner.process.supervisor.output import Pipe
     from runner.process.supervisor.processes import Mark, Process
 
-CONTAINMENT = "marker"
+MARKER = "marker"
+CGROUP2 = "cgroup2"
+"""What keeps an attempt together: marks, which are looked for, or a control group, which nothing can leave."""
 MOST_NAMED = 100
 _SIGKILL_CODE = -9
 
@@ -30,9 +33,11 @@ class Record:
     __slots__ = (
         "began",
         "cause",
+        "contained",
         "due",
         "ended",
         "exit",
+        "folder",
         "grace",
         "key",
         "left",
@@ -74,6 +79,10 @@ class Record:
         """When its purge is given up; None before it began."""
         self.quiet = 0
         """How many looks in a row found nothing of it."""
+        self.folder: Folder | None = None
+        """Its control group."""
+        self.contained = False
+        """Whether all that is alive of it is known to be in there."""
         self.struck: set[int] = set()
         """The numbers of other processes of its that had to be killed one by one."""
         self.left: list[Process] = []
@@ -86,6 +95,11 @@ class Record:
     @property
     def stopping(self) -> bool:
         return self.cause != "exited"
+
+    @property
+    def populated(self) -> bool:
+        """Whether its control group, if it has one, has anything alive in it."""
+        return self.folder is not None and self.folder.populated()
 
     @property
     def over(self) -> bool:
@@ -125,9 +139,12 @@ class Record:
         }
 
     def _report(self) -> dict[str, Any]:
-        return {
+        report = {
             "signals": self.signals,
-            "containment": CONTAINMENT,
+            "containment": CGROUP2 if self.contained else MARKER,
             "leftovers": len(self.struck),
             "left": [process.described() for process in self.left[:MOST_NAMED]],
         }
+        if self.contained:  # else nobody can know
+            report["survivors"] = len(self.left)
+        return report

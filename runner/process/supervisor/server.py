@@ -14,7 +14,8 @@ import signal
 import socket
 import struct
 
-from runner.process.supervisor import children, subreaper, wire
+from runner.process.supervisor import children, containment, subreaper, wire
+from runner.process.supervisor.cgroups import UnavailableError
 from runner.process.supervisor.connection import Connection
 from runner.process.supervisor.output import Outputs
 from runner.process.supervisor.record import Record, boot_seconds
@@ -40,13 +41,26 @@ class RefusedError(Exception):
 
 class Server:
     def __init__(
-        self, first: socket.socket, *, private: bool, incarnation: str = "", idle_seconds: float = math.inf
+        self,
+        first: socket.socket,
+        *,
+        private: bool,
+        incarnation: str = "",
+        idle_seconds: float = math.inf,
+        wanted: str = "auto",
     ) -> None:
-        """`incarnation` in place of one that is made up."""
+        """`incarnation` in place of one that is made up. `wanted` is the containment: `auto`, `cgroup2` or `marker`.
+
+        Raises RefusedError where that cannot be.
+        """
         self._private = private
         self._idle_seconds = idle_seconds
         self._incarnation = incarnation or os.urandom(16).hex()
         self._epoch = 0
+        try:
+            room, self._contains = containment.choose(wanted, self._incarnation)
+        except UnavailableError as error:
+            raise RefusedError("cannot_serve", f"there can be no containment by control groups: {error}") from None
         self._discarded: list[int] = []
         self._ending = False
         self._idle_since: float | None = None
@@ -58,7 +72,7 @@ class Server:
         self._interest = 0
         self._epoll = select.epoll()
         self._outputs = Outputs(self._epoll, self._send, self._discard)
-        self._table = Table(self._incarnation, self._on_exit, self._outputs)
+        self._table = Table(self._incarnation, self._on_exit, self._outputs, room=room)
         self._wake = _signal_pipe()
         self._epoll.register(self._wake, select.EPOLLIN)
         self._connect(Connection(first))
@@ -84,6 +98,7 @@ class Server:
                     self._on_connection()
             self._table.run_due()
             self._flush()
+        self._table.close()
 
     def _over(self) -> bool:
         if self._connection is None and self._lock is not None and os.fstat(self._lock).st_nlink == 0:
@@ -259,11 +274,13 @@ class Server:
                 "epoch": self._epoch,
                 "pid": os.getpid(),
                 "boot_id": _boot_id(),
+                "containment": self._contains,
             }
         )
         if not self._adopts:
             connection.flush()  # the runner can go on meanwhile
-            subreaper.become()
+            if not subreaper.become():
+                self._table.close()  # an orphan that we cannot see could be out of its control group
             self._adopts = True
 
     def _spawn(self, connection: Connection, id: Any, request: dict[str, Any]) -> None:

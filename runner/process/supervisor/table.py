@@ -8,6 +8,7 @@ import os
 import signal
 
 from runner.process.supervisor import children
+from runner.process.supervisor.containment import Containment
 from runner.process.supervisor.processes import VARIABLE, Mark
 from runner.process.supervisor.purge import Purge
 from runner.process.supervisor.record import Record, boot_seconds
@@ -17,6 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:  # typing is slow to import, and the start of this program is waited for
     from collections.abc import Callable
 
+    from runner.process.supervisor.cgroups import Room
     from runner.process.supervisor.output import Outputs
 
 
@@ -29,8 +31,10 @@ class Table:
         on_exit: Callable[[Record], None],
         outputs: Outputs,
         orphans: Children | None = None,
+        room: Room | None = None,
     ) -> None:
-        """`on_exit` hears of every end; `orphans` tells of children in place of the kernel's own list."""
+        """`on_exit` hears of every end; `orphans` tells of children in place of the kernel's own list; `room` is for control
+        groups, where there are any."""
         self._incarnation = incarnation
         self._on_exit = on_exit
         self._outputs = outputs
@@ -40,7 +44,8 @@ class Table:
         self._serial = itertools.count()
         self._limits = children.Limits()
         self._children = Children() if orphans is None else orphans
-        self._purge = Purge(incarnation, self._children, self._running)
+        self._containment = Containment(room, self._children, self._running, incarnation)
+        self._purge = Purge(incarnation, self._children, self._running, self._containment)
 
     def __len__(self) -> int:
         return len(self._records)
@@ -70,6 +75,7 @@ class Table:
         self._outputs.add(record, (child.stdout, child.stderr))
         self._records[key] = record
         self._running[record.pid] = record
+        self._containment.watch(record)
         self._arm(record)
         return record
 
@@ -127,9 +133,10 @@ class Table:
         while self._due and self._due[0][2].due != self._due[0][0]:
             heapq.heappop(self._due)
         first = self._due[0][0] if self._due else None
-        if self._purge.due is None or (first is not None and first < self._purge.due):
-            return first
-        return self._purge.due
+        for due in (self._purge.due, self._containment.due()):
+            if due is not None and (first is None or due < first):
+                first = due
+        return first
 
     def run_due(self) -> None:
         now = boot_seconds()
@@ -138,6 +145,9 @@ class Table:
                 for record in self._purge.run():
                     self._finish(record)
                 self.reap()
+                continue
+            if due == self._containment.due():
+                self._containment.run()
                 continue
             record = heapq.heappop(self._due)[2]
             record.due = None
@@ -185,7 +195,7 @@ class Table:
         record.status = ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
         record.ended = boot_seconds()
         record.due = None
-        if record.stopping or self._purge.left_by(record):
+        if record.stopping or record.populated or self._purge.left_by(record):
             self._purge.add(record)
         else:
             record.send(signal.SIGKILL)
@@ -196,6 +206,7 @@ class Table:
         del self._running[record.pid]
         if record.status is not None:
             os.waitpid(record.pid, 0)
+        self._containment.release(record)
         record.end()
         self._on_exit(record)
         if record.on_gone:
@@ -203,7 +214,12 @@ class Table:
             for callback in record.on_gone:
                 callback()
 
+    def close(self) -> None:
+        """Leave nothing in the system but processes that run."""
+        self._containment.close()
+
     def _begin_stop(self, record: Record, cause: str, now: float) -> None:
+        self._containment.settle(record)
         record.cause = cause
         record.stopped_at = now
         record.paused = None

@@ -4,7 +4,7 @@ A unix stream socket carries messages in both directions: four bytes of length (
 Requests have `op` and `id`, replies the same `id`; notices have `op` alone. Descriptors travel beside the bytes
 (SCM_RIGHTS), never later than the first byte of the message that they belong to and in the order of those messages.
 
-    hello   {protocol}                               → {protocol, incarnation, epoch, pid, boot_id}
+    hello   {protocol}                               → {protocol, incarnation, epoch, pid, boot_id, containment}
     spawn   {key, argv, env, cwd, timeout, grace}    → {pid, started_at, exit, ends} | {code, error}
     attach  {key}                                    → the same as spawn, {} when the key is unknown
     signal  {key, signal: pause | start | destroy}   → {}
@@ -19,7 +19,8 @@ nofile, nice, oom_score_adj}, any of them); a key that a supervisor does not kno
 
 `exit` is null while the process runs, else its exit record: {exit_code, signal, cause, started_at, finished_at, kill}.
 `kill` is null where nothing was killed, else {signals: [[name, seconds after the stop began, or after the end of a process
-that was not stopped]], containment, leftovers: how many others were killed one by one, left: [{pid, name, state}]}.
+that was not stopped]], containment, leftovers: how many others were killed one by one, left: [{pid, name, state}],
+survivors: how many, where that is known}. `containment` of a hello begins with `cgroup2` or `marker`, and may say why.
 `ends`: how much the process has written, by stream (0 stdout, 1 stderr), once it has ended; null where that is not known,
 because somebody else holds the pipe.
 
