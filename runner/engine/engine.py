@@ -204,17 +204,14 @@ class Engine:
 
     def _fill_slots(self) -> None:
         slots = self._slots
-        while slots.ready and (next_one := slots.take(self._waits)) is not None:
-            group, index = next_one
+        slots.settle()
+        while slots.ready:
+            group, index = slots.take()
             self._runs[group].granted(index)
         for group, index in slots.added:
             if (run := self._runs.get(group)) is not None:
                 run.not_granted(index)
         slots.added.clear()
-
-    def _waits(self, group: str, index: int) -> bool:
-        run = self._runs.get(group)
-        return run is not None and run.tasks[index].queued
 
     def _committed(self, events: Sequence[Event]) -> None:
         for event in events:

@@ -243,7 +243,9 @@ class GroupRun:
             self.abortion.begin(Abort.FAIL_FAST, state.task.name)
 
     def _close(self, state: TaskState, status: Status) -> None:
-        state.queued = False
+        if state.queued:
+            state.queued = False
+            self.services.slots.drop(self.caller, self.id, state.index)
         state.disarm()
         state.retry_at = None
         state.status = status

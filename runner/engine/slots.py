@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import heapq
 from collections import OrderedDict
-from collections.abc import Callable
+
+
+class _Group:
+    """The tasks of one group that wait. `ready` is a heap, and may hold others that do no more."""
+
+    __slots__ = ("ready", "waiting")
+
+    def __init__(self) -> None:
+        self.ready: list[int] = []
+        self.waiting: set[int] = set()
 
 
 class SlotQueue:
     """Ready tasks that wait for a slot. Fair, deterministic; every operation is O(log n) in the group's ready tasks.
 
-    A task that no longer waits stays until it would have its turn.
+    Callers stand in a circle, and in each of them its groups: who begins to wait joins it at its end, who was served goes
+    to its end, and who has nothing that waits when slots are given out leaves it.
     """
 
     def __init__(self, limit: int) -> None:
@@ -19,7 +29,9 @@ class SlotQueue:
         """How many attempts hold a slot."""
         self.added: list[tuple[str, int]] = []
         """What was added since somebody last cleared this list."""
-        self._callers: OrderedDict[str, OrderedDict[str, list[int]]] = OrderedDict()
+        self._callers: OrderedDict[str, OrderedDict[str, _Group]] = OrderedDict()
+        self._emptied: list[tuple[str, str]] = []
+        """The callers and groups of which the last waiting task was dropped."""
 
     @property
     def ready(self) -> bool:
@@ -28,23 +40,45 @@ class SlotQueue:
 
     def add(self, caller: str, group: str, index: int) -> None:
         self.added.append((group, index))
-        heapq.heappush(self._callers.setdefault(caller, OrderedDict()).setdefault(group, []), index)
+        groups = self._callers.get(caller)
+        if groups is None:
+            groups = self._callers[caller] = OrderedDict()
+        entry = groups.get(group)
+        if entry is None:
+            entry = groups[group] = _Group()
+        entry.waiting.add(index)
+        heapq.heappush(entry.ready, index)
 
-    def take(self, waits: Callable[[str, int], bool]) -> tuple[str, int] | None:
-        """The next (group, index) that still `waits`; None when there is none. Those that do not are dropped, and cost
-        their caller and group no turn."""
-        while self._callers:
-            caller, groups = next(iter(self._callers.items()))
-            group, ready = next(iter(groups.items()))
-            index = heapq.heappop(ready)
-            chosen = waits(group, index)
-            if chosen:
-                self._callers.move_to_end(caller)
-                groups.move_to_end(group)
-            if not ready:
-                del groups[group]
-            if not groups:
-                del self._callers[caller]
-            if chosen:
-                return group, index
-        return None
+    def drop(self, caller: str, group: str, index: int) -> None:
+        """The task, which was added, does not wait any more."""
+        waiting = self._callers[caller][group].waiting
+        waiting.remove(index)
+        if not waiting:
+            self._emptied.append((caller, group))
+
+    def settle(self) -> None:
+        """Let those leave the circle of whom nothing waits. Called before slots are given out, also when none is free."""
+        for caller, group in self._emptied:
+            groups = self._callers.get(caller)
+            if groups is not None and group in groups and not groups[group].waiting:
+                self._leave(caller, group)
+        self._emptied.clear()
+
+    def take(self) -> tuple[str, int]:
+        """The next (group, index), of those that are `ready`."""
+        caller, groups = next(iter(self._callers.items()))
+        group, entry = next(iter(groups.items()))
+        while (index := heapq.heappop(entry.ready)) not in entry.waiting:
+            pass
+        entry.waiting.remove(index)
+        self._callers.move_to_end(caller)
+        groups.move_to_end(group)
+        if not entry.waiting:
+            self._leave(caller, group)
+        return group, index
+
+    def _leave(self, caller: str, group: str) -> None:
+        groups = self._callers[caller]
+        del groups[group]
+        if not groups:
+            del self._callers[caller]

@@ -183,16 +183,8 @@ class ScriptedExecutor:
         execution = self._executions.get(id)
         if execution is None or execution.ended is not None or execution.course.started_at is None:
             return
-        course, now = execution.course, self._clock.now().boot
-        if signal == "destroy":
-            course.destroyed_at = min(course.destroyed_at, now)
-        elif signal == "pause" and course.paused_at is None:
-            course.paused_at = now
-            self._notice(execution, Kind.TASK_PAUSED)
-        elif signal == "start" and course.paused_at is not None:
-            course.paused_for += now - course.paused_at
-            course.paused_at = None
-            self._notice(execution, Kind.TASK_RESUMED)
+        if execution.course.signal(signal, self._clock.now().boot):
+            self._notice(execution, Kind.TASK_PAUSED if signal == "pause" else Kind.TASK_RESUMED)
         self._rearm(execution)
 
     def reconcile(self, live: Iterable[AttemptId]) -> None:

@@ -89,7 +89,7 @@ class LivingClock:
 
 class LivingDispatcher:
     """A dispatcher as one life reaches it: every verb is a step. `on_submit` is shown each dispatch that goes through,
-    `on_cancel` each attempt that is asked to stop."""
+    `on_cancel` each attempt that is asked to stop, `on_signal` each signal."""
 
     def __init__(
         self,
@@ -97,11 +97,13 @@ class LivingDispatcher:
         life: Life,
         on_submit: Callable[[Dispatch], None],
         on_cancel: Callable[[AttemptId], None],
+        on_signal: Callable[[AttemptId, str], None],
     ) -> None:
         self._inner = dispatcher
         self._life = life
         self._on_submit = on_submit
         self._on_cancel = on_cancel
+        self._on_signal = on_signal
 
     @property
     def name(self) -> str:
@@ -133,7 +135,11 @@ class LivingDispatcher:
         self._life.step(step)
 
     def signal(self, id: AttemptId, signal: str) -> None:
-        self._life.step(partial(self._inner.signal, id, signal))
+        def step() -> None:
+            self._on_signal(id, signal)
+            self._inner.signal(id, signal)
+
+        self._life.step(step)
 
     def reconcile(self, live: Iterable[AttemptId]) -> None:
         self._life.step(partial(self._inner.reconcile, list(live)))

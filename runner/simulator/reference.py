@@ -8,121 +8,23 @@ group. It shares with the engine only pure parts of the model, and `engine.retry
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from runner.engine import retry
 from runner.model.dispatch import AttemptId
-from runner.model.result import UNCERTAIN_REASONS, Outcome, Status
+from runner.model.result import Outcome, Status
 from runner.model.task import Task, When
 from runner.model.value import Value
-from runner.simulator.scenario import Scenario, Submission
+from runner.simulator.rules import BROKEN, End, Imports, Runs, decide, group_status, retried
+from runner.simulator.scenario import Scenario, Signal, Submission
 from runner.simulator.script import Course
+from runner.simulator.turns import Turns
 
 GRACE_SECONDS = 10.0
 CONFIRM_SECONDS = 10.0
-CONDITION = re.compile(r"\{\{ \.([\w-]+)\.([\w-]+) (==|!=) '([^']*)' \}\}")
-BROKEN_CONDITION = "{{ .inputs.nobody_declared_this == 'x' }}"
-
-Imports = dict[str, dict[str, Value]]
-
-
-class End(Struct):
-    """What a task has come to. `status` pending or running: not yet."""
-
-    status: Status = Status.PENDING
-    reason: str | None = None
-    because_of: str | None = None
-    attempts: int = 0
-    outcome: Outcome | None = None
-    """What its last attempt said of itself."""
-    outputs: Mapping[str, Value] = {}
-    at: float = 0.0
-    started_at: float | None = None
-    """When its first attempt started."""
-
-
-class Skipped(Struct, frozen=True):
-    reason: str
-    because_of: str | None = None
-
-
-class Runs(Struct, frozen=True):
-    imports: Imports
-
-
-BROKEN = Skipped("bad_template")
-"""Not a skip: its `if` has no answer, so the task is errored."""
-
-
-def decide(
-    task: Task, tasks: Mapping[str, Task], ends: Mapping[str, End], inputs: Mapping[str, Value]
-) -> Skipped | Runs:
-    """What the edges, the data and the `if` of a task say, once all its edges are terminal. `tasks` in declaration order."""
-    edges = [name for name in tasks if name in task.edges]
-    if task.when is When.SUCCESS:
-        for name in edges:
-            end, allowed = ends[name], tasks[name].allow_failure
-            if end.status is Status.ABORTED or (end.status in (Status.FAILED, Status.ERRORED) and not allowed):
-                return Skipped("dependency_failed", name)
-            if end.status is Status.SKIPPED and end.reason not in ("condition_false", "no_failure"):
-                return Skipped("dependency_skipped", name)
-    if task.when is When.FAILURE:
-        ancestors = ancestors_of(task, tasks)
-        if not any(ends[name].status in (Status.FAILED, Status.ERRORED) for name in ancestors):
-            return Skipped("no_failure")
-    imports: Imports = {}
-    for item in task.imports:
-        value = _value(tasks[item.task], ends[item.task], item.variable)
-        if value is None:
-            return Skipped("no_data", item.task)
-        imports.setdefault(item.task, {})[item.variable] = value
-    holds = _condition(task.condition, {**imports, "inputs": dict(inputs)})
-    if holds is None:
-        return BROKEN
-    return Runs(imports) if holds else Skipped("condition_false")
-
-
-def ancestors_of(task: Task, tasks: Mapping[str, Task]) -> set[str]:
-    direct = set(task.edges)
-    return direct.union(*(ancestors_of(tasks[name], tasks) for name in direct))
-
-
-def _value(source: Task, end: End, variable: str) -> Value | None:
-    if variable in end.outputs:
-        return end.outputs[variable]
-    skipped = end.status is Status.SKIPPED and end.reason in ("condition_false", "no_failure")
-    forgiven = end.status in (Status.FAILED, Status.ERRORED) and source.allow_failure
-    for export in source.exports:
-        if export.name == variable and export.default is not None and (skipped or forgiven):
-            return Value(export.default, export.confidential)
-    return None
-
-
-def _condition(condition: str | bool | None, names: Imports) -> bool | None:
-    """What an `if` of the forms that scenarios use says; None when it has no answer."""
-    if condition is None or isinstance(condition, bool):
-        return condition is not False
-    if condition == BROKEN_CONDITION:
-        return None
-    match = CONDITION.fullmatch(condition)
-    if match is None:
-        raise ValueError(f"the reference model does not know conditions such as {condition!r}")
-    source, name, operator, text = match.groups()
-    return (names[source][name].text == text) == (operator == "==")
-
-
-def retried(task: Task, attempt: int, outcome: Outcome) -> bool:
-    on = task.retry.on
-    if attempt >= task.retry.attempts or outcome.status not in (Status.FAILED, Status.ERRORED):
-        return False
-    if outcome.reason in UNCERTAIN_REASONS:
-        return outcome.reason in on
-    return outcome.status in on or outcome.reason in on or str(outcome.exit_code) in on
 
 
 @dataclass(slots=True)
@@ -155,6 +57,8 @@ class GroupModel:
     abort_because_of: str | None = None
     abort_at: float = math.inf
     cancels: int = 0
+    calls: list[float | Signal] = field(default_factory=list)
+    """The cancels and signals that are still to come."""
     cleanup_over: bool = False
     timed_out: bool = False
 
@@ -165,6 +69,7 @@ class Reference:
 
     def __init__(self, scenario: Scenario) -> None:
         self._scenario = scenario
+        self._turns = Turns()
         self._now = 0.0
         self.groups: dict[str, GroupModel] = {}
         self.dispatched: dict[AttemptId, float] = {}
@@ -187,7 +92,7 @@ class Reference:
                 continue
             if group.status.terminal:
                 continue
-            yield from (at for at in submission.cancels if at > self._now)
+            yield from map(_at, group.calls)
             if not group.timed_out and submission.group.timeout is not None:
                 yield submission.at + submission.group.timeout
             if group.abort is not None and not group.cleanup_over:
@@ -207,8 +112,11 @@ class Reference:
                     self._submit(submission)
                 continue
             group = self.groups[submission.id]
-            for at in submission.cancels:
-                if at == now and not group.status.terminal:
+            while group.calls and _at(group.calls[0]) <= now:
+                call = group.calls.pop(0)
+                if isinstance(call, Signal):
+                    self._signal(group.tasks[call.task], call.signal)
+                elif not group.status.terminal:
                     self._cancel(group)
             timeout = submission.group.timeout
             if timeout is not None and submission.at + timeout <= now and not group.timed_out:
@@ -228,7 +136,8 @@ class Reference:
             for item in submission.group.inputs
         }
         tasks = {task.name: TaskModel(task) for task in submission.group.tasks}
-        self.groups[submission.id] = GroupModel(submission, tasks, inputs)
+        calls: list[float | Signal] = sorted([*submission.cancels, *submission.signals], key=_at)
+        self.groups[submission.id] = GroupModel(submission, tasks, inputs, calls=calls)
 
     # Running attempts.
 
@@ -278,6 +187,12 @@ class Reference:
         trouble = status in (Status.FAILED, Status.ERRORED) and not task.task.allow_failure
         if trouble and group.submission.group.fail_fast and group.abort is None:
             self._abort(group, "fail_fast", task.task.name)
+
+    def _signal(self, task: TaskModel, signal: str) -> None:
+        """It reaches an attempt that runs, and nobody else."""
+        course = task.course
+        if course is not None and course.started_at is not None:
+            course.signal(signal, self._now)
 
     # The early end.
 
@@ -340,21 +255,34 @@ class Reference:
         return False
 
     def _give_slots(self) -> None:
+        """To the callers in turn, of each to its groups in turn, in a group in declaration order."""
+        self._turns.look(self._waiting())
+        while self._taken() < self._scenario.max_parallel and (next_one := self._turns.next()) is not None:
+            group = self.groups[next_one]
+            self._begin(group, next(task for task in group.tasks.values() if task.ready))
+            self._turns.look(self._waiting())
+
+    def _waiting(self) -> dict[str, list[str]]:
+        """The groups of each caller in which a task waits for a slot."""
+        waiting: dict[str, list[str]] = {}
         for id, group in self.groups.items():
-            for name, task in group.tasks.items():
-                taken = sum(
-                    1 for other in self.groups.values() for item in other.tasks.values() if item.course is not None
-                )
-                if task.ready and taken < self._scenario.max_parallel:
-                    task.ready = False
-                    task.end.attempts += 1
-                    task.end.status = Status.RUNNING
-                    attempt = AttemptId(id, name, task.end.attempts)
-                    script = self._scenario.script(attempt)
-                    task.course = Course(script=script, timeout=task.task.timeout, submitted_at=self._now)
-                    self.dispatched[attempt] = self._now
-                    group.started_at = min(group.started_at, self._now)
-                    self.imports[attempt] = task.imports
+            if any(task.ready for task in group.tasks.values()):
+                waiting.setdefault(group.submission.caller, []).append(id)
+        return waiting
+
+    def _taken(self) -> int:
+        return sum(task.course is not None for group in self.groups.values() for task in group.tasks.values())
+
+    def _begin(self, group: GroupModel, task: TaskModel) -> None:
+        task.ready = False
+        task.end.attempts += 1
+        task.end.status = Status.RUNNING
+        attempt = AttemptId(group.submission.id, task.task.name, task.end.attempts)
+        script = self._scenario.script(attempt)
+        task.course = Course(script=script, timeout=task.task.timeout, submitted_at=self._now)
+        self.dispatched[attempt] = self._now
+        group.started_at = min(group.started_at, self._now)
+        self.imports[attempt] = task.imports
 
     def _finish(self, group: GroupModel) -> None:
         group.finished_at = self._now
@@ -363,17 +291,8 @@ class Reference:
         group.status, group.reason = group_status(group.abort, ends)
 
 
-def group_status(abort: str | None, ends: Sequence[tuple[Task, End]]) -> tuple[Status, str | None]:
-    """The status and reason of a group whose tasks are all terminal."""
-    if abort in ("cancelled", "group_timeout"):
-        return Status.ABORTED, abort
-    counted = {end.status for task, end in ends if not task.allow_failure}
-    if abort is None and Status.ABORTED in counted:
-        return Status.ABORTED, None
-    for status in (Status.ERRORED, Status.FAILED):
-        if status in counted:
-            return status, abort
-    return Status.SUCCESS, abort
+def _at(call: float | Signal) -> float:
+    return call.at if isinstance(call, Signal) else call
 
 
 def _forced_at(course: Course) -> float:

@@ -16,6 +16,14 @@ SECRET_MARK = "hush-"
 """Confidential values of a scenario begin with it, so that they can be looked for where they must not be."""
 
 
+class Signal(Struct, frozen=True, kw_only=True):
+    """A client sends `pause`, `start` or `destroy` to a task, `at` seconds from the beginning of the world."""
+
+    at: float
+    task: str
+    signal: str
+
+
 class Submission(Struct, frozen=True, kw_only=True):
     """A client's part. `at` and `cancels` in seconds from the beginning of the world. The group names its id."""
 
@@ -24,6 +32,12 @@ class Submission(Struct, frozen=True, kw_only=True):
     caller: str = ""
     inputs: Mapping[str, str] = {}
     cancels: tuple[float, ...] = ()
+    signals: tuple[Signal, ...] = ()
+
+    @property
+    def is_disturbed(self) -> bool:
+        """Whether something may cut the group short or hold it up, so that the moment decides what becomes of its tasks."""
+        return bool(self.group.fail_fast or self.group.timeout is not None or self.cancels or self.signals)
 
     @property
     def id(self) -> str:
@@ -41,6 +55,8 @@ class Scenario(Struct, frozen=True, kw_only=True):
     """Reports are delivered more than once."""
     reports_die: bool = False
     """What the executor has to report dies with the engine; what it runs does not."""
+    ties: bool = False
+    """Much happens at the same instant, and nobody says in which order."""
 
     def script(self, id: AttemptId) -> Script:
         return self.scripts.get(id, DEFAULT_SCRIPT)

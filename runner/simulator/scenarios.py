@@ -1,6 +1,7 @@
 """Random scenarios, by seed: the same seed gives the same scenario on every machine.
 
-All times are drawn from the reals, so that no two things happen at once and no tie decides an outcome.
+In most worlds all times are drawn from the reals, so that no two things happen at once and no tie decides an outcome. In worlds with
+ties they are multiples of a quarter of a second, zero included, and the groups come, and often time out, at the same instant.
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ from runner.model.group import Input, TaskGroup
 from runner.model.result import Outcome, Reason, Status
 from runner.model.task import NO_RETRY, Export, Import, Retry, Scope, Task, When
 from runner.model.value import Value
-from runner.simulator.reference import BROKEN_CONDITION
-from runner.simulator.scenario import SECRET_MARK, CrashAt, Faults, Scenario, Submission
+from runner.simulator.rules import BROKEN_CONDITION
+from runner.simulator.scenario import SECRET_MARK, CrashAt, Faults, Scenario, Signal, Submission
 from runner.simulator.script import Notice, OnStop, Script
 
 MAX_TASKS = 30
+GRID_SECONDS = 0.25
 RETRY_ON: Sequence[frozenset[str]] = (
     frozenset({"failed", "errored"}),
     frozenset({"failed", "errored"}),
@@ -34,24 +36,32 @@ RETRY_ON: Sequence[frozenset[str]] = (
 
 
 class _Draw(Struct, frozen=True):
-    """Chance, with a few words for it."""
+    """Chance, with a few words for it. With a `grid` all times are multiples of it."""
 
     random: Random
+    grid: float = 0.0
 
     def one_in(self, share: float) -> bool:
         return self.random.random() < 1 / share
 
     def seconds(self, typical: float) -> float:
-        """Around `typical`, now and then far from it, never 0."""
-        return typical * math.exp(self.random.gauss(0, 1))
+        """Around `typical`, now and then far from it, never 0 but on a grid."""
+        return self.on_grid(typical * math.exp(self.random.gauss(0, 1)))
+
+    def limit(self, typical: float) -> float:
+        """Like `seconds`, but never 0."""
+        return self.seconds(typical) or self.grid
+
+    def on_grid(self, seconds: float) -> float:
+        return round(seconds / self.grid) * self.grid if self.grid else seconds
 
     def pick(self, weights: Mapping[str, int]) -> str:
         return self.random.choices(list(weights), list(weights.values()))[0]
 
 
 def random_scenario(seed: int) -> Scenario:
-    draw = _Draw(Random(seed))
-    random = draw.random
+    random = Random(seed)
+    draw = _Draw(random, GRID_SECONDS if random.random() < 1 / 6 else 0.0)
     count = 1 if random.random() < 0.6 else random.randint(2, 4)
     submissions = tuple(_submission(draw, f"g{number}", MAX_TASKS // count) for number in range(count))
     tasks = sum(len(item.group.tasks) for item in submissions)
@@ -67,6 +77,7 @@ def random_scenario(seed: int) -> Scenario:
         max_parallel=tasks if count > 1 and random.random() < 0.5 else random.randint(1, 8),
         duplicates=draw.one_in(3),
         reports_die=draw.one_in(2),
+        ties=draw.grid > 0,
     )
 
 
@@ -89,26 +100,51 @@ def random_faults(seed: int, steps: int, seconds: float) -> Faults:
 def _submission(draw: _Draw, id: str, most: int) -> Submission:
     random = draw.random
     size = min(most, 1 + int(random.expovariate(1 / 8)))
-    at = random.uniform(0, 5)
+    at = GRID_SECONDS if draw.grid else random.uniform(0, 5)
+    tasks = _tasks(draw, size)
     group = TaskGroup(
         id=id,
         name=f"group {id}",
         labels={"team": random.choice(["web", "infra"])},
         inputs=(Input(name="mode", default="a"), Input(name="token", confidential=True)),
-        timeout=draw.seconds(15) if draw.one_in(5) else None,
+        timeout=(random.choice([3.0, 6.0]) if draw.grid else draw.limit(15)) if draw.one_in(5) else None,
         fail_fast=draw.one_in(4),
-        cleanup_timeout=draw.seconds(4),
+        cleanup_timeout=draw.limit(4),
         env={"LANG": "C.UTF-8"},
-        tasks=_tasks(draw, size),
+        tasks=tasks,
     )
     cancels = int(draw.pick({"0": 65, "1": 22, "2": 10, "3": 3}))
     return Submission(
         at=at,
         group=group,
-        caller=random.choice(["ann", "bob"]),
+        caller=random.choice(["ann", "bob", "cid"]),
         inputs={"token": f"{SECRET_MARK}{id}", **({"mode": "b"} if draw.one_in(3) else {})},
         cancels=tuple(sorted(at + draw.seconds(6) for _ in range(cancels))),
+        signals=_signals(draw, at, tasks) if draw.one_in(4) else (),
     )
+
+
+def _signals(draw: _Draw, at: float, tasks: Sequence[Task]) -> tuple[Signal, ...]:
+    """Some tasks are paused for a time, some for ever until they are destroyed or time out; some signals meet nobody."""
+    signals = []
+    for _ in range(draw.random.randint(1, 4)):
+        task = draw.random.choice(tasks).name
+        when = at + draw.seconds(2)
+        kind = draw.pick({"pause": 6, "destroy": 3, "start": 1})
+        signals.append(Signal(at=when, task=task, signal=kind))
+        if kind == "pause":
+            ending = draw.pick({"start": 8, "destroy": 2})
+            signals.append(Signal(at=when + draw.seconds(3), task=task, signal=ending))
+            if draw.one_in(4):
+                signals.append(Signal(at=when + draw.seconds(2), task=task, signal="pause"))
+                signals.append(Signal(at=when + draw.seconds(20), task=task, signal="start"))
+    # Nobody may stay paused for ever.
+    last = max(signal.at for signal in signals) + draw.limit(9)
+    signals += [
+        Signal(at=last + number, task=name, signal="start")
+        for number, name in enumerate(dict.fromkeys(signal.task for signal in signals))
+    ]
+    return tuple(sorted(signals, key=lambda signal: signal.at))
 
 
 def _tasks(draw: _Draw, size: int) -> tuple[Task, ...]:
@@ -152,7 +188,7 @@ def _task(draw: _Draw, name: str, parents: Sequence[Task]) -> Task:
         exports=tuple(
             _export(draw, f"v{number}") for number in range(int(draw.pick({"0": 4, "1": 3, "2": 2, "3": 1})))
         ),
-        timeout=draw.seconds(2) if draw.one_in(8) else None,
+        timeout=draw.limit(2) if draw.one_in(8) else None,
         retry=_retry(draw) if draw.one_in(4) else NO_RETRY,
         when=When(draw.pick({"success": 66, "failure": 14, "always": 20})),
         condition=_condition(

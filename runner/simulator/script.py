@@ -79,6 +79,19 @@ class Course:
             self.stopped_at = now
         self.kill_at = min(self.kill_at, now + grace + self.script.kill_after)
 
+    def signal(self, signal: str, now: float) -> bool:
+        """It is told to pause, to start again or that it is destroyed; whether that changes its pause."""
+        if signal == "destroy":
+            self.destroyed_at = min(self.destroyed_at, now)
+        elif signal == "pause" and self.paused_at is None:
+            self.paused_at = now
+            return True
+        elif signal == "start" and self.paused_at is not None:
+            self.paused_for += now - self.paused_at
+            self.paused_at = None
+            return True
+        return False
+
     def start_at(self) -> float:
         """When it will start; infinity when it has, or never will."""
         if self.started_at is not None or self.stopped_at is not None or not self.script.starts:

@@ -1,12 +1,12 @@
 """Compares a world that was played with the reference model, and with what must hold in any world.
 
 How sharp the comparison is depends on what the specification leaves open:
-- exact (every status, reason, cause, attempt, output and time), crashes or not, when one group is alone or nobody can ever
-  have to wait for a slot;
-- without times, when nothing can cut this group short, but several groups share the slots or a fault took its time: whose
-  turn is next may change with a crash, since the turns are not recorded, but what becomes of the tasks may not;
-- task by task (`consistent`): each must be what its recorded dependencies and attempts make of it, when turns or a loss of
-  power may decide which tasks an early end meets.
+- exact (every status, reason, cause, attempt, output and time, and so the order in which slots are given), crashes or not; but
+  for groups that share slots only without crashes, since the turns are not recorded;
+- without times, when nothing can cut this group short or hold it up, but turns, ties or a fault that took its time decide what
+  happens when: what becomes of the tasks may not depend on that;
+- task by task (`consistent`): each must be what its recorded dependencies and attempts make of it, when the moment decides
+  which tasks an early end or a signal meets.
 """
 
 from __future__ import annotations
@@ -26,22 +26,11 @@ from runner.model.event import Kind
 from runner.model.result import Outcome, Reason, Status, TaskResult
 from runner.model.task import Scope, When
 from runner.model.value import Value
-from runner.simulator.reference import (
-    BROKEN,
-    CONFIRM_SECONDS,
-    GRACE_SECONDS,
-    End,
-    GroupModel,
-    Reference,
-    Runs,
-    TaskModel,
-    decide,
-    group_status,
-    retried,
-)
+from runner.simulator.reference import CONFIRM_SECONDS, GRACE_SECONDS, GroupModel, Reference, TaskModel
 from runner.simulator.replay import replay
+from runner.simulator.rules import BROKEN, End, Runs, decide, group_status, retried
 from runner.simulator.scenario import Scenario, Submission
-from runner.simulator.script import TIMED_OUT, OnStop
+from runner.simulator.script import DESTROYED, TIMED_OUT, OnStop
 from runner.simulator.world import SEALER, Played
 from runner.store.base import AttemptRow, TaskRow
 
@@ -65,18 +54,19 @@ def differences(scenario: Scenario, played: Played) -> list[str]:
 
 def _groups(scenario: Scenario, played: Played) -> Iterator[str]:
     reference = Reference(scenario).play()
-    undelayed = not played.faults.delaying
-    fixed_turns = len(scenario.submissions) == 1 or not scenario.slots_matter
-    if undelayed and fixed_turns:
+    turns_known = not scenario.slots_matter or (
+        not scenario.ties and (not played.crashes or len(scenario.submissions) == 1)
+    )
+    known = turns_known and not played.faults.delaying
+    if known and not (scenario.ties and any(item.is_disturbed for item in scenario.submissions)):
         yield from _dispatches(reference, played)
     for submission in scenario.submissions:
         if submission.id not in played.records:
             yield f"{submission.id}: the group was never accepted"
             continue
-        group = submission.group
-        open_end = group.fail_fast or group.timeout is not None or submission.cancels
-        if (undelayed and fixed_turns) or not (open_end or played.interrupted):
-            yield from _compared(reference.groups[submission.id], played, times=undelayed and fixed_turns)
+        exact = known and not (scenario.ties and submission.is_disturbed)
+        if exact or not (submission.is_disturbed or played.interrupted):
+            yield from _compared(reference.groups[submission.id], played, times=exact)
         else:
             yield from _consistent(scenario, submission, played)
         yield from _in_time(submission, played)
@@ -131,7 +121,8 @@ def _heard(scenario: Scenario, played: Played) -> Iterator[str]:
             started = told[(*id, Kind.TASK_STARTED)]
             yield from _unequal(f"{id}: events of its start", int(row.started_at is not None), started)
         if not played.crashes and outcome.status is not Status.ABORTED:
-            yield from _unequal(f"{id}: notices", played.executor.notices[id], told[(*id, Kind.MASK_SKIPPED)])
+            heard = sum(told[(*id, kind)] for kind in (Kind.MASK_SKIPPED, Kind.TASK_PAUSED, Kind.TASK_RESUMED))
+            yield from _unequal(f"{id}: notices", played.executor.notices[id], heard)
         if not played.crashes and outcome.kill == GIVEN_UP and scenario.script(id).on_stop is not OnStop.SILENT:
             yield f"{id}: was given up, and would have said that it stopped"
         if not played.crashes and not played.faults.delaying:
@@ -332,6 +323,9 @@ def _said(scenario: Scenario, played: Played, row: AttemptRow, timeout: float | 
     stopped = row.cancel_at is not None or id in played.forgotten_stops
     if not late or (stopped and script.on_stop is OnStop.FINISHES):
         yield script.outcome
+    signals = next(item.signals for item in scenario.submissions if item.id == id.group)
+    if any(item.task == id.task and item.signal == "destroy" for item in signals):
+        yield DESTROYED
 
 
 def _essence(outcome: Outcome) -> tuple[str, str | None, int | None]:

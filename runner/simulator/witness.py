@@ -12,6 +12,13 @@ from runner.simulator.scenario import SECRET_MARK
 from runner.simulator.store import Disk
 from runner.store.base import Batch
 
+_WAITING_AFTER: Mapping[Kind, Waiting | None] = {
+    Kind.TASK_READY: Waiting.SLOT,
+    Kind.TASK_PAUSED: Waiting.PAUSED,
+    Kind.TASK_RESUMED: None,
+}
+"""What a task waits for, where this is the last that a transaction tells of it."""
+
 
 class Witness:
     def __init__(self, disk: Disk, max_parallel: int) -> None:
@@ -60,15 +67,15 @@ class Witness:
                 )
         last = {(event.group, event.task): event for event in batch.events}
         for event in last.values():
-            if event.kind is Kind.TASK_READY:
-                self._expect_waiting(event)
+            if event.kind in _WAITING_AFTER:
+                self._expect_waiting(event, _WAITING_AFTER[event.kind])
 
-    def _expect_waiting(self, event: Event) -> None:
+    def _expect_waiting(self, event: Event, waiting: Waiting | None) -> None:
         record = self._disk.store.group(event.group)
         for row in record.tasks if record else ():
-            if row.name == event.task and row.waiting != Waiting.SLOT:
+            if row.name == event.task and row.waiting != waiting:
                 self.complaints.append(
-                    f"{event.group}/{row.name} is ready, and its row says that it waits for {row.waiting}"
+                    f"after {event.kind} the row of {event.group}/{row.name} says that it waits for {row.waiting}"
                 )
 
     def submitting(self, dispatch: Dispatch) -> None:

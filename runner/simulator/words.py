@@ -16,13 +16,15 @@ def describe(scenario: Scenario, faults: Faults) -> Iterator[str]:
     """One line for each thing; times in seconds from the beginning of the world."""
     doubled = ", reports come more than once" if scenario.duplicates else ""
     dying = ", reports die with the engine" if scenario.reports_die else ""
-    yield f"{scenario.max_parallel} slots{doubled}{dying}"
+    tied = ", much at the same instant" if scenario.ties else ""
+    yield f"{scenario.max_parallel} slots{doubled}{dying}{tied}"
     for crash in faults.crashes:
         yield _crash(crash)
     for start, end in faults.full_disk:
         yield f"the disk is full from {start:.3f} to {end:.3f}"
     for submission in scenario.submissions:
         cancels = "".join(f", cancelled at {at:.3f}" for at in submission.cancels)
+        cancels += "".join(f", {item.signal} {item.task} at {item.at:.3f}" for item in submission.signals)
         yield f"{submission.id} of {submission.caller!r} at {submission.at:.3f}{cancels}; {_group(submission.group)}"
         for task in submission.group.tasks:
             yield f"  {_task(task)}"

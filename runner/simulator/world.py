@@ -21,7 +21,7 @@ from runner.sealing import Sealer
 from runner.simulator.clock import VirtualClock
 from runner.simulator.executor import ScriptedExecutor
 from runner.simulator.life import Crash, Fate, Life, LivingClock, LivingDispatcher
-from runner.simulator.scenario import NO_FAULTS, Faults, Scenario, Submission
+from runner.simulator.scenario import NO_FAULTS, Faults, Scenario, Signal, Submission
 from runner.simulator.store import CrashingStore, Disk
 from runner.simulator.witness import Witness
 from runner.store.base import GroupRecord, Store
@@ -66,7 +66,8 @@ class _Client:
 
     submission: Submission
     cancel: int = 0
-    """Which of its cancels; 0 for the submission itself."""
+    """Which of its cancels; 0 for the submission itself, and for signals."""
+    signal: Signal | None = None
     made: bool = False
     acknowledged: bool = False
 
@@ -74,6 +75,10 @@ class _Client:
         """Raises StoreError when it is refused; `answer` tells whether it is durable."""
         self.made = True
         item = self.submission
+        if self.signal is not None:
+            # Nothing of it is written down. It has arrived when the executor has it, or nothing ran that could have it.
+            self.acknowledged = not engine.signal(item.id, self.signal.task, self.signal.signal)
+            return
         if self.cancel == 0:
             engine.submit(item.group, item.inputs, caller=item.caller)
         elif not self._known(engine):
@@ -128,6 +133,8 @@ class World:
             calls = [submission.at, *sorted(submission.cancels)]
             for number, at in enumerate(calls):
                 self._plan(at, _Client(submission, number))
+            for signal in submission.signals:
+                self._plan(signal.at, _Client(submission, signal=signal))
         self._survive(self._begin_life)
         while self._actions:
             action = heapq.heappop(self._actions)
@@ -171,6 +178,9 @@ class World:
         try:
             client.call(self.engine, answer)
         except (StoreError, GroupNotFoundError):
+            if client.signal is not None:
+                client.acknowledged = True  # there is nobody who could have it
+                return
             # The disk is full; or so it was when the group was to be submitted, and the cancel came before the repetition.
             self._plan(self._now() + PATIENCE_SECONDS, client)
 
@@ -187,7 +197,8 @@ class World:
         self._witness.new_life()
         clock = LivingClock(self._clock, life)
         store = CrashingStore(self._disk, self._clock, life, self._witness.committed)
-        dispatcher = LivingDispatcher(self._executor, life, self._witness.submitting, self._witness.cancelling)
+        witness = self._witness
+        dispatcher = LivingDispatcher(self._executor, life, witness.submitting, witness.cancelling, self._signalled)
         self._engine = self._make(store, clock, dispatcher, self._scenario.max_parallel)
         for submission in self._scenario.submissions:
             self._engine.subscribe(submission.id, partial(self._wait_for_end, self._engine, submission.id))
@@ -196,6 +207,12 @@ class World:
         for client in self._clients.values():
             if client.made and not client.acknowledged:
                 self._call(client)
+
+    def _signalled(self, id: AttemptId, signal: str) -> None:
+        for client in self._clients.values():
+            item = client.signal
+            if item is not None and (client.submission.id, item.task, item.signal) == (id.group, id.task, signal):
+                client.acknowledged = True
 
     def _wait_for_end(self, engine: Engine, group: str) -> None:
         if engine.unwritten_end(group) is not None:
@@ -225,6 +242,8 @@ class World:
         self._interrupted |= self._witness.power_lost()
         self._witness.expect_kept(self._executor.settled)
         for client in self._clients.values():
+            if client.signal is not None:
+                continue
             if client.acknowledged and client.cancel == 0:
                 self._witness.expect_group(client.submission.id)
             elif client.acknowledged:

@@ -16,8 +16,8 @@ from runner.model.group import Input, TaskGroup
 from runner.model.result import Outcome, Reason, Status, TaskGroupResult
 from runner.model.task import Export, Import, Retry, Scope, Task, When
 from runner.model.value import Value
-from runner.simulator.reference import BROKEN_CONDITION
-from runner.simulator.scenario import SECRET_MARK, Scenario, Submission
+from runner.simulator.rules import BROKEN_CONDITION
+from runner.simulator.scenario import SECRET_MARK, Scenario, Signal, Submission
 from runner.simulator.script import Notice, OnStop, Script
 
 SUCCESS, FAILED, ERRORED = Status.SUCCESS, Status.FAILED, Status.ERRORED
@@ -54,10 +54,11 @@ def scene(
     scripts: Mapping[str, Script] | None = None,
     slots: int = 8,
     cancels: Sequence[float] = (),
+    signals: Sequence[tuple[float, str, str]] = (),
     duplicates: bool = False,
     **group: Any,
 ) -> Scene:
-    """`scripts` by `task` (its every attempt) or `task/attempt`."""
+    """`scripts` by `task` (its every attempt) or `task/attempt`; `signals` as (when, task, signal)."""
     parts = {}
     for item in tasks:
         for number in range(1, item.retry.attempts + 1):
@@ -65,7 +66,14 @@ def scene(
                 if scripts and key in scripts:
                     parts[AttemptId("g", item.name, number)] = scripts[key]
     whole = TaskGroup(id="g", name="scene", tasks=tasks, inputs=(Input(name="token", confidential=True),), **group)
-    submission = Submission(at=0.5, group=whole, caller="ann", inputs={"token": SECRET.text}, cancels=tuple(cancels))
+    submission = Submission(
+        at=0.5,
+        group=whole,
+        caller="ann",
+        inputs={"token": SECRET.text},
+        cancels=tuple(cancels),
+        signals=tuple(Signal(at=at, task=name, signal=signal) for at, name, signal in signals),
+    )
     return Scene(
         expected, Scenario(submissions=(submission,), scripts=parts, max_parallel=slots, duplicates=duplicates)
     )
@@ -252,6 +260,25 @@ SCENES: dict[str, Scene] = {
         "a=success b=failed:timeout group=failed",
         task("a", timeout=1.0, retry=TWICE), task("b", timeout=1.2), scripts={"a/1": takes(5.0), "b": takes(5.0)},
     ),
+    "paused, and its time stands still": scene(
+        "a=success b=failed:timeout group=failed",
+        task("a", timeout=2.0), task("b", timeout=2.0),
+        signals=[(1.1, "a", "pause"), (1.2, "b", "pause"), (6.1, "a", "start"), (6.2, "b", "start")],
+        scripts={"a": takes(1.9), "b": takes(2.1)},
+    ),
+    "paused twice and started once": scene(
+        "a=success b=success group=success", task("a"), task("b", "a"), scripts={"a": takes(3.0)},
+        signals=[(1.1, "a", "pause"), (2.1, "a", "pause"), (3.1, "a", "start"), (3.3, "a", "start"), (3.2, "b", "pause")],
+    ),
+    "paused, then cancelled": scene(
+        "a=aborted:cancelled b=success group=aborted:cancelled", task("a"), task("b", "a", when=ALWAYS),
+        scripts={"a": takes(3.0)}, signals=[(1.1, "a", "pause")], cancels=[2.0],
+    ),
+    "destroyed": scene(
+        "a=success b=failed c=skipped:dependency_failed<b group=failed",
+        task("a", retry=TWICE), task("b"), task("c", "b"), scripts={"a/1": takes(3.0), "b": takes(3.0)},
+        signals=[(1.1, "a", "destroy"), (1.2, "b", "pause"), (1.6, "b", "destroy"), (1.7, "c", "destroy")],
+    ),
     "one slot, in declaration order": scene(
         "c=success a=success b=success group=success",
         task("c", "a"), task("a"), task("b"), slots=1, scripts={"a": takes(0.7), "b": takes(0.8), "c": takes(0.9)},
@@ -263,3 +290,19 @@ SCENES: dict[str, Scene] = {
                  "b": takes(2.0, notices=(Notice(after=0.3), Notice(after=0.9, kind=Kind.MASK_SKIPPED)))},
     ),
 }  # fmt: skip
+
+
+def crowd() -> Scenario:
+    """Three groups of two callers, and one slot: everybody waits for everybody."""
+    parts = {}
+    submissions = []
+    for number, (caller, count) in enumerate([("ann", 4), ("ann", 3), ("bob", 3)]):
+        tasks = tuple(task(f"t{index}") for index in range(count))
+        for index in range(count):
+            parts[AttemptId(f"g{number}", f"t{index}", 1)] = takes(1.0 + 0.1 * index + 0.01 * number)
+        group = TaskGroup(id=f"g{number}", name="", tasks=tasks)
+        submissions.append(Submission(at=0.5 + 0.05 * number, group=group, caller=caller))
+    return Scenario(submissions=tuple(submissions), scripts=parts, max_parallel=1)
+
+
+CROWD = crowd()

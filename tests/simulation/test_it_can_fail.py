@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -11,15 +12,17 @@ from msgspec.structs import replace
 from runner.clock import Clock, Timer
 from runner.dispatch.base import Dispatcher, Sink
 from runner.engine.engine import Engine
+from runner.engine.slots import SlotQueue
 from runner.errors import StoreFullError
 from runner.model.dispatch import AttemptId, Dispatch, Finished, Report
 from runner.model.event import Event, Kind
+from runner.model.group import TaskGroup
 from runner.model.result import Status, TaskGroupResult
 from runner.simulator.scenario import CrashAt, Faults
 from runner.simulator.seeds import Verdict, play
 from runner.simulator.world import SEALER, Engines, make_engine
 from runner.store.base import Batch, GroupRecord, Store, TaskRow
-from tests.simulation.scenes import SCENES
+from tests.simulation.scenes import CROWD, SCENES
 
 
 class SlippingStore:
@@ -269,6 +272,68 @@ def silent(store: Store, clock: Clock, dispatcher: Dispatcher, slots: int) -> En
 )
 def test_a_slip_on_a_full_disk(make: Engines, name: str, full: tuple[float, float], words: str) -> None:
     assert_noticed(play(SCENES[name].scenario, Faults(full_disk=(full,)), make), words)
+
+
+class NoPause(PassingDispatcher):
+    def signal(self, id: AttemptId, signal: str) -> None:
+        pass
+
+
+class Unfair(Engine):
+    """All callers are one to it."""
+
+    def submit(
+        self, group: TaskGroup, inputs: Mapping[str, str] | None = None, *, caller: str = "", workspace: str = ""
+    ) -> str:
+        return super().submit(group, inputs, caller="everybody", workspace=workspace)
+
+
+def unfair(store: Store, clock: Clock, dispatcher: Dispatcher, slots: int) -> Engine:
+    return Unfair(store=store, clock=clock, dispatcher=dispatcher, sealer=SEALER, max_parallel=slots)
+
+
+def test_callers_that_are_not_served_in_turn() -> None:
+    assert play(CROWD).differences == ()
+    assert_noticed(play(CROWD, Faults(), unfair), "s off")
+
+
+def test_groups_that_are_not_served_in_turn() -> None:
+    class Impatient(SlotQueue):
+        """Serves a group to its end, before the next has its turn."""
+
+        def add(self, caller: str, group: str, index: int) -> None:
+            super().add(caller, caller, 1000 * int(group[1:]) + index)
+
+        def take(self) -> tuple[str, int]:
+            number = super().take()[1]
+            return f"g{number // 1000}", number % 1000
+
+    class Wrong(Engine):
+        def __init__(self, slots: int, **others: Any) -> None:
+            super().__init__(max_parallel=slots, **others)
+            queue = Impatient(slots)
+            self._slots = queue
+            self._services = replace(self._services, slots=queue)
+
+    def make(store: Store, clock: Clock, dispatcher: Dispatcher, slots: int) -> Engine:
+        return Wrong(slots, store=store, clock=clock, dispatcher=dispatcher, sealer=SEALER)
+
+    assert_noticed(play(CROWD, Faults(), make), "s off")
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (dispatching(NoPause), "s off"),
+        (tasks_recorded(lambda row: replace(row, waiting=None) if row.waiting == "paused" else row), "waits for None"),
+        (
+            tasks_recorded(lambda row: replace(row, waiting="paused") if row.status == "running" else row),
+            "waits for paused",
+        ),
+    ],
+)
+def test_a_slip_about_signals(make: Engines, words: str) -> None:
+    assert_noticed(verdict_of("paused, and its time stands still", make), words)
 
 
 class NoRelease(PassingDispatcher):

@@ -37,6 +37,13 @@ def test_seeds_are_of_all_kinds() -> None:
     assert {len(item.cancels) for item in submissions} == {0, 1, 2, 3}
     assert {len(item.group.tasks) for item in submissions} >= set(range(1, 25))
     assert any(item.group.fail_fast and item.group.timeout for item in submissions)
+    assert {item.signal for submission in submissions for item in submission.signals} == {"pause", "start", "destroy"}
+    assert {item.caller for item in submissions} == {"ann", "bob", "cid"}
+    tied = [item for item in scenarios if item.ties]
+    assert any(
+        len({(part.at, part.group.timeout) for part in item.submissions}) < len(item.submissions) for item in tied
+    )
+    assert any(item.slots_matter and len(item.submissions) > 1 and not item.ties for item in scenarios)
 
 
 def test_the_command_tells_what_was_played(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,14 +1,13 @@
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from runner.engine.slots import SlotQueue
 
 
-def _drain(queue: SlotQueue, waits: Callable[[str, int], bool] = lambda group, index: True) -> list[tuple[str, int]]:
+def _drain(queue: SlotQueue) -> list[tuple[str, int]]:
     taken = []
-    while queue.ready and (one := queue.take(waits)) is not None:
-        taken.append(one)
+    queue.settle()
+    while queue.ready:
+        taken.append(queue.take())
     return taken
 
 
@@ -44,6 +43,30 @@ def test_those_that_do_not_wait_any_more_cost_nobody_a_turn() -> None:
         queue.add("anna", "a", index)
         queue.add("ben", "b", index)
     queue.add("cleo", "cancelled too", 0)
-    taken = _drain(queue, lambda group, index: not group.startswith("cancelled"))
-    assert [group for group, _ in taken] == ["a", "b", "a", "b"]
+    for index in range(2):
+        queue.drop("anna", "cancelled", index)
+    queue.drop("cleo", "cancelled too", 0)
+    assert [group for group, _ in _drain(queue)] == ["a", "b", "a", "b"]
     assert not queue.ready
+
+
+def test_of_those_that_wait_no_more_none_is_served() -> None:
+    queue = SlotQueue(limit=99)
+    for index in range(5):
+        queue.add("anna", "a", index)
+    for index in (0, 3):
+        queue.drop("anna", "a", index)
+    queue.add("anna", "a", 0)
+    assert [index for _, index in _drain(queue)] == [0, 1, 2, 4]
+
+
+def test_who_has_nothing_that_waits_loses_its_place_when_slots_are_given_out() -> None:
+    queue = SlotQueue(limit=99)
+    for caller in ("anna", "ben"):
+        queue.add(caller, caller, 0)
+    queue.drop("anna", "anna", 0)
+    queue.settle()
+    queue.add("anna", "anna", 1)
+    queue.drop("ben", "ben", 0)
+    queue.add("ben", "ben", 1)  # in the same turn: it keeps its place
+    assert _drain(queue) == [("ben", 1), ("anna", 1)]

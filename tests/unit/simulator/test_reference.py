@@ -1,4 +1,4 @@
-"""The rules of the reference model one by one; `tests/simulation/scenes.py` plays them together."""
+"""The rules and the turns of the reference model one by one; `tests/simulation/scenes.py` plays them together."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import pytest
 from runner.model.result import Outcome, Reason, Status
 from runner.model.task import Export, Import, Retry, Task, When
 from runner.model.value import Value
-from runner.simulator.reference import BROKEN, BROKEN_CONDITION, End, Runs, Skipped, decide, group_status, retried
+from runner.simulator.rules import BROKEN, BROKEN_CONDITION, End, Runs, Skipped, decide, group_status, retried
+from runner.simulator.turns import Turns
 
 ENDS = {
     "success": End(Status.SUCCESS),
@@ -136,3 +137,33 @@ def test_the_status_of_a_group(abort: str | None, statuses: str, expected: tuple
     ends = [(Task(name="t", type="x"), End(Status(status))) for status in statuses.split()]
     allowed = (Task(name="u", type="x", allow_failure=True), End(Status.ERRORED))
     assert group_status(abort, [*ends, allowed]) == expected
+
+
+def served(turns: Turns, waiting: dict[str, list[str]]) -> str:
+    """Who is served, one after the other, until nobody waits: `waiting` has each group as often as it has tasks."""
+    order: list[str] = []
+    while True:
+        turns.look({caller: list(dict.fromkeys(groups)) for caller, groups in waiting.items() if groups})
+        group = turns.next()
+        if group is None:
+            return " ".join(order)
+        next(groups for groups in waiting.values() if group in groups).remove(group)
+        order.append(group)
+
+
+def test_callers_then_their_groups_in_turn() -> None:
+    assert served(Turns(), {"a": ["a1", "a2", "a1"], "b": ["b", "b", "b"]}) == "a1 b a2 b a1 b"
+
+
+def test_who_comes_back_stands_at_the_end() -> None:
+    turns = Turns()
+    turns.look({"a": ["a"], "b": ["b"], "c": ["c"]})
+    assert turns.next() == "a"
+    turns.look({"b": ["b"], "c": ["c"]})
+    turns.look({"a": ["a"], "b": ["b"], "c": ["c"]})
+    turns.look({"a": ["a"], "c": ["c"]})
+    assert served(turns, {"a": ["a"], "b": ["b"], "c": ["c"]}) == "c a b"
+
+
+def test_nobody_waits() -> None:
+    assert Turns().next() is None

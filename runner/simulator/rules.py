@@ -1,0 +1,124 @@
+"""What the specification says of one task, and of a group whose tasks are over: for the reference model."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from msgspec import Struct
+
+from runner.model.result import UNCERTAIN_REASONS, Outcome, Status
+from runner.model.task import Task, When
+from runner.model.value import Value
+
+CONDITION = re.compile(r"\{\{ \.([\w-]+)\.([\w-]+) (==|!=) '([^']*)' \}\}")
+BROKEN_CONDITION = "{{ .inputs.nobody_declared_this == 'x' }}"
+
+Imports = dict[str, dict[str, Value]]
+
+
+class End(Struct):
+    """What a task has come to. `status` pending or running: not yet."""
+
+    status: Status = Status.PENDING
+    reason: str | None = None
+    because_of: str | None = None
+    attempts: int = 0
+    outcome: Outcome | None = None
+    """What its last attempt said of itself."""
+    outputs: Mapping[str, Value] = {}
+    at: float = 0.0
+    started_at: float | None = None
+    """When its first attempt started."""
+
+
+class Skipped(Struct, frozen=True):
+    reason: str
+    because_of: str | None = None
+
+
+class Runs(Struct, frozen=True):
+    imports: Imports
+
+
+BROKEN = Skipped("bad_template")
+"""Not a skip: its `if` has no answer, so the task is errored."""
+
+
+def decide(
+    task: Task, tasks: Mapping[str, Task], ends: Mapping[str, End], inputs: Mapping[str, Value]
+) -> Skipped | Runs:
+    """What the edges, the data and the `if` of a task say, once all its edges are terminal. `tasks` in declaration order."""
+    edges = [name for name in tasks if name in task.edges]
+    if task.when is When.SUCCESS:
+        for name in edges:
+            end, allowed = ends[name], tasks[name].allow_failure
+            if end.status is Status.ABORTED or (end.status in (Status.FAILED, Status.ERRORED) and not allowed):
+                return Skipped("dependency_failed", name)
+            if end.status is Status.SKIPPED and end.reason not in ("condition_false", "no_failure"):
+                return Skipped("dependency_skipped", name)
+    if task.when is When.FAILURE:
+        ancestors = ancestors_of(task, tasks)
+        if not any(ends[name].status in (Status.FAILED, Status.ERRORED) for name in ancestors):
+            return Skipped("no_failure")
+    imports: Imports = {}
+    for item in task.imports:
+        value = _value(tasks[item.task], ends[item.task], item.variable)
+        if value is None:
+            return Skipped("no_data", item.task)
+        imports.setdefault(item.task, {})[item.variable] = value
+    holds = _condition(task.condition, {**imports, "inputs": dict(inputs)})
+    if holds is None:
+        return BROKEN
+    return Runs(imports) if holds else Skipped("condition_false")
+
+
+def ancestors_of(task: Task, tasks: Mapping[str, Task]) -> set[str]:
+    direct = set(task.edges)
+    return direct.union(*(ancestors_of(tasks[name], tasks) for name in direct))
+
+
+def _value(source: Task, end: End, variable: str) -> Value | None:
+    if variable in end.outputs:
+        return end.outputs[variable]
+    skipped = end.status is Status.SKIPPED and end.reason in ("condition_false", "no_failure")
+    forgiven = end.status in (Status.FAILED, Status.ERRORED) and source.allow_failure
+    for export in source.exports:
+        if export.name == variable and export.default is not None and (skipped or forgiven):
+            return Value(export.default, export.confidential)
+    return None
+
+
+def _condition(condition: str | bool | None, names: Imports) -> bool | None:
+    """What an `if` of the forms that scenarios use says; None when it has no answer."""
+    if condition is None or isinstance(condition, bool):
+        return condition is not False
+    if condition == BROKEN_CONDITION:
+        return None
+    match = CONDITION.fullmatch(condition)
+    if match is None:
+        raise ValueError(f"the reference model does not know conditions such as {condition!r}")
+    source, name, operator, text = match.groups()
+    return (names[source][name].text == text) == (operator == "==")
+
+
+def retried(task: Task, attempt: int, outcome: Outcome) -> bool:
+    on = task.retry.on
+    if attempt >= task.retry.attempts or outcome.status not in (Status.FAILED, Status.ERRORED):
+        return False
+    if outcome.reason in UNCERTAIN_REASONS:
+        return outcome.reason in on
+    return outcome.status in on or outcome.reason in on or str(outcome.exit_code) in on
+
+
+def group_status(abort: str | None, ends: Sequence[tuple[Task, End]]) -> tuple[Status, str | None]:
+    """The status and reason of a group whose tasks are all terminal."""
+    if abort in ("cancelled", "group_timeout"):
+        return Status.ABORTED, abort
+    counted = {end.status for task, end in ends if not task.allow_failure}
+    if abort is None and Status.ABORTED in counted:
+        return Status.ABORTED, None
+    for status in (Status.ERRORED, Status.FAILED):
+        if status in counted:
+            return status, abort
+    return Status.SUCCESS, abort
