@@ -277,15 +277,36 @@ class Attempt:
             return Outcome(status=Status.ABORTED, kill=kill, error="it was cancelled while it started")
         if not isinstance(self._handle, bytes) or len(self._handle) > MAX_HANDLE_BYTES:
             raise DriverError(f"the driver's handle is missing or longer than {MAX_HANDLE_BYTES:,} bytes")
+        if self._dispatch.resumed and self._recovery is Recovery.ATTACH:
+            await self._restore_pause(driver, self._handle)
         self._running = True
         if known is None:
             self._started_at = self._around.clock.now().wall
             self.reports.started(self._started_at, self._handle)
+        if self._dispatch.paused and not self._paused:
+            self.reports.noticed(Kind.TASK_RESUMED)  # it began anew
         if context.timeout is not None and not driver.capabilities.deadline:
-            self._deadline = Deadline(self._around.clock, context.timeout, self._time_is_up)
+            self._deadline = Deadline(self._around.clock, self._time_left(driver, context.timeout), self._time_is_up)
+            if self._paused:
+                self._deadline.hold()
         if self._cancel_grace is not None:
             self._stop(self._cancel_grace)
         return None
+
+    async def _restore_pause(self, driver: Driver[Any], handle: bytes) -> None:
+        """Make it paused or not, as its origin has recorded: what a former life did and could not report any more is undone."""
+        paused = self._dispatch.paused
+        signal = "pause" if paused else "start"
+        if signal in driver.capabilities.signals and await self._quietly("signal", driver.signal(handle, signal)):
+            self._paused = paused
+
+    def _time_left(self, driver: Driver[Any], timeout: float) -> float:
+        """Of an attempt whose deadline is kept here: where it may have been paused, nobody knows for how long, and it has all of its
+        time again rather than too little."""
+        started = self._dispatch.started_at
+        if started is None or self._recovery is not Recovery.ATTACH or "pause" in driver.capabilities.signals:
+            return timeout
+        return max(0.0, timeout - (self._around.clock.now().wall - started))
 
     async def _end(self, driver: Driver[Any]) -> Outcome:
         assert self._handle is not None

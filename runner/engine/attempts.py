@@ -59,6 +59,8 @@ class Attempts:
             grace=self._services.grace,
             resumed=resumed,
             handle=attempt.handle,
+            started_at=attempt.started_at,
+            paused=state.waiting is Waiting.PAUSED,
         )
         self._services.dispatcher.submit(dispatch)
         self._services.dispatcher.events(attempt.id, attempt.sequence, self._services.sink)

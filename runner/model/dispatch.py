@@ -31,8 +31,9 @@ class Dispatch(Struct, frozen=True, kw_only=True):
     """One attempt, ready to be carried out: the task with its templates unrendered, and all that they may name.
 
     `instance` is the executor's instance when the origin first wrote the dispatch down. `resumed` is set when the
-    origin may have sent it before; `handle` is what the driver gave at its start, if the origin saw that. `deadline`
-    and `grace` are in seconds: of the attempt from its start, and between the polite and the final signal of a stop.
+    origin may have sent it before; `handle` is what the driver gave at its start, if the origin saw that, `started_at` when
+    that was (seconds since the epoch), and `paused` whether it was paused by what the origin knows. `grace` is in seconds, between
+    the polite and the final signal of a stop.
     """
 
     id: AttemptId
@@ -43,6 +44,8 @@ class Dispatch(Struct, frozen=True, kw_only=True):
     grace: float = 10.0
     resumed: bool = False
     handle: bytes | None = None
+    started_at: float | None = None
+    paused: bool = False
 
     @property
     def digest(self) -> str:

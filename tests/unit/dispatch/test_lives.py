@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
+from typing import Any
 
 import pytest
 
@@ -11,11 +12,13 @@ from drivers.base import Capabilities, ProcessSpec, Recovery, SimpleDriver, Spec
 from drivers.scripted import ScriptedAttempt, ScriptedDriver
 from runner.errors import ProcessHostError
 from runner.model.dispatch import AttemptId
+from runner.model.event import Kind
 from runner.model.result import Outcome, Status
 from runner.model.task import Task
 from runner.process.fake import FakeHost, FakeRun
+from runner.simulator.clock import VirtualClock
 from tests.contract.process_labs import Sink
-from tests.unit.dispatch.harness import ID, KEY, SUCCESS, Harness, running, within
+from tests.unit.dispatch.harness import ATTACHING, ID, KEY, SUCCESS, Harness, running, within
 
 
 def test_leaving_ends_what_nobody_could_find_again() -> None:
@@ -158,6 +161,86 @@ def test_a_cancelled_attempt_that_never_started_is_not_started() -> None:
     outcome, attempt, _ = resumed(ATTACH, handle=None, cancel=True)
     assert outcome.status is Status.ABORTED
     assert attempt.calls == [("start",)]
+
+
+def in_a_next_life(
+    capabilities: Capabilities, body: Callable[[Harness, ScriptedAttempt], Awaitable[None]], **fields: Any
+) -> None:
+    """`body` with an attempt that a former life started and the present one has found again, on a virtual clock."""
+
+    async def main() -> None:
+        clock = VirtualClock()
+        async with running(capabilities, clock=clock) as former:
+            attempt = await former.running(former.submit(former.dispatch()))
+            instance = former.dispatcher.instance
+        attempt.waiting = False
+        async with running(former=former, clock=clock) as harness:
+            given = {"instance": instance, "resumed": True, "handle": HANDLE, **fields}
+            await body(harness, await harness.running(harness.submit(harness.dispatch(**given), after=4)))
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("handle", [HANDLE, None])
+def test_what_was_paused_is_paused_in_the_next_life(handle: bytes | None) -> None:
+    async def body(harness: Harness, attempt: ScriptedAttempt) -> None:
+        assert attempt.calls[-1] == ("signal", "pause")
+        harness.dispatcher.signal(ID, "pause")
+        harness.dispatcher.signal(ID, "start")
+        await harness.until(lambda: bool(harness.notices(Kind.TASK_RESUMED)))
+        assert harness.notices(Kind.TASK_PAUSED) == []
+
+    in_a_next_life(ATTACHING, body, handle=handle, paused=True)
+
+
+def test_what_was_paused_and_not_written_down_goes_on_in_the_next_life() -> None:
+    async def body(harness: Harness, attempt: ScriptedAttempt) -> None:
+        assert attempt.calls[-1] == ("signal", "start")
+        harness.dispatcher.signal(ID, "start")
+        harness.dispatcher.signal(ID, "pause")
+        await harness.until(lambda: bool(harness.notices(Kind.TASK_PAUSED)))
+        assert harness.notices(Kind.TASK_RESUMED) == []
+
+    in_a_next_life(ATTACHING, body)
+
+
+def test_what_begins_anew_is_not_paused() -> None:
+    async def body(harness: Harness, attempt: ScriptedAttempt) -> None:
+        assert harness.notices(Kind.TASK_RESUMED) == [{}]
+        assert [report.sequence for report in harness.reports] == [5, 6]
+
+    in_a_next_life(RERUN, body, paused=True, handle=None)
+
+
+TIMED = Task(name="t", type="scripted", timeout=10.0)
+
+
+def test_a_deadline_counts_from_the_start_in_a_former_life() -> None:
+    async def body(harness: Harness, attempt: ScriptedAttempt) -> None:
+        clock = harness.clock
+        assert isinstance(clock, VirtualClock)
+        clock.run_until(clock.now().boot + 2.9)
+        assert attempt.calls[-1] == ("recover",)
+        clock.run_until(clock.now().boot + 0.2)
+        assert (await harness.finished(ID)).reason == "timeout"
+
+    in_a_next_life(ATTACH, body, task=TIMED, started_at=VirtualClock().now().wall - 7.0)
+
+
+def test_a_deadline_of_what_is_paused_stands_still_in_the_next_life() -> None:
+    async def body(harness: Harness, attempt: ScriptedAttempt) -> None:
+        clock = harness.clock
+        assert isinstance(clock, VirtualClock)
+        clock.run_until(clock.now().boot + 100.0)
+        assert attempt.calls[-1] == ("signal", "pause")
+        harness.dispatcher.signal(ID, "start")
+        await harness.until(lambda: bool(harness.notices(Kind.TASK_RESUMED)))
+        clock.run_until(clock.now().boot + 9.9)
+        assert attempt.calls[-1] == ("signal", "start")
+        clock.run_until(clock.now().boot + 0.2)
+        assert (await harness.finished(ID)).reason == "timeout"
+
+    in_a_next_life(ATTACHING, body, task=TIMED, started_at=VirtualClock().now().wall - 7.0, paused=True)
 
 
 def test_a_dispatch_for_a_former_life_of_the_host_is_not_started() -> None:
