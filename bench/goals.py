@@ -70,6 +70,10 @@ def _rate(contestant: str, workload: str) -> Figure:
     return Figure(contestant, workload, "tasks_per_s")
 
 
+def _bytes(contestant: str) -> Figure:
+    return Figure(contestant, "output", "mb_per_s")
+
+
 FLOOR = "C floor, 8 in flight"
 FLOOR_SEQUENTIAL = "C floor, one by one"
 MAKE = "make -j2"
@@ -85,6 +89,11 @@ VERSION = "runner --version"
 PYTHON = "python -c pass"
 QUEUED = "engine, waiting tasks"
 WAITING = "runner run, waiting"
+CAT = "cat | cat > file"
+UNMASKED = "runner, output without secrets"
+MASKED = "runner, output with 10 secrets"
+MASKED_PEM = "runner, output with 9 secrets and a PEM key"
+LINES = "runner, line by line"
 
 GOALS = (
     Goal(number="1", what="`indep` ÷ C floor at 8 in flight", ours=_rate(NODE, "indep"), theirs=_rate(FLOOR, "indep"),
@@ -106,6 +115,16 @@ GOALS = (
     Goal(number="8", what="the same, of the whole machine", unit="ms",
          ours=Figure(NODE, "indep", "machine_cpu_ms_per_task"), theirs=Figure(FLOOR, "indep", "machine_cpu_ms_per_task"),
          combine=_above, goal=0.55, stretch=0.30, at_least=False),
+    Goal(number="9", what="child → mask → disk → reader ÷ `cat`, no secrets", ours=_bytes(UNMASKED), theirs=_bytes(CAT),
+         goal=0.25, stretch=0.30),
+    Goal(number="9", what="the same with 10 secrets", ours=_bytes(MASKED), theirs=_bytes(CAT), goal=0.15, stretch=0.25),
+    Goal(number="9", what="a line from its program to the reader, p99", ours=Figure(LINES, "lines", "p99_ms"), unit="ms",
+         goal=2, stretch=1, at_least=False),
+    Goal(number="9", what="the same, p50", ours=Figure(LINES, "lines", "p50_ms"), unit="ms"),
+    Goal(number="10", what="masking on ÷ off: 10 secrets in all encodings", ours=_bytes(MASKED), theirs=_bytes(UNMASKED),
+         goal=0.6, stretch=0.85),
+    Goal(number="10", what="the same, one of them a PEM key", ours=_bytes(MASKED_PEM), theirs=_bytes(UNMASKED),
+         goal=0.4, stretch=0.85),
     Goal(number="11", what="load and validate YAML, a template a task ÷ CSafeLoader", ours=Figure(LOAD, "load", "seconds"),
          theirs=Figure(YAML, "load", "seconds"), goal=0.3, stretch=0.2, at_least=False),
     Goal(number="13", what="`runner --version` ÷ `python -c pass`", ours=Figure(VERSION, "start", "seconds"),

@@ -33,11 +33,14 @@ class Plan:
     scale_rounds: int = 2
     engine_sizes: tuple[int, ...] = (1000, 10_000, 100_000)
     node_sizes: tuple[int, ...] = ()
+    output: int = 256 << 20
+    """Bytes."""
+    lines: int = 500
 
 
 QUICK = Plan(
     rounds=2, indep=300, chain=100, dag=300, load=1000, load_rounds=2, starts=10, queued=5000, scale_rounds=1,
-    engine_sizes=(1000, 10_000),
+    engine_sizes=(1000, 10_000), output=64 << 20, lines=200,
 )  # fmt: skip
 NORMAL = Plan()
 FULL = Plan(rounds=11, load_rounds=7, starts=100, queued=100_000, scale_rounds=5, node_sizes=(1000, 10_000))
@@ -123,6 +126,16 @@ def memory(bench: Bench) -> None:
             bench.add(number, goals.WAITING, "one", ours.waiting_rss(folder))
 
 
+def output(bench: Bench) -> None:
+    """What a task prints, with and without secrets to be masked in it."""
+    size = bench.plan.output
+    for number in range(bench.plan.rounds):
+        bench.add(number, goals.CAT, "output", ours.worker("copied", size))
+        for secrets, name in (("none", goals.UNMASKED), ("ten", goals.MASKED), ("pem", goals.MASKED_PEM)):
+            bench.add(number, name, "output", ours.worker("followed", size, secrets))
+        bench.add(number, goals.LINES, "lines", ours.worker("stamped", bench.plan.lines))
+
+
 def scale(bench: Bench) -> None:
     """Large groups."""
     for number in range(bench.plan.scale_rounds):
@@ -138,6 +151,7 @@ SUITES: dict[str, Callable[[Bench], None]] = {
     "load": load,
     "start": start,
     "memory": memory,
+    "output": output,
     "scale": scale,
 }
 

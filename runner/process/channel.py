@@ -15,7 +15,7 @@ import msgspec
 from runner.errors import ProcessHostError
 from runner.process.supervisor import wire
 
-_READ_BYTES = 256 << 10
+_READ_BYTES = 64 << 10  # more would be mapped and unmapped for each message
 _MOST_FDS_AT_ONCE = 253  # SCM_MAX_FD
 
 _encode = msgspec.json.Encoder().encode

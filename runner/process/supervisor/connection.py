@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # typing is slow to import, and the start of this program is 
 
 MOST_FDS_AT_ONCE = 200  # the kernel takes 253 (SCM_MAX_FD)
 FULL_BYTES = 256 << 10
-READ_BYTES = 256 << 10
+READ_BYTES = 64 << 10  # more would be mapped and unmapped for each request
 
 
 class Connection:
