@@ -138,7 +138,7 @@ def _remove(temp: str, wanted: Callable[[str], bool]) -> None:
 
 def _base(key: str) -> str:
     """What the names of an attempt's files begin with."""
-    return hashlib.sha256(key.encode()).hexdigest()[:32]
+    return hashlib.blake2b(key.encode(), digest_size=16).hexdigest()
 
 
 def _make_folder(path: str) -> None:

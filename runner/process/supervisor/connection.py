@@ -6,6 +6,7 @@ import array
 import socket
 
 from runner.process.supervisor import wire
+from runner.process.supervisor.record import boot_seconds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # typing is slow to import, and the start of this program is waited for
@@ -13,6 +14,7 @@ if TYPE_CHECKING:  # typing is slow to import, and the start of this program is 
 
 MOST_FDS_AT_ONCE = 200  # the kernel takes 253 (SCM_MAX_FD)
 FULL_BYTES = 256 << 10
+LINGER_SECONDS = 0.002
 READ_BYTES = 64 << 10  # more would be mapped and unmapped for each request
 
 
@@ -25,6 +27,8 @@ class Connection:
         self._rest = b""
         """What the kernel did not take yet; its descriptors are gone already."""
         self._unsent = 0
+        self._urgent = False
+        self._due: float | None = None
         self.greeted = False
 
     def fileno(self) -> int:
@@ -32,7 +36,13 @@ class Connection:
 
     @property
     def pending(self) -> bool:
-        return bool(self._rest or self._segments)
+        """Whether something was not sent that is not to wait."""
+        return bool(self._rest or (self._segments and self._urgent))
+
+    @property
+    def due(self) -> float | None:
+        """When what may wait is to be sent, in seconds of CLOCK_BOOTTIME; None when nothing waits."""
+        return self._due
 
     @property
     def full(self) -> bool:
@@ -47,14 +57,25 @@ class Connection:
             return []
         return self._decoder.feed(data) if data else None
 
-    def send(self, message: dict[str, Any], descriptors: tuple[int, ...] = ()) -> None:
-        """Queue a message for the next `flush`; the descriptors must stay open until nothing is pending."""
+    def send(self, message: dict[str, Any], descriptors: tuple[int, ...] = (), *, lingers: bool = False) -> None:
+        """Queue a message for the next `flush`; the descriptors must stay open until nothing is pending.
+
+        One that `lingers` waits a moment for another that does not: that a process was started is mostly told together with
+        its end, and the runner is woken once.
+        """
+        if not lingers:
+            self._urgent = True
+        elif not self._segments:
+            self._due = boot_seconds() + LINGER_SECONDS
         data = wire.encode(message)
         self._segments.append((data, descriptors))
         self._unsent += len(data)
 
     def flush(self) -> None:
         """Hand the kernel what it takes. Raises OSError when the runner is gone."""
+        if not self._urgent and self._due is not None and not self._rest and boot_seconds() < self._due:
+            return
+        self._urgent, self._due = True, None  # what the kernel does not take now does not linger again
         while self._rest or self._segments:
             data, descriptors = (self._rest, []) if self._rest else self._next_batch()
             ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
@@ -66,6 +87,7 @@ class Connection:
                 return
             self._unsent -= sent
             self._rest = data[sent:]
+        self._urgent = False
 
     def _next_batch(self) -> tuple[bytes, list[int]]:
         descriptors: list[int] = []

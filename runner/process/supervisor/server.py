@@ -27,7 +27,6 @@ if TYPE_CHECKING:  # typing is slow to import, and the start of this program is 
 
 LAST_GRACE_SECONDS = 2.0
 LONGEST_WAIT_SECONDS = 10.0  # epoll's clock stands still while the machine sleeps; deadlines do not
-SPAWNS_PER_FLUSH = 4
 _SPAWN_KEYS = frozenset(("op", "id", "key", "argv", "env", "cwd", "timeout", "grace", "stdin", "user", "limits"))
 
 
@@ -116,6 +115,8 @@ class Server:
         dues = [self._table.next_due()]
         if self._idle_since is not None:
             dues.append(self._idle_since + self._idle_seconds)
+        if self._connection is not None:
+            dues.append(self._connection.due)
         first = min((due for due in dues if due is not None), default=math.inf)
         return max(0.0, min(first - boot_seconds(), LONGEST_WAIT_SECONDS))
 
@@ -162,13 +163,8 @@ class Server:
             if requests is None:
                 self._disconnect()
                 return
-            spawned = 0
             for request in requests:
                 self._serve(connection, request)
-                if request.get("op") == "spawn":
-                    spawned += 1
-                    if spawned % SPAWNS_PER_FLUSH == 0:  # the runner can go on while the rest is being started
-                        connection.flush()
         except RefusedError as refusal:
             self._refuse(refusal)
         except wire.WireError as error:
@@ -311,7 +307,8 @@ class Server:
         record.watched = True
         ends = [pipe.end for pipe in record.pipes]
         connection.send(
-            {"id": id, "pid": record.pid, "started_at": record.started_at, "exit": record.exit, "ends": ends}
+            {"id": id, "pid": record.pid, "started_at": record.started_at, "exit": record.exit, "ends": ends},
+            lingers=True,
         )
 
     def _consume(self, request: dict[str, Any]) -> None:
