@@ -63,14 +63,17 @@ def parts_table(samples: Sequence[Sample]) -> list[str]:
         return _median(samples, contestant, "indep", metric)
 
     memory, engine, whole = of(goals.ENGINE_MEMORY), of(goals.ENGINE), of(goals.NODE, "own_cpu_ms_per_task")
-    client = of(goals.HOST, "own_cpu_ms_per_task")
+    client, supervisor = of(goals.HOST, "own_cpu_ms_per_task"), of(goals.NODE, "helper_cpu_ms_per_task")
+    bare, spawn = of(goals.SPAWN, "bare_ms_per_spawn"), of(goals.SPAWN, "spawn_ms_per_spawn")
     rows = [
         ("C floor: kernel, program and the C program around it", of(goals.FLOOR)),
         ("runner: engine", memory),
         ("runner: SQLite store", _minus(engine, memory)),
         ("runner: client of the supervisor", client),
         ("runner: the rest, that is dispatcher, driver, logs", _minus(_minus(whole, engine), client)),
-        ("supervisor itself", of(goals.NODE, "helper_cpu_ms_per_task")),
+        ("supervisor: posix_spawn and waitpid", bare),
+        ("supervisor: folder, pipes, limits that mark", _minus(spawn, bare)),
+        ("supervisor: messages, records, output", _minus(supervisor, spawn)),
         ("the processes, with what the kernel does in their name", of(goals.NODE, "children_cpu_ms_per_task")),
         ("all of the runner, its supervisor and its processes", of(goals.NODE)),
     ]

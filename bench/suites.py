@@ -101,6 +101,7 @@ def parts(bench: Bench) -> None:
     for number in range(bench.plan.rounds):
         for name, store in ((goals.ENGINE_MEMORY, "memory"), (goals.ENGINE, "sqlite")):
             bench.add(number, name, "indep", ours.worker("engine", "indep", bench.plan.indep, store))
+        bench.add(number, goals.SPAWN, "indep", ours.worker("spawning", bench.plan.indep))
         bench.add(number, goals.HOST, "indep", ours.worker("host", bench.plan.indep, IN_FLIGHT))
 
 
