@@ -18,6 +18,7 @@ from runner.process import tee
 _PIECE_BYTES = 256 << 10
 _BYTES_PER_TURN = 1 << 20  # what is left comes in the loop's next turn, so that nobody else waits long
 _LAST_PIECES = 8
+_RETRY_SECONDS = 0.1
 
 
 class Reader(Protocol):
@@ -110,7 +111,9 @@ class Output:
             for other in others:  # after it: what was written there before this is seen
                 other.foresee(reader)
         except OSError as error:
+            # It cannot be read: given up, so that the process can end.
             self.failure = self.failure or error
+            self.position = max(self.position, at + self.unread)
             return 0
         if not reader.taken and at > self.position:
             self.failure = self.failure or OSError(f"{at - self.position} bytes of it were lost")
@@ -127,7 +130,7 @@ class Output:
     def foresee(self, reader: Reader) -> None:
         """Look at what is in the pipe: it may tell what must not be shown of another one."""
         if not reader.taken and self.descriptor >= 0 and self.unread:
-            data = reader.read(self.descriptor, _PIECE_BYTES)
+            data = reader.read(self.descriptor, tee.SCRATCH_BYTES)
             self.sink.foresee(self.stream, data if self.at is None else data[self.position - self.at :])
 
 
@@ -169,10 +172,15 @@ class OutputQueue:
             self._reader = None
 
     def _work(self) -> None:
+        try:
+            reader = self.reader
+        except OSError:  # no descriptor free, for a moment: what is in the pipes stays there
+            self._loop.call_later(_RETRY_SECONDS, self._work)
+            return
         done = 0
         while self._due and done < _BYTES_PER_TURN:
             source, output = self._due.popleft()
-            done += source.take(self.reader, output)
+            done += source.take(reader, output)
         self._working = bool(self._due)
         if self._working:
             self._loop.call_soon(self._work)
@@ -192,5 +200,5 @@ def read_rest(output: Output) -> None:
 
 
 def best_reader() -> Reader:
-    """The one that loses nothing, where the system has what it needs."""
+    """The one that loses nothing, where the system has what it needs. Raises OSError when no descriptor is free."""
     return CopyingReader() if tee.works() else PlainReader()

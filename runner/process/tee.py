@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from collections.abc import Callable
@@ -41,7 +42,7 @@ class Copier:
 
 
 def works() -> bool:
-    """Whether this system has it, and lets us use it."""
+    """Whether this system has it, and lets us use it. Raises OSError when no descriptor is free."""
     out, into = os.pipe2(os.O_CLOEXEC)
     try:
         os.write(into, b"x")
@@ -50,7 +51,9 @@ def works() -> bool:
             return copier.copy(out, 1) == b"x" and os.read(out, 2) == b"x"
         finally:
             copier.close()
-    except OSError:
+    except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+            raise
         return False
     finally:
         os.close(out)

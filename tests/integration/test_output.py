@@ -16,6 +16,7 @@ from runner.masking import Masker
 from runner.model.dispatch import AttemptId
 from runner.model.log import STREAMS, Stream
 from runner.process.host import SupervisorHost
+from runner.process.output import CopyingReader
 from runner.sealing import Sealer
 from tests.contract.process_labs import PlainHost, program
 
@@ -174,3 +175,39 @@ def test_a_process_whose_pipe_is_found_full_gets_a_larger_one(store: FileLogStor
 
     asyncio.run(main())
     assert store.read(ID, "stdout", 0, 2_000_000) == bytes(965_536)
+
+
+def test_a_pipe_that_cannot_be_read_keeps_no_process_from_ending(store: FileLogStore, tmp_path: Path) -> None:
+    class BrokenReader(CopyingReader):
+        def read(self, descriptor: int, limit: int) -> bytes:
+            raise OSError(5, "Input/output error")
+
+    class BrokenHost(SupervisorHost):
+        make_reader = staticmethod(BrokenReader)
+
+    async def main() -> None:
+        async with asyncio.timeout(50), await BrokenHost.start_private(tmp_path / "state") as host:
+            with pytest.raises(OSError, match="Input/output error"):
+                await told(host, store, ID, ["sh", "-c", "head -c 300000 /dev/zero; echo >&2"], Masker())
+            await host.forget(str(ID))
+
+    asyncio.run(main())
+
+
+def test_without_a_free_descriptor_output_waits(store: FileLogStore, tmp_path: Path) -> None:
+    attempts = iter([True, True, False])
+
+    def reader() -> CopyingReader:
+        if next(attempts):
+            raise OSError(24, "Too many open files")
+        return CopyingReader()
+
+    class PoorHost(SupervisorHost):
+        make_reader = staticmethod(reader)
+
+    async def main() -> None:
+        async with asyncio.timeout(50), await PoorHost.start_private(tmp_path / "state") as host:
+            assert await told(host, store, ID, ["sh", "-c", "echo here"], Masker()) == 0
+
+    asyncio.run(main())
+    assert store.read(ID, "stdout") == b"here\n"
