@@ -49,7 +49,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     `template_milliseconds` is what the templates of one attempt may cost. Finished runs
     are removed after `keep_days` days, and the oldest where there are more than `keep_runs`.
     `containment` is what keeps the processes of an attempt together: control groups (`cgroup2`), marks (`marker`), or the
-    first of them that can be had (`auto`).
+    first of them that can be had (`auto`). `notify_address` is where a service manager wants to hear that it is ready.
     """
 
     state_dir: Path
@@ -61,6 +61,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     keep_days: int
     keep_runs: int
     containment: Containment = "auto"
+    notify_address: str = ""
 
     @property
     def key_file(self) -> Path:
@@ -109,6 +110,7 @@ def load_settings(
             environ, "RUNNER_TEMPLATE_MILLISECONDS", TEMPLATE_MILLISECONDS, least=1, most=60_000
         ),
         containment=_containment(environ),
+        notify_address=environ.get("NOTIFY_SOCKET", ""),
     )
 
 

@@ -9,6 +9,7 @@ import resource
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
+from typing import NoReturn
 
 from msgspec import Struct
 
@@ -19,6 +20,7 @@ from runner.dispatch.local import LocalDispatcher
 from runner.engine.engine import Engine
 from runner.logs.base import LogStore
 from runner.logs.files import FileLogStore
+from runner.process import launch
 from runner.process.host import SupervisorHost
 from runner.process.lasting import LastingHost
 from runner.sealing import Sealer
@@ -91,6 +93,12 @@ def _keep_no_core_files() -> None:
     a task that wants a core file can raise the limit again."""
     _, hard = resource.getrlimit(resource.RLIMIT_CORE)
     resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
+
+
+def become_supervisor(settings: Settings) -> NoReturn:
+    """Turn this process into the supervisor that the nodes on this state directory will find. Raises ProcessHostError."""
+    make_private(settings.state_dir)
+    launch.become(settings.state_dir, containment=settings.containment, notify=settings.notify_address)
 
 
 async def _flushed(engine: Engine) -> None:

@@ -25,6 +25,7 @@ COMMANDS = {
     "run": "run a task group here and show it",
     "validate": "say everything that is wrong with task groups",
     "graph": "draw what waits for what in a task group",
+    "supervisor": "serve the processes of a state directory's tasks, so that they outlive restarts of the runner",
 }
 """Each is a module of this package with `run(options)` and `add_arguments(parser)`, imported when it is asked for."""
 

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NoReturn
 
 from msgspec import Struct
 
@@ -131,6 +131,19 @@ def start(
         os.close(connection)
         os.close(log)
     return Launched(connection=ours, pid=pid)
+
+
+def become(state_dir: Path | str, *, containment: Containment = "auto", notify: str = "") -> NoReturn:
+    """Turn this process into the supervisor of a state directory that serves for ever: for whoever looks after services.
+    `notify` is the address of sd_notify(3). Raises ProcessHostError."""
+    try:
+        os.makedirs(state_dir, mode=0o700, exist_ok=True)
+        main = install(state_dir)
+    except OSError as error:
+        raise ProcessHostError(f"cannot install the supervisor in {state_dir}: {error.strerror}") from error
+    folder = os.path.abspath(state_dir)
+    argv = [sys.executable, "-I", "-S", "-X", "utf8", str(main), "service", containment, folder, "", notify]
+    os.execve(sys.executable, argv, {})
 
 
 def _descriptor(low: int) -> int:

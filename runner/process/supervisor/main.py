@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import resource
+import signal
 import socket
 import sys
 
@@ -42,19 +43,40 @@ def _take_state(state_dir: str) -> tuple[int, socket.socket]:
 
 
 def _serve_shared(
-    first: socket.socket, state_dir: str, incarnation: str, idle_seconds: float, containment: str
+    first: socket.socket | None,
+    state_dir: str,
+    incarnation: str,
+    idle_seconds: float,
+    containment: str,
+    notify: str = "",
 ) -> None:
-    if os.fork():
-        os._exit(0)  # init, not the runner, is the parent of what outlives the runner
     lock, listener = _take_state(state_dir)
     folder = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     server = Server(first, private=False, incarnation=incarnation, idle_seconds=idle_seconds, wanted=containment)
     server.listen(listener, lock)
+    if first is None:
+        signal.signal(signal.SIGINT, lambda *_: None)  # by the terminal of whoever started it by hand
+    if notify:
+        _tell_ready(notify)
     server.run()
     try:
         os.unlink(wire.SOCKET_NAME, dir_fd=folder)
     except FileNotFoundError:
         return
+
+
+def _use_nothing_of_the_terminal() -> None:
+    """Our children read what we have as standard input, and nobody reads what we could print."""
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 0)
+    os.dup2(null, 1)
+    os.close(null)
+
+
+def _tell_ready(address: str) -> None:
+    """As systemd wants it, see sd_notify(3). `@` stands for the NUL byte that a name without a file begins with."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
+        told.sendto(b"READY=1", "\0" + address[1:] if address.startswith("@") else address)
 
 
 def _remove(folder: str) -> None:
@@ -65,10 +87,22 @@ def _remove(folder: str) -> None:
 
 
 def main(arguments: list[str]) -> NoReturn:
-    """`private CONTAINMENT TEMP_DIR INCARNATION` (the folder is removed at the end; empty for none) or `shared CONTAINMENT
-    STATE_DIR INCARNATION IDLE_SECONDS`. The containment is `auto`, `cgroup2` or `marker`. The incarnation is 32 hexadecimal
-    digits; empty for one that is made up."""
+    """`MODE CONTAINMENT FOLDER INCARNATION …`:
+
+    private  the folder is removed at the end; empty for none
+    shared   the folder is the state directory; then IDLE_SECONDS
+    service  the same, in the foreground and for ever; then the address to tell that it is ready, empty for none
+
+    The first two are given a connection to their runner. The containment is `auto`, `cgroup2` or `marker`. The incarnation is 32
+    hexadecimal digits; empty for one that is made up."""
     mode, containment, folder, incarnation, *rest = arguments
+    if mode == "service":
+        _use_nothing_of_the_terminal()
+        try:
+            _serve_shared(None, folder, incarnation, float("inf"), containment, notify=rest[0])
+        except (RefusedError, OSError) as error:
+            sys.exit(f"runner supervisor: {error}")
+        sys.exit(0)
     # Whatever the runner had inherited must neither be kept open by us nor reach our children.
     os.closerange(wire.FIRST_CONNECTION_FD + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
     first = socket.socket(fileno=wire.FIRST_CONNECTION_FD)
@@ -79,6 +113,8 @@ def main(arguments: list[str]) -> NoReturn:
             if folder:
                 _remove(folder)
         else:
+            if os.fork():
+                os._exit(0)  # init, not the runner, is the parent of what outlives the runner
             _serve_shared(first, folder, incarnation, float(rest[0]), containment)
     except RefusedError as refusal:
         first.sendall(wire.encode({"op": "refused", "reason": refusal.reason, "error": str(refusal)}))

@@ -41,7 +41,7 @@ class RefusedError(Exception):
 class Server:
     def __init__(
         self,
-        first: socket.socket,
+        first: socket.socket | None,
         *,
         private: bool,
         incarnation: str = "",
@@ -74,7 +74,8 @@ class Server:
         self._table = Table(self._incarnation, self._on_exit, self._outputs, room=room)
         self._wake = _signal_pipe()
         self._epoll.register(self._wake, select.EPOLLIN)
-        self._connect(Connection(first))
+        if first is not None:
+            self._connect(Connection(first))
 
     def listen(self, listener: socket.socket, lock: int) -> None:
         """Be found at `listener` while the file behind `lock` exists."""
@@ -122,7 +123,7 @@ class Server:
 
     def _on_signals(self) -> None:
         numbers = os.read(self._wake, 4096)
-        if signal.SIGTERM in numbers:
+        if signal.SIGTERM in numbers or signal.SIGINT in numbers:
             self._end()
         self._table.reap()
 

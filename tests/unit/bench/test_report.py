@@ -64,6 +64,9 @@ def test_the_tables_name_every_goal_that_was_measured() -> None:
         "bytes_per_task": 2000.0,
         "rss_mb": 45.0,
         "helper_rss_mb": 12.0,
+        "mb_per_s": 400.0,
+        "p50_ms": 0.4,
+        "p99_ms": 0.9,
     }
     figures = {(f.contestant, f.workload) for goal in goals.GOALS for f in (goal.ours, goal.theirs) if f is not None}
     samples = [Sample(round=0, contestant=c, workload=w, metrics=metrics) for c, w in sorted(figures)]
