@@ -77,9 +77,21 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     def temp_dir(self, folder: Path) -> Path:
         """Where the node whose state is in `folder` keeps what must not reach a disk: the same for every life of it, so that
-        what a killed one left is found again. To be made with `workspace.make_private`."""
+        what a killed one left is found again. To be made with `workspace.make_temp`."""
         mark = hashlib.sha256(os.fsencode(folder.absolute())).hexdigest()[:16]
-        return self.temp_parent / f"runner-{os.geteuid()}-{mark}"
+        return self.temp_parent / f"{self.run_temp_prefix if self._is_run(folder) else self._temp_prefix}{mark}"
+
+    @property
+    def run_temp_prefix(self) -> str:
+        """What the names of such folders of `runner run` begin with: nobody needs them once their runner is gone."""
+        return f"{self._temp_prefix}run-"
+
+    @property
+    def _temp_prefix(self) -> str:
+        return f"runner-{os.geteuid()}-"
+
+    def _is_run(self, folder: Path) -> bool:
+        return folder.parent == self.state_dir / "runs"
 
     def run_dir(self, group_id: str) -> Path:
         """Where `runner run` keeps the group. Raises UsageError for an id that is no plain name."""

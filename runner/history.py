@@ -9,8 +9,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from runner import workspace
 from runner.errors import RunnerError
+from runner.removal import remove_tree
 from runner.store import retirement
 
 REMOVED = ".removed-"
@@ -40,7 +40,7 @@ def prune(runs: Path, *, keep_days: int, keep_runs: int) -> None:
             except (RunnerError, OSError) as error:
                 failures.append(error)
         for rest in runs.glob(f"{REMOVED}*"):
-            workspace.remove(rest)
+            remove_tree(rest)
     except OSError as error:
         failures.append(error)
     if failures:

@@ -26,7 +26,7 @@ from runner.process.lasting import LastingHost
 from runner.sealing import Sealer
 from runner.store.base import Store
 from runner.store.sqlite import SqliteStore
-from runner.workspace import make_private, make_temp, remove
+from runner.workspace import make_private, make_temp, run_temp
 from taskimpl import built_in_drivers
 
 LOCAL_RUNNER = "local"
@@ -56,8 +56,8 @@ async def open_run_node(run_dir: Path, settings: Settings) -> AsyncIterator[Node
     async with AsyncExitStack() as stack:
         make_private(settings.state_dir)
         store = _open_store(stack, run_dir)  # first, for its lock: another run of the same group keeps what it has
-        temp = _make_temp(run_dir, settings)
-        stack.callback(remove, temp)
+        temp = stack.enter_context(run_temp(settings.temp_dir(run_dir), settings.run_temp_prefix))
+        _warn_of_disk(temp, settings)
 
         async def start(incarnation: str) -> SupervisorHost:
             return await SupervisorHost.start_private(
@@ -76,7 +76,8 @@ async def open_node(settings: Settings) -> AsyncIterator[Node]:
     async with AsyncExitStack() as stack:
         folder = settings.state_dir
         store = _open_store(stack, folder)
-        temp = _make_temp(folder, settings)
+        temp = make_temp(settings.temp_dir(folder))
+        _warn_of_disk(temp, settings)
 
         async def start(incarnation: str) -> SupervisorHost:
             return await SupervisorHost.connect(folder, incarnation=incarnation, containment=settings.containment)
@@ -110,9 +111,7 @@ async def _flushed(engine: Engine) -> None:
             await done.wait()
 
 
-def _make_temp(folder: Path, settings: Settings) -> Path:
-    """The private folder of the node whose state is in `folder`; says so when it is on a disk."""
-    temp = make_temp(settings.temp_dir(folder))
+def _warn_of_disk(temp: Path, settings: Settings) -> None:
     if not settings.temp_in_memory:
         _log.warning(
             "no folder in memory (tmpfs) was found: what tasks export, and the files that they are given, lie in %s while "
@@ -120,7 +119,6 @@ def _make_temp(folder: Path, settings: Settings) -> Path:
             temp,
             extra={"action": "temp_on_disk"},
         )
-    return temp
 
 
 def _open_store(stack: AsyncExitStack, folder: Path) -> Store:

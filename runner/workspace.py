@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
-import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from runner.errors import UsageError
+from runner.removal import remove_tree
 
 _PASSABLE = 0o711
+_TRIES = 100
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def current() -> Path:
@@ -29,7 +32,7 @@ def isolated(folder: Path) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        remove(folder)
+        remove_tree(folder)
 
 
 def make_temp(folder: Path) -> Path:
@@ -43,6 +46,59 @@ def make_temp(folder: Path) -> Path:
             return folder
     make_private(folder).chmod(_PASSABLE)
     return folder
+
+
+@contextmanager
+def run_temp(folder: Path, prefix: str) -> Iterator[Path]:
+    """`folder` as `make_temp` makes it, with what a former life of the same run has left in it; removed at the end.
+
+    With it goes whatever else there is beside it whose name begins with `prefix`, that was made here and whose maker is gone:
+    of a runner that was killed together with its supervisor nobody else removes it.
+    """
+    _sweep(folder, prefix)
+    descriptor = _held(folder)
+    try:
+        yield folder
+    finally:
+        remove_tree(folder)
+        os.close(descriptor)
+
+
+def _held(folder: Path) -> int:
+    """A lock on it, for as long as this process lives. Raises UsageError."""
+    for tries_left in reversed(range(_TRIES)):
+        try:
+            make_temp(folder)
+            descriptor = os.open(folder, _FOLDER)
+        except (UsageError, FileNotFoundError) as error:
+            if tries_left and isinstance(error.__cause__ or error, FileNotFoundError):
+                continue  # what a former life left is being removed at this very moment
+            raise
+        fcntl.flock(descriptor, fcntl.LOCK_EX)  # whoever removes it holds the lock meanwhile
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(descriptor), os.stat(folder)):
+                return descriptor
+        os.close(descriptor)
+    raise UsageError(f"the folder {folder} is removed again and again by somebody else")
+
+
+def _sweep(own: Path, prefix: str) -> None:
+    with suppress(OSError):
+        for name in os.listdir(own.parent):
+            if name.startswith(prefix) and name != own.name:
+                _sweep_one(own.with_name(name))
+
+
+def _sweep_one(folder: Path) -> None:
+    with suppress(OSError):
+        descriptor = os.open(folder, _FOLDER)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # One that is empty may be about to be locked for the first time.
+            if os.fstat(descriptor).st_uid == os.geteuid() and os.listdir(descriptor):
+                remove_tree(folder)
+        finally:
+            os.close(descriptor)
 
 
 def make_private(folder: Path) -> Path:
@@ -72,15 +128,3 @@ def _make(folder: Path) -> None:
     if not folder.parent.exists():
         _make(folder.parent)
     folder.mkdir(mode=0o700, exist_ok=True)
-
-
-def remove(folder: Path) -> None:
-    """Remove a folder and all that is in it, also where tasks took away the permission to write. What still resists (a
-    mount, another user's file) is left: an error here would hide the group's result."""
-    for parent, names, _ in os.walk(folder):
-        for name in names:
-            inner = os.path.join(parent, name)
-            if not os.path.islink(inner):
-                with suppress(OSError):
-                    os.chmod(inner, 0o700)
-    shutil.rmtree(folder, ignore_errors=True)

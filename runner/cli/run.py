@@ -28,6 +28,7 @@ from runner.config import Settings
 from runner.errors import UsageError
 from runner.model.group import TaskGroup
 from runner.model.result import Reason, Status
+from runner.removal import remove_tree
 
 CALLER = "local"
 
@@ -58,7 +59,7 @@ def _run_dir(settings: Settings, group: TaskGroup) -> Iterator[Path]:
         yield folder
     except UsageError:
         if fresh:
-            workspace.remove(folder)
+            remove_tree(folder)
         raise
 
 
@@ -75,9 +76,9 @@ async def _carry_out(
     story = Output(STDERR) if machine else stdout
 
     def leave() -> None:
-        workspace.remove(settings.temp_dir(run_dir))
+        remove_tree(settings.temp_dir(run_dir))
         if options.isolated:
-            workspace.remove(folder)
+            remove_tree(folder)
 
     with Interrupts(leave) as interrupts:
         async with AsyncExitStack() as stack:

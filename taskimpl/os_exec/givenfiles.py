@@ -10,14 +10,14 @@ from __future__ import annotations
 import errno
 import os
 import re
-import shutil
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
 from msgspec import Struct
 from pydantic import AfterValidator, BeforeValidator, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from runner.removal import remove_tree
 
 MAX_FILE_BYTES = 4 << 20
 MAX_ALL_BYTES = 16 << 20
@@ -121,13 +121,13 @@ class GivenFiles(Struct, frozen=True, kw_only=True):
         if os.path.lexists(self.folder):
             return
         draft = self.folder + _DRAFT
-        remove_folder(draft)
+        remove_tree(draft)
         try:
             os.mkdir(draft, 0o700)
             self._fill(draft, files)
             os.rename(draft, self.folder)
         except BaseException:
-            remove_folder(draft)
+            remove_tree(draft)
             raise
 
     def _fill(self, draft: str, files: Mapping[str, str]) -> None:
@@ -145,35 +145,7 @@ class GivenFiles(Struct, frozen=True, kw_only=True):
 
     def remove(self) -> None:
         """With all that was put beside them, which may take a while. May be repeated."""
-        remove_folder(self.folder)
-
-
-def remove_folder(folder: str) -> None:
-    """Remove a folder that a program may have filled, as far as that is possible; its plain files go first, so that nothing
-    that resists saves one of them. Links are not followed."""
-    try:
-        descriptor = os.open(folder, _FOLDER)
-    except FileNotFoundError:
-        return
-    except OSError:  # a program has put something else in its place
-        with suppress(OSError):
-            os.unlink(folder)
-        return
-    try:
-        with suppress(OSError):
-            os.fchmod(descriptor, 0o700)
-        for name in _names(descriptor):
-            with suppress(OSError):
-                os.unlink(name, dir_fd=descriptor)
-    finally:
-        os.close(descriptor)
-    with suppress(RecursionError):
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _names(descriptor: int) -> Iterator[str]:
-    with suppress(OSError):
-        yield from os.listdir(descriptor)
+        remove_tree(self.folder)
 
 
 def write_private(path: str, content: bytes, owner: Owner | None = None, *, dir_fd: int | None = None) -> None:

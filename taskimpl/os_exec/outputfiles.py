@@ -18,7 +18,8 @@ from dataclasses import dataclass, field
 
 from runner.errors import DriverError, OutputFileError
 from runner.model.outputfile import MAX_OUTPUT_FILE_BYTES, parse_output
-from taskimpl.os_exec.givenfiles import GivenFiles, Owner, remove_folder, write_private
+from runner.removal import remove_tree
+from taskimpl.os_exec.givenfiles import GivenFiles, Owner, write_private
 
 VARIABLE = "OUTPUT_FILE"
 _BASE = re.compile(r"[0-9a-f]{32}")
@@ -104,7 +105,7 @@ class AttemptFiles:
         if self.given.folder not in self.absent:
             await asyncio.to_thread(self.given.remove)
         if self.folder is not None:
-            await asyncio.to_thread(remove_folder, self.folder)
+            await asyncio.to_thread(remove_tree, self.folder)
 
 
 def salvage(temp: str, key: str, task_name: str) -> dict[str, str]:
@@ -133,7 +134,7 @@ def _remove(temp: str, wanted: Callable[[str], bool]) -> None:
     for name in os.listdir(temp):
         base = name.partition(".")[0]
         if _BASE.fullmatch(base) and wanted(base):
-            remove_folder(os.path.join(temp, name))
+            remove_tree(os.path.join(temp, name))
 
 
 def _base(key: str) -> str:

@@ -71,7 +71,7 @@ def _visible(text: str, confidential: Collection[str]) -> Iterator[tuple[int, st
     for tag, names in _tags(text):
         for name in names:
             if name in confidential:
-                message = f"{name} is confidential and would be seen in the list of processes; pass it in envs"
+                message = f"{name} is confidential and would be seen in the list of processes; pass it in envs or files"
                 yield tag.start, message
 
 

@@ -60,6 +60,8 @@ def test_run_dirs_and_temp_dirs_differ_by_group() -> None:
     assert settings.run_dir("a").name == "a"
     assert settings.temp_dir(settings.run_dir("a")) == settings.temp_dir(settings.run_dir("a"))
     assert settings.temp_dir(settings.run_dir("a")) != settings.temp_dir(settings.run_dir("b"))
+    assert settings.temp_dir(settings.run_dir("a")).name.startswith(settings.run_temp_prefix)
+    assert not settings.temp_dir(settings.state_dir).name.startswith(settings.run_temp_prefix)
 
 
 def test_secrets_go_to_memory_where_there_is_some(require: Callable[[str], None]) -> None:

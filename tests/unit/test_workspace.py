@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -19,19 +22,6 @@ def test_an_isolated_workspace_is_empty_and_goes_with_all_that_is_in_it(tmp_path
         locked.chmod(0o500)
         (folder / "a").chmod(0)
     assert not folder.exists()
-
-
-def test_removing_does_not_follow_links(tmp_path: Path) -> None:
-    kept = tmp_path / "kept"
-    kept.mkdir(mode=0o755)
-    (kept / "file").write_text("x")
-    gone = tmp_path / "gone"
-    gone.mkdir()
-    (gone / "link").symlink_to(kept)
-    workspace.remove(gone)
-    assert not gone.exists()
-    assert (kept / "file").read_text() == "x"
-    assert stat.S_IMODE(kept.stat().st_mode) == 0o755
 
 
 def test_a_private_folder_is_private_also_when_it_was_not(tmp_path: Path) -> None:
@@ -80,3 +70,60 @@ def test_a_folder_that_was_removed_cannot_be_the_workspace(tmp_path: Path, monke
     folder.rmdir()
     with pytest.raises(UsageError, match="does not exist any more"):
         workspace.current()
+
+
+HOLDS = """
+import sys
+from pathlib import Path
+from runner.workspace import run_temp
+with run_temp(Path(sys.argv[1]), "run-"):
+    Path(sys.argv[1], "secret").touch()
+    print("ready", flush=True)
+    sys.stdin.readline()
+"""
+
+
+def hold(folder: Path) -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDS, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def test_what_killed_runs_left_in_memory_goes_with_the_next_and_nothing_else_does(tmp_path: Path) -> None:
+    for name in ("node-1", "other"):
+        (tmp_path / name).mkdir(mode=0o700)
+    (tmp_path / "run-link").symlink_to(tmp_path / "other")
+    dead, alive = hold(tmp_path / "run-dead"), hold(tmp_path / "run-alive")
+    dead.kill()
+    dead.communicate()
+    assert (tmp_path / "run-dead" / "secret").exists()
+    with workspace.run_temp(tmp_path / "run-mine", "run-") as mine:
+        assert {path.name for path in tmp_path.iterdir()} == {"node-1", "other", "run-alive", "run-link", "run-mine"}
+        assert (tmp_path / "run-alive" / "secret").exists()
+        assert list(mine.iterdir()) == []
+    alive.communicate("go\n")
+    assert alive.returncode == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"node-1", "other", "run-link"}
+
+
+def test_what_a_killed_life_of_the_same_run_left_is_there_for_the_next(tmp_path: Path) -> None:
+    dead = hold(tmp_path / "run-again")
+    dead.kill()
+    dead.communicate()
+    with workspace.run_temp(tmp_path / "run-again", "run-") as again:
+        assert [path.name for path in again.iterdir()] == ["secret"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_many_at_once_do_not_remove_each_others(tmp_path: Path) -> None:
+    def one(number: int) -> bool:
+        with workspace.run_temp(tmp_path / f"run-{number}", "run-") as folder:
+            (folder / "file").touch()
+            return (folder / "file").exists()
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(one, [number % 40 for number in range(40)]))
+    assert list(tmp_path.iterdir()) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import gc
 import os
 import resource
@@ -203,6 +204,24 @@ def test_closing_a_private_host_ends_its_processes(tmp_path: Path) -> None:
             await host.spawn("l", program(["true"]), sink)
 
     run(main())
+
+
+@pytest.mark.parametrize("taken", [False, True])
+def test_the_private_folder_goes_unless_the_next_runner_has_taken_it(tmp_path: Path, taken: bool) -> None:
+    temp = tmp_path / "temp"
+    (temp / "a").mkdir(parents=True)
+    descriptor = os.open(temp, os.O_RDONLY)
+
+    async def main() -> None:
+        host = await SupervisorHost.start_private(tmp_path / "state", temp)
+        if taken:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        await host.aclose()
+        assert not alive(host.pid)
+        assert temp.exists() is taken
+
+    run(main())
+    os.close(descriptor)
 
 
 def test_a_new_connection_supersedes_the_old_one(shared: Path) -> None:

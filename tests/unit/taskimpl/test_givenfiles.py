@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
-import subprocess
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from runner.model.fault import spell_path
 from runner.process.fake import FakeHost, FakeRun
 from runner.validation import load
 from taskimpl.os_exec import OsExecDriver, OsExecSpec
-from taskimpl.os_exec.givenfiles import MAX_ALL_BYTES, MAX_FILE_BYTES, MAX_FILES, GivenFiles, remove_folder, variable
+from taskimpl.os_exec.givenfiles import MAX_ALL_BYTES, MAX_FILE_BYTES, MAX_FILES, GivenFiles, variable
 from taskimpl.os_exec.outputfiles import AttemptFiles
 from tests.os_exec_attempts import KEY, context, driver
 
@@ -206,38 +205,6 @@ class TestFiles:
         given.remove()
         assert [entry.name for entry in tmp_path.iterdir()] == ["kept"]
         assert (kept / "file").read_text() == "x"
-
-    def test_a_tree_without_end_does_not_save_them(self, tmp_path: Path) -> None:
-        given = GivenFiles(folder=str(tmp_path / "f"))
-        given.make({"z": "secret"})
-        inner = os.open(given.folder, os.O_RDONLY)
-        for _ in range(3000):
-            os.mkdir("d", dir_fd=inner)
-            next_one = os.open("d", os.O_RDONLY, dir_fd=inner)
-            os.close(inner)
-            inner = next_one
-        os.close(inner)
-        given.remove()
-        assert not os.path.exists(os.path.join(given.folder, "z"))
-        if os.path.exists(given.folder):  # for the tests that come after this one
-            subprocess.run(["rm", "-rf", given.folder], check=True)
-
-    def test_something_else_in_their_place_is_not_followed(self, tmp_path: Path) -> None:
-        kept = tmp_path / "kept"
-        kept.mkdir(mode=0o755)
-        (kept / "a").touch()
-        place = tmp_path / "f"
-        for kind in ("link", "pipe", "file"):
-            if kind == "link":
-                place.symlink_to(kept)
-            elif kind == "pipe":
-                os.mkfifo(place)
-            else:
-                place.touch()
-            remove_folder(str(place))
-            assert [entry.name for entry in tmp_path.iterdir()] == ["kept"]
-        assert (kept / "a").exists()
-        assert mode(kept) == 0o755
 
 
 def play(scenario: Callable[[FakeHost], Awaitable[None]]) -> None:
