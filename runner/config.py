@@ -20,6 +20,8 @@ from typing import Literal, cast, get_args
 from msgspec import Struct
 
 from runner.errors import UsageError
+from runner.model import size
+from runner.model.log import LEAST_LOG_LIMIT_BYTES
 
 BASE_ENV_NAMES = ("PATH", "HOME", "LANG", "TZ")
 """What a task sees of the runner's own environment."""
@@ -34,6 +36,7 @@ MEMORY_FOLDER_OF_ROOT = "/run"
 _OCTAL = re.compile(r"\\([0-7]{3})")
 """How /proc spells the white space in a path."""
 
+LOG_BYTES = 4 << 30
 TEMPLATE_MILLISECONDS = 40
 KEEP_DAYS = 30
 KEEP_RUNS = 200
@@ -46,8 +49,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     `state_dir` is absolute and need not exist. `base_env` is what every task's environment begins with. `temp_parent` is an
     existing folder, on tmpfs where there is one: private folders are made below it. `temp_in_memory` tells whether it is, so
     that nothing is kept on a disk without saying so. `max_parallel` is the number of attempts that may run at once.
-    `template_milliseconds` is what the templates of one attempt may cost. Finished runs
-    are removed after `keep_days` days, and the oldest where there are more than `keep_runs`.
+    `log_bytes` is how much is kept of what one attempt prints, 0 for all of it. `template_milliseconds` is what the templates of
+    one attempt may cost. Finished runs are removed after `keep_days` days, and the oldest where there are more than `keep_runs`.
     `containment` is what keeps the processes of an attempt together: control groups (`cgroup2`), marks (`marker`), or the
     first of them that can be had (`auto`). `notify_address` is where a service manager wants to hear that it is ready.
     """
@@ -57,6 +60,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     temp_parent: Path
     temp_in_memory: bool
     max_parallel: int
+    log_bytes: int
     template_milliseconds: int
     keep_days: int
     keep_runs: int
@@ -116,6 +120,7 @@ def load_settings(
         temp_parent=parent,
         temp_in_memory=is_tmpfs(parent),
         max_parallel=max_parallel or SLOTS_PER_CORE * available_cores(),
+        log_bytes=_log_bytes(environ),
         keep_days=_number(environ, "RUNNER_KEEP_DAYS", KEEP_DAYS, least=0, most=100_000),
         keep_runs=_number(environ, "RUNNER_KEEP_RUNS", KEEP_RUNS, least=0, most=1_000_000),
         template_milliseconds=_number(
@@ -173,6 +178,19 @@ def _containment(environ: Mapping[str, str]) -> Containment:
         if wanted == known:
             return cast(Containment, known)
     raise UsageError(f"{CONTAINMENT_NAME} is {wanted!r}; expected {', '.join(get_args(Containment))}")
+
+
+def _log_bytes(environ: Mapping[str, str]) -> int:
+    text = environ.get("RUNNER_LOG_LIMIT", "")
+    if not text:
+        return LOG_BYTES
+    try:
+        number = size.parse(text)
+    except ValueError as error:
+        raise UsageError(f"RUNNER_LOG_LIMIT is {text!r}: {error}") from None
+    if 0 < number < LEAST_LOG_LIMIT_BYTES:
+        raise UsageError(f"RUNNER_LOG_LIMIT is {text!r}; expected at least 64KiB, or 0 to keep all of every log")
+    return number
 
 
 def _default_state_dir(environ: Mapping[str, str]) -> Path:

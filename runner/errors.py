@@ -10,6 +10,7 @@
     │   ├── StoreCorruptError    the state is damaged
     │   ├── StoreFullError       the disk is full
     │   └── StoreReadOnlyError   the disk or folder cannot be written
+    ├── LogGapError              this part of a log is not kept
     ├── StateLockedError         another process uses this state directory
     ├── GroupExistsError         the group id is taken by different content
     ├── GroupNotFoundError       no such group
@@ -79,6 +80,15 @@ class StoreFullError(StoreError):
 
 class StoreReadOnlyError(StoreError):
     """The state cannot be written."""
+
+
+class LogGapError(RunnerError):
+    """This part of the log is not kept."""
+
+    def __init__(self, message: str | None = None, *, end: int) -> None:
+        super().__init__(message)
+        self.end = end
+        """The offset in the stream where the log goes on."""
 
 
 class StateLockedError(RunnerError):

@@ -133,7 +133,7 @@ async def _assembled(
     stack: AsyncExitStack, folder: Path, temp: Path, settings: Settings, store: Store, host: LastingHost
 ) -> Node:
     sealer = Sealer.open_or_create(settings.key_file)
-    logs = FileLogStore(folder / "logs", sealer=sealer)
+    logs = FileLogStore(folder / "logs", sealer=sealer, limit=settings.log_bytes)
     stack.callback(logs.close)
     clock = SystemClock()
     types = registry(settings)
@@ -142,8 +142,7 @@ async def _assembled(
             name=LOCAL_RUNNER,
             registry=types,
             processes=host,
-            open_log=logs.open,
-            redact_log=logs.redact,
+            logs=logs,
             temp=str(temp),
             clock=clock,
             template_milliseconds=settings.template_milliseconds,

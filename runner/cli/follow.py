@@ -12,13 +12,14 @@ from __future__ import annotations
 import asyncio
 import re
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from runner.cli.report import event_line
 from runner.cli.terminal import Output, is_plain, visible_line
 from runner.model.dispatch import AttemptId
 from runner.model.event import Event, Kind
 from runner.model.group import TaskGroup
+from runner.model.log import Frame, Stream
 from runner.model.result import TaskGroupResult
 from runner.node import Node
 
@@ -37,6 +38,8 @@ class _Log:
     started_at: float
     lines: Lines
     position: int = 0
+    ends: dict[Stream, int] = field(default_factory=dict)
+    """The offset up to which each stream is shown."""
 
 
 class Follower:
@@ -128,9 +131,20 @@ class Follower:
         shown = bytearray()
         for frame in frames:
             log.position = frame.position
+            if frame.missing:
+                shown += self._gap(log, id, frame)
+            log.ends[frame.stream] = frame.offset + len(frame.data)
             shown += log.lines.feed(frame.stream, frame.data)
         await self._write(bytes(shown))
         return bool(frames)
+
+    def _gap(self, log: _Log, id: AttemptId, frame: Frame) -> bytes:
+        """What is said where the log has lost what was not shown yet: its reader was slow, or came late."""
+        missed = min(frame.missing, frame.offset - log.ends.get(frame.stream, 0))
+        if missed <= 0:
+            return b""
+        told = f"{id.task:{self._width}} -- … {missed:,} bytes of {frame.stream} are not kept …\n"
+        return log.lines.rest(frame.stream) + told.encode()
 
     async def _write(self, data: bytes) -> None:
         if not data or self._output.lost is not None:
@@ -170,8 +184,8 @@ class Lines:
     def _shown(self, line: bytes) -> bytes:
         return self._prefix + visible_line(line) + b"\n"
 
-    def rest(self) -> bytes:
-        """What was printed without a newline at its end."""
-        rest = b"".join(self.feed(stream, b"\n") for stream, partial in list(self._partial.items()) if partial)
-        self._partial.clear()
-        return rest
+    def rest(self, *streams: str) -> bytes:
+        """What was printed without a newline at its end; on these streams, or on all."""
+        return b"".join(
+            self.feed(stream, b"\n") for stream in streams or tuple(self._partial) if self._partial.get(stream)
+        )

@@ -71,7 +71,9 @@ def event_line(event: Event, seconds: float | None) -> str | None:
         case Kind.LOG_REDACTED:
             return f"what became confidential is masked in the kept {fields['stream']} now ({fields['marks']} ×); it may be seen above"
         case Kind.LOG_GAP:
-            return f"warning: {fields.get('bytes', 'some')} bytes of output are not kept"
+            return (
+                f"warning: {fields['bytes']:,} bytes of {fields['stream']} are not kept: its log has reached its limit"
+            )
         case _:
             return None
 

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import traceback
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -26,7 +26,7 @@ from runner.errors import DriverError, ProcessHostError, StoreCorruptError, Temp
 from runner.masking import Masker
 from runner.model.dispatch import AttemptId, Dispatch
 from runner.model.event import Kind
-from runner.model.log import Redaction
+from runner.model.log import LogGap, Redaction
 from runner.model.result import Outcome, Reason, Status
 
 STOP_MARGIN_SECONDS = 8.0
@@ -40,14 +40,23 @@ MAX_HANDLE_BYTES = 64 << 10
 _log = logging.getLogger(__name__)
 
 
+class Logs(Protocol):
+    """What an attempt needs of a `LogStore`, whose methods these are."""
+
+    def open(self, id: AttemptId, masker: Masker) -> LogSink: ...
+
+    def redact(self, id: AttemptId, masker: Masker) -> Sequence[Redaction]: ...
+
+    def gaps(self, id: AttemptId) -> Sequence[LogGap]: ...
+
+
 class Surroundings(Struct, frozen=True, kw_only=True):
     """What all attempts of one dispatcher share. `spawn` runs a coroutine that raises nothing beside the caller."""
 
     boot_id: str
     registry: Registry
     processes: ProcessHost
-    open_log: Callable[[AttemptId, Masker], LogSink]
-    redact_log: Callable[[AttemptId, Masker], Sequence[Redaction]]
+    logs: Logs
     temp: str
     clock: Clock
     inputs: GroupInputs
@@ -140,6 +149,7 @@ class Attempt:
         except Exception as error:  # noqa: BLE001 - whatever a driver or a log store raises, the attempt has an end
             outcome = self._collected(await self._cleared(self._failure(error)))
         outcome = await self._redacted(outcome)
+        self._tell_gaps()
         if outcome.started_at is not None and outcome.finished_at is not None:
             return outcome
         return replace(
@@ -196,7 +206,7 @@ class Attempt:
             return outcome
         try:
             masker = self._secrets.masker.copy()  # its own, for a thread of its own: a log may be large
-            told = await asyncio.to_thread(self._around.redact_log, self.id, masker)
+            told = await asyncio.to_thread(self._around.logs.redact, self.id, masker)
         except (OSError, StoreCorruptError) as error:
             self._complain("log_redact", error)
             message = "what became confidential while it ran could not be masked in its log, which still shows it"
@@ -206,6 +216,15 @@ class Attempt:
                 Kind.LOG_REDACTED, stream=redaction.stream, marks=redaction.marks, offset=redaction.offset
             )
         return outcome
+
+    def _tell_gaps(self) -> None:
+        if self._log is None or not self._log.shortened:
+            return
+        try:
+            for gap in self._around.logs.gaps(self.id):
+                self.reports.noticed(Kind.LOG_GAP, stream=gap.stream, offset=gap.offset, bytes=gap.bytes)
+        except (OSError, StoreCorruptError) as error:
+            self._complain("log_gaps", error)
 
     async def _carried_out(self) -> Outcome:
         driver, dispatch = self._driver, self._dispatch
@@ -241,7 +260,7 @@ class Attempt:
         spec = rendered_spec(dispatch.task, driver, scope, self._secrets)
         env = rendered_env(bindings, self._secrets, scope.work)
         self._masked_from_the_start = self._secrets.masker.count
-        self._log = around.open_log(dispatch.id, self._secrets.masker)
+        self._log = around.logs.open(dispatch.id, self._secrets.masker)
         return AttemptContext(
             group_id=bindings.group_id,
             group_name=bindings.group_name,

@@ -5,21 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Iterable
 from types import TracebackType
 from typing import Any
 
-from drivers.base import LogSink, ProcessHost
+from drivers.base import ProcessHost
 from drivers.registry import Registry
 from runner.clock import Clock
-from runner.dispatch.attempt import Attempt, Surroundings
+from runner.dispatch.attempt import Attempt, Logs, Surroundings
 from runner.dispatch.base import Sink
 from runner.dispatch.secrets import GroupInputs
 from runner.errors import ProcessHostError
 from runner.expressions import DEFAULT_MILLISECONDS
-from runner.masking import Masker
 from runner.model.dispatch import AttemptId, Dispatch
-from runner.model.log import Redaction
 
 _log = logging.getLogger(__name__)
 
@@ -37,13 +35,12 @@ class LocalDispatcher:
         name: str,
         registry: Registry,
         processes: ProcessHost,
-        open_log: Callable[[AttemptId, Masker], LogSink],
-        redact_log: Callable[[AttemptId, Masker], Sequence[Redaction]],
+        logs: Logs,
         temp: str,
         clock: Clock,
         template_milliseconds: int = DEFAULT_MILLISECONDS,
     ) -> None:
-        """`open_log` and `redact_log` are a `LogStore`'s `open` and `redact`. `temp` is the absolute path of a private
+        """`temp` is the absolute path of a private
         folder for the drivers. The process host is connected already. `template_milliseconds` is what the templates of one
         attempt may cost, as of `expressions.Work`."""
         self._name = name
@@ -51,8 +48,7 @@ class LocalDispatcher:
             boot_id=clock.now().boot_id,
             registry=registry,
             processes=processes,
-            open_log=open_log,
-            redact_log=redact_log,
+            logs=logs,
             temp=temp,
             clock=clock,
             inputs=GroupInputs(),

@@ -3,6 +3,10 @@
 A log belongs to one attempt. It is a list of *frames* in the order of their arrival; a frame is a piece of one stream, masked.
 An *offset* counts bytes of one stream as stored; a *position* is an opaque, growing number of a place between two frames.
 Logs are read while they are written. All from one thread, unless a method says otherwise.
+
+A log that passes its limit (the store's, or what `LogSink.limit` says; both streams together, as they are kept) keeps its head
+and its tail. What stood between is a *gap*: it has its offsets and positions, but no bytes. Whoever stands at a position in it
+goes on behind it. Where a store cannot drop anything it keeps all, and says so in the runner's log.
 """
 
 from __future__ import annotations
@@ -12,7 +16,7 @@ from typing import Protocol
 
 from runner.masking import Masker
 from runner.model.dispatch import AttemptId
-from runner.model.log import Frame, LogSink, Redaction, Stream
+from runner.model.log import Frame, LogGap, LogSink, Redaction, Stream
 
 
 class LogStore(Protocol):
@@ -20,17 +24,23 @@ class LogStore(Protocol):
         """Continue the attempt's log, or begin it. An attempt that writes nothing leaves nothing behind."""
 
     def frames(self, id: AttemptId, after: int = 0, limit_bytes: int = 1 << 20) -> Sequence[Frame]:
-        """Whole frames behind the position `after`, at least one if there is one, together about `limit_bytes`."""
+        """Whole frames behind the position `after`, at least one if there is one, together about `limit_bytes`. The first
+        one of a stream behind a gap says how much is missing."""
 
     def read(self, id: AttemptId, stream: Stream, offset: int = 0, limit: int = 1 << 20) -> bytes:
-        """At most `limit` bytes of one stream from `offset`; empty at the end."""
+        """At most `limit` bytes of one stream from `offset`; empty at the end. Nothing from behind a gap is joined to what
+        stands before it. Raises LogGapError for an offset in a gap, with the offset where it ends."""
+
+    def gaps(self, id: AttemptId) -> Sequence[LogGap]:
+        """What is not kept, by stream; empty for a log that is whole."""
 
     def redact(self, id: AttemptId, masker: Masker) -> Sequence[Redaction]:
         """Mask again what is stored, with needles that were not known when it came; told for each stream that has changed.
 
         The streams become what they would be had the marks been set at once; all or nothing of that is seen, also after a
         crash. Positions stay what they were, offsets behind the first mark do not: see `Redaction`. What a mark has
-        swallowed before is gone, so a value that overlaps one is not found whole. May be called in another thread while
+        swallowed before is gone, so a value that overlaps one is not found whole. Of a value that a gap has cut, a beginning
+        or an end that is long enough to be a value itself is masked too. May be called in another thread while
         this one reads, and while nobody writes this log.
         """
 

@@ -12,12 +12,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
-from runner.logs import framing, rewriting
+from runner.logs import framing, holes, rewriting
 from runner.logs.sink import CallSoon, Growth, MaskingSink
 from runner.logs.writing import Writer
 from runner.masking import Masker
 from runner.model.dispatch import AttemptId
-from runner.model.log import STREAMS, Frame, LogSink, Redaction, Stream
+from runner.model.log import STREAMS, Frame, LogGap, LogSink, Redaction, Stream
 from runner.sealing import Sealer
 
 _LONGEST_NAME_BYTES = 200  # of the 255 that a file name may have
@@ -36,13 +36,18 @@ class FileLogStore:
         folder: Path | str,
         *,
         sealer: Sealer,
+        limit: int = 0,
         now: Callable[[], float] = time.time,
         call_soon: CallSoon | None = None,
+        punch: holes.Punch | None = None,
     ) -> None:
-        """`sealer` for what is held back; `now` in seconds since the epoch; `call_soon` as in `Growth`."""
+        """`sealer` for what is held back; `limit` in bytes of each log, 0 for none; `now` in seconds since the epoch;
+        `call_soon` as in `Growth`; `punch` gives room back in place of the system's own way."""
         self._folder = Path(folder)
         self._sealer = sealer
+        self._limit = limit
         self._now = now
+        self._holes = holes.Holes(punch)
         self._growth = Growth(call_soon)
         self._writers: dict[AttemptId, Writer] = {}
         self._places: OrderedDict[tuple[AttemptId, Stream], tuple[int, int]] = OrderedDict()
@@ -51,7 +56,7 @@ class FileLogStore:
     def open(self, id: AttemptId, masker: Masker) -> LogSink:
         writer = self._writers.get(id)
         if writer is None:
-            writer = self._writers[id] = Writer(id, self._path, self._sealer, self._now)
+            writer = self._writers[id] = Writer(id, self._path, self._sealer, self._now, self._holes, self._limit)
             writer.on_append = self._growth.note
             writer.on_close = self._closed
         writer.users += 1
@@ -70,7 +75,7 @@ class FileLogStore:
                 data = reader.data(head) if reader else None
                 if data is None:
                     break
-                found.append(framing.frame(head, data))
+                found.append(framing.frame(head, data, reader.gap if reader else None))
         return found
 
     def read(self, id: AttemptId, stream: Stream, offset: int = 0, limit: int = 1 << 20) -> bytes:
@@ -79,17 +84,26 @@ class FileLogStore:
             position = 0
         found = bytearray()
         with self._reading(id) as reader:
-            for head in reader.heads(position) if reader else ():
+            if reader is None:
+                return b""
+            reader.check(stream, offset)
+            for head in reader.heads(position):
                 if len(found) >= limit:
                     break
                 if head.stream != stream or head.offset + head.length <= offset:
                     continue
-                data = reader.data(head) if reader else None
-                if data is None:
+                data = reader.data(head)
+                if data is None or head.offset > offset + len(found):
                     break
                 found += data[max(0, offset - head.offset) :]
                 self._remember(id, stream, head)
+            if not found:
+                reader.check(stream, offset)  # a gap may have come meanwhile
         return bytes(found[:limit])
+
+    def gaps(self, id: AttemptId) -> Sequence[LogGap]:
+        with self._reading(id) as reader:
+            return reader.gap.told() if reader and reader.gap else ()
 
     def redact(self, id: AttemptId, masker: Masker) -> Sequence[Redaction]:
         path = self._path(id)

@@ -1,13 +1,17 @@
 """The bytes of a log file: a header, then frames one behind the other, only ever appended to.
 
-    header   8 bytes: `RUNLOG`, then the version as two digits
+    header   8 bytes: `RUNLOG`, then the version as two digits · twice a gap
+    gap      what is not kept, all zero where nothing is missing: u64 place in the file where it begins · u64 offset in stdout there ·
+             u64 offset in stderr there · the same three of where it ends · u32 CRC-32 of the 48 bytes before
     frame    u8 kind (1 stdout, 2 stderr; 8 is added in all but the last of the frames that one write has become) and flags (see
              `Frame`) · u24 size of the padding · u32 length of the data · u32 length of the secret · f64 time in seconds since
              the epoch · u64 offset of its first byte in its stream · u64 how much its source has written up to here · u32
              CRC-32 of the 36 bytes before, the data and the secret · data · secret, sealed · padding, zero: the room that a
              redaction left, so that no frame has moved
 
-Numbers are little endian. A frame that the end of the file cuts short, or whose checksum is wrong and that nothing follows, was
+Numbers are little endian. The gap that ends last counts; the other one is written next, so that one of them is whole whenever the
+writer dies. Once it is, the room between its ends is given back: it reads as zeros and takes no room on the disk, and a frame
+that is kept stays where it is. A frame that the end of the file cuts short, or whose checksum is wrong and that nothing follows, was
 being written when its writer died: it does not count, nor do those of the same write. Any other damage is an error.
 """
 
@@ -20,16 +24,23 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from runner.errors import StoreCorruptError
+from runner.logs.limit import Gap, Mark
 from runner.model.log import Frame, Stream
 
-FILE_HEADER = b"RUNLOG02"
+MAGIC = b"RUNLOG03"
+GAP_BYTES = 52
+FILE_HEADER = MAGIC + bytes(2 * GAP_BYTES)
+"""Of a log that is whole."""
 FRAME_HEADER_BYTES = 40
 LONGEST_DATA_BYTES = 1 << 20
 LONGEST_SECRET_BYTES = 64 << 20
 
 _FIELDS = struct.Struct("<IIIdQQ")
 _CHECKSUM = struct.Struct("<I")
+_GAP = struct.Struct("<QQQQQQ")
 _KINDS: dict[Stream, int] = {"stdout": 1, "stderr": 2}
 _STREAMS: dict[int, Stream] = {1: "stdout", 2: "stderr"}
 _MORE = 8
@@ -71,6 +82,31 @@ def encode(head: Head, content: Content) -> bytes:
     return fields + _CHECKSUM.pack(_crc(fields, *content)) + content.data + content.secret + bytes(padding)
 
 
+def encode_gap(gap: Gap) -> bytes:
+    fields = _GAP.pack(*gap.begin, *gap.end)
+    return fields + _CHECKSUM.pack(_crc(fields))
+
+
+def gap_place(number: int) -> int:
+    """Where in the file the first (0) or the second (1) gap stands."""
+    return len(MAGIC) + number * GAP_BYTES
+
+
+def decode_gaps(header: bytes) -> list[Gap | None]:
+    """The two gaps of a file's header; None for one that says nothing, or is not whole."""
+    return [_gap(header[gap_place(number) : gap_place(number + 1)]) for number in (0, 1)]
+
+
+def _gap(raw: bytes) -> Gap | None:
+    if len(raw) < GAP_BYTES or not any(raw):
+        return None
+    fields, checksum = raw[: _GAP.size], raw[_GAP.size :]
+    if _CHECKSUM.pack(_crc(fields)) != checksum:
+        return None
+    numbers = _GAP.unpack(fields)
+    return Gap(Mark(*numbers[:3]), Mark(*numbers[3:]))
+
+
 def head(stream: Stream, offset: int, at: float, taken: int, flags: int, *, more: bool = False) -> Head:
     """Of a new frame, which has no place yet."""
     return Head(0, 0, stream, offset, 0, 0, at, taken, flags, more, 0, b"")
@@ -84,27 +120,40 @@ class Reader:
     name: str
     """For errors."""
     size: int = 0
+    gap: Gap | None = None
+    free_gap: int = 0
+    """The number of the gap in the header that is to be written next."""
 
     def __post_init__(self) -> None:
         self.size = os.fstat(self.descriptor).st_size
         header = os.pread(self.descriptor, len(FILE_HEADER), 0)
-        if header != FILE_HEADER[: len(header)]:
+        if header[: len(MAGIC)] != MAGIC[: len(header)]:
             raise StoreCorruptError(f"{self.name} is not a log of this version")
+        self._know_gap(header)
 
     def heads(self, position: int) -> Iterator[Head]:
         """The headers of the frames from `position` on; the data is skipped, so only the last frame's can be missing."""
         window, begin = b"", position
         position = max(position, len(FILE_HEADER))
-        while position + FRAME_HEADER_BYTES <= self.size:
+        while True:
+            if self.gap is not None and self.gap.covers(position):
+                position = self.gap.end.place
+            if position + FRAME_HEADER_BYTES > self.size:
+                return
             if not begin <= position <= begin + len(window) - FRAME_HEADER_BYTES:
                 window, begin = os.pread(self.descriptor, _HOP_BYTES, position), position
                 if len(window) < FRAME_HEADER_BYTES:
                     return
             head = self._head(window[position - begin : position - begin + FRAME_HEADER_BYTES], position)
-            if head is None or head.end > self.size:
-                return
-            yield head
-            position = head.end
+            if head is not None and head.end <= self.size:
+                yield head
+                position = head.end
+            elif self._was_given_up(position):
+                window = b""
+            elif head is None and self.size - position > FRAME_HEADER_BYTES + LONGEST_DATA_BYTES:
+                raise StoreCorruptError(f"{self.name} is damaged at byte {position}")
+            else:
+                return  # what a loss of power leaves of a last frame may be anything
 
     def data(self, head: Head) -> bytes | None:
         """As `content`, without the secret."""
@@ -112,30 +161,46 @@ class Reader:
         return None if content is None else content.data
 
     def content(self, head: Head) -> Content | None:
-        """What a frame holds; None when it is the last frame and torn. Raises StoreCorruptError."""
+        """What a frame holds; None when it is the last frame and torn, or in a gap since. Raises StoreCorruptError."""
         held = os.pread(self.descriptor, head.length + head.secret_length, head.start + FRAME_HEADER_BYTES)
         if _crc(head.fields, held) == head.checksum:
             return Content(held[: head.length], held[head.length :]) if head.secret_length else Content(held)
-        if head.end >= self.size:
+        if head.end >= self.size or self._was_given_up(head.start):
             return None
         raise StoreCorruptError(f"{self.name} is damaged at byte {head.start}")
 
+    def check(self, stream: Stream, offset: int) -> None:
+        """Raises LogGapError where nothing is kept of what stood there."""
+        if self.gap is not None:
+            self.gap.check(stream, offset)
+
+    def _was_given_up(self, position: int) -> bool:
+        """Whether what is there now is a gap that another process has made while this one reads."""
+        self._know_gap(os.pread(self.descriptor, len(FILE_HEADER), 0))
+        return self.gap is not None and self.gap.covers(position)
+
+    def _know_gap(self, header: bytes) -> None:
+        one, other = decode_gaps(header)
+        first = one is not None and (other is None or one.end.place > other.end.place)
+        self.gap, self.free_gap = (one, 1) if first else (other, 0)
+
     def _head(self, raw: bytes, position: int) -> Head | None:
+        """None for what is no header."""
         fields = raw[: _FIELDS.size]
         kind, length, secret_length, at, offset, taken = _FIELDS.unpack(fields)
         stream, flags, padding = _STREAMS.get(kind & 7), kind >> 4 & 15, kind >> 8
-        if stream is not None and length + padding <= LONGEST_DATA_BYTES and secret_length <= LONGEST_SECRET_BYTES:
-            end = position + FRAME_HEADER_BYTES + length + secret_length + padding
-            (checksum,) = _CHECKSUM.unpack(raw[_FIELDS.size :])
-            more = bool(kind & _MORE)
-            return Head(position, end, stream, offset, length, secret_length, at, taken, flags, more, checksum, fields)
-        if self.size - position <= FRAME_HEADER_BYTES + LONGEST_DATA_BYTES:
-            return None  # what a loss of power leaves of a last frame may be anything
-        raise StoreCorruptError(f"{self.name} is damaged at byte {position}")
+        if stream is None or length + padding > LONGEST_DATA_BYTES or secret_length > LONGEST_SECRET_BYTES:
+            return None
+        end = position + FRAME_HEADER_BYTES + length + secret_length + padding
+        (checksum,) = _CHECKSUM.unpack(raw[_FIELDS.size :])
+        more = bool(kind & _MORE)
+        return Head(position, end, stream, offset, length, secret_length, at, taken, flags, more, checksum, fields)
 
 
-def frame(head: Head, data: bytes) -> Frame:
-    return Frame(stream=head.stream, offset=head.offset, data=data, at=head.at, position=head.end)
+def frame(head: Head, data: bytes, gap: Gap | None) -> Frame:
+    found = Frame(stream=head.stream, offset=head.offset, data=data, at=head.at, position=head.end)
+    missing = gap.before(found) if gap is not None else 0
+    return replace(found, missing=missing) if missing else found
 
 
 def _crc(*parts: bytes) -> int:

@@ -5,83 +5,157 @@ from __future__ import annotations
 import time
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
+from runner.logs.limit import Allowance, Gap, Mark
 from runner.logs.progress import Progress
 from runner.logs.redaction import Redactor
 from runner.logs.sink import CallSoon, Growth, MaskingSink
 from runner.masking import Masker
 from runner.model.dispatch import AttemptId
-from runner.model.log import STREAMS, Frame, LogSink, Redaction, Stream
+from runner.model.log import STREAMS, Frame, LogGap, LogSink, Redaction, Stream
+
+_BEGINNING = Mark(0)
+_FRAME_BYTES = 40
+"""What a frame counts for beside its data."""
+
+
+@dataclass(slots=True)
+class _Log:
+    allowance: Allowance
+    frames: list[Frame] = field(default_factory=list)
+    progress: dict[Stream, Progress] = field(default_factory=dict)
+    end: Mark = _BEGINNING
+
+    @property
+    def gap(self) -> Gap | None:
+        return self.allowance.gap
+
+    def append(self, stream: Stream, data: bytes, at: float) -> None:
+        position = self.end.place + _FRAME_BYTES + len(data)
+        self.frames.append(Frame(stream=stream, offset=self.end.offset(stream), data=data, at=at, position=position))
+        self._grew(self.frames[-1])
+
+    def shorten(self) -> None:
+        gap = self.allowance.due(self.end.place)
+        if gap is not None:
+            self.frames = [frame for frame in self.frames if not gap.begin.place < frame.position <= gap.end.place]
+            self.allowance.give_up(gap, 0, self.end.place)
+
+    def replace(self, frames: list[Frame], gap: Gap | None) -> None:
+        """Other frames in the places of the present ones."""
+        self.frames, self.allowance = frames, Allowance(self.allowance.limit, _BEGINNING, gap)
+        self.end = _BEGINNING
+        for frame in frames:
+            if gap is not None and frame.position > gap.end.place >= self.end.place:
+                self.end = gap.end
+            self._grew(frame)
+
+    def behind(self, position: int) -> Sequence[Frame]:
+        return self.frames[bisect_right(self.frames, position, key=lambda frame: frame.position) :]
+
+    def _grew(self, frame: Frame) -> None:
+        stdout, stderr = self.end.stdout, self.end.stderr
+        if frame.stream == "stdout":
+            stdout += len(frame.data)
+        else:
+            stderr += len(frame.data)
+        self.end = Mark(frame.position, stdout, stderr)
+        if frame.position >= self.allowance.next_mark:
+            self.allowance.note(self.end)
 
 
 class MemoryLogStore:
-    """Implements runner.logs.base.LogStore. A position is the number of frames before it."""
+    """Implements runner.logs.base.LogStore. A position counts the bytes before it, and some for each frame."""
 
-    def __init__(self, *, now: Callable[[], float] = time.time, call_soon: CallSoon | None = None) -> None:
-        """`now` in seconds since the epoch; `call_soon` as in `Growth`, needed where no asyncio loop runs."""
+    def __init__(
+        self, *, limit: int = 0, now: Callable[[], float] = time.time, call_soon: CallSoon | None = None
+    ) -> None:
+        """`limit` in bytes of each log, 0 for none; `now` in seconds since the epoch; `call_soon` as in `Growth`, needed where
+        no asyncio loop runs."""
+        self._limit = limit
         self._now = now
         self._growth = Growth(call_soon)
-        self._logs: dict[AttemptId, list[Frame]] = {}
-        self._sizes: dict[tuple[AttemptId, Stream], int] = {}
-        self._progress: dict[tuple[AttemptId, Stream], Progress] = {}
+        self._logs: dict[AttemptId, _Log] = {}
 
     def open(self, id: AttemptId, masker: Masker) -> LogSink:
-        return MaskingSink(masker, _Keeper(self, id))
+        return MaskingSink(masker, _Keeper(self, id, self._limit))
 
     def known(self, id: AttemptId) -> Mapping[Stream, Progress]:
         """How far the streams have come; for the sinks of this store alone."""
-        return {stream: known for stream in STREAMS if (known := self._progress.get((id, stream))) is not None}
+        log = self._logs.get(id)
+        return dict(log.progress) if log else {}
 
-    def append(self, id: AttemptId, stream: Stream, data: bytes, progress: Progress) -> None:
+    def append(self, id: AttemptId, stream: Stream, data: bytes, progress: Progress, limit: int) -> None:
         """For the sinks of this store alone."""
-        former = self._progress.get((id, stream), Progress())
-        self._progress[id, stream] = progress.also(former.asked)
+        log = self._logs.get(id)
+        if log is None:
+            log = self._logs[id] = _Log(Allowance(limit, _BEGINNING))
+        log.allowance.limit = limit
+        former = log.progress.get(stream, Progress())
+        log.progress[stream] = progress.also(former.asked)
+        longest, at = log.allowance.piece, self._now()
+        for start in range(0, len(data), longest):
+            log.append(stream, data[start : start + longest], at)
+        log.shorten()
         if data:
-            frames = self._logs.setdefault(id, [])
-            offset = self._sizes.get((id, stream), 0)
-            self._sizes[id, stream] = offset + len(data)
-            frames.append(Frame(stream=stream, offset=offset, data=data, at=self._now(), position=len(frames) + 1))
             self._growth.note(id)
 
     def frames(self, id: AttemptId, after: int = 0, limit_bytes: int = 1 << 20) -> Sequence[Frame]:
+        log = self._logs.get(id)
         found: list[Frame] = []
         size = 0
-        for frame in self._logs.get(id, [])[after:]:
+        for frame in log.behind(after) if log else ():
             if not frame.data:
                 continue  # a redaction left nothing of it
             size += len(frame.data)
             if found and size > limit_bytes:
                 break
-            found.append(frame)
+            found.append(replace(frame, missing=log.gap.before(frame)) if log and log.gap else frame)
         return found
 
     def read(self, id: AttemptId, stream: Stream, offset: int = 0, limit: int = 1 << 20) -> bytes:
-        frames = [frame for frame in self._logs.get(id, []) if frame.stream == stream]
+        log = self._logs.get(id)
+        if log is None:
+            return b""
+        if log.gap is not None:
+            log.gap.check(stream, offset)
+        frames = [frame for frame in log.frames if frame.stream == stream]
         first = max(0, bisect_right(frames, offset, key=lambda frame: frame.offset) - 1)
         data = bytearray()
         for frame in frames[first:]:
-            if len(data) >= limit:
+            if len(data) >= limit or frame.offset > offset + len(data):
                 break
             data += frame.data[max(0, offset - frame.offset) :]
         return bytes(data[:limit])
 
+    def gaps(self, id: AttemptId) -> Sequence[LogGap]:
+        log = self._logs.get(id)
+        return log.gap.told() if log and log.gap else ()
+
     def redact(self, id: AttemptId, masker: Masker) -> Sequence[Redaction]:
-        frames = list(self._logs.get(id, []))
+        log = self._logs.get(id)
+        if log is None:
+            return []
         told: list[Redaction] = []
+        frames, gap = list(log.frames), log.gap
         for stream in STREAMS:
             redactor: Redactor[int] = Redactor(masker)
-            numbered = [(number, frame.data) for number, frame in enumerate(frames) if frame.stream == stream]
-            offset = 0
-            for number, data in redactor.redacted(numbered):
+            pieces = [(number, frame.data) for number, frame in enumerate(frames) if frame.stream == stream]
+            count = sum(frames[number].position <= gap.begin.place for number, _ in pieces) if gap else len(pieces)
+            missing = gap.missing(stream) if gap else 0
+            begin = 0
+            for number, offset, data in redactor.redacted(pieces[:count], missing, pieces[count:]):
                 frames[number] = replace(frames[number], offset=offset, data=data)
-                offset += len(data)
+                if gap is not None and frames[number].position <= gap.begin.place:
+                    begin = offset + len(data)
             if redactor.marks:
                 told.append(Redaction(stream=stream, marks=redactor.marks, offset=redactor.offset))
-                self._sizes[id, stream] = offset
+                gap = gap and gap.moved(stream, begin)
         if told:
-            self._logs[id] = frames
+            log.replace(frames, gap)
         return told
 
     def subscribe(self, callback: Callable[[AttemptId], None]) -> Callable[[], None]:
@@ -90,10 +164,6 @@ class MemoryLogStore:
     def delete_group(self, group: str) -> None:
         for id in [id for id in self._logs if id.group == group]:
             del self._logs[id]
-        for key in [key for key in self._sizes if key[0].group == group]:
-            del self._sizes[key]
-        for key in [key for key in self._progress if key[0].group == group]:
-            del self._progress[key]
 
     def close(self) -> None:
         pass
@@ -102,15 +172,23 @@ class MemoryLogStore:
 class _Keeper:
     """Implements runner.logs.sink.Keeper."""
 
-    def __init__(self, store: MemoryLogStore, id: AttemptId) -> None:
+    def __init__(self, store: MemoryLogStore, id: AttemptId, limit: int) -> None:
         self._store = store
         self._id = id
+        self._limit = limit
 
     def recall(self) -> Mapping[Stream, Progress]:
         return self._store.known(self._id)
 
     def append(self, stream: Stream, data: bytes, progress: Progress) -> None:
-        self._store.append(self._id, stream, data, progress)
+        self._store.append(self._id, stream, data, progress, self._limit)
+
+    def limit(self, bytes: int) -> None:
+        self._limit = bytes
+
+    @property
+    def shortened(self) -> bool:
+        return bool(self._store.gaps(self._id))
 
     def close(self) -> None:
         return

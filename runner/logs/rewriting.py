@@ -1,4 +1,4 @@
-"""Replaces a log file by one in which more is masked. Every frame stays where it was."""
+"""Replaces a log file by one in which more is masked. Every frame stays where it was, and a hole remains a hole."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from runner.logs import framing
+from runner.logs.limit import Gap
 from runner.logs.redaction import Redactor
 from runner.masking import Masker
 from runner.model.log import STREAMS, Redaction, Stream
@@ -25,8 +26,11 @@ def redact(reader: framing.Reader, path: Path, masker: Masker) -> Sequence[Redac
     descriptor = os.open(new, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         _copy(reader, descriptor)
+        gap = reader.gap
         for redaction in told:
-            _rewrite(reader, descriptor, redaction.stream, masker)
+            gap = _rewrite(reader, descriptor, redaction.stream, masker, gap)
+        if gap is not None:
+            _write_all(descriptor, framing.MAGIC + framing.encode_gap(gap) + bytes(framing.GAP_BYTES), 0)
         os.fsync(descriptor)
         os.replace(new, path)
     except BaseException:
@@ -50,24 +54,40 @@ def _draft(path: Path) -> Path:
 
 def _found(reader: framing.Reader, stream: Stream, masker: Masker) -> Redaction | None:
     redactor: Redactor[framing.Head] = Redactor(masker)
-    for _ in redactor.redacted(_frames(reader, stream)):
+    for _ in _redacted(reader, stream, redactor):
         pass
     return Redaction(stream=stream, marks=redactor.marks, offset=redactor.offset) if redactor.marks else None
 
 
-def _rewrite(reader: framing.Reader, descriptor: int, stream: Stream, masker: Masker) -> None:
-    offset = 0
-    redactor: Redactor[framing.Head] = Redactor(masker)
-    for head, data in redactor.redacted(_frames(reader, stream)):
+def _rewrite(reader: framing.Reader, descriptor: int, stream: Stream, masker: Masker, gap: Gap | None) -> Gap | None:
+    """`gap`, with the offsets that it has in this stream now."""
+    begin = 0
+    for head, offset, data in _redacted(reader, stream, Redactor(masker)):
         content = reader.content(head)
         assert content is not None, "it was read a moment ago"
         encoded = framing.encode(head._replace(offset=offset), framing.Content(data, content.secret))
         _write_all(descriptor, encoded, head.start)
-        offset += len(data)
+        if gap is not None and head.start < gap.begin.place:
+            begin = offset + len(data)
+    return gap and gap.moved(stream, begin)
 
 
-def _frames(reader: framing.Reader, stream: Stream) -> Iterator[tuple[framing.Head, bytes]]:
-    for head in reader.heads(0):
+def _redacted(
+    reader: framing.Reader, stream: Stream, redactor: Redactor[framing.Head]
+) -> Iterator[tuple[framing.Head, int, bytes]]:
+    gap = reader.gap
+    if gap is None:
+        return redactor.redacted(_frames(reader, stream, 0))
+    head, tail = _frames(reader, stream, 0, gap.begin.place), _frames(reader, stream, gap.end.place)
+    return redactor.redacted(head, gap.missing(stream), tail)
+
+
+def _frames(
+    reader: framing.Reader, stream: Stream, begin: int, end: int | None = None
+) -> Iterator[tuple[framing.Head, bytes]]:
+    for head in reader.heads(begin):
+        if end is not None and head.start >= end:
+            return
         if head.stream == stream:
             data = reader.data(head)
             if data is None:
@@ -77,9 +97,12 @@ def _frames(reader: framing.Reader, stream: Stream) -> Iterator[tuple[framing.He
 
 def _copy(reader: framing.Reader, descriptor: int) -> None:
     """All of the file: the frames of a stream in which nothing is masked stay as they are."""
-    for start in range(0, reader.size, _COPIED_BYTES):
-        piece = os.pread(reader.descriptor, min(_COPIED_BYTES, reader.size - start), start)
-        _write_all(descriptor, piece, start)
+    parts = [(0, reader.size)]
+    if reader.gap is not None:
+        parts = [(0, reader.gap.begin.place), (reader.gap.end.place, reader.size)]
+    for begin, end in parts:
+        for start in range(begin, end, _COPIED_BYTES):
+            _write_all(descriptor, os.pread(reader.descriptor, min(_COPIED_BYTES, end - start), start), start)
 
 
 def _write_all(descriptor: int, data: bytes, at: int) -> None:

@@ -25,8 +25,15 @@ class Keeper(Protocol):
     def append(self, stream: Stream, data: bytes, progress: Progress) -> None:
         """Keep both or neither. Raises OSError."""
 
+    def limit(self, bytes: int) -> None:
+        """As `LogSink.limit`."""
+
+    @property
+    def shortened(self) -> bool:
+        """As `LogSink.shortened`."""
+
     def close(self) -> None:
-        """Called once, last."""
+        """Called once, last, but for `shortened`."""
 
 
 class MaskingSink:
@@ -53,6 +60,13 @@ class MaskingSink:
 
     def taken(self, stream: Stream) -> int:
         return self._stream(stream).end
+
+    def limit(self, bytes: int) -> None:
+        self._keeper.limit(bytes)
+
+    @property
+    def shortened(self) -> bool:
+        return self._keeper.shortened
 
     def close(self) -> None:
         if not self._open:

@@ -1,22 +1,28 @@
-"""Appends to one log file, and goes on in it where a former life of the runner has stopped."""
+"""Appends to one log file, goes on in it where a former life of the runner has stopped, and keeps it below its limit."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from runner.errors import SealError, StoreCorruptError
 from runner.logs import framing, rewriting
+from runner.logs.holes import Holes
+from runner.logs.limit import Allowance, Gap, Mark
 from runner.logs.progress import Progress
 from runner.model.dispatch import AttemptId
 from runner.model.log import STREAMS, Stream
 from runner.sealing import Sealer
 
+_BEGINNING = Mark(len(framing.FILE_HEADER))
 _ASKED = 8
 """The flag of a frame in whose secret there are texts that the task has asked to mask."""
-_FLAGS = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+_FLAGS = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
+_CARRIED_TEXTS = 1 << 10
+"""So many of the texts that were asked to be masked are carried over a gap in one frame."""
 
 
 class Writer:
@@ -26,7 +32,13 @@ class Writer:
     """
 
     def __init__(
-        self, id: AttemptId, path: Callable[[AttemptId], Path], sealer: Sealer, now: Callable[[], float]
+        self,
+        id: AttemptId,
+        path: Callable[[AttemptId], Path],
+        sealer: Sealer,
+        now: Callable[[], float],
+        holes: Holes,
+        limit: int,
     ) -> None:
         self.users = 0
         self.on_append: Callable[[AttemptId], None] = lambda id: None
@@ -39,6 +51,14 @@ class Writer:
         self._closed = False
         self._offsets: dict[Stream, int] = dict.fromkeys(STREAMS, 0)
         self._end = 0
+        self._known: dict[Stream, Progress] = {}
+        """How far each stream has come."""
+        self._asked: dict[Stream, dict[str, None]] = {}
+        """All texts that were ever asked to be masked."""
+        self._holes = holes
+        self._limit = limit
+        self._allowance = Allowance(limit, _BEGINNING)
+        self._free_gap = 0
 
     def recall(self) -> Mapping[Stream, Progress]:
         if self._descriptor is not None or self._closed:
@@ -57,11 +77,23 @@ class Writer:
         if self._descriptor is None:
             self._continue(self._made())
         assert self._descriptor is not None
-        written = self._frames(stream, data, progress)
-        self._write(self._descriptor, written if self._end else framing.FILE_HEADER + written)
-        self._offsets[stream] += len(data)
+        self._put(self._descriptor, stream, data, progress)
+        self._known[stream] = progress
+        if progress.asked:
+            self._asked.setdefault(stream, {}).update(dict.fromkeys(progress.asked))
+        gap = self._allowance.due(self._end)
+        if gap is not None:
+            with suppress(OSError):  # this was written; it is tried again with what follows
+                self._give_up(self._descriptor, gap)
         if data:
             self.on_append(self._id)
+
+    def limit(self, bytes: int) -> None:
+        self._limit = self._allowance.limit = bytes
+
+    @property
+    def shortened(self) -> bool:
+        return self._allowance.gap is not None
 
     def close(self) -> None:
         self.users -= 1
@@ -85,30 +117,53 @@ class Writer:
             os.close(self._descriptor)
             self._descriptor = None
 
-    def _frames(self, stream: Stream, data: bytes, progress: Progress) -> bytes:
+    def _put(self, descriptor: int, stream: Stream, data: bytes, progress: Progress) -> None:
         """One write. That the source has been taken so far stands in the last frame: they count all or not at all."""
+        longest = min(framing.LONGEST_DATA_BYTES, self._allowance.piece)
+        pieces = [data[at : at + longest] for at in range(0, len(data), longest)] if len(data) > longest else [data]
+        frames = list(self._frames(stream, pieces, progress))
+        place = self._end or len(framing.FILE_HEADER)
+        self._write(descriptor, b"".join(frames if self._end else (framing.FILE_HEADER, *frames)))
+        for frame, piece in zip(frames, pieces, strict=True):
+            place += len(frame)
+            self._offsets[stream] += len(piece)
+            if place >= self._allowance.next_mark:
+                self._allowance.note(Mark(place, *self._offsets.values()))
+
+    def _frames(self, stream: Stream, pieces: Sequence[bytes], progress: Progress) -> Iterator[bytes]:
         at, offset = self._now(), self._offsets[stream]
-        begun = []
-        while len(data) > framing.LONGEST_DATA_BYTES:
-            head = framing.head(stream, offset, at, 0, 0, more=True)
-            begun.append(framing.encode(head, framing.Content(data[: framing.LONGEST_DATA_BYTES])))
-            data = data[framing.LONGEST_DATA_BYTES :]
-            offset += framing.LONGEST_DATA_BYTES
+        for piece in pieces[:-1]:
+            yield framing.encode(framing.head(stream, offset, at, 0, 0, more=True), framing.Content(piece))
+            offset += len(piece)
         secret = progress.secret
         flags = progress.flags | _ASKED * bool(progress.asked)
-        content = framing.Content(data, self._sealer.seal(secret, self._context) if secret else b"")
-        last = framing.encode(framing.head(stream, offset, at, progress.end, flags), content)
-        return b"".join([*begun, last]) if begun else last
+        content = framing.Content(pieces[-1], self._sealer.seal(secret, self._context) if secret else b"")
+        yield framing.encode(framing.head(stream, offset, at, progress.end, flags), content)
 
     def _write(self, descriptor: int, data: bytes) -> None:
         written = 0
         try:
             while written < len(data):  # the disk takes a part when it is nearly full; the next call says why
-                written += os.write(descriptor, data[written:] if written else data)
+                written += os.pwrite(descriptor, data[written:] if written else data, self._end + written)
         except OSError:
             os.ftruncate(descriptor, self._end)
             raise
         self._end += written
+
+    def _give_up(self, descriptor: int, gap: Gap) -> None:
+        """Keep nothing between the ends of `gap`. A reader sees all of it or none, wherever this is cut off."""
+        if not self.shortened and not self._holes.possible(descriptor):
+            self._allowance.limit = 0
+            return
+        before = self._end
+        for stream, progress in self._known.items():
+            for part in _parts(progress, tuple(self._asked.get(stream, ()))):
+                self._put(descriptor, stream, b"", part)
+        os.pwrite(descriptor, framing.encode_gap(gap), framing.gap_place(self._free_gap))
+        self._free_gap = 1 - self._free_gap
+        self._allowance.give_up(gap, self._end - before, self._end)
+        # All of it each time, so that the file system's blocks at former ends go too.
+        self._holes.make(descriptor, gap.begin.place, gap.end.place)
 
     def _made(self) -> int:
         path = self._find_path(self._id)
@@ -120,7 +175,8 @@ class Writer:
         """Go on behind the last whole write; how far each stream has come there. Takes over the descriptor."""
         try:
             reader = framing.Reader(descriptor, f"the log of {self._id}")
-            kept = _Kept.of(reader)
+            self._allowance = Allowance(self._limit, _BEGINNING, reader.gap)
+            kept = _Kept.of(reader, self._allowance)
             if kept.end < reader.size:
                 os.ftruncate(descriptor, kept.end)
             known = {stream: self._progress(reader, head) for stream, head in kept.last.items()}
@@ -129,11 +185,14 @@ class Writer:
         except BaseException:
             os.close(descriptor)
             raise
+        if reader.gap is not None:  # a former life may have ended before it gave the room back
+            self._holes.make(descriptor, reader.gap.begin.place, reader.gap.end.place)
         self._descriptor = descriptor
         self._end = kept.end
-        self._offsets = dict.fromkeys(STREAMS, 0) | {
-            name: head.offset + head.length for name, head in kept.last.items()
-        }
+        self._known = known
+        self._asked = {stream: dict.fromkeys(progress.asked) for stream, progress in known.items()}
+        self._free_gap = reader.free_gap
+        self._offsets = kept.offsets
         return known
 
     def _progress(self, reader: framing.Reader, head: framing.Head) -> Progress:
@@ -151,6 +210,13 @@ class Writer:
         return f"log {self._id}"
 
 
+def _parts(progress: Progress, asked: Sequence[str]) -> Iterator[Progress]:
+    """`progress` with all that was `asked`, which may be too much for one frame. The last of a stream's frames says how far it
+    is; what was asked is read from all of them."""
+    for start in range(0, len(asked) or 1, _CARRIED_TEXTS):
+        yield progress._replace(asked=tuple(asked[start : start + _CARRIED_TEXTS]))
+
+
 @dataclass(slots=True)
 class _Kept:
     """What counts in a file: the last frame of each stream, and those in which something was asked to be masked."""
@@ -158,13 +224,21 @@ class _Kept:
     last: dict[Stream, framing.Head] = field(default_factory=dict)
     asking: list[framing.Head] = field(default_factory=list)
     end: int = 0
+    gap: Gap | None = None
 
     @classmethod
-    def of(cls, reader: framing.Reader) -> _Kept:
-        kept = cls(end=len(framing.FILE_HEADER) if reader.size >= len(framing.FILE_HEADER) else 0)
+    def of(cls, reader: framing.Reader, allowance: Allowance) -> _Kept:
+        """`allowance` is told where the file can be cut."""
+        kept = cls(end=len(framing.FILE_HEADER) if reader.size >= len(framing.FILE_HEADER) else 0, gap=reader.gap)
         newest = former = None
         former_end = kept.end
+        offsets = dict.fromkeys(STREAMS, 0)
         for head in reader.heads(0):
+            if kept.gap is not None and head.start == kept.gap.end.place:
+                offsets = {stream: kept.gap.end.offset(stream) for stream in STREAMS}
+            if head.start >= allowance.next_mark:
+                allowance.note(Mark(head.start, *offsets.values()))
+            offsets[head.stream] = head.offset + head.length
             if not head.more:
                 newest, former, former_end = head, kept.last.get(head.stream), kept.end
                 kept.last[head.stream], kept.end = head, head.end
@@ -176,4 +250,15 @@ class _Kept:
             kept.last.pop(newest.stream)
             if former is not None:
                 kept.last[newest.stream] = former
+        if kept.gap is not None:  # what follows never comes to lie in it, whatever a loss of power has left
+            kept.end = max(kept.end, kept.gap.end.place)
+        allowance.forget(kept.end)
         return kept
+
+    @property
+    def offsets(self) -> dict[Stream, int]:
+        """Where each stream goes on."""
+        ends = {stream: self.gap.end.offset(stream) if self.gap else 0 for stream in STREAMS}
+        for stream, head in self.last.items():
+            ends[stream] = max(ends[stream], head.offset + head.length)
+        return ends

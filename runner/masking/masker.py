@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -92,6 +93,11 @@ class Masker:
             held = max(held, begun)
         spans.sort()
         return spans, held
+
+    def reversed(self) -> Matcher:
+        """Finds the values in reversed bytes: what of a text may be the end of a value that began before it."""
+        texts = itertools.chain(self._new, *(layer.texts for layer in self._layers))
+        return Matcher(needle[::-1] for text in texts for needle in needles(text))
 
     def _knows(self, text: str) -> bool:
         return text in self._new or any(text in layer.texts for layer in self._layers)

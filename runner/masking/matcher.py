@@ -34,10 +34,13 @@ class Matcher:
 
     def __init__(self, needles: Iterable[bytes]) -> None:
         """`needles` are not empty."""
+        self.longest = 0
+        """In bytes."""
         begun: defaultdict[bytes, list[Needle]] = defaultdict(list)
         for text in sorted(set(needles)):
             needle = Needle(text)
             begun[needle.probe].append(needle)
+            self.longest = max(self.longest, len(text))
         self._needles = dict(begun)
         """By their probe."""
         probes = list(begun)

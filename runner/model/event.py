@@ -29,7 +29,7 @@ class Kind(StrEnum):
     KILL_REPORT = "kill_report"  # [signals, containment, leftovers, left, survivors]
     MASK_SKIPPED = "mask_skipped"  # [name]
     LOG_REDACTED = "log_redacted"  # [stream, marks, offset]; see `runner.model.log.Redaction`
-    LOG_GAP = "log_gap"  # [stream, bytes]
+    LOG_GAP = "log_gap"  # [stream, offset, bytes]; see `runner.model.log.LogGap`
     PEER_LOST = "peer_lost"  # [runner]
     PEER_BACK = "peer_back"  # [runner]
     LATE_RESULT = "late_result"  # [status, reason]

@@ -7,6 +7,9 @@ from typing import Literal, Protocol
 from msgspec import Struct
 
 Stream = Literal["stdout", "stderr"]
+LEAST_LOG_LIMIT_BYTES = 64 << 10
+"""With less there would be nothing left worth the name of a head and a tail."""
+
 STREAMS: tuple[Stream, ...] = ("stdout", "stderr")
 
 
@@ -27,6 +30,14 @@ class LogSink(Protocol):
         """The last `end` that is kept, also of a former life of the runner; 0 if there was none. Raises OSError and
         StoreCorruptError."""
 
+    def limit(self, bytes: int) -> None:
+        """Keep about so many bytes of the log in all, whatever else was set; 0 for all of it. To be called before the first
+        write, in each life of the runner. A longer log keeps its head and its tail, about a quarter of that each at least."""
+
+    @property
+    def shortened(self) -> bool:
+        """Whether the log has passed its limit, in a former life of the runner too. To be asked after `close`."""
+
     def close(self) -> None:
         """No more will come; what was held back for masking is written out. May be repeated."""
 
@@ -40,12 +51,23 @@ class Redaction(Struct, frozen=True, kw_only=True):
     offset: int
 
 
+class LogGap(Struct, frozen=True, kw_only=True):
+    """What is not kept of one stream, because the log has passed its limit: so many bytes from `offset` on. Offsets behind them
+    count them. A log has one gap at most in each stream, which only grows while the log is written."""
+
+    stream: Stream
+    offset: int
+    bytes: int
+
+
 class Frame(Struct, frozen=True, kw_only=True):
     """A piece of a stream. `offset` is where it begins in its stream, in bytes as stored; `position` is the place behind
-    this frame in its log; `at` is when it was written, in seconds since the epoch."""
+    this frame in its log; `at` is when it was written, in seconds since the epoch; `missing` is how many bytes of its stream
+    stood right before it and are not kept."""
 
     stream: Stream
     offset: int
     data: bytes
     at: float
     position: int
+    missing: int = 0

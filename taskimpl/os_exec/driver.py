@@ -71,6 +71,7 @@ class OsExecDriver(Driver[OsExecSpec]):
 
     async def start(self, ctx: TaskContext, key: str) -> bytes:
         spec = cast(OsExecSpec, ctx.spec)
+        _limit_log(ctx)
         script = spec.script
         suffix = script[0].suffix if script else ""
         who = None if spec.user is None else await _account(spec.user, ctx.temp)
@@ -111,6 +112,7 @@ class OsExecDriver(Driver[OsExecSpec]):
         key = _key(handle)
         fields = msgspec.json.decode(handle[len(key) :])
         owner = tuple(fields["owner"]) if fields.get("owner") else None
+        _limit_log(ctx)
         files = AttemptFiles.of(ctx.temp, key.decode(), ctx.task_name, fields["suffix"], owner)
         attempt = _Attempt(key=key.decode(), processes=ctx.processes, files=files)
         if fields["refused"] is not None:
@@ -195,9 +197,15 @@ async def _account(user: str, temp: str) -> Account:
 
 
 def _process_limits(limits: Limits | None) -> ProcessLimits | None:
-    if limits is None:
-        return None
-    return ProcessLimits(**limits.model_dump())
+    """What the process host has to see to; None where that is nothing."""
+    given = {} if limits is None else limits.model_dump(exclude={"log"}, exclude_none=True)
+    return ProcessLimits(**given) if given else None
+
+
+def _limit_log(ctx: TaskContext) -> None:
+    limits = cast(OsExecSpec, ctx.spec).limits
+    if limits is not None and limits.log is not None:
+        ctx.log.limit(limits.log)
 
 
 def _working_folder(workspace: str, workdir: str | None) -> str:

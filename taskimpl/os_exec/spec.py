@@ -12,6 +12,7 @@ from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, model
 
 from drivers.base import Spec
 from runner.model import size
+from runner.model.log import LEAST_LOG_LIMIT_BYTES
 from taskimpl.os_exec import account, givenfiles
 
 LONGEST_ENV_BYTES = 131_071
@@ -141,15 +142,26 @@ def _user(value: str | None) -> str | None:
 
 
 def _memory(value: Any) -> Any:
+    number = _size(value)
+    if number is not None and number < LEAST_MEMORY_BYTES:
+        raise ValueError(f"{number:,} bytes are too few for any program; expected at least 1MiB")
+    return number
+
+
+def _log(value: Any) -> Any:
+    number = _size(value)
+    if number is not None and 0 < number < LEAST_LOG_LIMIT_BYTES:
+        raise ValueError(f"{number:,} bytes are too few for a log; expected at least 64KiB, or 0 to keep all of it")
+    return number
+
+
+def _size(value: Any) -> int | None:
     """A size as a number of bytes."""
     if value is None:
         return None
     if isinstance(value, bool | float) or not isinstance(value, int | str):
         raise ValueError(f"expected {size.EXAMPLES}")
-    number = size.parse(str(value))
-    if number < LEAST_MEMORY_BYTES:
-        raise ValueError(f"{number:,} bytes are too few for any program; expected at least 1MiB")
-    return number
+    return size.parse(str(value))
 
 
 def parse_shell(value: str) -> Shell:
@@ -185,12 +197,14 @@ Environment = Annotated[
 
 
 class Limits(Spec):
-    """What one process of the task may take, each of its children as much again."""
+    """What one process of the task may take, each of its children as much again; and `log`, what is kept of all that an attempt
+    prints."""
 
     memory: Annotated[int | None, BeforeValidator(_memory)] = None
     nofile: Annotated[int, Field(ge=FEWEST_FILES, le=MOST_FILES)] | None = None
     nice: Annotated[int, Field(ge=-20, le=19)] | None = None
     oom_score_adj: Annotated[int, Field(ge=-1000, le=1000)] | None = None
+    log: Annotated[int | None, BeforeValidator(_log)] = None
 
 
 class OsExecSpec(Spec):

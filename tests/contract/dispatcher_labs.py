@@ -134,8 +134,7 @@ async def local_lab() -> AsyncIterator[Lab]:
         name="local",
         registry=Registry([driver]),
         processes=FakeHost({}),
-        open_log=logs.open,
-        redact_log=logs.redact,
+        logs=logs,
         temp="/temp",
         clock=SystemClock(),
     )

@@ -40,6 +40,13 @@ class Sink:
     def taken(self, stream: Stream) -> int:
         return self.ends[stream]
 
+    def limit(self, bytes: int) -> None:
+        pass
+
+    @property
+    def shortened(self) -> bool:
+        return False
+
     def close(self) -> None:
         pass
 

@@ -211,3 +211,47 @@ def test_without_a_free_descriptor_output_waits(store: FileLogStore, tmp_path: P
 
     asyncio.run(main())
     assert store.read(ID, "stdout") == b"here\n"
+
+
+NUMBERS = """
+import os
+for start in range(0, 60_000_000, 16_000):
+    data = b"".join(b"%015d\\n" % at for at in range(start, start + 16_000, 16))
+    while data:
+        data = data[os.write(1, data):]
+"""
+
+
+def test_a_flood_is_kept_below_its_limit_and_shows_head_and_tail(store: FileLogStore, tmp_path: Path) -> None:
+    """Every line tells its offset."""
+    most = 0
+
+    def look(id: AttemptId) -> None:
+        nonlocal most
+        [file] = (tmp_path / "logs").rglob("*.log")
+        most = max(most, file.stat().st_blocks * 512)
+
+    async def main() -> None:
+        async with asyncio.timeout(50), await SupervisorHost.start_private(tmp_path / "state") as host:
+            store.subscribe(look)
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            sink = store.open(ID, Masker())
+            sink.limit(4 << 20)
+            process = await host.spawn("k", program([sys.executable, "-S", "-c", NUMBERS]), sink)
+            assert (await process.wait()).exit_code == 0
+            sink.close()
+            assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 32 << 10  # KiB
+
+    asyncio.run(main())
+    [gap] = store.gaps(ID)
+    end = gap.offset + gap.bytes
+    head, tail = store.read(ID, "stdout", 0, 1 << 30), store.read(ID, "stdout", end, 1 << 30)
+    assert len(head) == gap.offset > 800_000
+    assert end + len(tail) == 60_000_000
+    assert len(tail) > 1_000_000
+    assert most < (4 << 20) + (600 << 10)
+    for first, data in ((0, head), (end, tail)):
+        whole = data[-first % 16 :]
+        start = first + -first % 16
+        lines = [int(line) for line in whole[: len(whole) // 16 * 16].split()]
+        assert lines == [*range(start, start + 16 * len(lines), 16)]

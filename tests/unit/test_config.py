@@ -129,3 +129,25 @@ def test_a_containment_that_does_not_exist() -> None:
 def test_a_variable_that_is_not_set_is_named() -> None:
     with pytest.raises(UsageError, match="'NO_SUCH_VARIABLE' is not set"):
         environment_value("NO_SUCH_VARIABLE")
+
+
+@pytest.mark.parametrize(
+    ("text", "bytes"), [(None, 4 << 30), ("", 4 << 30), ("0", 0), ("64KiB", 65536), ("1.5GiB", 3 << 29)]
+)
+def test_how_much_of_a_log_is_kept(text: str | None, bytes: int) -> None:
+    environ = {"HOME": "/h"} if text is None else {"HOME": "/h", "RUNNER_LOG_LIMIT": text}
+    assert load_settings(environ).log_bytes == bytes
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("much", "RUNNER_LOG_LIMIT is 'much': expected a size such as 1048576, 512MiB or 1.5GiB"),
+        ("1kB", "RUNNER_LOG_LIMIT is '1kB'; expected at least 64KiB, or 0 to keep all of every log"),
+        ("-1", "RUNNER_LOG_LIMIT is '-1': must not be negative"),
+    ],
+)
+def test_a_limit_of_logs_that_is_none(text: str, message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        load_settings({"HOME": "/h", "RUNNER_LOG_LIMIT": text})
+    assert caught.value.message == message

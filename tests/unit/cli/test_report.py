@@ -55,6 +55,10 @@ def event(kind: Kind, attempt: int = 1, **fields: object) -> Event:
             "skipped because the group was aborted (a failed)",
         ),
         (
+            event(Kind.LOG_GAP, stream="stderr", offset=9, bytes=12345678),
+            "warning: 12,345,678 bytes of stderr are not kept: its log has reached its limit",
+        ),
+        (
             event(Kind.LOG_REDACTED, stream="stdout", marks=2, offset=9),
             "what became confidential is masked in the kept stdout now (2 ×); it may be seen above",
         ),

@@ -124,8 +124,7 @@ async def running(
         name="local",
         registry=Registry([driver, ExpressionEvaluationDriver(), *drivers]),
         processes=host,
-        open_log=logs.open,
-        redact_log=logs.redact,
+        logs=logs,
         temp="/temp",
         clock=clock,
     )

@@ -236,3 +236,30 @@ def test_a_log_that_cannot_be_redacted_is_no_success() -> None:
     assert (outcome.status, outcome.reason, outcome.outputs) == (Status.ERRORED, "log_failed", {})
     assert outcome.error is not None
     assert "still shows it" in outcome.error
+
+
+def test_what_is_not_kept_is_told_once_at_the_end_as_it_is_then() -> None:
+    """The value stands 200 times before the gap, so that it begins earlier once the log is masked."""
+
+    async def start(ctx: TaskContext) -> None:
+        ctx.log.limit(64 << 10)
+        ctx.log.write("stderr", b"all of it")
+        ctx.log.write("stdout", b"t0kent0ken" * 200 + b"x" * 1_000_000)
+
+    async def body(harness: Harness) -> Harness:
+        harness.driver.on_start = start
+        harness.driver.finish(KEY, success(a=Value("t0kent0ken")))
+        await harness.outcome(Task(name="t", type="scripted", exports=(Export(name="a", confidential=True),)))
+        return harness
+
+    harness = within(body)
+    [gap] = harness.logs.gaps(ID)
+    assert harness.notices(Kind.LOG_GAP) == [{"stream": "stdout", "offset": gap.offset, "bytes": gap.bytes}]
+    assert harness.notices(Kind.LOG_REDACTED) == [{"stream": "stdout", "marks": 1, "offset": 0}]
+    assert harness.logs.read(ID, "stdout") == b"***" + b"x" * (gap.offset - 3)
+    assert isinstance(harness.reports[-1], Finished)
+
+
+def test_a_log_that_is_whole_is_not_asked_for_its_gaps() -> None:
+    harness = redacting({"stdout": [b"x" * 1000]}, success())
+    assert harness.notices(Kind.LOG_GAP) == []

@@ -59,11 +59,11 @@ def test_permissions_do_not_depend_on_the_umask(store: FileLogStore, tmp_path: P
 def test_the_documented_bytes(store: FileLogStore) -> None:
     store = FileLogStore(store._folder, now=lambda: 1.0, sealer=SEALER)
     raw = write(store, b"ab").read_bytes()
-    assert raw[:8] == b"RUNLOG02"
-    assert raw[8:20] == b"\x01\0\0\0\x02\0\0\0\0\0\0\0"  # stdout, in the middle of a line
-    assert raw[20:28] == b"\0\0\0\0\0\0\xf0\x3f"
-    assert raw[28:44] == bytes(16)
-    assert len(raw) == 8 + framing.FRAME_HEADER_BYTES + 2
+    assert raw[:112] == b"RUNLOG03" + bytes(104)
+    assert raw[112:124] == b"\x01\0\0\0\x02\0\0\0\0\0\0\0"  # stdout, in the middle of a line
+    assert raw[124:132] == b"\0\0\0\0\0\0\xf0\x3f"
+    assert raw[132:148] == bytes(16)
+    assert len(raw) == 112 + framing.FRAME_HEADER_BYTES + 2
     assert raw.endswith(b"ab")
 
 
@@ -95,9 +95,9 @@ def test_zeros_that_a_loss_of_power_left_are_no_frame(store: FileLogStore) -> No
 def test_damage_in_the_middle_is_told(store: FileLogStore) -> None:
     file = write(store, b"first", b"second")
     raw = bytearray(file.read_bytes())
-    raw[8 + framing.FRAME_HEADER_BYTES] ^= 1
+    raw[112 + framing.FRAME_HEADER_BYTES] ^= 1
     file.write_bytes(raw)
-    with pytest.raises(StoreCorruptError, match="damaged at byte 8"):
+    with pytest.raises(StoreCorruptError, match="damaged at byte 112"):
         store.frames(ID)
     with pytest.raises(StoreCorruptError):
         store.read(ID, "stdout")
@@ -117,7 +117,7 @@ def test_a_file_of_another_version_is_refused(store: FileLogStore) -> None:
 def test_damage_is_never_cut_away(store: FileLogStore) -> None:
     file = write(store, *[b"x" * framing.LONGEST_DATA_BYTES] * 3)
     raw = bytearray(file.read_bytes())
-    raw[8] = 77
+    raw[112] = 77
     file.write_bytes(raw)
     with pytest.raises(StoreCorruptError):
         write(store, b"more")

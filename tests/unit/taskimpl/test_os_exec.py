@@ -106,12 +106,18 @@ class TestSpec:
     def test_limits(self) -> None:
         """As a document gives them, and as a template does: as text."""
         for given in (
-            {"memory": "512MiB", "nofile": 100, "nice": -5, "oom_score_adj": 500},
-            {"memory": 512 << 20, "nofile": "100", "nice": "-5", "oom_score_adj": "500"},
+            {"memory": "512MiB", "nofile": 100, "nice": -5, "oom_score_adj": 500, "log": "1MiB"},
+            {"memory": 512 << 20, "nofile": "100", "nice": "-5", "oom_score_adj": "500", "log": "1048576"},
         ):
             limits = OsExecSpec.model_validate({"command": ["true"], "limits": given}).limits
             assert limits is not None
-            assert limits.model_dump() == {"memory": 512 << 20, "nofile": 100, "nice": -5, "oom_score_adj": 500}
+            assert limits.model_dump() == {
+                "memory": 512 << 20,
+                "nofile": 100,
+                "nice": -5,
+                "oom_score_adj": 500,
+                "log": 1 << 20,
+            }
 
     @pytest.mark.parametrize(
         ("limits", "expected"),
@@ -122,6 +128,8 @@ class TestSpec:
             ({"memory": [1]}, "limits.memory: expected a size such as 1048576, 512MiB or 1.5GiB"),
             ({"memory": True}, "limits.memory: expected a size such as 1048576, 512MiB or 1.5GiB"),
             ({"memory": 512}, "limits.memory: 512 bytes are too few for any program; expected at least 1MiB"),
+            ({"log": 1}, "limits.log: 1 bytes are too few for a log; expected at least 64KiB, or 0 to keep all of it"),
+            ({"log": "much"}, "limits.log: expected a size such as 1048576, 512MiB or 1.5GiB"),
             ({"nofile": 3}, "limits.nofile: expected at least 4"),
             ({"nice": 20}, "limits.nice: expected at most 19"),
             ({"nice": "kind"}, "limits.nice: expected a whole number"),
