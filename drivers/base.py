@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, ClassVar, Generic, Literal, NamedTuple, Protocol, TypeVar, cast
 
@@ -241,6 +241,12 @@ class TaskContext(Protocol):
     def log(self) -> LogSink: ...
     @property
     def processes(self) -> ProcessHost: ...
+
+    def foresee_exports(self, look: Callable[[], Iterable[tuple[str, str]]]) -> None:
+        """For a driver whose attempts export while they run: `look` gives (name, text) of what is exported by now, or what of
+        it is new since the last call, in any order. Of a task with confidential exports it is called before each piece of its
+        log is shown, so that what is printed after it was exported is masked; so it is to be cheap. What it raises goes to
+        whoever writes to the log. Of other tasks it is never called."""
 
     def add_mask(self, name: str, text: str) -> None:
         """From now on `text` is confidential in all that leaves the attempt; `name` is how reports call it."""

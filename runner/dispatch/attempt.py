@@ -18,6 +18,7 @@ from runner.clock import Clock
 from runner.dispatch import verdict
 from runner.dispatch.context import AttemptContext
 from runner.dispatch.exports import collected
+from runner.dispatch.foresight import Foresight
 from runner.dispatch.render import SpecError, rendered_env, rendered_spec
 from runner.dispatch.reports import Reports
 from runner.dispatch.secrets import GroupInputs, Secrets
@@ -261,6 +262,10 @@ class Attempt:
         env = rendered_env(bindings, self._secrets, scope.work)
         self._masked_from_the_start = self._secrets.masker.count
         self._log = around.logs.open(dispatch.id, self._secrets.masker)
+        foresight = None
+        confidential = [export.name for export in dispatch.task.exports if export.confidential]
+        if confidential:
+            self._log = foresight = Foresight(self._log, self._secrets.masker, confidential)
         return AttemptContext(
             group_id=bindings.group_id,
             group_name=bindings.group_name,
@@ -276,6 +281,7 @@ class Attempt:
             log=self._log,
             processes=around.processes,
             secrets=self._secrets,
+            foresight=foresight,
         )
 
     async def _start(self, driver: Driver[Any], context: AttemptContext) -> Outcome | None:

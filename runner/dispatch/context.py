@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from drivers.base import LogSink, ProcessHost, Spec
+from runner.dispatch.foresight import Foresight, Look
 from runner.dispatch.secrets import Secrets
 from runner.model.value import Bindings
 
@@ -28,6 +29,12 @@ class AttemptContext:
     log: LogSink
     processes: ProcessHost
     secrets: Secrets
+    foresight: Foresight | None = None
+    """Of a task with confidential exports."""
+
+    def foresee_exports(self, look: Look) -> None:
+        if self.foresight is not None:
+            self.foresight.look = look
 
     def add_mask(self, name: str, text: str) -> None:
         self.secrets.add(name, text)

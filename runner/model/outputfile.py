@@ -14,6 +14,8 @@ Source: actions/runner, `src/Runner.Worker/FileCommandManager.cs`.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import suppress
 
 from runner.errors import OutputFileError
 
@@ -29,7 +31,15 @@ def parse_output(data: bytes, source: str) -> dict[str, str]:
             f"{source}: {len(data):,} bytes are more than the {MAX_OUTPUT_FILE_BYTES:,} that are allowed"
         )
     text = _decode(data.removeprefix(_BOM), source)
-    return _json_object(text, source) if text.startswith("{") else _lines(text, source)
+    return _json_object(text, source) if text.startswith("{") else dict(_lines(text, source))
+
+
+def parse_begun(data: bytes) -> Iterator[tuple[str, str]]:
+    """Names and values in a file that is still being written, each as often as it is there, in the order in which they are: what is
+    whole, and what stands in the last line by now. Never fails: what is malformed ends it."""
+    text = data.removeprefix(_BOM).decode(errors="surrogateescape")
+    with suppress(OutputFileError):
+        yield from _json_object(text, "").items() if text.startswith("{") else _lines(text, "")
 
 
 def _decode(data: bytes, source: str) -> str:
@@ -42,8 +52,7 @@ def _decode(data: bytes, source: str) -> str:
         raise _fault(source, _line_of(data, error.start), "not UTF-8") from None
 
 
-def _lines(text: str, source: str) -> dict[str, str]:
-    values: dict[str, str] = {}
+def _lines(text: str, source: str) -> Iterator[tuple[str, str]]:
     lines = text.split("\n")
     complete = len(lines) - 1
     """How many lines have a line end."""
@@ -70,8 +79,7 @@ def _lines(text: str, source: str) -> dict[str, str]:
             raise _fault(source, number, "expected NAME=VALUE or NAME<<DELIMITER")
         if not name:
             raise _fault(source, number, "the name is empty")
-        values[name] = value
-    return values
+        yield name, value
 
 
 def _find(lines: list[str], delimiter: str, start: int) -> int | None:

@@ -77,6 +77,7 @@ class OsExecDriver(Driver[OsExecSpec]):
         who = None if spec.user is None else await _account(spec.user, ctx.temp)
         owner = (who.user.uid, who.user.gid) if who else None
         files = AttemptFiles.of(ctx.temp, key, ctx.task_name, suffix, owner)
+        ctx.foresee_exports(files.look)
         attempt = _Attempt(key=key, processes=ctx.processes, files=files)
         self._attempts[key.encode()] = attempt
         if script is None:
@@ -114,6 +115,7 @@ class OsExecDriver(Driver[OsExecSpec]):
         owner = tuple(fields["owner"]) if fields.get("owner") else None
         _limit_log(ctx)
         files = AttemptFiles.of(ctx.temp, key.decode(), ctx.task_name, fields["suffix"], owner)
+        ctx.foresee_exports(files.look)
         attempt = _Attempt(key=key.decode(), processes=ctx.processes, files=files)
         if fields["refused"] is not None:
             attempt.refusal = (fields["refused"], _REFUSALS.get(fields["refused"], "the program was not executed"))

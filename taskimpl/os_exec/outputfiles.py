@@ -12,17 +12,32 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Callable, Collection, Mapping
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from runner.errors import DriverError, OutputFileError
-from runner.model.outputfile import MAX_OUTPUT_FILE_BYTES, parse_output
+from runner.model.outputfile import MAX_OUTPUT_FILE_BYTES, parse_begun, parse_output
 from runner.removal import remove_tree
 from taskimpl.os_exec.givenfiles import GivenFiles, Owner, write_private
 
 VARIABLE = "OUTPUT_FILE"
 _BASE = re.compile(r"[0-9a-f]{32}")
+
+MAX_LOOKED_BYTES = 64 << 20
+"""How much is read of an attempt's files while it runs: a program may write them again and again."""
+_TICK_NS = 20_000_000
+"""More than what passes between two ticks of the clock by which file systems tell when a file was changed."""
+
+
+class _State(NamedTuple):
+    """By which another content of a file is told."""
+
+    inode: int
+    size: int
+    changed_ns: int
 
 
 @dataclass(slots=True, kw_only=True)
@@ -41,6 +56,9 @@ class AttemptFiles:
     owner: Owner | None = None
     absent: set[str] = field(default_factory=set)
     """Of these paths: where nothing was, or was made, when this process looked last."""
+    looked_at: dict[str, _State | None] = field(default_factory=dict)
+    """By path: how the file was when it was looked at while the program ran."""
+    looked_bytes: int = 0
 
     @classmethod
     def of(cls, temp: str, key: str, task_name: str, suffix: str = "", owner: Owner | None = None) -> AttemptFiles:
@@ -93,6 +111,23 @@ class AttemptFiles:
         if named:
             values |= parse_output(named, f"${{{VARIABLE}}}_{self.task_name}")
         return values
+
+    def look(self) -> Iterator[tuple[str, str]]:
+        """What is exported by now, names and values, while the program still writes it; nothing where that was told before. Two
+        looks at the folder, as long as the files stay as they are."""
+        for path in (self.output, self.named_output):
+            state = _state(path)
+            if state == self.looked_at.get(path):
+                continue
+            data = b""
+            if state is not None and self.looked_bytes < MAX_LOOKED_BYTES:
+                with suppress(OSError, OutputFileError):  # it is told when the program has ended
+                    data = _content(path, "", self.owner) or b""
+            self.looked_bytes += len(data)
+            # A file may be changed again within the tick.
+            if state is None or time.time_ns() - state.changed_ns > _TICK_NS:
+                self.looked_at[path] = state
+            yield from parse_begun(data)
 
     async def remove(self) -> None:
         """May be repeated."""
@@ -194,6 +229,15 @@ def _content(path: str, name: str, owner: Owner | None = None) -> bytes | None:
         return _read(descriptor, MAX_OUTPUT_FILE_BYTES + 1)
     finally:
         os.close(descriptor)
+
+
+def _state(path: str) -> _State | None:
+    """None where there is nothing to be read."""
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return None
+    return _State(status.st_ino, status.st_size, status.st_mtime_ns) if status.st_size else None
 
 
 def _read(descriptor: int, limit: int) -> bytes:

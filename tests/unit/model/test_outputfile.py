@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.errors import OutputFileError
-from runner.model.outputfile import MAX_OUTPUT_FILE_BYTES, parse_output
+from runner.model.outputfile import MAX_OUTPUT_FILE_BYTES, parse_begun, parse_output
 
 
 @pytest.mark.parametrize(
@@ -92,3 +93,28 @@ def test_any_file_has_values_or_an_error(data: bytes) -> None:
         assert name
         assert "\0" not in name + value
         (name + value).encode()
+
+
+@pytest.mark.parametrize(
+    ("data", "pairs"),
+    [
+        (b"", []),
+        (b"A=1\nA=2\nB=3", [("A", "1"), ("A", "2"), ("B", "3")]),
+        (b"A=1\nB", [("A", "1")]),
+        (b"A<<E\nx\ny\nE\nB<<E\nz\n", [("A", "x\ny")]),
+        (b"A=1\nwhat is this\nB=2\n", [("A", "1")]),
+        (b"\xef\xbb\xbf" + b'{"A": 1}', [("A", "1")]),
+        (b'{"A": "x"', []),
+        (b"A=1\nB=\xc3", [("A", "1"), ("B", "\udcc3")]),
+        (b"A=\0", [("A", "\0")]),
+    ],
+)
+def test_what_is_there_of_a_file_that_is_being_written(data: bytes, pairs: list[tuple[str, str]]) -> None:
+    assert list(parse_begun(data)) == pairs
+
+
+@given(st.binary(max_size=200))
+def test_what_is_being_written_never_fails_and_agrees_when_it_is_whole(data: bytes) -> None:
+    begun = dict(parse_begun(data))
+    with suppress(OutputFileError):
+        assert begun == parse_output(data, "f")

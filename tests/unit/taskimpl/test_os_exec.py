@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from runner.model.result import Status
 from runner.model.value import Value
 from runner.process.fake import FakeHost, FakeRun
 from taskimpl.os_exec import OsExecDriver, OsExecSpec
-from taskimpl.os_exec.outputfiles import AttemptFiles
+from taskimpl.os_exec.outputfiles import MAX_LOOKED_BYTES, AttemptFiles
 from tests.contract.process_labs import Sink
 from tests.os_exec_attempts import KEY, context, driver
 
@@ -611,3 +612,55 @@ def test_a_file_of_somebody_else_in_a_users_own_folder_is_not_read(tmp_path: Pat
     files.owner = (OWN[0] + 1, OWN[1])
     with pytest.raises(OutputFileError, match="belongs to another user"):
         files.read()
+
+
+class TestLooks:
+    """At what an attempt exports while it runs."""
+
+    @pytest.fixture
+    def files(self, tmp_path: Path) -> AttemptFiles:
+        files = AttemptFiles.of(str(tmp_path), "g/a/1", "a")
+        files.make(None, {})
+        return files
+
+    def write(self, files: AttemptFiles, data: bytes, *, age: float = 100.0) -> None:
+        """As if it had been written `age` seconds ago."""
+        Path(files.output).write_bytes(data)
+        changed = time.time() - age
+        os.utime(files.output, (changed, changed))
+
+    def test_nothing_yet(self, files: AttemptFiles) -> None:
+        assert list(files.look()) == []
+        os.unlink(files.output)
+        assert list(files.look()) == []
+
+    def test_what_is_known_is_not_told_again(self, files: AttemptFiles) -> None:
+        self.write(files, b"a=1\n")
+        assert list(files.look()) == [("a", "1")]
+        assert list(files.look()) == []
+        self.write(files, b"a=1\nb=2\n")
+        assert list(files.look()) == [("a", "1"), ("b", "2")]
+        self.write(files, b"a=3\nb=2\n", age=50)
+        assert list(files.look()) == [("a", "3"), ("b", "2")]
+        Path(files.named_output).write_bytes(b"c=4")
+        assert list(files.look()) == [("c", "4")]
+
+    def test_what_may_change_within_a_tick_is_read_again(self, files: AttemptFiles) -> None:
+        self.write(files, b"a=1", age=-100)
+        assert list(files.look()) == [("a", "1")]
+        assert list(files.look()) == [("a", "1")]
+
+    def test_what_cannot_be_read_tells_nothing(self, files: AttemptFiles, tmp_path: Path) -> None:
+        (tmp_path / "secret").write_bytes(b"a=1")
+        os.unlink(files.output)
+        os.symlink(tmp_path / "secret", files.output)
+        os.mkfifo(files.named_output)
+        assert list(files.look()) == []
+
+    def test_a_program_that_writes_much_again_and_again_is_not_read_forever(self, files: AttemptFiles) -> None:
+        data = b"a=" + b"x" * (1 << 20)
+        for number in range(70):
+            self.write(files, data + b"x", age=100 - number)
+            told = list(files.look())
+        assert told == []
+        assert files.looked_bytes <= MAX_LOOKED_BYTES + (1 << 20) + 1
