@@ -55,8 +55,8 @@ def test_a_pause_outlives_the_runner(tmp_path: Path) -> None:
 
     async def go_on(pid: int) -> None:
         async with open_node(settings) as node:
-            while state_of(pid) != "T":  # noqa: ASYNC110 - in the kernel for a moment, as it is put into a control group
-                await asyncio.sleep(0.005)
+            # D is a shell in vfork, whose child was stopped before it could become another program.
+            assert state_of(pid) in ("T", "D")
             assert node.engine.result("g").results["t"].waiting is Waiting.PAUSED
             (work / "enough").touch()
             while not told(node.engine, Kind.TASK_RESUMED):
