@@ -100,7 +100,7 @@ def arm(point: Point, tell: int) -> Saboteur:
     for name in ("replace", "rename", "link", "unlink", "rmdir", "mkdir"):
         _wrap(saboteur, FILE, os, name)
     for name in ("write", "pwrite"):
-        _wrap(saboteur, FILE, os, name, _first_half)
+        _wrap(saboteur, FILE, os, name, _first_half_of_a_file)
     for name in ("posix_spawn", "waitpid", "waitid", "kill", "killpg", "splice", "pidfd_open"):
         _wrap(saboteur, PROCESS, os, name)
     _wrap(saboteur, PROCESS, signal, "pidfd_send_signal")
@@ -128,6 +128,12 @@ def _wrap(saboteur: Saboteur, kind: str, owner: Any, name: str, halve: Halve | N
         return saboteur.call(kind, name, functools.partial(original, *arguments, **named), half)
 
     setattr(owner, name, wrapped)
+
+
+def _first_half_of_a_file(arguments: tuple[Any, ...]) -> tuple[Any, ...] | None:
+    """Not of what the kernel reads as one word: half the number of a process is the number of another one."""
+    path = os.readlink(f"/proc/self/fd/{arguments[0]}")
+    return None if path.startswith(("/sys/", "/proc/")) else _first_half(arguments)
 
 
 def _first_half(arguments: tuple[Any, ...]) -> tuple[Any, ...] | None:
