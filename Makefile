@@ -1,6 +1,7 @@
 # make demo    run the examples          make check   style, types, who imports whom
 # make test    run all tests             make bench   measure, beside make and ninja
 # make chaos   kill runners for as long as you like: ARGS="--seeds 0:1000"
+# make protos  generate runner/v1 anew from proto/
 # Each sets up what it needs, once, in .venv. A Python of your choice: make PYTHON=python3.12 demo
 
 SHELL := /bin/sh
@@ -12,7 +13,7 @@ READY := .venv/ready
 .DELETE_ON_ERROR:
 
 help:
-	@sed -n 's/^# \{0,1\}//; 1,4p; 4q' Makefile
+	@sed -n 's/^# \{0,1\}//; 1,5p; 5q' Makefile
 
 venv: $(READY)
 
@@ -42,8 +43,8 @@ format: $(READY)
 bench: $(READY)
 	@$(BIN)/python -m bench $(ARGS)
 
-protos:
-	@echo "Nothing to generate: this version speaks no protocol yet."
+protos: $(READY)
+	@.ci/protos
 
 clean:
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,78 @@
+"""What a node that serves is told by `runner.toml`: where it listens, whom it trusts, what it allows, how much it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+
+from msgspec import Struct
+
+SOCKET_NAME = "runner.sock"
+"""In the state directory: where a node listens that is told of no address. Only its own user and root can reach it."""
+
+
+class Scope(StrEnum):
+    """What a caller may do. Everything but `admin` is about the caller's own groups."""
+
+    SUBMIT = "submit"
+    READ = "read"
+    CANCEL = "cancel"
+    """Cancel groups, send signals to tasks."""
+    ADMIN = "admin"
+    """The same with everybody's groups."""
+
+
+class Tls(Struct, frozen=True, kw_only=True):
+    """PEM files; read anew when the node is told to reload. Callers are asked for a certificate of `client_ca` where there is
+    one, else they need a token."""
+
+    certificate: Path
+    key: Path
+    client_ca: Path | None = None
+
+
+class Rule(Struct, frozen=True, kw_only=True):
+    """What callers whose names fit one of the patterns (`*` and `?` as in a shell) may do. `types` are patterns of task types.
+    `users` are whom their tasks may run as (`spec.user`) beside the runner's own user."""
+
+    callers: tuple[str, ...]
+    scopes: frozenset[Scope]
+    types: tuple[str, ...] = ("*",)
+    users: tuple[str, ...] = ()
+
+
+DEFAULT_SCOPES = frozenset({Scope.SUBMIT, Scope.READ, Scope.CANCEL})
+DEFAULT_RULES = (Rule(callers=("*",), scopes=DEFAULT_SCOPES),)
+"""Where `runner.toml` has no rule: whoever proves who he is works with his own groups."""
+
+
+class Limits(Struct, frozen=True, kw_only=True):
+    """How much one node takes. Who asks for more is told the limit and when to come back."""
+
+    message_bytes: int = 40 << 20
+    """Of one request: a document of 32 MiB and its inputs."""
+    groups: int = 20_000
+    """That are not over."""
+    groups_per_caller: int = 10_000
+    streams: int = 4_000
+    """Watches and followed logs at once."""
+    streams_per_caller: int = 1_000
+    workspace_bytes: int = 1 << 30
+    """Of one upload, unpacked."""
+    workspace_entries: int = 100_000
+
+
+class Service(Struct, frozen=True, kw_only=True):
+    """`name` is how results call this runner. `listen` holds `host:port`, `[v6]:port` and `unix:/path`; empty for the socket in the
+    state directory alone. Plain text is spoken on sockets and loopback; anywhere else only with `tls`, or if `insecure`."""
+
+    name: str
+    labels: Mapping[str, str] = {}
+    listen: tuple[str, ...] = ()
+    tls: Tls | None = None
+    insecure: bool = False
+    rules: tuple[Rule, ...] = DEFAULT_RULES
+    limits: Limits = Limits()
+    drain_seconds: float = 0.0
+    """How long a node that is asked to end waits for what runs. What runs longer is left to the supervisor, and to the next node."""

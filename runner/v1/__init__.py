@@ -1,0 +1,1 @@
+"""Generated from `proto/runner/v1` by `make protos`."""
