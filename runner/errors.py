@@ -15,6 +15,12 @@
     ├── GroupExistsError         the group id is taken by different content
     ├── GroupNotFoundError       no such group
     ├── SealError                a sealed value could not be opened
+    ├── UnauthenticatedError     nobody knows who is asking
+    ├── ForbiddenError           who is asking may not do this
+    ├── LimitError               more than this runner takes at once; later it may
+    ├── UnavailableError         the runner cannot do this now: it ends, or cannot write its state
+    ├── UnreachableError         a runner does not answer
+    ├── InternalError            something went wrong inside another runner; its log knows what
     ├── DriverError              a driver could not do what it was asked (the attempt is `errored`)
     │   ├── StartError           the attempt could not start (exit code 125, 126 or 127)
     │   └── RecoverError         the attempt is no longer known to its driver
@@ -105,6 +111,41 @@ class GroupNotFoundError(RunnerError):
 
 class SealError(RunnerError):
     """A sealed value could not be opened."""
+
+
+class UnauthenticatedError(RunnerError):
+    """It is not known who is asking."""
+
+
+class ForbiddenError(RunnerError):
+    """This is not allowed."""
+
+
+class LimitError(RunnerError):
+    """This is more than the runner takes."""
+
+    def __init__(self, message: str | None = None, *, limit: int, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.limit = limit
+        self.retry_after = retry_after
+        """In how many seconds the same may be asked for again; None where it never helps."""
+
+
+class UnavailableError(RunnerError):
+    """The runner cannot do this now."""
+
+    def __init__(self, message: str | None = None, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+        """In how many seconds it is worth to try again; None where nobody knows."""
+
+
+class UnreachableError(RunnerError):
+    """The runner does not answer."""
+
+
+class InternalError(RunnerError):
+    """Something went wrong inside the runner."""
 
 
 class DriverError(RunnerError):
