@@ -781,26 +781,26 @@ global___WatchTaskGroupRequest = WatchTaskGroupRequest
 
 @typing.final
 class LogPosition(google.protobuf.message.Message):
+    """How far the log of an attempt has been read: the `position` of the last chunk that came. Unlike offsets, positions stay what they are
+    when something is masked in a stored log afterwards.
+    """
+
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     TASK_FIELD_NUMBER: builtins.int
     ATTEMPT_FIELD_NUMBER: builtins.int
-    STREAM_FIELD_NUMBER: builtins.int
-    OFFSET_FIELD_NUMBER: builtins.int
+    POSITION_FIELD_NUMBER: builtins.int
     task: builtins.str
     attempt: builtins.int
-    stream: global___Stream.ValueType
-    offset: builtins.int
-    """In bytes of the stored stream."""
+    position: builtins.int
     def __init__(
         self,
         *,
         task: builtins.str = ...,
         attempt: builtins.int = ...,
-        stream: global___Stream.ValueType = ...,
-        offset: builtins.int = ...,
+        position: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["attempt", b"attempt", "offset", b"offset", "stream", b"stream", "task", b"task"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["attempt", b"attempt", "position", b"position", "task", b"task"]) -> None: ...
 
 global___LogPosition = LogPosition
 
@@ -857,14 +857,17 @@ class LogChunk(google.protobuf.message.Message):
     DATA_FIELD_NUMBER: builtins.int
     AT_FIELD_NUMBER: builtins.int
     MISSING_FIELD_NUMBER: builtins.int
+    POSITION_FIELD_NUMBER: builtins.int
     task: builtins.str
     attempt: builtins.int
     stream: global___Stream.ValueType
     offset: builtins.int
-    """Where it begins in its stored stream; the position to go on from is this and the size of `data`."""
+    """Where it begins in its stored stream."""
     data: builtins.bytes
     missing: builtins.int
     """How many bytes of the stream stood right before it and are not kept, because the log has reached its limit."""
+    position: builtins.int
+    """The place behind it in the attempt's log, of both streams: opaque, growing, to go on from."""
     @property
     def at(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """When it arrived at the runner."""
@@ -879,9 +882,10 @@ class LogChunk(google.protobuf.message.Message):
         data: builtins.bytes = ...,
         at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         missing: builtins.int = ...,
+        position: builtins.int = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["at", b"at"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["at", b"at", "attempt", b"attempt", "data", b"data", "missing", b"missing", "offset", b"offset", "stream", b"stream", "task", b"task"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["at", b"at", "attempt", b"attempt", "data", b"data", "missing", b"missing", "offset", b"offset", "position", b"position", "stream", b"stream", "task", b"task"]) -> None: ...
 
 global___LogChunk = LogChunk
 
@@ -894,6 +898,7 @@ class ReadLogRequest(google.protobuf.message.Message):
     ATTEMPT_FIELD_NUMBER: builtins.int
     STREAM_FIELD_NUMBER: builtins.int
     OFFSET_FIELD_NUMBER: builtins.int
+    POSITION_FIELD_NUMBER: builtins.int
     LIMIT_FIELD_NUMBER: builtins.int
     FOLLOW_FIELD_NUMBER: builtins.int
     id: builtins.str
@@ -902,8 +907,11 @@ class ReadLogRequest(google.protobuf.message.Message):
     attempt: builtins.int
     """From 1; 0 for the last one."""
     stream: global___Stream.ValueType
-    """Unset for both, as they arrived; `offset` must be 0 then."""
+    """Unset for both, as they arrived."""
     offset: builtins.int
+    """From where on, in bytes of `stream`; OUT_OF_RANGE with the next one that is kept (`end` in ErrorInfo) where nothing is. Not for both."""
+    position: builtins.int
+    """Or behind which chunk, by its `position`."""
     limit: builtins.int
     """How many bytes at most; 0 for all."""
     follow: builtins.bool
@@ -916,10 +924,11 @@ class ReadLogRequest(google.protobuf.message.Message):
         attempt: builtins.int = ...,
         stream: global___Stream.ValueType = ...,
         offset: builtins.int = ...,
+        position: builtins.int = ...,
         limit: builtins.int = ...,
         follow: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["attempt", b"attempt", "follow", b"follow", "id", b"id", "limit", b"limit", "offset", b"offset", "stream", b"stream", "task", b"task"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["attempt", b"attempt", "follow", b"follow", "id", b"id", "limit", b"limit", "offset", b"offset", "position", b"position", "stream", b"stream", "task", b"task"]) -> None: ...
 
 global___ReadLogRequest = ReadLogRequest
 
@@ -946,13 +955,17 @@ class CancelTaskGroupRequest(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     ID_FIELD_NUMBER: builtins.int
+    AT_ONCE_FIELD_NUMBER: builtins.int
     id: builtins.str
+    at_once: builtins.bool
+    """End clean-up too, and do not wait for the grace of what is stopped."""
     def __init__(
         self,
         *,
         id: builtins.str = ...,
+        at_once: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["id", b"id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["at_once", b"at_once", "id", b"id"]) -> None: ...
 
 global___CancelTaskGroupRequest = CancelTaskGroupRequest
 

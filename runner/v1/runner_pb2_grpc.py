@@ -114,8 +114,8 @@ class RunnerServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def CancelTaskGroup(self, request, context):
-        """End a group early: running tasks are stopped, `when: always` tasks still clean up; the second call ends these too. On return the
-        cancel is recorded and survives a loss of power. A group that is over is left as it is.
+        """End a group early: running tasks are stopped, `when: always` tasks still clean up. On return the cancel is recorded and survives a
+        loss of power. Repeated it changes nothing; a group that is over is left as it is.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

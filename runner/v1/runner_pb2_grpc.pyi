@@ -74,8 +74,8 @@ class RunnerServiceStub:
         runner.v1.runner_pb2.CancelTaskGroupRequest,
         runner.v1.runner_pb2.CancelTaskGroupResponse,
     ]
-    """End a group early: running tasks are stopped, `when: always` tasks still clean up; the second call ends these too. On return the
-    cancel is recorded and survives a loss of power. A group that is over is left as it is.
+    """End a group early: running tasks are stopped, `when: always` tasks still clean up. On return the cancel is recorded and survives a
+    loss of power. Repeated it changes nothing; a group that is over is left as it is.
     """
 
     SignalTask: grpc.UnaryUnaryMultiCallable[
@@ -143,8 +143,8 @@ class RunnerServiceAsyncStub:
         runner.v1.runner_pb2.CancelTaskGroupRequest,
         runner.v1.runner_pb2.CancelTaskGroupResponse,
     ]
-    """End a group early: running tasks are stopped, `when: always` tasks still clean up; the second call ends these too. On return the
-    cancel is recorded and survives a loss of power. A group that is over is left as it is.
+    """End a group early: running tasks are stopped, `when: always` tasks still clean up. On return the cancel is recorded and survives a
+    loss of power. Repeated it changes nothing; a group that is over is left as it is.
     """
 
     SignalTask: grpc.aio.UnaryUnaryMultiCallable[
@@ -226,8 +226,8 @@ class RunnerServiceServicer(metaclass=abc.ABCMeta):
         request: runner.v1.runner_pb2.CancelTaskGroupRequest,
         context: _ServicerContext,
     ) -> typing.Union[runner.v1.runner_pb2.CancelTaskGroupResponse, collections.abc.Awaitable[runner.v1.runner_pb2.CancelTaskGroupResponse]]:
-        """End a group early: running tasks are stopped, `when: always` tasks still clean up; the second call ends these too. On return the
-        cancel is recorded and survives a loss of power. A group that is over is left as it is.
+        """End a group early: running tasks are stopped, `when: always` tasks still clean up. On return the cancel is recorded and survives a
+        loss of power. Repeated it changes nothing; a group that is over is left as it is.
         """
 
     @abc.abstractmethod
