@@ -4,6 +4,7 @@ Clock and Dispatcher; killed at any commit, a new one goes on from `recover`.
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -13,19 +14,22 @@ from msgspec.structs import replace
 from runner.clock import Clock
 from runner.dispatch.base import Dispatcher
 from runner.engine import recovery, results, variables
+from runner.engine.abort import CLOSING_CANCELS
+from runner.engine.admission import Acceptance, Living, Submission
 from runner.engine.audience import Audience
 from runner.engine.group_run import GroupRun
 from runner.engine.journal import Journal
+from runner.engine.library import Document, Library
 from runner.engine.services import MAX_OUTPUT_BYTES, Services, input_context
-from runner.engine.slots import SlotQueue
+from runner.engine.slots import Load, SlotQueue
 from runner.errors import GroupExistsError, GroupNotFoundError
 from runner.model import codec
-from runner.model.dispatch import Report
+from runner.model.dispatch import AttemptId, Report
 from runner.model.event import Event, Kind
 from runner.model.group import TaskGroup
 from runner.model.result import Reason, Status, TaskGroupResult
 from runner.sealing import Sealer
-from runner.store.base import GroupRecord, GroupRow, Store
+from runner.store.base import GroupPage, GroupQuery, GroupRecord, GroupRow, Store
 
 GRACE_SECONDS = 10.0
 
@@ -54,6 +58,8 @@ class Engine:
         self._sealer = sealer
         self._make_id = make_id
         self._runs: dict[str, GroupRun] = {}
+        self._living = Living()
+        self._library = Library(store, sealer, self._at_hand)
         self._audience = Audience()
         self._slots = SlotQueue(max_parallel)
         self._journal = Journal(store, clock, self._fill_slots)
@@ -76,7 +82,8 @@ class Engine:
         for id in self._store.unfinished():
             record = self._store.group(id)
             assert record is not None, "the store lists only groups that it has"
-            self._runs[id] = recovery.restore(record, self._services)
+            run = self._runs[id] = recovery.restore(record, self._services)
+            self._living.add(run)
         for run in list(self._runs.values()):
             live += recovery.resume(run)
         self._journal.then(lambda: self._dispatcher.reconcile(live))
@@ -84,28 +91,46 @@ class Engine:
     def submit(
         self, group: TaskGroup, inputs: Mapping[str, str] | None = None, *, caller: str = "", workspace: str = ""
     ) -> str:
-        """Accept a validated group; its id. On return it is recorded (see `when_durable` for more).
+        """Accept a validated group; its id. As `accept` of what was `prepared`."""
+        return self.accept(self.prepared(group, inputs), caller=caller, workspace=workspace).id
 
-        A group that names an id is accepted once: the same content again gives the same id, other content raises
-        GroupExistsError. Raises UsageError for inputs that are undeclared, missing or no text.
-        """
+    def prepared(self, group: TaskGroup, inputs: Mapping[str, str] | None = None) -> Submission:
+        """All that accepting a group takes before it changes anything; may be called from any thread. Raises UsageError for
+        inputs that are undeclared, missing or no text."""
         values = variables.bind_inputs(group, inputs or {})
-        digest = codec.digest(group, values, key=self._sealer.mac_key("group digest"))
-        id = group.id or self._make_id()
-        known = self._store.group(id) if group.id is not None else None
-        if known is not None:
-            if known.group.digest != digest or known.group.caller != caller:
-                raise GroupExistsError(f"a group with the id {id!r} exists already and has different content or inputs")
-            return id
+        return Submission(
+            group=group,
+            inputs=values,
+            digest=codec.digest(group, values, key=self._sealer.mac_key("group digest")),
+            document=codec.encode_group(variables.without_secrets(group)),
+        )
+
+    def accept(self, submission: Submission, *, caller: str = "", workspace: str = "") -> Acceptance:
+        """On return the group is recorded (see `when_durable` for more).
+
+        A group that names an id is accepted once for each caller: the same content again gives the same id, other content raises
+        GroupExistsError. What one caller calls a group another may call one of his own: then the id that is given here, under which
+        the engine knows it, is not the one that it was submitted under.
+        """
+        group = submission.group
+        if group.id is not None:
+            known = self._known(submission, group.id, caller)
+            if known is not None:
+                return Acceptance(id=known, existed=True)
+        public_id = group.id or self._make_id()
+        id = self.id_for(caller, public_id)
         now = self._clock.now()
         row = GroupRow(
             id=id,
+            public_id=public_id,
             caller=caller,
             name=group.name,
-            digest=digest,
-            document=codec.encode_group(variables.without_secrets(group)),
+            digest=submission.digest,
+            task_count=len(group.tasks),
+            document=submission.document,
             inputs=codec.encode_values(
-                {**values, **variables.secrets(group)}, partial(self._sealer.seal, context=input_context(id))
+                {**submission.inputs, **variables.secrets(group)},
+                partial(self._sealer.seal, context=input_context(id)),
             ),
             labels=group.labels,
             workspace=workspace,
@@ -115,9 +140,29 @@ class Engine:
             group=id, number=1, at=now.wall, kind=Kind.GROUP_ACCEPTED, fields={"name": group.name, "caller": caller}
         )
         self._store.accept_group(row, [accepted])
-        run = self._runs[id] = GroupRun(row, group, values, self._services)
+        run = self._runs[id] = GroupRun(row, group, submission.inputs, self._services)
+        self._living.add(run)
         run.start()
         self._journal.wake()
+        return Acceptance(id=id)
+
+    def id_for(self, caller: str, public_id: str) -> str:
+        """Under which id the engine will know a group that the caller submits as `public_id`."""
+        if self._store.head(public_id) is None:
+            return public_id
+        return f"{public_id}~{hashlib.sha256(caller.encode()).hexdigest()[:16]}"
+
+    def find(self, caller: str, public_id: str) -> str | None:
+        """The id of the group that the caller calls so."""
+        return self._store.find(caller, public_id)
+
+    def _known(self, submission: Submission, public_id: str, caller: str) -> str | None:
+        id = self._store.find(caller, public_id)
+        head = self._store.head(id) if id is not None else None
+        if head is not None and head.group.digest != submission.digest:
+            raise GroupExistsError(
+                f"a group with the id {public_id!r} exists already and has different content or inputs"
+            )
         return id
 
     def cancel(self, id: str) -> None:
@@ -125,18 +170,27 @@ class Engine:
         alone, but for the wait until that is written (see `unwritten_end`). Raises GroupNotFoundError."""
         run = self._runs.get(id)
         if run is None:
-            self._record(id)
+            self._library.head(id)
         elif not run.status.terminal:
             run.abortion.cancel()
         elif self._journal.is_unwritten(run):
             run.told_by = self._clock.now().boot
             self._journal.hurry()
 
+    def cancel_once(self, id: str, *, at_once: bool = False) -> None:
+        """As the first call of `cancel`, or with `at_once` the second: for those who cannot know whether they were heard, and
+        repeat themselves. Raises GroupNotFoundError."""
+        self._library.head(id)
+        run = self._runs.get(id)
+        wanted = CLOSING_CANCELS if at_once else 1
+        while run is not None and not run.status.terminal and run.abortion.count < wanted:
+            run.abortion.cancel()
+
     def signal(self, id: str, task: str, signal: str) -> bool:
         """Send `pause`, `start` or `destroy` to a running task; False when it does not run. Raises GroupNotFoundError."""
         run = self._runs.get(id)
         if run is None:
-            self._record(id)
+            self._library.head(id)
             return False
         if task not in run.graph.index:
             raise GroupNotFoundError(f"group {id!r} has no task {task!r}")
@@ -144,11 +198,33 @@ class Engine:
 
     def status(self, id: str) -> Status:
         """The group's recorded status. Raises GroupNotFoundError."""
-        return self._record(id).group.status
+        return self._library.head(id).group.status
 
     def result(self, id: str) -> TaskGroupResult:
         """The Task Group Result as recorded so far. Raises GroupNotFoundError."""
-        return results.group_result(self._record(id), self._sealer)
+        record = self._store.group(id)
+        if record is None:
+            raise GroupNotFoundError(f"there is no group with the id {id!r}")
+        return results.group_result(record, self._sealer)
+
+    @property
+    def library(self) -> Library:
+        """Groups and their tasks piece by piece."""
+        return self._library
+
+    def list(self, query: GroupQuery) -> GroupPage:
+        return self._store.groups(query)
+
+    def running(self, id: str) -> Sequence[AttemptId]:
+        """The attempts of the group that have begun and are not over, as far as is known."""
+        run = self._runs.get(id)
+        states = run.tasks if run is not None else ()
+        return [state.attempt.id for state in states if state.attempt is not None and state.status is Status.RUNNING]
+
+    def last_attempt(self, id: str, task: str) -> int:
+        """The number of the task's last attempt, 0 when there was none yet. Raises GroupNotFoundError, for the task too."""
+        (result,) = self._library.named(self._library.head(id), [task]).tasks
+        return result.attempts
 
     def unwritten_end(self, id: str) -> TaskGroupResult | None:
         """The result of a group that is over although nothing can be written; None in every other case.
@@ -189,13 +265,18 @@ class Engine:
     @property
     def active(self) -> int:
         """How many groups are not terminal."""
-        return sum(not run.status.terminal for run in self._runs.values())
+        return self._living.count
 
-    def _record(self, id: str) -> GroupRecord:
-        record = self._store.group(id)
-        if record is None:
-            raise GroupNotFoundError(f"there is no group with the id {id!r}")
-        return record
+    def active_of(self, caller: str) -> int:
+        return self._living.of(caller)
+
+    @property
+    def load(self) -> Load:
+        return self._slots.load
+
+    def _at_hand(self, id: str) -> Document | None:
+        run = self._runs.get(id)
+        return None if run is None else Document(run.group, run.graph)
 
     def _report(self, report: Report) -> None:
         run = self._runs.get(report.id.group)
@@ -216,7 +297,11 @@ class Engine:
     def _committed(self, events: Sequence[Event]) -> None:
         for event in events:
             run = self._runs.get(event.group)
-            if run is not None and run.idle:
+            if run is None:
+                continue
+            if event.kind is Kind.GROUP_FINISHED:
+                self._living.remove(run)
+            if run.idle:
                 del self._runs[event.group]
         self._audience.committed(events)
 

@@ -320,7 +320,7 @@ class GroupRun:
             imports=imports,
             inputs=self._inputs,
             env=self.group.env,
-            group_id=self.id,
+            group_id=self._row.public_id,
             group_name=self.group.name,
             task_name=state.task.name,
             task_attempt=attempt,

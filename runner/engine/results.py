@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 
 from runner.clock import rfc3339
@@ -15,7 +15,7 @@ from runner.model.result import Status, TaskGroupResult, TaskResult, Waiting
 from runner.model.task import Scope, Task
 from runner.model.value import Value
 from runner.sealing import Sealer
-from runner.store.base import GroupRecord, TaskRow
+from runner.store.base import GroupRecord, GroupRow, TaskRow
 
 
 def group_result(record: GroupRecord, sealer: Sealer) -> TaskGroupResult:
@@ -23,28 +23,37 @@ def group_result(record: GroupRecord, sealer: Sealer) -> TaskGroupResult:
     row = record.group
     group = codec.decode_group(row.document)
     rows = {task.name: task for task in record.tasks}
-    graph = build(group.tasks)
+    tasks = task_results(row, group, build(group.tasks), rows, range(len(group.tasks)), sealer)
     return TaskGroupResult(
-        id=row.id,
+        id=row.public_id,
         name=row.name,
         status=row.status,
         reason=row.reason,
         labels=row.labels,
         started_at=_time(row.started_at),
         finished_at=_time(row.finished_at),
-        results={
-            task.name: _task_result(row.id, task, rows[task.name], sealer)
-            if task.name in rows
-            else TaskResult(
-                id=_id(row.id, task), name=task.name, status=Status.PENDING, waiting=_waiting(group, graph, rows, index)
-            )
-            for index, task in enumerate(group.tasks)
-        },
+        results={task.name: task for task in tasks},
     )
 
 
-def _task_result(group: str, task: Task, row: TaskRow, sealer: Sealer) -> TaskResult:
-    unseal = partial(sealer.unseal, context=output_context(group, task.name))
+def task_results(
+    row: GroupRow, group: TaskGroup, graph: Graph, rows: Mapping[str, TaskRow], indices: Iterable[int], sealer: Sealer
+) -> list[TaskResult]:
+    """Of the tasks with these `indices`, by the `rows` that they, and those that they wait for, have."""
+    results = []
+    for index in indices:
+        task = group.tasks[index]
+        known = rows.get(task.name)
+        if known is not None:
+            results.append(_task_result(row, task, known, sealer))
+        else:
+            waiting = _waiting(group, graph, rows, index)
+            results.append(TaskResult(id=_id(row, task), name=task.name, status=Status.PENDING, waiting=waiting))
+    return results
+
+
+def _task_result(group: GroupRow, task: Task, row: TaskRow, sealer: Sealer) -> TaskResult:
+    unseal = partial(sealer.unseal, context=output_context(group.id, task.name))
     outputs = codec.decode_values(row.outputs, unseal) if row.outputs else {}
     return TaskResult(
         id=_id(group, task),
@@ -66,8 +75,8 @@ def _task_result(group: str, task: Task, row: TaskRow, sealer: Sealer) -> TaskRe
     )
 
 
-def _id(group: str, task: Task) -> str:
-    return f"{group}/{task.name}"
+def _id(group: GroupRow, task: Task) -> str:
+    return f"{group.public_id}/{task.name}"
 
 
 def _global(task: Task, outputs: Mapping[str, Value]) -> dict[str, Value]:

@@ -5,6 +5,16 @@ from __future__ import annotations
 import heapq
 from collections import OrderedDict
 
+from msgspec import Struct
+
+
+class Load(Struct, frozen=True, kw_only=True):
+    """How many attempts may hold a slot, how many do, and how many tasks wait for one."""
+
+    slots: int
+    taken: int
+    waiting: int
+
 
 class _Group:
     """The tasks of one group that wait. `ready` is a heap, and may hold others that do no more."""
@@ -37,6 +47,11 @@ class SlotQueue:
     def ready(self) -> bool:
         """Whether a task waits and a slot is free for it."""
         return self.taken < self.limit and bool(self._callers)
+
+    @property
+    def load(self) -> Load:
+        waiting = sum(len(entry.waiting) for groups in self._callers.values() for entry in groups.values())
+        return Load(slots=self.limit, taken=self.taken, waiting=waiting)
 
     def add(self, caller: str, group: str, index: int) -> None:
         self.added.append((group, index))

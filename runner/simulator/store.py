@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from runner.clock import Clock
 from runner.errors import StoreError, StoreFullError
 from runner.model.event import Event
+from runner.model.result import Status
 from runner.simulator.life import Life
-from runner.store.base import Batch, GroupRecord, GroupRow, Store
+from runner.store.base import Batch, GroupHead, GroupPage, GroupQuery, GroupRecord, GroupRow, Store, TaskRow
 from runner.store.memory import MemoryStore
 
 SYNC_SECONDS = 0.004
@@ -97,8 +98,23 @@ class CrashingStore:
     def unfinished(self) -> Sequence[str]:
         return self._read().unfinished()
 
-    def groups(self, *, limit: int = 100, before: str | None = None) -> Sequence[GroupRow]:
-        return self._read().groups(limit=limit, before=before)
+    def groups(self, query: GroupQuery = GroupQuery()) -> GroupPage:  # noqa: B008 - it is frozen
+        return self._read().groups(query)
+
+    def find(self, caller: str, public_id: str) -> str | None:
+        return self._read().find(caller, public_id)
+
+    def head(self, id: str) -> GroupHead | None:
+        return self._read().head(id)
+
+    def document(self, id: str) -> bytes:
+        return self._read().document(id)
+
+    def tasks(self, group: str, names: Sequence[str]) -> Sequence[TaskRow]:
+        return self._read().tasks(group, names)
+
+    def task_counts(self, group: str) -> Mapping[Status, int]:
+        return self._read().task_counts(group)
 
     def events(self, group: str, after: int = 0, limit: int = 1000) -> Sequence[Event]:
         return self._read().events(group, after, limit)

@@ -17,7 +17,8 @@ from runner.model.result import Status
 
 
 class GroupRow(Struct, frozen=True, kw_only=True):
-    """A group. `document` is the parsed model as canonical JSON (`model.codec`), `inputs` likewise with confidential ones
+    """A group. `public_id` is what its caller calls it: unique among his groups, while `id` is among all.
+    `document` is the parsed model as canonical JSON (`model.codec`), `inputs` likewise with confidential ones
     sealed, and with them the confidential defaults that `document` is without; `digest` is over both. `timeout` is counted
     from `accepted`. `abort` is the first cause, `abort_count` how often a caller asked to cancel. Times without a `Moment`
     are for display: seconds since the epoch.
@@ -26,9 +27,11 @@ class GroupRow(Struct, frozen=True, kw_only=True):
     """
 
     id: str
+    public_id: str
     caller: str
     name: str
     digest: str
+    task_count: int = 0
     document: bytes
     inputs: bytes
     labels: Mapping[str, str] = {}
@@ -114,6 +117,33 @@ class GroupRecord(Struct, frozen=True, kw_only=True):
     last_event: int
 
 
+class GroupHead(Struct, frozen=True, kw_only=True):
+    """A group without its tasks; `group` comes without `document` and `inputs` (empty)."""
+
+    group: GroupRow
+    last_event: int
+
+
+class GroupQuery(Struct, frozen=True, kw_only=True):
+    """Which groups are wanted: all that is given has to fit. `labels` with an empty value ask for the label with any value.
+    Times in seconds since the epoch, of the acceptance; `before` is the `next` of the page before."""
+
+    limit: int = 100
+    before: int | None = None
+    caller: str | None = None
+    statuses: frozenset[Status] = frozenset()
+    labels: Mapping[str, str] = {}
+    accepted_from: float | None = None
+    accepted_before: float | None = None
+
+
+class GroupPage(Struct, frozen=True, kw_only=True):
+    """The last accepted first; rows without `document` and `inputs` (empty). `next` is None on the last page."""
+
+    rows: Sequence[GroupRow]
+    next: int | None = None
+
+
 class Store(Protocol):
     """Every verb is one transaction: it happened, or it raised a RunnerError and nothing changed. It may then be tried
     again, e.g. after a StoreFullError once there is space. After `close` every verb but `close` raises StoreError.
@@ -122,7 +152,8 @@ class Store(Protocol):
     """
 
     def accept_group(self, row: GroupRow, events: Sequence[Event]) -> None:
-        """Record a new group and its first events. Raises GroupExistsError when the id is taken, whatever its content."""
+        """Record a new group and its first events. Raises GroupExistsError when the id, or the caller's `public_id`, is taken,
+        whatever its content."""
 
     def record(self, batch: Batch) -> None:
         """Record what happened. On return it survives the end of this process, not yet a loss of power.
@@ -142,9 +173,23 @@ class Store(Protocol):
     def unfinished(self) -> Sequence[str]:
         """The ids of all groups that are not terminal, in the order of their acceptance."""
 
-    def groups(self, *, limit: int = 100, before: str | None = None) -> Sequence[GroupRow]:
-        """The last accepted first, at most `limit`; `before` is the id of the last row of the page before, and raises
-        GroupNotFoundError when it is gone. These rows come without `document` and `inputs` (empty)."""
+    def groups(self, query: GroupQuery = GroupQuery()) -> GroupPage:  # noqa: B008 - it is frozen
+        """A page of groups. One of which nothing or little fits may have fewer rows than `limit`, or none, and yet a next one:
+        so that no question takes long."""
+
+    def find(self, caller: str, public_id: str) -> str | None:
+        """The id of the caller's group that he calls so."""
+
+    def head(self, id: str) -> GroupHead | None: ...
+
+    def document(self, id: str) -> bytes:
+        """What `accept_group` was given. Raises GroupNotFoundError."""
+
+    def tasks(self, group: str, names: Sequence[str]) -> Sequence[TaskRow]:
+        """The rows of these tasks, of those that have one, in the order of `index`; none of an unknown group."""
+
+    def task_counts(self, group: str) -> Mapping[Status, int]:
+        """How many rows of tasks have which status; tasks without a row are not counted."""
 
     def events(self, group: str, after: int = 0, limit: int = 1000) -> Sequence[Event]:
         """Events with a number above `after`, in order, at most `limit`; none of an unknown group."""

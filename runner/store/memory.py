@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -11,11 +12,22 @@ from msgspec.structs import replace
 
 from runner.errors import GroupExistsError, GroupNotFoundError, StoreError
 from runner.model.event import Event
-from runner.store.base import AttemptRow, Batch, GroupRecord, GroupRow, TaskRow
+from runner.model.result import Status
+from runner.store.base import (
+    AttemptRow,
+    Batch,
+    GroupHead,
+    GroupPage,
+    GroupQuery,
+    GroupRecord,
+    GroupRow,
+    TaskRow,
+)
 
 
 @dataclass(slots=True)
 class _Group:
+    number: int
     row: GroupRow
     tasks: dict[str, TaskRow] = field(default_factory=dict)
     attempts: dict[tuple[str, int], AttemptRow] = field(default_factory=dict)
@@ -28,16 +40,18 @@ class MemoryStore:
     def __init__(self, call_soon: Callable[[Callable[[], None]], object]) -> None:
         self._call_soon = call_soon
         self._groups: dict[str, _Group] = {}
+        self._accepted = 0
         self._closed = False
 
     def accept_group(self, row: GroupRow, events: Sequence[Event]) -> None:
         self._check_open()
-        if row.id in self._groups:
-            raise GroupExistsError(f"the group {row.id} exists already")
-        group = _Group(row)
+        if row.id in self._groups or self.find(row.caller, row.public_id):
+            raise GroupExistsError(f"the group {row.public_id} exists already")
+        group = _Group(self._accepted + 1, row)
         _check_events(events, {row.id: group})
         group.events.extend(events)
         self._groups[row.id] = group
+        self._accepted += 1
 
     def record(self, batch: Batch) -> None:
         self._check_open()
@@ -77,15 +91,41 @@ class MemoryStore:
         self._check_open()
         return [name for name, group in self._groups.items() if not group.row.status.terminal]
 
-    def groups(self, *, limit: int = 100, before: str | None = None) -> Sequence[GroupRow]:
+    def groups(self, query: GroupQuery = GroupQuery()) -> GroupPage:  # noqa: B008 - it is frozen
         self._check_open()
-        newest_first = list(reversed(self._groups))
-        start = 0
-        if before is not None:
-            self._find(before)
-            start = newest_first.index(before) + 1
-        page = newest_first[start : start + max(0, limit)]
-        return [replace(self._groups[name].row, document=b"", inputs=b"") for name in page]
+        fitting = [
+            group
+            for group in reversed(self._groups.values())
+            if (query.before is None or group.number < query.before) and _fits(group.row, query)
+        ]
+        page = fitting[: max(0, query.limit)]
+        more = page[-1].number if page and len(page) < len(fitting) else None
+        return GroupPage(rows=[_without_content(group.row) for group in page], next=more)
+
+    def find(self, caller: str, public_id: str) -> str | None:
+        self._check_open()
+        rows = (group.row for group in self._groups.values())
+        return next((row.id for row in rows if (row.caller, row.public_id) == (caller, public_id)), None)
+
+    def head(self, id: str) -> GroupHead | None:
+        self._check_open()
+        group = self._groups.get(id)
+        return GroupHead(group=_without_content(group.row), last_event=len(group.events)) if group else None
+
+    def document(self, id: str) -> bytes:
+        self._check_open()
+        return self._find(id).row.document
+
+    def tasks(self, group: str, names: Sequence[str]) -> Sequence[TaskRow]:
+        self._check_open()
+        known = self._groups.get(group)
+        rows = (known.tasks[name] for name in set(names) if name in known.tasks) if known else ()
+        return sorted(rows, key=lambda row: row.index)
+
+    def task_counts(self, group: str) -> Mapping[Status, int]:
+        self._check_open()
+        known = self._groups.get(group)
+        return Counter(row.status for row in known.tasks.values()) if known else {}
 
     def events(self, group: str, after: int = 0, limit: int = 1000) -> Sequence[Event]:
         self._check_open()
@@ -109,6 +149,21 @@ class MemoryStore:
             return self._groups[id]
         except KeyError:
             raise GroupNotFoundError(f"there is no group {id}") from None
+
+
+def _without_content(row: GroupRow) -> GroupRow:
+    return replace(row, document=b"", inputs=b"")
+
+
+def _fits(row: GroupRow, query: GroupQuery) -> bool:
+    accepted = row.accepted.wall
+    return (
+        query.caller in (None, row.caller)
+        and (not query.statuses or row.status in query.statuses)
+        and (query.accepted_from is None or accepted >= query.accepted_from)
+        and (query.accepted_before is None or accepted < query.accepted_before)
+        and all(name in row.labels and text in ("", row.labels[name]) for name, text in query.labels.items())
+    )
 
 
 def _check_events(events: Sequence[Event], groups: dict[str, _Group]) -> None:

@@ -15,7 +15,7 @@ import msgspec
 from runner.clock import Moment
 from runner.model.event import Event, Kind
 from runner.model.result import Status
-from runner.store.base import AttemptRow, GroupRow, TaskRow
+from runner.store.base import AttemptRow, GroupQuery, GroupRow, TaskRow
 
 Values = tuple[Any, ...]
 
@@ -47,9 +47,11 @@ def group_values(row: GroupRow) -> Values:
     """All columns but `number`."""
     return (
         row.id,
+        row.public_id,
         row.caller,
         row.name,
         row.digest,
+        row.task_count,
         _json(row.labels),
         row.workspace,
         row.status.value,
@@ -68,23 +70,39 @@ def group_row(values: Values) -> GroupRow:
     """From the columns of `group_values`, `document` and `inputs`."""
     return GroupRow(
         id=values[0],
-        caller=values[1],
-        name=values[2],
-        digest=values[3],
-        labels=json.loads(values[4]),
-        workspace=values[5],
-        status=Status(values[6]),
-        reason=values[7],
-        accepted=_moment(values[8]),
-        started_at=values[9],
-        finished_at=values[10],
-        abort=values[11],
-        abort_because_of=values[12],
-        abort_at=_moment_or_none(values[13]),
-        abort_count=values[14],
-        document=values[15],
-        inputs=values[16],
+        public_id=values[1],
+        caller=values[2],
+        name=values[3],
+        digest=values[4],
+        task_count=values[5],
+        labels=json.loads(values[6]),
+        workspace=values[7],
+        status=Status(values[8]),
+        reason=values[9],
+        accepted=_moment(values[10]),
+        started_at=values[11],
+        finished_at=values[12],
+        abort=values[13],
+        abort_because_of=values[14],
+        abort_at=_moment_or_none(values[15]),
+        abort_count=values[16],
+        document=values[17],
+        inputs=values[18],
     )
+
+
+def query_values(query: GroupQuery, *, newest: int, scan: int) -> dict[str, Any]:
+    """The parameters of `select_groups`."""
+    return {
+        "before": newest if query.before is None else query.before,
+        "caller": query.caller,
+        "statuses": json.dumps(sorted(query.statuses)) if query.statuses else None,
+        "labels": _json(query.labels),
+        "accepted_from": query.accepted_from,
+        "accepted_before": query.accepted_before,
+        "limit": max(0, query.limit),
+        "scan": scan,
+    }
 
 
 def task_values(group_number: int, row: TaskRow) -> Values:

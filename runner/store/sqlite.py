@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from runner.errors import GroupExistsError, GroupNotFoundError, StoreError
 from runner.model.event import Event
+from runner.model.result import Status
 from runner.store import database, rows, statements, trouble
-from runner.store.base import Batch, GroupRecord, GroupRow
+from runner.store.base import Batch, GroupHead, GroupPage, GroupQuery, GroupRecord, GroupRow, TaskRow
 from runner.store.durability import CallSoon, Checkpointer, Done, LogSync, checkpoint
 
 PAGE_BYTES = 4096
 NEWEST = (1 << 63) - 1
+LONGEST_SCAN = 5000
+"""How many groups one question looks at: some milliseconds."""
 
 _log = logging.getLogger(__name__)
 
@@ -71,8 +75,9 @@ class SqliteStore:
 
     def accept_group(self, row: GroupRow, events: Sequence[Event]) -> None:
         with self._transaction() as connection:
-            if connection.execute(self._sql["find_group"], (row.id,)).fetchone():
-                raise GroupExistsError(f"the group {row.id} exists already")
+            taken = connection.execute(self._sql["find_public"], (row.caller, row.public_id)).fetchone()
+            if taken or connection.execute(self._sql["find_group"], (row.id,)).fetchone():
+                raise GroupExistsError(f"the group {row.public_id} exists already")
             number = connection.execute(self._sql["insert_group"], rows.group_values(row)).lastrowid
             assert number is not None, "an INSERT that succeeded has a number"
             connection.execute(self._sql["insert_document"], (number, row.document, row.inputs))
@@ -124,11 +129,53 @@ class SqliteStore:
         with self._reading() as connection:
             return [id for (id,) in connection.execute(self._sql["select_unfinished"])]
 
-    def groups(self, *, limit: int = 100, before: str | None = None) -> Sequence[GroupRow]:
+    def groups(self, query: GroupQuery = GroupQuery()) -> GroupPage:  # noqa: B008 - it is frozen
+        limit = max(0, query.limit)
+        wanted = rows.query_values(query, newest=NEWEST, scan=LONGEST_SCAN)
         with self._reading() as connection:
-            number = NEWEST if before is None else self._look_up(before).number
-            page = connection.execute(self._sql["select_groups"], (number, max(0, limit)))
-            return [rows.group_row(values) for values in page]
+            found = connection.execute(self._sql["select_groups"], wanted).fetchall()
+            if limit and len(found) == limit:
+                more = found[-1][-1]
+            else:
+                last, scanned = connection.execute(self._sql["select_last_scanned"], wanted).fetchone()
+                more = last if limit and scanned == LONGEST_SCAN else None
+            return GroupPage(rows=[rows.group_row(values) for values in found], next=more)
+
+    def find(self, caller: str, public_id: str) -> str | None:
+        with self._reading() as connection:
+            found = connection.execute(self._sql["find_public"], (caller, public_id)).fetchone()
+            return found[0] if found else None
+
+    def head(self, id: str) -> GroupHead | None:
+        with self._reading() as connection:
+            try:
+                known = self._look_up(id)
+            except GroupNotFoundError:
+                return None
+            values = connection.execute(self._sql["select_head"], (known.number,)).fetchone()
+            return GroupHead(group=rows.group_row(values), last_event=known.last_event)
+
+    def document(self, id: str) -> bytes:
+        with self._reading() as connection:
+            (document,) = connection.execute(self._sql["select_document"], (self._look_up(id).number,)).fetchone()
+            return bytes(document)
+
+    def tasks(self, group: str, names: Sequence[str]) -> Sequence[TaskRow]:
+        with self._reading() as connection:
+            try:
+                number = self._look_up(group).number
+            except GroupNotFoundError:
+                return []
+            page = connection.execute(self._sql["select_named_tasks"], (number, json.dumps(list(names))))
+            return [rows.task_row(group, values) for values in page]
+
+    def task_counts(self, group: str) -> Mapping[Status, int]:
+        with self._reading() as connection:
+            try:
+                number = self._look_up(group).number
+            except GroupNotFoundError:
+                return {}
+            return {Status(name): count for name, count in connection.execute(self._sql["count_tasks"], (number,))}
 
     def events(self, group: str, after: int = 0, limit: int = 1000) -> Sequence[Event]:
         with self._reading() as connection:

@@ -20,7 +20,7 @@ from runner.validation import load
 async def main(state_dir: Path, workspace: str, document: Path | None) -> None:
     settings = load_settings(state_dir=state_dir, max_parallel=4)
     async with open_node(settings) as node:
-        ids = [row.id for row in node.store.groups()]
+        ids = [row.id for row in node.store.groups().rows]
         if document is not None:
             ids = [await _submit(node, document, workspace)]
         for id in ids:

@@ -43,7 +43,14 @@ def synced(store: Store, calls: Calls) -> Exception | None:
 
 def group(id: str = "g", **changes: Any) -> GroupRow:
     row = GroupRow(
-        id=id, caller="me", name="name", digest="d1", document=b'{"a":1}', inputs=b"\x00\xff", accepted=MOMENT
+        id=id,
+        public_id=id,
+        caller="me",
+        name="name",
+        digest="d1",
+        document=b'{"a":1}',
+        inputs=b"\x00\xff",
+        accepted=MOMENT,
     )
     return replace(row, **changes)
 

@@ -10,6 +10,7 @@ import random
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,7 @@ from runner.model.result import Status
 from runner.simulator.clock import VirtualClock
 from runner.simulator.life import Fate, Life
 from runner.simulator.store import CrashingStore, Disk
-from runner.store.base import Batch, GroupRecord, Store
+from runner.store.base import Batch, GroupHead, GroupPage, GroupQuery, GroupRecord, Store
 from runner.store.memory import MemoryStore
 from runner.store.sqlite import SqliteStore
 from tests.contract.store_samples import (
@@ -169,7 +170,7 @@ def test_one_batch_may_be_about_several_groups(store: Store) -> None:
 def test_an_empty_batch_is_nothing(store: Store) -> None:
     assert not Batch()
     store.record(Batch())
-    assert store.groups() == []
+    assert store.groups() == GroupPage(rows=[])
 
 
 @pytest.mark.parametrize(
@@ -224,21 +225,67 @@ def test_unfinished_groups_in_the_order_of_their_acceptance(store: Store) -> Non
     assert store.unfinished() == ["c", "b", "d"]
 
 
+def _listed(store: Store, **query: Any) -> list[str]:
+    return [row.id for row in store.groups(GroupQuery(**query)).rows]
+
+
 def test_groups_are_listed_newest_first_in_pages(store: Store) -> None:
     for id in ("c", "a", "b", "d", "e"):
         store.accept_group(group(id, accepted=MOMENT if id == "e" else LATER), [])
     store.record(Batch(groups=[group("a", reason="changed", accepted=LATER)]))
-    assert [row.id for row in store.groups()] == ["e", "d", "b", "a", "c"]
-    first = store.groups(limit=2)
-    second = store.groups(limit=2, before=first[-1].id)
-    assert [row.id for row in (*first, *second)] == ["e", "d", "b", "a"]
-    assert [row.id for row in store.groups(limit=2, before="a")] == ["c"]
-    assert store.groups(before="c") == []
-    assert store.groups(limit=0) == []
-    assert second[1] == group("a", reason="changed", accepted=LATER, document=b"", inputs=b"")
-    store.delete_group("b")
+    assert _listed(store) == ["e", "d", "b", "a", "c"]
+    first = store.groups(GroupQuery(limit=2))
+    second = store.groups(GroupQuery(limit=2, before=first.next))
+    assert [row.id for row in (*first.rows, *second.rows)] == ["e", "d", "b", "a"]
+    assert second.rows[1] == group("a", reason="changed", accepted=LATER, document=b"", inputs=b"")
+    store.delete_group("a")  # a page goes on, whoever is gone meanwhile
+    last = store.groups(GroupQuery(limit=2, before=second.next))
+    assert ([row.id for row in last.rows], last.next) == (["c"], None)
+    assert store.groups(GroupQuery(limit=0)) == GroupPage(rows=[])
+
+
+def test_groups_are_asked_for_by_what_they_are(store: Store) -> None:
+    store.accept_group(group("a", caller="me", labels={"team": "web", "tier": ""}), [])
+    store.accept_group(group("b", caller="you", labels={"team": "db"}, accepted=LATER), [])
+    store.accept_group(group("c", caller="me", accepted=LATER), [])
+    store.record(Batch(groups=[group("c", caller="me", accepted=LATER, status=Status.FAILED)]))
+    assert _listed(store, caller="me") == ["c", "a"]
+    assert _listed(store, caller="nobody") == []
+    assert _listed(store, statuses=frozenset({Status.FAILED, Status.SUCCESS})) == ["c"]
+    assert _listed(store, labels={"team": "web"}) == ["a"]
+    assert _listed(store, labels={"team": ""}) == ["b", "a"]
+    assert _listed(store, labels={"team": "web", "tier": ""}) == ["a"]
+    assert _listed(store, labels={"te'am": "%"}) == []
+    assert _listed(store, accepted_from=LATER.wall) == ["c", "b"]
+    assert _listed(store, accepted_before=LATER.wall) == ["a"]
+    assert _listed(store, caller="me", statuses=frozenset({Status.PENDING}), limit=1) == ["a"]
+    page = store.groups(GroupQuery(limit=1, caller="me"))
+    assert _listed(store, caller="me", before=page.next) == ["a"]
+
+
+def test_ids_belong_to_callers(store: Store) -> None:
+    store.accept_group(group("g", caller="me"), [])
+    store.accept_group(group("g~1", public_id="g", caller="you"), [])
+    assert (store.find("me", "g"), store.find("you", "g"), store.find("you", "g~1")) == ("g", "g~1", None)
+    for taken in (group("h", public_id="g", caller="me"), group("g", public_id="h", caller="me")):
+        with pytest.raises(GroupExistsError):
+            store.accept_group(taken, [])
+    store.delete_group("g")
+    assert (store.find("me", "g"), store.find("you", "g")) == (None, "g~1")
+
+
+def test_a_group_without_its_tasks(store: Store) -> None:
+    store.accept_group(group(task_count=3), [event(1)])
+    store.record(Batch(tasks=[task("a", index=0), task("c", index=2, status=Status.SUCCESS)], events=[event(2)]))
+    head = store.head("g")
+    assert head == GroupHead(group=group(task_count=3, document=b"", inputs=b""), last_event=2)
+    assert store.document("g") == group().document
+    assert [row.name for row in store.tasks("g", ["c", "b", "a", "c"])] == ["a", "c"]
+    assert store.tasks("g", ["c"]) == [task("c", index=2, status=Status.SUCCESS)]
+    assert store.task_counts("g") == {Status.PENDING: 1, Status.SUCCESS: 1}
+    assert (store.head("no"), store.tasks("no", ["a"]), store.task_counts("no")) == (None, [], {})
     with pytest.raises(GroupNotFoundError):
-        store.groups(before="b")
+        store.document("no")
 
 
 def test_a_deleted_group_leaves_nothing(store: Store) -> None:
@@ -260,7 +307,7 @@ def test_a_deleted_group_leaves_nothing(store: Store) -> None:
 
 def test_an_unknown_group_is_none(store: Store) -> None:
     assert store.group("unknown") is None
-    assert store.groups() == []
+    assert store.groups() == GroupPage(rows=[])
     assert store.unfinished() == []
 
 
@@ -353,7 +400,7 @@ def test_random_histories_equal_those_in_memory(reopen: Open, seed: int) -> None
         for id in "abc":
             assert store.group(id) == model.group(id)
             assert store.events(id) == model.events(id)
-    assert model.groups()
+    assert model.groups().rows
     store.close()
 
 

@@ -35,6 +35,11 @@ class SlippingStore:
         self.sync = inner.sync
         self.unfinished = inner.unfinished
         self.groups = inner.groups
+        self.find = inner.find
+        self.head = inner.head
+        self.document = inner.document
+        self.tasks = inner.tasks
+        self.task_counts = inner.task_counts
         self.events = inner.events
         self.delete_group = inner.delete_group
         self.close = inner.close

@@ -2,17 +2,18 @@
 
 -- name: insert_group
 INSERT INTO groups (
-    id, caller, name, digest, labels_json, workspace, status, reason, accepted, started_at, finished_at, abort,
-    abort_because_of, abort_at, abort_count
-) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+    id, public_id, caller, name, digest, task_count, labels_json, workspace, status, reason, accepted, started_at,
+    finished_at, abort, abort_because_of, abort_at, abort_count
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: insert_document
 INSERT INTO documents (group_number, document, inputs) VALUES (?, ?, ?);
 
 -- name: update_group
 UPDATE groups SET
-    id = ?, caller = ?, name = ?, digest = ?, labels_json = ?, workspace = ?, status = ?, reason = ?, accepted = ?,
-    started_at = ?, finished_at = ?, abort = ?, abort_because_of = ?, abort_at = ?, abort_count = ?
+    id = ?, public_id = ?, caller = ?, name = ?, digest = ?, task_count = ?, labels_json = ?, workspace = ?, status = ?,
+    reason = ?, accepted = ?, started_at = ?, finished_at = ?, abort = ?, abort_because_of = ?, abort_at = ?,
+    abort_count = ?
 WHERE number = ?;
 
 -- name: replace_task
@@ -36,15 +37,47 @@ FROM groups WHERE id = ?;
 
 -- name: select_group
 SELECT
-    id, caller, name, digest, labels_json, workspace, status, reason, accepted, started_at, finished_at, abort,
-    abort_because_of, abort_at, abort_count, document, inputs
+    id, public_id, caller, name, digest, task_count, labels_json, workspace, status, reason, accepted, started_at,
+    finished_at, abort, abort_because_of, abort_at, abort_count, document, inputs
 FROM groups JOIN documents ON group_number = number WHERE number = ?;
 
--- name: select_groups
+-- name: select_head
 SELECT
-    id, caller, name, digest, labels_json, workspace, status, reason, accepted, started_at, finished_at, abort,
-    abort_because_of, abort_at, abort_count, x'', x''
-FROM groups WHERE number < ? ORDER BY number DESC LIMIT ?;
+    id, public_id, caller, name, digest, task_count, labels_json, workspace, status, reason, accepted, started_at,
+    finished_at, abort, abort_because_of, abort_at, abort_count, x'', x''
+FROM groups WHERE number = ?;
+
+-- name: find_public
+SELECT id FROM groups WHERE caller = ? AND public_id = ?;
+
+-- name: select_document
+SELECT document FROM documents WHERE group_number = ?;
+
+-- name: select_groups
+-- Of the last groups before one at most so many are looked at; those that fit are given, with their numbers.
+SELECT
+    id, public_id, caller, name, digest, task_count, labels_json, workspace, status, reason, accepted, started_at,
+    finished_at, abort, abort_because_of, abort_at, abort_count, x'', x'', number
+FROM (
+    SELECT * FROM groups WHERE number < :before AND (:caller IS NULL OR caller = :caller) ORDER BY number DESC LIMIT :scan
+)
+WHERE
+    (:statuses IS NULL OR status IN (SELECT value FROM json_each(:statuses)))
+    AND (:accepted_from IS NULL OR CAST(accepted AS REAL) >= :accepted_from)
+    AND (:accepted_before IS NULL OR CAST(accepted AS REAL) < :accepted_before)
+    AND NOT EXISTS (
+        SELECT 1 FROM json_each(:labels) AS wanted WHERE NOT EXISTS (
+            SELECT 1 FROM json_each(labels_json) AS label
+            WHERE label.key = wanted.key AND wanted.value IN ('', label.value)
+        )
+    )
+ORDER BY number DESC LIMIT :limit;
+
+-- name: select_last_scanned
+-- The number of the last group that `select_groups` looks at, and how many these are.
+SELECT min(number), count(*) FROM (
+    SELECT number FROM groups WHERE number < :before AND (:caller IS NULL OR caller = :caller) ORDER BY number DESC LIMIT :scan
+);
 
 -- name: select_unfinished
 SELECT id FROM groups WHERE status IN ('pending', 'running') ORDER BY number;
@@ -54,6 +87,15 @@ SELECT
     name, "index", status, waiting, reason, because_of, attempt, cached, outputs, exit_code, signal, error, kill, runner,
     started_at, finished_at, retry_at
 FROM tasks WHERE group_number = ? ORDER BY "index";
+
+-- name: select_named_tasks
+SELECT
+    name, "index", status, waiting, reason, because_of, attempt, cached, outputs, exit_code, signal, error, kill, runner,
+    started_at, finished_at, retry_at
+FROM tasks WHERE group_number = ? AND name IN (SELECT value FROM json_each(?)) ORDER BY "index";
+
+-- name: count_tasks
+SELECT status, count(*) FROM tasks WHERE group_number = ? GROUP BY status;
 
 -- name: select_attempts
 SELECT

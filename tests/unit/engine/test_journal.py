@@ -15,6 +15,7 @@ from runner.store.memory import MemoryStore
 
 ROW = GroupRow(
     id="g",
+    public_id="g",
     caller="",
     name="",
     digest="",

@@ -24,7 +24,14 @@ from tests.unit.dispatch.harness import Harness, within
 
 def _accepted(group: TaskGroup, at: Moment) -> GroupRow:
     return GroupRow(
-        id="g", caller="", name="", digest="", document=codec.encode_group(group), inputs=b"{}", accepted=at
+        id="g",
+        public_id="g",
+        caller="",
+        name="",
+        digest="",
+        document=codec.encode_group(group),
+        inputs=b"{}",
+        accepted=at,
     )
 
 

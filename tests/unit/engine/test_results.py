@@ -40,6 +40,7 @@ def _seal(plain: bytes) -> bytes:
 def _record(*tasks: TaskRow, attempts: tuple[AttemptRow, ...] = ()) -> GroupRecord:
     row = GroupRow(
         id="g1",
+        public_id="g1",
         caller="",
         name="deploy",
         digest="",

@@ -19,7 +19,7 @@ NOW = Moment(1.0, 1.0, "b")
 
 
 def group(id: str = "g") -> GroupRow:
-    return GroupRow(id=id, caller="", name="", digest="", document=b"{}", inputs=b"{}", accepted=NOW)
+    return GroupRow(id=id, public_id=id, caller="", name="", digest="", document=b"{}", inputs=b"{}", accepted=NOW)
 
 
 def task(status: Status = Status.SUCCESS, **others: bytes | str) -> Batch:
@@ -153,7 +153,7 @@ def test_a_full_disk_takes_nothing_and_confirms_nothing() -> None:
         Batch(
             groups=[
                 GroupRow(
-                    id="g", caller="", name="", digest="", document=b"{}", inputs=SECRET_MARK.encode(), accepted=NOW
+                    id="g", public_id="g", caller="", name="", digest="", document=b"{}", inputs=SECRET_MARK.encode(), accepted=NOW
                 )
             ]
         ),

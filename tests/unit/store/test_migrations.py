@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import signal
 import sqlite3
 import subprocess
@@ -93,5 +94,20 @@ def test_the_scripts_and_queries_of_the_package_fit_together(path: Path) -> None
     for name, query in queries.items():
         assert query.endswith(";"), name
         assert sqlite3.complete_statement(query), name
-        connection.execute(f"EXPLAIN {query}", (None,) * query.count("?"))
+        named = dict.fromkeys(re.findall(r":(\w+)", query))
+        connection.execute(f"EXPLAIN {query}", named or (None,) * query.count("?"))
     connection.close()
+
+
+def test_groups_of_the_first_version_belong_to_their_callers(path: Path) -> None:
+    connection = database.open_database(path, statements.migrations()[:1])
+    connection.execute(
+        "INSERT INTO groups (id, caller, name, digest, labels_json, workspace, status, accepted, abort_count)"
+        " VALUES ('g', 'me', 'n', 'd', '{}', '', 'success', '1 1 b', 0)"
+    )
+    connection.execute("INSERT INTO documents VALUES (1, ?, x'')", (b'{"tasks":[{"name":"a"},{"name":"b"}]}',))
+    connection.close()
+    connection = database.open_database(path, statements.migrations())
+    found = connection.execute("SELECT id, public_id, task_count FROM groups").fetchall()
+    connection.close()
+    assert found == [("g", "g", 2)]

@@ -1,0 +1,105 @@
+"""What is asked of groups that need not run any more: their tasks page by page, from rows and from documents that were read
+lately."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from msgspec import Struct
+
+from runner.engine import results
+from runner.engine.graph import Graph, build
+from runner.errors import GroupNotFoundError
+from runner.model import codec
+from runner.model.fault import nearest
+from runner.model.group import TaskGroup
+from runner.model.result import Status, TaskResult
+from runner.sealing import Sealer
+from runner.store.base import GroupHead, Store, TaskRow
+
+KEPT_TASKS = 200_000
+"""How many tasks the documents have together that are kept at hand."""
+
+
+class Document(NamedTuple):
+    group: TaskGroup
+    graph: Graph
+
+
+class TaskPage(Struct, frozen=True, kw_only=True):
+    """Some tasks of a group, in the order of its document. `next` is the index of the first one behind them, None at the end."""
+
+    tasks: Sequence[TaskResult]
+    next: int | None = None
+
+
+class Library:
+    def __init__(self, store: Store, sealer: Sealer, running: Callable[[str], Document | None]) -> None:
+        """`running` gives the document of a group that is at hand anyway."""
+        self._store = store
+        self._sealer = sealer
+        self._running = running
+        self._read: OrderedDict[str, Document] = OrderedDict()
+
+    def head(self, id: str) -> GroupHead:
+        """Raises GroupNotFoundError."""
+        head = self._store.head(id)
+        if head is None:
+            raise GroupNotFoundError(f"there is no group with the id {id!r}")
+        return head
+
+    def page(self, head: GroupHead, first: int, count: int) -> TaskPage:
+        """`count` tasks from the index `first` on."""
+        document = self._document(head)
+        end = min(first + count, len(document.group.tasks))
+        return TaskPage(
+            tasks=self._results(head, document, range(first, end)),
+            next=end if end < len(document.group.tasks) else None,
+        )
+
+    def named(self, head: GroupHead, names: Sequence[str]) -> TaskPage:
+        """These tasks alone. Raises GroupNotFoundError for one that the group does not have."""
+        document = self._document(head)
+        index = document.graph.index
+        for name in names:
+            if name not in index:
+                hint = nearest(name, index)
+                raise GroupNotFoundError(f"the group has no task {name!r}" + (f" ({hint})" if hint else ""))
+        return TaskPage(tasks=self._results(head, document, sorted({index[name] for name in names})))
+
+    def counts(self, head: GroupHead) -> Mapping[Status, int]:
+        """How many of the group's tasks have which status; of those that occur."""
+        counts = dict(self._store.task_counts(head.group.id))
+        waiting = head.group.task_count - sum(counts.values())
+        if waiting:
+            counts[Status.PENDING] = counts.get(Status.PENDING, 0) + waiting
+        return counts
+
+    def _results(self, head: GroupHead, document: Document, indices: Sequence[int]) -> list[TaskResult]:
+        tasks = document.group.tasks
+        rows = self._rows(head, [tasks[index].name for index in indices])
+        parents = {
+            tasks[parent].name
+            for index in indices
+            if tasks[index].name not in rows
+            for parent in document.graph.parents[index]
+        }
+        rows |= self._rows(head, [name for name in parents if name not in rows])
+        return results.task_results(head.group, document.group, document.graph, rows, indices, self._sealer)
+
+    def _rows(self, head: GroupHead, names: Sequence[str]) -> dict[str, TaskRow]:
+        return {row.name: row for row in self._store.tasks(head.group.id, names)} if names else {}
+
+    def _document(self, head: GroupHead) -> Document:
+        id = head.group.id
+        known = self._running(id) or self._read.get(id)
+        if known is None:
+            group = codec.decode_group(self._store.document(id))
+            known = self._read[id] = Document(group, build(group.tasks))
+            while len(self._read) > 1 and sum(len(kept.group.tasks) for kept in self._read.values()) > KEPT_TASKS:
+                self._read.popitem(last=False)
+        elif id in self._read:
+            self._read.move_to_end(id)
+        return known
