@@ -13,14 +13,14 @@ SOCKET_NAME = "runner.sock"
 
 
 class Scope(StrEnum):
-    """What a caller may do. Everything but `admin` is about the caller's own groups."""
+    """What a caller may do with his own groups, and with `admin` beside it with everybody's."""
 
     SUBMIT = "submit"
     READ = "read"
     CANCEL = "cancel"
     """Cancel groups, send signals to tasks."""
     ADMIN = "admin"
-    """The same with everybody's groups."""
+    """Widens what the others allow to everybody's groups; alone it allows nothing."""
 
 
 class Tls(Struct, frozen=True, kw_only=True):
@@ -33,8 +33,9 @@ class Tls(Struct, frozen=True, kw_only=True):
 
 
 class Rule(Struct, frozen=True, kw_only=True):
-    """What callers whose names fit one of the patterns (`*` and `?` as in a shell) may do. `types` are patterns of task types.
-    `users` are whom their tasks may run as (`spec.user`) beside the runner's own user."""
+    """What callers whose names fit one of the patterns may do: `*` and `?` as in a shell, where they fit no `/`, so that other
+    nodes need a pattern such as `node/*`. `types` are patterns of task types. `users` are patterns of whom their tasks may run
+    as (`spec.user`) beside the runner's own user; only with `*` may that be a template."""
 
     callers: tuple[str, ...]
     scopes: frozenset[Scope]

@@ -1,0 +1,120 @@
+"""Stands before every method: who is asking, may he do this, and what becomes of an error."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+from contextvars import ContextVar
+from typing import Any, NoReturn, Protocol, TypeAlias
+
+import grpc
+
+from runner.config.service import Scope
+from runner.rpc.identity import Caller, Context, Identifier
+from runner.rpc.policy import METHODS, Need, Policy, authorize
+
+RECHECK_SECONDS = 1.0
+"""How long a stream may go on after its caller has lost what it needs, e.g. because a token was revoked: its next message that is
+later than this is not sent."""
+
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"  # generic in its stubs alone
+Behaviour = Callable[[Any, Context], Any]
+
+_caller: ContextVar[Caller] = ContextVar("runner.rpc.guard.caller")
+
+
+class Abort(Protocol):
+    """Ends a call with what its caller is told of an error."""
+
+    async def __call__(self, context: Context, error: Exception, /) -> NoReturn: ...
+
+
+def caller() -> Caller:
+    """Who asks for what is being done at this moment. Raises LookupError where nobody had to say who he is."""
+    return _caller.get()
+
+
+class Guard(grpc.aio.ServerInterceptor):
+    """An interceptor for all methods of a server, which have to be coroutines or asynchronous generators.
+
+    `policy` may be replaced while the server runs: calls that follow, and the next messages of streams, are judged by the
+    new one.
+    """
+
+    def __init__(
+        self, identifier: Identifier, policy: Policy, abort: Abort, *, recheck_seconds: float = RECHECK_SECONDS
+    ) -> None:
+        self.policy = policy
+        self._identifier = identifier
+        self._abort = abort
+        self._recheck_seconds = recheck_seconds
+        self._guarded: dict[str, tuple[Handler, Handler]] = {}
+        """By method: what it was made of, and what stands before it."""
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Handler | None:
+        handler = await continuation(handler_call_details)
+        if handler is None:
+            return None  # there is no such method
+        method = handler_call_details.method
+        known = self._guarded.get(method)
+        if known is None or known[0] is not handler:
+            known = self._guarded[method] = (handler, self._guard(handler, METHODS.get(method)))
+        return known[1]
+
+    def _guard(self, handler: Handler, need: Scope | Need | None) -> Handler:
+        kind = f"{_word(handler.request_streaming)}_{_word(handler.response_streaming)}"
+        behaviour = getattr(handler, kind)
+        # A stream of answers may also come from a coroutine that writes them by itself.
+        guard = self._streaming if inspect.isasyncgenfunction(behaviour) else self._answering
+        make = getattr(grpc, f"{kind}_rpc_method_handler")
+        guarded: Handler = make(guard(behaviour, need), handler.request_deserializer, handler.response_serializer)
+        return guarded
+
+    def _answering(self, behaviour: Behaviour, need: Scope | Need | None) -> Behaviour:
+        async def answer(request: Any, context: Context) -> Any:
+            try:
+                self._admit(context, need)
+                return await behaviour(request, context)
+            except grpc.aio.AbortError:
+                raise
+            except Exception as error:  # noqa: BLE001 (what it is to the caller the table of errors says)
+                await self._abort(context, error)
+
+        return answer
+
+    def _streaming(self, behaviour: Behaviour, need: Scope | Need | None) -> Behaviour:
+        async def stream(request: Any, context: Context) -> AsyncIterator[Any]:
+            now = asyncio.get_running_loop().time
+            try:
+                self._admit(context, need)
+                checked = now()
+                async with aclosing(behaviour(request, context)) as messages:
+                    async for message in messages:
+                        if now() - checked >= self._recheck_seconds:
+                            self._admit(context, need)
+                            checked = now()
+                        yield message
+            except grpc.aio.AbortError:
+                raise
+            except Exception as error:  # noqa: BLE001 (as above)
+                await self._abort(context, error)
+
+        return stream
+
+    def _admit(self, context: Context, need: Scope | Need | None) -> None:
+        """Raises UnauthenticatedError, ForbiddenError, UnavailableError."""
+        if need is Need.NOTHING:
+            return
+        admitted = self.policy.admit(self._identifier.identify(context))
+        authorize(need, admitted)
+        _caller.set(admitted)
+
+
+def _word(streaming: bool) -> str:
+    return "stream" if streaming else "unary"

@@ -1,0 +1,151 @@
+"""Who may do what: which scope every method wants, what the rules of a node give whom, and what a group may ask for.
+
+All of it fails closed: a method that is not in the table is refused, and so is a caller whom no rule fits.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from functools import lru_cache
+
+from runner.config.service import Rule, Scope
+from runner.errors import ForbiddenError
+from runner.model.caller import LOCAL
+from runner.model.fault import Fault, quote
+from runner.model.group import TaskGroup
+from runner.model.task import Task
+from runner.rpc.identity import Caller, Identity, Kind
+
+ANYTHING = "*"
+_TEMPLATE = "{{"
+_CALLERS_KEPT = 4096
+
+
+class Need(StrEnum):
+    """What a method wants of whoever calls it, where that is no scope."""
+
+    NOTHING = "nothing"
+    """Also of those of whom nobody knows who they are: a load balancer asks for the node's health."""
+    IDENTITY = "identity"
+    """That some rule fits him."""
+
+
+METHODS: Mapping[str, Scope | Need] = {
+    "/runner.v1.RunnerService/SubmitTaskGroup": Scope.SUBMIT,
+    "/runner.v1.RunnerService/ValidateTaskGroup": Scope.SUBMIT,
+    "/runner.v1.RunnerService/UploadWorkspace": Scope.SUBMIT,
+    "/runner.v1.RunnerService/GetTaskGroup": Scope.READ,
+    "/runner.v1.RunnerService/ListTaskGroups": Scope.READ,
+    "/runner.v1.RunnerService/WatchTaskGroup": Scope.READ,
+    "/runner.v1.RunnerService/ReadLog": Scope.READ,
+    "/runner.v1.RunnerService/CancelTaskGroup": Scope.CANCEL,
+    "/runner.v1.RunnerService/SignalTask": Scope.CANCEL,
+    "/runner.v1.RunnerService/DescribeRunner": Need.IDENTITY,
+    "/grpc.health.v1.Health/Check": Need.NOTHING,
+    "/grpc.health.v1.Health/List": Need.NOTHING,
+    "/grpc.health.v1.Health/Watch": Need.NOTHING,
+    "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo": Need.IDENTITY,
+    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": Need.IDENTITY,
+}
+"""By the path of a call."""
+
+OWNER = Rule(callers=(LOCAL,), scopes=frozenset(Scope), users=(ANYTHING,))
+"""What `local` may do, whatever the rules say: he could change them."""
+
+
+class Policy:
+    """What the rules of a node give whom."""
+
+    def __init__(self, rules: tuple[Rule, ...]) -> None:
+        self._rules = rules
+        self._of = lru_cache(_CALLERS_KEPT)(self._find)
+
+    def admit(self, identity: Identity) -> Caller:
+        """The caller with what he may do. Scopes of several rules that fit him join; a token's only narrow them."""
+        rules = (OWNER,) if identity.kind is Kind.SOCKET else self._of(identity.name)
+        scopes = _joined(rules)
+        if identity.most is not None:
+            scopes &= identity.most
+        return Caller(name=identity.name, kind=identity.kind, scopes=scopes, rules=rules)
+
+    def _find(self, name: str) -> tuple[Rule, ...]:
+        return tuple(rule for rule in self._rules if fits(rule.callers, name))
+
+
+def authorize(need: Scope | Need | None, caller: Caller) -> None:
+    """Raises ForbiddenError unless `caller` has what a method wants; None is what one wants that is not in the table."""
+    if need is None:
+        raise ForbiddenError("this runner lets nobody call this method")
+    if not caller.rules:
+        raise ForbiddenError(f"no rule of this runner fits {caller.name!r}: ask whoever runs it for one")
+    if isinstance(need, Scope) and need not in caller.scopes:
+        if need in _joined(caller.rules):
+            raise ForbiddenError(f"this needs the scope `{need}`, which the token of {caller.name!r} does not have")
+        raise ForbiddenError(f"this needs the scope `{need}`, which no rule of this runner gives to {caller.name!r}")
+
+
+def visible(owner: str, caller: Caller) -> bool:
+    """Whether `caller` may know of a group that `owner` has submitted."""
+    return caller.name == owner or Scope.ADMIN in caller.scopes
+
+
+def check(group: TaskGroup, caller: Caller, tasks: str = "taskGroup") -> list[Fault]:
+    """What of the group its submitter may not use, in the order of the document, whose list of tasks has the key `tasks`. A
+    task is allowed whose type and user one rule gives together."""
+    rules = [rule for rule in caller.rules if Scope.SUBMIT in rule.scopes]
+    faults = []
+    for number, task in enumerate(group.tasks):
+        allowing = [rule for rule in rules if fits(rule.types, task.type)]
+        if not allowing:
+            faults.append(
+                Fault(
+                    path=(tasks, number, "type"),
+                    message=f"this runner does not let {caller.name!r} use the task type {quote(task.type)}",
+                    hint=_allowed(rule.types for rule in rules),
+                )
+            )
+            continue
+        fault = _check_user(task, (tasks, number, "spec", "user"), allowing, caller)
+        if fault is not None:
+            faults.append(fault)
+    return faults
+
+
+def _check_user(task: Task, path: tuple[str | int, ...], rules: list[Rule], caller: Caller) -> Fault | None:
+    """`spec.user` of a task of any type that has one."""
+    user = task.spec.get("user")
+    if user is None or any(ANYTHING in rule.users for rule in rules):
+        return None
+    text = str(user)
+    if task.template and _TEMPLATE in text:
+        message = f"this runner lets {caller.name!r} name a user for a task, but not by a template"
+        if not any(rule.users for rule in rules):
+            message = f"this runner does not let {caller.name!r} choose the user of a task"
+    elif any(fits(rule.users, text) for rule in rules):
+        return None
+    else:
+        message = f"this runner does not let {caller.name!r} run tasks as {quote(text)}"
+    return Fault(path=path, message=message, hint=_allowed(rule.users for rule in rules) or "leave `user` away")
+
+
+def _allowed(patterns: Iterable[tuple[str, ...]]) -> str | None:
+    """What a hint says is allowed; None where nothing is."""
+    names = dict.fromkeys(pattern for some in patterns for pattern in some)
+    return f"allowed: {', '.join(names)}" if names else None
+
+
+def fits(patterns: Iterable[str], name: str) -> bool:
+    """Whether one of `patterns` fits the whole of `name`; `*` and `?` fit no `/`."""
+    return any(_compiled(pattern).fullmatch(name) for pattern in patterns)
+
+
+@lru_cache(_CALLERS_KEPT)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    wild = {"*": "[^/]*", "?": "[^/]"}
+    return re.compile("".join(wild.get(character) or re.escape(character) for character in pattern))
+
+
+def _joined(rules: tuple[Rule, ...]) -> frozenset[Scope]:
+    return frozenset().union(*(rule.scopes for rule in rules))
