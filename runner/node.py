@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 import resource
-from collections.abc import AsyncIterator
+import secrets
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from msgspec import Struct
 
 from drivers.registry import Registry
-from runner.clock import SystemClock
+from runner.clock import Clock, SystemClock
 from runner.config import Settings
+from runner.config.service import SOCKET_NAME, Service
 from runner.dispatch.local import LocalDispatcher
 from runner.engine.engine import Engine
 from runner.logs.base import LogStore
@@ -29,8 +32,13 @@ from runner.store.sqlite import SqliteStore
 from runner.workspace import make_private, make_temp, run_temp
 from taskimpl import built_in_drivers
 
+if TYPE_CHECKING:
+    from runner.rpc.server import Server
+
 LOCAL_RUNNER = "local"
 FLUSH_SECONDS = 5.0
+
+OnRelease = Callable[[str], None]
 
 _log = logging.getLogger(__name__)
 
@@ -42,6 +50,18 @@ class Node(Struct, frozen=True, kw_only=True):
     store: Store
     logs: LogStore
     registry: Registry
+    clock: Clock
+
+
+class Serving(Struct, frozen=True, kw_only=True):
+    """A node and the server that it is reached by."""
+
+    node: Node
+    server: Server
+
+
+def _ignored(group: str) -> None:
+    pass
 
 
 def registry(settings: Settings) -> Registry:
@@ -70,8 +90,11 @@ async def open_run_node(run_dir: Path, settings: Settings) -> AsyncIterator[Node
 
 
 @asynccontextmanager
-async def open_node(settings: Settings) -> AsyncIterator[Node]:
-    """A long-lived node: its processes outlive this one, and the next node on the same state directory goes on with them."""
+async def open_node(
+    settings: Settings, name: str = LOCAL_RUNNER, on_release: OnRelease = _ignored
+) -> AsyncIterator[Node]:
+    """A long-lived node: its processes outlive this one, and the next node on the same state directory goes on with them.
+    `name` is how results call it; `on_release` is told of groups that are over."""
     _keep_no_core_files()
     async with AsyncExitStack() as stack:
         folder = settings.state_dir
@@ -84,9 +107,55 @@ async def open_node(settings: Settings) -> AsyncIterator[Node]:
 
         host = await LastingHost.open(start)
         stack.push_async_callback(host.aclose)
-        node = await _assembled(stack, folder, temp, settings, store, host)
+        node = await _assembled(stack, folder, temp, settings, store, host, name=name, on_release=on_release)
         stack.push_async_callback(_flushed, node.engine)
         yield node
+
+
+@asynccontextmanager
+async def open_server(settings: Settings, service: Service) -> AsyncIterator[Serving]:
+    """A node that serves what `service` says. Raises UsageError, for an address that it cannot have, say."""
+    from runner.rpc.server import Server
+    from runner.rpc.servicer import Premises
+    from runner.tokens import Tokens
+    from runner.uploads import Allowance
+    from runner.workspaces import Workspaces
+
+    make_private(settings.state_dir)
+    limits = service.limits
+    allowance = Allowance(bytes=limits.workspace_bytes, entries=limits.workspace_entries)
+    workspaces = Workspaces(settings.state_dir / "workspaces", allowance)
+    loop = asyncio.get_running_loop()
+
+    def released(group: str) -> None:
+        loop.run_in_executor(None, workspaces.remove, group)
+
+    async with open_node(settings, service.name, released) as node:
+        await asyncio.to_thread(workspaces.sweep, frozenset(node.store.unfinished()))
+        premises = Premises(
+            engine=node.engine,
+            logs=node.logs,
+            registry=node.registry,
+            workspaces=workspaces,
+            clock=node.clock,
+            node_id=_node_id(settings.state_dir / "node"),
+            started_at=node.clock.now().wall,
+        )
+        tokens = Tokens(settings.state_dir)
+        socket_path = str(settings.state_dir / SOCKET_NAME)
+        async with Server(premises, service, tokens, socket_path=socket_path) as server:
+            yield Serving(node=node, server=server)
+
+
+def _node_id(path: Path) -> str:
+    """The identity of this state for good, made when it is needed first."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        return path.read_text(encoding="ascii").strip()
+    with open(descriptor, "w", encoding="ascii") as file:
+        file.write(f"{(made := secrets.token_hex(16))}\n")
+    return made
 
 
 def _keep_no_core_files() -> None:
@@ -130,7 +199,15 @@ def _open_store(stack: AsyncExitStack, folder: Path) -> Store:
 
 
 async def _assembled(
-    stack: AsyncExitStack, folder: Path, temp: Path, settings: Settings, store: Store, host: LastingHost
+    stack: AsyncExitStack,
+    folder: Path,
+    temp: Path,
+    settings: Settings,
+    store: Store,
+    host: LastingHost,
+    *,
+    name: str = LOCAL_RUNNER,
+    on_release: OnRelease = _ignored,
 ) -> Node:
     sealer = Sealer.open_or_create(settings.key_file)
     logs = FileLogStore(folder / "logs", sealer=sealer, limit=settings.log_bytes)
@@ -139,13 +216,14 @@ async def _assembled(
     types = registry(settings)
     dispatcher = await stack.enter_async_context(
         LocalDispatcher(
-            name=LOCAL_RUNNER,
+            name=name,
             registry=types,
             processes=host,
             logs=logs,
             temp=str(temp),
             clock=clock,
             template_milliseconds=settings.template_milliseconds,
+            on_release=on_release,
         )
     )
     engine = Engine(
@@ -158,7 +236,7 @@ async def _assembled(
     stack.callback(engine.close)
     engine.recover()
     _calm_collector()
-    return Node(engine=engine, store=store, logs=logs, registry=types)
+    return Node(engine=engine, store=store, logs=logs, registry=types, clock=clock)
 
 
 def _calm_collector() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from types import TracebackType
 from typing import Any
 
@@ -39,11 +39,13 @@ class LocalDispatcher:
         temp: str,
         clock: Clock,
         template_milliseconds: int = DEFAULT_MILLISECONDS,
+        on_release: Callable[[str], None] = lambda group: None,
     ) -> None:
         """`temp` is the absolute path of a private
         folder for the drivers. The process host is connected already. `template_milliseconds` is what the templates of one
-        attempt may cost, as of `expressions.Work`."""
+        attempt may cost, as of `expressions.Work`. `on_release` is told of groups that are over."""
         self._name = name
+        self._on_release = on_release
         self._around = Surroundings(
             boot_id=clock.now().boot_id,
             registry=registry,
@@ -130,6 +132,7 @@ class LocalDispatcher:
     def release(self, group: str) -> None:
         self._settled.pop(group, None)
         self._around.inputs.forget(group)
+        self._on_release(group)
         for remembered in (self._cancelled_first, self._listening_first):
             for id in [id for id in remembered if id.group == group]:
                 del remembered[id]

@@ -59,6 +59,7 @@ class Engine:
         self._make_id = make_id
         self._runs: dict[str, GroupRun] = {}
         self._living = Living()
+        self._resting: list[Callable[[], None]] = []
         self._library = Library(store, sealer, self._at_hand)
         self._audience = Audience()
         self._slots = SlotQueue(max_parallel)
@@ -113,10 +114,9 @@ class Engine:
         the engine knows it, is not the one that it was submitted under.
         """
         group = submission.group
-        if group.id is not None:
-            known = self._known(submission, group.id, caller)
-            if known is not None:
-                return Acceptance(id=known, existed=True)
+        known = self.known(submission, caller)
+        if known is not None:
+            return Acceptance(id=known, existed=True)
         public_id = group.id or self._make_id()
         id = self.id_for(caller, public_id)
         now = self._clock.now()
@@ -156,9 +156,11 @@ class Engine:
         """The id of the group that the caller calls so."""
         return self._store.find(caller, public_id)
 
-    def _known(self, submission: Submission, public_id: str, caller: str) -> str | None:
-        id = self._store.find(caller, public_id)
-        head = self._store.head(id) if id is not None else None
+    def known(self, submission: Submission, caller: str) -> str | None:
+        """The id of the group, if it was accepted before. Raises GroupExistsError where its caller calls another one so."""
+        public_id = submission.group.id
+        id = None if public_id is None else self._store.find(caller, public_id)
+        head = None if id is None else self._store.head(id)
         if head is not None and head.group.digest != submission.digest:
             raise GroupExistsError(
                 f"a group with the id {public_id!r} exists already and has different content or inputs"
@@ -216,15 +218,10 @@ class Engine:
         return self._store.groups(query)
 
     def running(self, id: str) -> Sequence[AttemptId]:
-        """The attempts of the group that have begun and are not over, as far as is known."""
+        """The attempts of the group that have started and are not over, as far as is recorded."""
         run = self._runs.get(id)
-        states = run.tasks if run is not None else ()
-        return [state.attempt.id for state in states if state.attempt is not None and state.status is Status.RUNNING]
-
-    def last_attempt(self, id: str, task: str) -> int:
-        """The number of the task's last attempt, 0 when there was none yet. Raises GroupNotFoundError, for the task too."""
-        (result,) = self._library.named(self._library.head(id), [task]).tasks
-        return result.attempts
+        attempts = (state.attempt for state in run.tasks) if run is not None else ()
+        return [attempt.id for attempt in attempts if attempt is not None and attempt.status is Status.RUNNING]
 
     def unwritten_end(self, id: str) -> TaskGroupResult | None:
         """The result of a group that is over although nothing can be written; None in every other case.
@@ -253,6 +250,13 @@ class Engine:
     def when_durable(self, done: Callable[[Exception | None], None]) -> None:
         """Call `done` once all that was recorded before this call survives a loss of power."""
         self._journal.then(lambda: self._store.sync(done))
+
+    def when_resting(self, done: Callable[[], None]) -> None:
+        """Call `done` once no attempt holds a slot, at once if none does."""
+        if self._slots.taken:
+            self._resting.append(done)
+        else:
+            done()
 
     def flush(self, flushed: Callable[[], None]) -> None:
         """Write and acknowledge what there is by now, then call `flushed`: what ended is forgotten by its executor."""
@@ -304,6 +308,10 @@ class Engine:
             if run.idle:
                 del self._runs[event.group]
         self._audience.committed(events)
+        if self._resting and not self._slots.taken:
+            callbacks, self._resting = self._resting, []
+            for done in callbacks:
+                done()
 
     def _not_committed(self) -> None:
         for run in list(self._runs.values()):

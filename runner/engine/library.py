@@ -13,6 +13,7 @@ from runner.engine import results
 from runner.engine.graph import Graph, build
 from runner.errors import GroupNotFoundError
 from runner.model import codec
+from runner.model.dispatch import AttemptId
 from runner.model.fault import nearest
 from runner.model.group import TaskGroup
 from runner.model.result import Status, TaskResult
@@ -68,6 +69,22 @@ class Library:
                 hint = nearest(name, index)
                 raise GroupNotFoundError(f"the group has no task {name!r}" + (f" ({hint})" if hint else ""))
         return TaskPage(tasks=self._results(head, document, sorted({index[name] for name in names})))
+
+    def task(self, id: str, name: str) -> TaskResult:
+        """Raises GroupNotFoundError, for the task too."""
+        (result,) = self.named(self.head(id), [name]).tasks
+        return result
+
+    def is_over(self, id: AttemptId) -> bool:
+        """Whether the attempt has ended, or will never begin. Raises GroupNotFoundError."""
+        task = self.task(id.group, id.task)
+        return (
+            task.status.terminal
+            or task.attempts > id.attempt
+            or (
+                task.attempts == id.attempt and task.status is Status.PENDING  # it waits for the next one
+            )
+        )
 
     def counts(self, head: GroupHead) -> Mapping[Status, int]:
         """How many of the group's tasks have which status; of those that occur."""

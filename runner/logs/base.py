@@ -31,6 +31,10 @@ class LogStore(Protocol):
         """At most `limit` bytes of one stream from `offset`; empty at the end. Nothing from behind a gap is joined to what
         stands before it. Raises LogGapError for an offset in a gap, with the offset where it ends."""
 
+    def place(self, id: AttemptId, stream: Stream, offset: int) -> int:
+        """A position from which on `frames` gives the byte at this offset first of all of its stream, perhaps in the middle of a
+        frame; of an offset that is not reached yet, the end. Raises LogGapError as `read` does."""
+
     def gaps(self, id: AttemptId) -> Sequence[LogGap]:
         """What is not kept, by stream; empty for a log that is whole."""
 

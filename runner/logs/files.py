@@ -101,6 +101,18 @@ class FileLogStore:
                 reader.check(stream, offset)  # a gap may have come meanwhile
         return bytes(found[:limit])
 
+    def place(self, id: AttemptId, stream: Stream, offset: int) -> int:
+        position = 0
+        with self._reading(id) as reader:
+            if reader is None:
+                return position
+            reader.check(stream, offset)
+            for head in reader.heads(0):
+                if head.stream == stream and head.offset + head.length > offset:
+                    break
+                position = head.end
+        return position
+
     def gaps(self, id: AttemptId) -> Sequence[LogGap]:
         with self._reading(id) as reader:
             return reader.gap.told() if reader and reader.gap else ()

@@ -131,6 +131,19 @@ class MemoryLogStore:
             data += frame.data[max(0, offset - frame.offset) :]
         return bytes(data[:limit])
 
+    def place(self, id: AttemptId, stream: Stream, offset: int) -> int:
+        position = 0
+        log = self._logs.get(id)
+        if log is None:
+            return position
+        if log.gap is not None:
+            log.gap.check(stream, offset)
+        for frame in log.frames:
+            if frame.stream == stream and frame.offset + len(frame.data) > offset:
+                break
+            position = frame.position
+        return position
+
     def gaps(self, id: AttemptId) -> Sequence[LogGap]:
         log = self._logs.get(id)
         return log.gap.told() if log and log.gap else ()

@@ -15,6 +15,7 @@ LONGEST_QUOTE = 80
 LONGEST_COMPARED = 128
 COMPARISONS = 100_000
 _WORD = re.compile(r"[A-Za-z0-9_-]+")
+_PATH_PART = re.compile(r"""\.?([A-Za-z0-9_-]+)|\[(\d+)\]|\[("(?:[^"\\]|\\.)*")\]""")
 
 
 class Fault(Struct, frozen=True, kw_only=True):
@@ -68,6 +69,14 @@ def spell_path(path: Path) -> str:
         else:
             text += f"[{quote(part)}]"
     return text
+
+
+def read_path(text: str) -> Path:
+    """The path that `spell_path` spelt so, but for keys that were cut."""
+    parts: list[str | int] = []
+    for word, index, quoted in _PATH_PART.findall(text):
+        parts.append(word or (int(index) if index else json.loads(quoted, strict=False)))
+    return tuple(parts)
 
 
 def quote(text: str) -> str:

@@ -34,6 +34,11 @@ class Parsed(Struct, frozen=True, kw_only=True):
     env: tuple[Variable, ...]
 
 
+def tasks_key(data: Any) -> str:
+    """How the document calls its list of tasks."""
+    return next((key for key in TASK_KEYS if isinstance(data, dict) and key in data), TASK_KEYS[0])
+
+
 def parse(data: Any, faults: Faults, checks: Checks, *, complete: bool = True, limits: Limits | None = None) -> Parsed:
     """Read what `document.read` gave. With `complete` False nothing is said about what is missing."""
     limits = limits or Limits()

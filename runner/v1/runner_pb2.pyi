@@ -685,15 +685,17 @@ class KillReport(google.protobuf.message.Message):
         *,
         signals: collections.abc.Iterable[global___SentSignal] | None = ...,
         containment: builtins.str = ...,
-        leftovers: builtins.int = ...,
+        leftovers: builtins.int | None = ...,
         left: collections.abc.Iterable[global___LeftProcess] | None = ...,
         survivors: builtins.int | None = ...,
         confirmed: builtins.bool | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_confirmed", b"_confirmed", "_survivors", b"_survivors", "confirmed", b"confirmed", "survivors", b"survivors"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_confirmed", b"_confirmed", "_survivors", b"_survivors", "confirmed", b"confirmed", "containment", b"containment", "left", b"left", "leftovers", b"leftovers", "signals", b"signals", "survivors", b"survivors"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_confirmed", b"_confirmed", "_leftovers", b"_leftovers", "_survivors", b"_survivors", "confirmed", b"confirmed", "leftovers", b"leftovers", "survivors", b"survivors"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_confirmed", b"_confirmed", "_leftovers", b"_leftovers", "_survivors", b"_survivors", "confirmed", b"confirmed", "containment", b"containment", "left", b"left", "leftovers", b"leftovers", "signals", b"signals", "survivors", b"survivors"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_confirmed", b"_confirmed"]) -> typing.Literal["confirmed"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_leftovers", b"_leftovers"]) -> typing.Literal["leftovers"] | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_survivors", b"_survivors"]) -> typing.Literal["survivors"] | None: ...
 
@@ -1423,13 +1425,19 @@ global___TaskWaiting = TaskWaiting
 
 @typing.final
 class TaskReady(google.protobuf.message.Message):
-    """Nothing but a slot is missing."""
+    """Nothing but this is missing."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
+    WAITING_FIELD_NUMBER: builtins.int
+    waiting: builtins.str
+    """`slot`."""
     def __init__(
         self,
+        *,
+        waiting: builtins.str = ...,
     ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["waiting", b"waiting"]) -> None: ...
 
 global___TaskReady = TaskReady
 
@@ -1507,8 +1515,8 @@ class TaskResumed(google.protobuf.message.Message):
 global___TaskResumed = TaskResumed
 
 @typing.final
-class Ending(google.protobuf.message.Message):
-    """The end of an attempt."""
+class TaskRetrying(google.protobuf.message.Message):
+    """An attempt ended, and another one will be made."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -1517,11 +1525,16 @@ class Ending(google.protobuf.message.Message):
     EXIT_CODE_FIELD_NUMBER: builtins.int
     SIGNAL_FIELD_NUMBER: builtins.int
     ERROR_FIELD_NUMBER: builtins.int
+    DELAY_FIELD_NUMBER: builtins.int
     status: global___Status.ValueType
     reason: builtins.str
     exit_code: builtins.int
     signal: builtins.int
     error: builtins.str
+    @property
+    def delay(self) -> google.protobuf.duration_pb2.Duration:
+        """From now until then."""
+
     def __init__(
         self,
         *,
@@ -1530,38 +1543,14 @@ class Ending(google.protobuf.message.Message):
         exit_code: builtins.int | None = ...,
         signal: builtins.int | None = ...,
         error: builtins.str = ...,
+        delay: google.protobuf.duration_pb2.Duration | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_exit_code", b"_exit_code", "_signal", b"_signal", "exit_code", b"exit_code", "signal", b"signal"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_exit_code", b"_exit_code", "_signal", b"_signal", "error", b"error", "exit_code", b"exit_code", "reason", b"reason", "signal", b"signal", "status", b"status"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_exit_code", b"_exit_code", "_signal", b"_signal", "delay", b"delay", "exit_code", b"exit_code", "signal", b"signal"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_exit_code", b"_exit_code", "_signal", b"_signal", "delay", b"delay", "error", b"error", "exit_code", b"exit_code", "reason", b"reason", "signal", b"signal", "status", b"status"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_exit_code", b"_exit_code"]) -> typing.Literal["exit_code"] | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_signal", b"_signal"]) -> typing.Literal["signal"] | None: ...
-
-global___Ending = Ending
-
-@typing.final
-class TaskRetrying(google.protobuf.message.Message):
-    """An attempt ended, and another one will be made."""
-
-    DESCRIPTOR: google.protobuf.descriptor.Descriptor
-
-    ENDING_FIELD_NUMBER: builtins.int
-    DELAY_FIELD_NUMBER: builtins.int
-    @property
-    def ending(self) -> global___Ending: ...
-    @property
-    def delay(self) -> google.protobuf.duration_pb2.Duration:
-        """From now."""
-
-    def __init__(
-        self,
-        *,
-        ending: global___Ending | None = ...,
-        delay: google.protobuf.duration_pb2.Duration | None = ...,
-    ) -> None: ...
-    def HasField(self, field_name: typing.Literal["delay", b"delay", "ending", b"ending"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["delay", b"delay", "ending", b"ending"]) -> None: ...
 
 global___TaskRetrying = TaskRetrying
 
@@ -1571,16 +1560,35 @@ class TaskFinished(google.protobuf.message.Message):
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    ENDING_FIELD_NUMBER: builtins.int
-    @property
-    def ending(self) -> global___Ending: ...
+    STATUS_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    EXIT_CODE_FIELD_NUMBER: builtins.int
+    SIGNAL_FIELD_NUMBER: builtins.int
+    ERROR_FIELD_NUMBER: builtins.int
+    BECAUSE_OF_FIELD_NUMBER: builtins.int
+    status: global___Status.ValueType
+    reason: builtins.str
+    exit_code: builtins.int
+    signal: builtins.int
+    error: builtins.str
+    because_of: builtins.str
+    """The task whose failure was the cause, where failFast ended this one."""
     def __init__(
         self,
         *,
-        ending: global___Ending | None = ...,
+        status: global___Status.ValueType = ...,
+        reason: builtins.str = ...,
+        exit_code: builtins.int | None = ...,
+        signal: builtins.int | None = ...,
+        error: builtins.str = ...,
+        because_of: builtins.str = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["ending", b"ending"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["ending", b"ending"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_exit_code", b"_exit_code", "_signal", b"_signal", "exit_code", b"exit_code", "signal", b"signal"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_exit_code", b"_exit_code", "_signal", b"_signal", "because_of", b"because_of", "error", b"error", "exit_code", b"exit_code", "reason", b"reason", "signal", b"signal", "status", b"status"]) -> None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_exit_code", b"_exit_code"]) -> typing.Literal["exit_code"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_signal", b"_signal"]) -> typing.Literal["signal"] | None: ...
 
 global___TaskFinished = TaskFinished
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 from msgspec import Struct
 
 from drivers.registry import Registry
@@ -23,8 +25,14 @@ class Loaded(Struct, frozen=True, kw_only=True):
     warnings: tuple[Fault, ...] = ()
 
 
-def load(data: bytes, *, source: str, registry: Registry, limits: Limits | None = None) -> Loaded:
-    """Read and validate a document in YAML or JSON; `source` is what messages call it.
+Judge = Callable[[TaskGroup, str], Iterable[Fault]]
+"""What else is to be said of a valid group; the second argument is how its document calls the list of tasks."""
+
+
+def load(
+    data: bytes, *, source: str, registry: Registry, limits: Limits | None = None, judge: Judge | None = None
+) -> Loaded:
+    """Read and validate a document in YAML or JSON; `source` is what messages call it. May be called from any thread.
 
     Raises DocumentError with all faults and warnings, in the order of their places.
     """
@@ -41,6 +49,9 @@ def load(data: bytes, *, source: str, registry: Registry, limits: Limits | None 
         scopes = Scopes(faults, parsed)
         scopes.check()
         specs.ask_drivers(faults, parsed, scopes)
+        if judge is not None and not any(not fault.warning for fault in faults.all()):
+            for fault in judge(parsed.group, parse.tasks_key(read.data)):
+                faults.append(fault)
     if not len(faults):
         return Loaded(group=parsed.group)
     located = read.locate(faults.all()) + faults.rest(source)

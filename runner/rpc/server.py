@@ -1,0 +1,194 @@
+"""A node's gRPC server: where it listens, what it offers there, and how it takes its leave."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import stat
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack, suppress
+from ipaddress import ip_address
+from types import TracebackType
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from runner.clock import Clock
+from runner.config.service import Service
+from runner.errors import UsageError
+from runner.rpc import status
+from runner.rpc.credentials import Credentials
+from runner.rpc.guard import Guard
+from runner.rpc.identity import Identifier
+from runner.rpc.policy import Policy
+from runner.rpc.receiving import Receiver
+from runner.rpc.servicer import Premises, RunnerServicer
+from runner.rpc.traffic import Traffic
+from runner.tokens import Tokens
+from runner.v1 import runner_pb2, runner_pb2_grpc
+
+SERVICE = runner_pb2.DESCRIPTOR.services_by_name["RunnerService"].full_name
+CLOSING_SECONDS = 2.0
+"""How long calls that go on may take once the server ends."""
+UNIX = "unix:"
+
+_OPTIONS = (
+    ("grpc.max_send_message_length", -1),
+    ("grpc.so_reuseport", 0),
+    # A caller that is gone without a word is noticed within a minute.
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+    ("grpc.max_concurrent_streams", 10_000),
+)
+
+_log = logging.getLogger(__name__)
+
+
+class Server:
+    """Serves inside `async with`. `addresses` are those that it listens on, with the ports that it was given."""
+
+    def __init__(self, premises: Premises, service: Service, tokens: Tokens, *, socket_path: str) -> None:
+        """`socket_path` is where it listens when `service` names no address."""
+        self.addresses: Sequence[str] = ()
+        self._premises = premises
+        self._service = service
+        self._clock: Clock = premises.clock
+        self._wanted = service.listen or (UNIX + socket_path,)
+        self._traffic = Traffic(service.limits)
+        self._receiver = Receiver()
+        self._servicer = RunnerServicer(premises, service, self._traffic, self._receiver)
+        self._guard = Guard(Identifier(tokens, premises.clock), Policy(service.rules), status.abort)
+        self._health = health.aio.HealthServicer()
+        self._credentials: Credentials | None = None
+        self._server: grpc.aio.Server | None = None
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Server:
+        """Raises UsageError for an address that cannot be listened on, or must not be."""
+        service = self._service
+        if service.tls is not None:
+            self._credentials = Credentials(service.tls, self._clock.now().wall)
+            self._complain(self._credentials)
+        options = [*_OPTIONS, ("grpc.max_receive_message_length", service.limits.message_bytes)]
+        server = self._server = grpc.aio.server(interceptors=[self._guard], options=options)
+        runner_pb2_grpc.add_RunnerServiceServicer_to_server(self._servicer, server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, server)
+        self.addresses = tuple(self._listen(server, address) for address in self._wanted)
+        await server.start()
+        for name in ("", SERVICE):
+            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._traffic.leave()
+        assert self._server is not None, "it was entered"
+        await self._server.stop(CLOSING_SECONDS)
+        self._receiver.close()
+        for address in self.addresses:
+            if address.startswith(UNIX):
+                with suppress(OSError):
+                    os.unlink(address.removeprefix(UNIX))
+
+    def reload(self, service: Service) -> None:
+        """Take what may change while it serves: certificates, rules, limits, labels. Raises UsageError, and then nothing has
+        changed."""
+        if service.tls is not None and self._credentials is not None:
+            self._credentials.reload(service.tls, self._clock.now().wall)
+            self._complain(self._credentials)
+        elif (service.tls is None) is not (self._credentials is None):
+            raise UsageError("whether TLS is spoken changes only with a restart")
+        self._guard.policy = Policy(service.rules)
+        self._traffic.limits = service.limits
+        self._servicer.service = self._service = service
+
+    async def drain(self, seconds: float) -> None:
+        """Take nothing new, end all streams, and wait up to `seconds` until nothing runs any more."""
+        await self._health.enter_graceful_shutdown()
+        self._traffic.leave()
+        resting = asyncio.Event()
+        self._premises.engine.when_resting(resting.set)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await resting.wait()
+
+    def _listen(self, server: grpc.aio.Server, address: str) -> str:
+        if address.startswith(UNIX):
+            return self._listen_locally(server, address.removeprefix(UNIX))
+        host, port = split_address(address)
+        if self._credentials is not None:
+            bound = _bound(address, lambda: server.add_secure_port(address, self._listener()))
+        elif self._service.insecure or is_loopback(host):
+            bound = _bound(address, lambda: server.add_insecure_port(address))
+        else:
+            raise UsageError(
+                f"{address} can be reached from other machines, and this runner has no TLS: set [tls] "
+                "(`runner certs` makes certificates), or listen on 127.0.0.1, or set insecure = true"
+            )
+        return address if port else f"{address.rpartition(':')[0]}:{bound}"
+
+    def _listener(self) -> grpc.ServerCredentials:
+        assert self._credentials is not None
+        return self._credentials.listener()
+
+    def _listen_locally(self, server: grpc.aio.Server, path: str) -> str:
+        """On a socket that nobody but this user, and root, can reach."""
+        _clear(path)
+        former = os.umask(0o177)
+        try:
+            _bound(UNIX + path, lambda: server.add_insecure_port(UNIX + path))
+        finally:
+            os.umask(former)
+        return UNIX + path
+
+    def _complain(self, credentials: Credentials) -> None:
+        for warning in credentials.warnings:
+            _log.warning("%s", warning, extra={"action": "certificate"})
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """`host:port` or `[v6]:port`; port 0 is any that is free. Raises UsageError."""
+    host, colon, port = address.rpartition(":")
+    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise UsageError(f"{address!r} is no address to listen on; expected host:port, [v6]:port or unix:/path")
+    return host.strip("[]"), int(port)
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _bound(address: str, bind: Callable[[], int]) -> int:
+    """The port. Raises UsageError where somebody else has it."""
+    try:
+        return bind()
+    except RuntimeError as error:
+        raise UsageError(
+            f"{address} cannot be listened on: is it in use by another program, or not this machine's?"
+        ) from error
+
+
+def _clear(path: str) -> None:
+    """Remove a socket that a runner that was killed has left. Raises UsageError where it is in use, or something else."""
+    try:
+        if not stat.S_ISSOCK(os.lstat(path).st_mode):
+            raise UsageError(f"{path} is there already and no socket: remove it, or listen somewhere else")
+    except FileNotFoundError:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(path)
+        except OSError:
+            os.unlink(path)
+            return
+    raise UsageError(f"{path} is in use: another runner listens there")

@@ -1,0 +1,347 @@
+"""The methods of `runner.v1.RunnerService`. Who is asking, and whether he may, has been settled before (`guard`)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+from typing import Any, TypeAlias, TypeVar
+
+import grpc
+from msgspec import Struct
+from msgspec.structs import replace
+
+from drivers.registry import AnyDriver, Registry
+from runner import __version__, validation
+from runner.clock import Clock
+from runner.config import GROUP_ID
+from runner.config.service import Scope, Service
+from runner.engine.engine import Engine, new_id
+from runner.errors import DocumentError, ForbiddenError, GroupNotFoundError, UsageError
+from runner.logs.base import LogStore
+from runner.model.dispatch import AttemptId
+from runner.model.event import Event
+from runner.model.fault import Fault
+from runner.model.group import TaskGroup
+from runner.model.summary import GroupSummary
+from runner.rpc import convert, guard, policy
+from runner.rpc.events import event_to_proto
+from runner.rpc.following import Following, Happenings, LogReading, Piece, Watch, read_log
+from runner.rpc.identity import Caller
+from runner.rpc.receiving import Receiver
+from runner.rpc.traffic import Traffic
+from runner.rpc.wire import STATUSES
+from runner.store.base import GroupHead, GroupQuery, GroupRow
+from runner.v1 import runner_pb2 as pb
+from runner.v1 import runner_pb2_grpc
+from runner.validation import Loaded
+from runner.workspaces import Workspaces
+
+T = TypeVar("T")
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"  # generic in its stubs alone
+
+SIGNALS = ("pause", "start", "destroy")
+MOST_TASKS = 1000
+MOST_GROUPS = 1000
+USUAL_GROUPS = 100
+SMALL_DOCUMENT_BYTES = 8 << 10
+"""Read at once; a larger one in a thread."""
+MOST_READERS = 2
+"""How many documents are read at once beside the loop."""
+LONGEST_LABEL_CHARS = 1000
+
+
+class Premises(Struct, frozen=True, kw_only=True):
+    """What the service works with. `started_at` in seconds since the epoch."""
+
+    engine: Engine
+    logs: LogStore
+    registry: Registry
+    workspaces: Workspaces
+    clock: Clock
+    node_id: str
+    started_at: float
+
+
+class RunnerServicer(runner_pb2_grpc.RunnerServiceServicer):
+    def __init__(self, premises: Premises, service: Service, traffic: Traffic, receiver: Receiver) -> None:
+        self.service = service
+        """May be replaced while it serves."""
+        self._premises = premises
+        self._engine = premises.engine
+        self._traffic = traffic
+        self._receiver = receiver
+        self._reading = asyncio.Semaphore(MOST_READERS)
+        self._schemas: dict[str, str] = {}
+
+    # Groups on their way in.
+
+    async def SubmitTaskGroup(self, request: pb.SubmitTaskGroupRequest, context: Context) -> pb.SubmitTaskGroupResponse:
+        caller = guard.caller()
+        self._traffic.check_staying()
+        loaded = await self._load(request.document, request.source, caller)
+        public_id = _id(loaded.group, request)
+        group = replace(loaded.group, id=public_id, labels=_labels(loaded.group, request))
+        submission = await self._beside(
+            len(request.document), partial(self._engine.prepared, group, dict(request.inputs))
+        )
+        known = self._engine.known(submission, caller.name)
+        if known is None:
+            self._traffic.check_groups(self._engine, caller.name)
+            id = self._engine.id_for(caller.name, public_id)
+            workspace = self._workspace(id, caller, request.workspace_id)
+            try:
+                self._engine.accept(submission, caller=caller.name, workspace=workspace)
+            except BaseException:
+                self._premises.workspaces.remove(id)
+                raise
+        await self._durable()
+        warnings = [convert.fault_to_proto(fault) for fault in loaded.warnings]
+        return pb.SubmitTaskGroupResponse(id=public_id, existed=known is not None, warnings=warnings)
+
+    async def ValidateTaskGroup(
+        self, request: pb.ValidateTaskGroupRequest, context: Context
+    ) -> pb.ValidateTaskGroupResponse:
+        try:
+            loaded = await self._load(request.document, request.source, guard.caller())
+        except DocumentError as error:
+            faults = [convert.fault_to_proto(fault) for fault in error.faults if isinstance(fault, Fault)]
+            return pb.ValidateTaskGroupResponse(faults=faults)
+        return pb.ValidateTaskGroupResponse(
+            faults=[convert.fault_to_proto(fault) for fault in loaded.warnings],
+            valid=True,
+            name=loaded.group.name,
+            tasks=len(loaded.group.tasks),
+        )
+
+    async def UploadWorkspace(
+        self, request_iterator: AsyncIterator[pb.UploadWorkspaceRequest], context: Context
+    ) -> pb.UploadWorkspaceResponse:
+        self._traffic.check_staying()
+        workspaces = self._premises.workspaces
+        await asyncio.to_thread(workspaces.expire)
+        pieces = (request.data async for request in request_iterator if request.data)
+        id, unpacked = await self._receiver.receive(pieces, partial(workspaces.receive, guard.caller().name))
+        return pb.UploadWorkspaceResponse(workspace_id=id, bytes=unpacked.bytes, entries=unpacked.entries)
+
+    async def _load(self, document: bytes, source: str, caller: Caller) -> Loaded:
+        def judged(group: TaskGroup, tasks: str) -> list[Fault]:
+            return policy.check(group, caller, tasks)
+
+        load = partial(
+            validation.load,
+            document,
+            source=source or "<document>",
+            registry=self._premises.registry,
+            judge=judged,
+        )
+        return await self._beside(len(document), load)
+
+    async def _beside(self, size: int, work: Callable[[], T]) -> T:
+        """Do what takes long for a large document where it keeps nobody waiting."""
+        if size <= SMALL_DOCUMENT_BYTES:
+            return work()
+        async with self._reading:
+            return await asyncio.to_thread(work)
+
+    def _workspace(self, id: str, caller: Caller, upload: str) -> str:
+        workspaces = self._premises.workspaces
+        return str(workspaces.claim(id, caller.name, upload) if upload else workspaces.make(id))
+
+    # Groups that are there.
+
+    async def GetTaskGroup(self, request: pb.GetTaskGroupRequest, context: Context) -> pb.GetTaskGroupResponse:
+        caller = guard.caller()
+        head = self._visible(request.id)
+        if request.reveal and head.group.caller != caller.name:
+            raise ForbiddenError("confidential outputs are shown to whoever submitted the group, and to nobody else")
+        library = self._engine.library
+        if request.tasks:
+            page = library.named(head, request.tasks[:MOST_TASKS])
+        else:
+            count = min(request.page_size or MOST_TASKS, MOST_TASKS)
+            page = library.page(head, _page_token(request.page_token) or 0, count)
+        return pb.GetTaskGroupResponse(
+            group=convert.summary_to_proto(self._summary(head.group, caller, counted=head), head.last_event),
+            tasks=[convert.task_to_proto(task, reveal=request.reveal) for task in page.tasks],
+            next_page_token="" if page.next is None else str(page.next),
+        )
+
+    async def ListTaskGroups(self, request: pb.ListTaskGroupsRequest, context: Context) -> pb.ListTaskGroupsResponse:
+        caller = guard.caller()
+        query = GroupQuery(
+            limit=min(request.page_size or USUAL_GROUPS, MOST_GROUPS),
+            before=_page_token(request.page_token),
+            caller=(request.caller or None) if caller.may(Scope.ADMIN) else caller.name,
+            statuses=convert.statuses_from_proto(request.statuses),
+            labels=dict(request.labels),
+            accepted_from=convert.seconds(request.accepted_from) if request.HasField("accepted_from") else None,
+            accepted_before=convert.seconds(request.accepted_before) if request.HasField("accepted_before") else None,
+        )
+        page = self._engine.list(query)
+        return pb.ListTaskGroupsResponse(
+            groups=[convert.summary_to_proto(self._summary(row, caller)) for row in page.rows],
+            next_page_token="" if page.next is None else str(page.next),
+        )
+
+    async def WatchTaskGroup(
+        self, request: pb.WatchTaskGroupRequest, context: Context
+    ) -> AsyncIterator[pb.WatchTaskGroupResponse]:
+        id = self._visible(request.id).group.id
+        wanted = Happenings(
+            after=request.after_event,
+            output=request.output,
+            positions={AttemptId(id, item.task, item.attempt): item.position for item in request.positions},
+            tasks=frozenset(request.tasks) or None,
+        )
+        with self._traffic.stream(guard.caller().name):
+            watch = Watch(self._engine, self._premises.logs, self._traffic, id, wanted)
+            async for happenings in watch.run():
+                message = pb.WatchTaskGroupResponse()
+                for happening in happenings:
+                    if isinstance(happening, Event):
+                        message.happenings.add().event.CopyFrom(event_to_proto(happening))
+                    else:
+                        for chunk in _chunks(happening):
+                            message.happenings.add().log.CopyFrom(chunk)
+                yield message
+
+    async def ReadLog(self, request: pb.ReadLogRequest, context: Context) -> AsyncIterator[pb.ReadLogResponse]:
+        id = self._visible(request.id).group.id
+        attempts = self._engine.library.task(id, request.task).attempts
+        attempt = AttemptId(id, request.task, request.attempt or max(1, attempts))
+        wanted = await self._log_reading(attempt, request)
+        with self._traffic.stream(guard.caller().name):
+            if request.follow:
+                pieces = Following(self._engine, self._premises.logs, self._traffic, attempt, wanted).run()
+            else:
+                pieces = read_log(self._premises.logs, attempt, wanted)
+            async for piece in pieces:
+                yield pb.ReadLogResponse(chunks=_chunks(piece))
+
+    async def CancelTaskGroup(self, request: pb.CancelTaskGroupRequest, context: Context) -> pb.CancelTaskGroupResponse:
+        id = self._visible(request.id).group.id
+        self._engine.cancel_once(id, at_once=request.at_once)
+        await self._durable()
+        return pb.CancelTaskGroupResponse(status=STATUSES[self._engine.status(id)])
+
+    async def SignalTask(self, request: pb.SignalTaskRequest, context: Context) -> pb.SignalTaskResponse:
+        id = self._visible(request.id).group.id
+        if request.signal not in SIGNALS:
+            raise UsageError(f"there is no signal {request.signal!r}; there are {', '.join(SIGNALS)}")
+        self._engine.library.task(id, request.task)
+        return pb.SignalTaskResponse(delivered=self._engine.signal(id, request.task, request.signal))
+
+    async def _log_reading(self, attempt: AttemptId, request: pb.ReadLogRequest) -> LogReading:
+        stream = convert.stream_from_proto(request.stream)
+        position = request.position
+        if request.offset:
+            if stream is None or position:
+                raise UsageError("an `offset` is one of a single `stream`, and goes without a `position`")
+            position = await asyncio.to_thread(self._premises.logs.place, attempt, stream, request.offset)
+        return LogReading(stream=stream, position=position, offset=request.offset, limit=request.limit or None)
+
+    def _visible(self, public_id: str) -> GroupHead:
+        """The group that the caller calls so, or that `admin` sees under this id. Raises GroupNotFoundError."""
+        caller = guard.caller()
+        id = self._engine.find(caller.name, public_id)
+        if id is None and caller.may(Scope.ADMIN):
+            id = public_id
+        if id is None:
+            raise GroupNotFoundError(f"there is no group with the id {public_id!r}")
+        return self._engine.library.head(id)
+
+    def _summary(self, row: GroupRow, caller: Caller, counted: GroupHead | None = None) -> GroupSummary:
+        return GroupSummary(
+            id=row.public_id if row.caller == caller.name else row.id,
+            name=row.name,
+            status=row.status,
+            reason=row.reason,
+            labels=row.labels,
+            caller=row.caller,
+            accepted_at=row.accepted.wall,
+            started_at=row.started_at,
+            finished_at=row.finished_at,
+            counts=self._engine.library.counts(counted) if counted else {},
+        )
+
+    async def _durable(self) -> None:
+        """Until what was recorded survives a loss of power. Raises StoreError."""
+        durable: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def done(error: Exception | None) -> None:
+            if durable.done():
+                return  # nobody waits any more
+            if error is None:
+                durable.set_result(None)
+            else:
+                durable.set_exception(error)
+
+        self._engine.when_durable(done)
+        await durable
+
+    # The node itself.
+
+    async def DescribeRunner(self, request: pb.DescribeRunnerRequest, context: Context) -> pb.DescribeRunnerResponse:
+        caller, premises, load = guard.caller(), self._premises, self._engine.load
+        return pb.DescribeRunnerResponse(
+            name=self.service.name,
+            node_id=premises.node_id,
+            version=__version__,
+            labels=self.service.labels,
+            types=[await self._described(driver) for driver in premises.registry.drivers],
+            capacity=load.slots,
+            running=load.taken,
+            waiting=load.waiting,
+            groups=self._engine.active,
+            max_groups=self.service.limits.groups,
+            started_at=convert.timestamp(premises.started_at),
+            draining=self._traffic.leaving,
+            caller=caller.name,
+            scopes=sorted(caller.scopes),
+        )
+
+    async def _described(self, driver: AnyDriver) -> pb.TaskType:
+        fingerprint = await driver.fingerprint()
+        if driver.type not in self._schemas:
+            self._schemas[driver.type] = json.dumps(driver.spec_model.model_json_schema())
+        return pb.TaskType(
+            name=driver.type,
+            healthy=fingerprint.healthy,
+            description=fingerprint.description,
+            attributes=fingerprint.attributes,
+            spec_schema=self._schemas[driver.type],
+        )
+
+
+def _id(group: TaskGroup, request: pb.SubmitTaskGroupRequest) -> str:
+    """What the caller calls the group. Raises UsageError."""
+    if request.id and group.id not in (None, request.id):
+        raise UsageError(f"the document names the group {group.id!r}, and the request {request.id!r}")
+    id = request.id or group.id or new_id()
+    if not GROUP_ID.fullmatch(id):
+        raise UsageError(
+            f"{id[:200]!r} cannot be a group's id: letters, digits, '_' and '-', at most 128, beginning with a letter or digit"
+        )
+    return id
+
+
+def _labels(group: TaskGroup, request: pb.SubmitTaskGroupRequest) -> dict[str, str]:
+    """Those of the document, and over them those of the request. Raises UsageError."""
+    for name, label in request.labels.items():
+        if not name or len(name) > LONGEST_LABEL_CHARS or len(label) > LONGEST_LABEL_CHARS:
+            raise UsageError(f"a label has a name, and at most {LONGEST_LABEL_CHARS:,} characters in name and value")
+    return {**group.labels, **request.labels}
+
+
+def _page_token(token: str) -> int | None:
+    if not token:
+        return None
+    if not token.isascii() or not token.isdigit() or len(token) > 18:
+        raise UsageError(f"the page token {token[:100]!r} was not given by this runner")
+    return int(token)
+
+
+def _chunks(piece: Piece) -> list[pb.LogChunk]:
+    return [convert.frame_to_proto(frame, piece.id.task, piece.id.attempt) for frame in piece.frames]
