@@ -44,6 +44,8 @@ class Tape:
         self._read = read
         self._rest = memoryview(b"")
         self._position = 0
+        self.last = b""
+        """What was read last: at the end of a whole stream, a block of zeros."""
 
     def tell(self) -> int:
         return self._position
@@ -65,7 +67,8 @@ class Tape:
             if not piece:
                 break
             found += piece
-        return bytes(found)
+        self.last = bytes(found)
+        return self.last
 
     def _take(self, most: int) -> memoryview:
         if not self._rest:
@@ -80,10 +83,13 @@ def unpack(read: Callable[[], bytes], folder: Path, allowance: Allowance) -> Unp
     accepted, OSError, and whatever `read` raises; what there is by then is left for the caller to remove."""
     work = _Unpacking(folder, allowance)
     try:
-        with tarfile.open(fileobj=Tape(read), mode="r:", errorlevel=2) as tar:  # type: ignore[call-overload]  # as much as it uses
+        tape = Tape(read)
+        with tarfile.open(fileobj=tape, mode="r:", errorlevel=2) as tar:  # type: ignore[call-overload]  # as much as it uses
             while (member := tar.next()) is not None:
                 work.add(tar, member)
                 tar.members = []  # else it remembers all of them
+        if tape.last != bytes(tarfile.BLOCKSIZE):
+            raise UsageError("the workspace is cut off: it has no end")
         return work.finish()
     except tarfile.TarError as error:
         raise UsageError(f"the workspace is no tar stream that can be read: {error}") from error

@@ -1,0 +1,207 @@
+"""Tar streams of strangers."""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+import tarfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runner.errors import GroupNotFoundError, LimitError, UsageError
+from runner.uploads import Allowance, Tape, unpack
+from runner.workspaces import UNCLAIMED_SECONDS, Workspaces
+
+PLENTY = Allowance(bytes=10_000_000, entries=1000)
+Entry = tuple[str, bytes, str, str, int]
+
+
+def reader(data: bytes, piece: int = 1000) -> Callable[[], bytes]:
+    pieces: Iterator[bytes] = (data[start : start + piece] for start in range(0, len(data), piece))
+    return lambda: next(pieces, b"")
+
+
+def tar(*entries: tarfile.TarInfo | tuple[tarfile.TarInfo, bytes], format: int = tarfile.PAX_FORMAT) -> bytes:
+    target = io.BytesIO()
+    with tarfile.open(fileobj=target, mode="w", format=format) as made:
+        for entry in entries:
+            info, data = entry if isinstance(entry, tuple) else (entry, b"")
+            info.size = len(data)
+            made.addfile(info, io.BytesIO(data))
+    return target.getvalue()
+
+
+def entry(name: str, kind: bytes = tarfile.REGTYPE, link: str = "", mode: int = 0o644) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname, info.mode = kind, link, mode
+    return info
+
+
+def folder(tmp_path: Path) -> Path:
+    made = tmp_path / "in"
+    made.mkdir()
+    return made
+
+
+@pytest.mark.parametrize("format", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+@pytest.mark.parametrize("piece", [1, 511, 512, 100_000])
+def test_what_comes_out(tmp_path: Path, format: int, piece: int) -> None:
+    data = tar(
+        entry(".", tarfile.DIRTYPE, mode=0o755),
+        entry("./src", tarfile.DIRTYPE, mode=0o500),
+        (entry("./src/main.sh", mode=0o755), b"#!/bin/sh\n" * 3000),
+        (entry("deep/er/file"), b""),
+        (entry("x" * 90), b"1" * 512),
+        entry("link", tarfile.SYMTYPE, "src/main.sh"),
+        entry("src/up", tarfile.SYMTYPE, "../deep/er"),
+        format=format,
+    )
+    where = folder(tmp_path)
+    unpacked = unpack(reader(data, piece), where, PLENTY)
+    assert (unpacked.bytes, unpacked.entries) == (30_512, 7)
+    assert (where / "link").read_bytes() == b"#!/bin/sh\n" * 3000
+    assert (where / "src" / "up" / "file").read_bytes() == b""
+    assert stat.S_IMODE((where / "src" / "main.sh").stat().st_mode) == 0o755
+    assert stat.S_IMODE((where / "src").stat().st_mode) == 0o700  # or nobody could remove it
+
+
+def test_long_names(tmp_path: Path) -> None:
+    name = "/".join(["d" * 100] * 5)
+    where = folder(tmp_path)
+    unpack(reader(tar((entry(name), b"x"))), where, PLENTY)
+    assert (where / name).read_bytes() == b"x"
+
+
+ESCAPES = {
+    "up": [entry("../evil")],
+    "up within": [entry("a/../../evil")],
+    "absolute": [entry("/etc/evil")],
+    "link out": [entry("a", tarfile.SYMTYPE, "../..")],
+    "link absolute": [entry("a", tarfile.SYMTYPE, "/etc")],
+    "link through a link": [entry("d", tarfile.SYMTYPE, "."), entry("x", tarfile.SYMTYPE, "d/..")],
+    "chain of links": [
+        entry("a/b/c", tarfile.DIRTYPE),
+        entry("l", tarfile.SYMTYPE, "a/b/c"),
+        entry("a/b/c/m", tarfile.SYMTYPE, "../../../l/../../../.."),
+    ],
+    "write through a link": [entry("a", tarfile.SYMTYPE, "/tmp"), (entry("a/evil"), b"x")],
+    "hard link": [(entry("a"), b"x"), entry("b", tarfile.LNKTYPE, "a")],
+    "hard link out": [entry("b", tarfile.LNKTYPE, "/etc/passwd")],
+    "device": [entry("null", tarfile.CHRTYPE)],
+    "pipe": [entry("pipe", tarfile.FIFOTYPE)],
+    "twice": [(entry("a"), b"x"), (entry("a"), b"y")],
+    "link over a file": [(entry("a"), b"x"), entry("a", tarfile.SYMTYPE, "b")],
+    "file below a file": [(entry("a"), b"x"), (entry("a/b"), b"y")],
+    "folder over a file": [(entry("a"), b"x"), entry("a", tarfile.DIRTYPE)],
+    "a part of a name that is too long": [(entry("n" * 300), b"x")],
+    "too deep": [(entry("d/" * 300 + "f"), b"x")],
+}
+
+
+@pytest.mark.parametrize("entries", ESCAPES.values(), ids=ESCAPES)
+def test_nothing_outside_is_touched(tmp_path: Path, entries: list[tarfile.TarInfo]) -> None:
+    before = [*sorted(os.listdir(tmp_path)), "in"]
+    where = folder(tmp_path)
+    with pytest.raises(UsageError, match="workspace"):
+        unpack(reader(tar(*entries)), where, PLENTY)
+    assert sorted(os.listdir(tmp_path)) == sorted(before)
+    assert not Path("/etc/evil").exists()
+    assert not Path("/tmp/evil").exists()
+
+
+def test_limits(tmp_path: Path) -> None:
+    small = Allowance(bytes=1000, entries=3)
+    with pytest.raises(LimitError) as caught:
+        unpack(reader(tar((entry("a"), b"x" * 600), (entry("b"), b"x" * 401))), folder(tmp_path), small)
+    assert caught.value.limit == 1000
+    with pytest.raises(LimitError):
+        unpack(reader(tar(*(entry(f"d{n}", tarfile.DIRTYPE) for n in range(4)))), tmp_path / "in", small)
+
+
+def test_a_header_that_does_not_end(tmp_path: Path) -> None:
+    info = entry("a")
+    info.pax_headers = {"comment": "x" * (2 << 20)}
+    with pytest.raises(UsageError, match="header"):
+        unpack(reader(tar((info, b"x"))), folder(tmp_path), PLENTY)
+
+
+def test_cut_off(tmp_path: Path) -> None:
+    data = tar((entry("a"), b"x" * 5000), (entry("b"), b"y"))
+    for end in (100, 511, 512, 700, 3000, 5632, 6000, 6144, 6656):
+        where = tmp_path / str(end)
+        where.mkdir()
+        with pytest.raises(UsageError):
+            unpack(reader(data[:end]), where, PLENTY)
+
+
+@given(st.binary(max_size=3000))
+def test_garbage(data: bytes) -> None:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as where:
+        try:
+            unpacked = unpack(reader(data), Path(where), PLENTY)
+            assert unpacked.entries == 0
+        except UsageError:
+            pass
+        assert os.listdir(where) == []
+
+
+def test_a_tape_goes_forwards_alone() -> None:
+    tape = Tape(reader(b"0123456789", 3))
+    assert (tape.read(4), tape.tell()) == (b"0123", 4)
+    assert (tape.seek(6), tape.read(2), tape.seek(20), tape.read(1)) == (6, b"67", 10, b"")
+    with pytest.raises(tarfile.ReadError):
+        tape.seek(2)
+
+
+class TestWorkspaces:
+    def spaces(self, tmp_path: Path, now: float | None = None) -> Workspaces:
+        return Workspaces(tmp_path / "w", PLENTY, *(() if now is None else (lambda: now,)))
+
+    def test_an_upload_becomes_a_workspace_once(self, tmp_path: Path) -> None:
+        spaces = self.spaces(tmp_path)
+        id, _ = spaces.receive("me", reader(tar((entry("a"), b"x"))))
+        with pytest.raises(GroupNotFoundError):
+            spaces.claim("g", "you", id)
+        path = spaces.claim("g", "me", id)
+        assert (path / "a").read_bytes() == b"x"
+        assert stat.S_IMODE(path.stat().st_mode) == 0o700
+        for again in (id, "../../etc", "", "nope"):
+            with pytest.raises(GroupNotFoundError):
+                spaces.claim("h", "me", again)
+        spaces.remove("g")
+        assert not path.exists()
+
+    def test_nothing_is_left_of_a_bad_one(self, tmp_path: Path) -> None:
+        spaces = self.spaces(tmp_path)
+        with pytest.raises(UsageError):
+            spaces.receive("me", reader(tar((entry("a"), b"x"), entry("../b"))))
+        assert list((tmp_path / "w" / ".uploads").iterdir()) == []
+
+    def test_what_nobody_claims_goes_in_time(self, tmp_path: Path) -> None:
+        now = 1000.0
+        spaces = self.spaces(tmp_path, now)
+        id, _ = spaces.receive("me", reader(tar((entry("a"), b"x"))))
+        self.spaces(tmp_path, now + UNCLAIMED_SECONDS - 1).expire()
+        assert spaces.claim("g", "me", id).exists()
+        id, _ = spaces.receive("me", reader(tar((entry("a"), b"x"))))
+        self.spaces(tmp_path, now + UNCLAIMED_SECONDS + 1).expire()
+        with pytest.raises(GroupNotFoundError):
+            spaces.claim("h", "me", id)
+
+    def test_after_a_crash(self, tmp_path: Path) -> None:
+        spaces = self.spaces(tmp_path)
+        id, _ = spaces.receive("me", reader(tar((entry("a"), b"x"))))
+        spaces.make("runs")
+        spaces.make("over")
+        (tmp_path / "w" / ".uploads" / "cut.part").mkdir()
+        spaces.sweep({"runs"})
+        assert sorted(os.listdir(tmp_path / "w")) == [".uploads", "runs"]
+        assert len(os.listdir(tmp_path / "w" / ".uploads")) == 1
+        assert spaces.claim("g", "me", id).exists()
