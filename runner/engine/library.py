@@ -29,6 +29,12 @@ class Document(NamedTuple):
     graph: Graph
 
 
+def read(document: bytes) -> Document:
+    """As it was stored."""
+    group = codec.decode_group(document)
+    return Document(group, build(group.tasks))
+
+
 class TaskPage(Struct, frozen=True, kw_only=True):
     """Some tasks of a group, in the order of its document. `next` is the index of the first one behind them, None at the end."""
 
@@ -69,6 +75,17 @@ class Library:
                 hint = nearest(name, index)
                 raise GroupNotFoundError(f"the group has no task {name!r}" + (f" ({hint})" if hint else ""))
         return TaskPage(tasks=self._results(head, document, sorted({index[name] for name in names})))
+
+    def unread(self, head: GroupHead) -> bytes | None:
+        """The document as it is stored, where it is not at hand: reading a large one takes long, so give what `read` makes of it,
+        in a thread perhaps, to `keep`. Else it is read when it is needed."""
+        id = head.group.id
+        return None if id in self._read or self._running(id) else self._store.document(id)
+
+    def keep(self, head: GroupHead, document: Document) -> None:
+        self._read[head.group.id] = document
+        while len(self._read) > 1 and sum(len(kept.group.tasks) for kept in self._read.values()) > KEPT_TASKS:
+            self._read.popitem(last=False)
 
     def task(self, id: str, name: str) -> TaskResult:
         """Raises GroupNotFoundError, for the task too."""
@@ -113,10 +130,8 @@ class Library:
         id = head.group.id
         known = self._running(id) or self._read.get(id)
         if known is None:
-            group = codec.decode_group(self._store.document(id))
-            known = self._read[id] = Document(group, build(group.tasks))
-            while len(self._read) > 1 and sum(len(kept.group.tasks) for kept in self._read.values()) > KEPT_TASKS:
-                self._read.popitem(last=False)
+            known = read(self._store.document(id))
+            self.keep(head, known)
         elif id in self._read:
             self._read.move_to_end(id)
         return known

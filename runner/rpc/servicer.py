@@ -18,6 +18,7 @@ from runner.clock import Clock
 from runner.config import GROUP_ID
 from runner.config.service import Scope, Service
 from runner.engine.engine import Engine, new_id
+from runner.engine.library import read as read_document
 from runner.errors import DocumentError, ForbiddenError, GroupNotFoundError, UsageError
 from runner.logs.base import LogStore
 from runner.model.dispatch import AttemptId
@@ -157,6 +158,9 @@ class RunnerServicer(runner_pb2_grpc.RunnerServiceServicer):
         if request.reveal and head.group.caller != caller.name:
             raise ForbiddenError("confidential outputs are shown to whoever submitted the group, and to nobody else")
         library = self._engine.library
+        unread = library.unread(head)
+        if unread is not None:
+            library.keep(head, await self._beside(len(unread), partial(read_document, unread)))
         if request.tasks:
             page = library.named(head, request.tasks[:MOST_TASKS])
         else:
