@@ -3,6 +3,7 @@
     RunnerError
     ├── DocumentError            a document was refused; carries every fault
     ├── UsageError               a command line or an input was refused
+    │   └── ConfigurationError   what the runner was told by files, variables and options; carries every fault
     ├── TemplateError            a template did not parse, or could not be rendered
     ├── OutputFileError          a program's output file is malformed
     ├── StoreError               the state could not be read or written
@@ -53,6 +54,15 @@ class DocumentError(RunnerError):
 
 class UsageError(RunnerError):
     """The command was used wrongly."""
+
+
+class ConfigurationError(UsageError):
+    """The configuration was refused."""
+
+    def __init__(self, faults: tuple[object, ...]) -> None:
+        lines = [str(fault) for fault in faults]
+        super().__init__("\n".join(lines if len(lines) == 1 else ["the configuration was refused:", *lines]))
+        self.faults = faults
 
 
 class TemplateError(RunnerError):

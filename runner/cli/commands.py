@@ -5,19 +5,18 @@ from __future__ import annotations
 import logging
 import os
 import sys
-import tempfile
-import time
-import traceback
 from argparse import ArgumentParser, Namespace
 from importlib import import_module
-from pathlib import Path
 
 from runner import __version__
+from runner.cli.details import Details
 from runner.cli.terminal import complain, secure_standard_streams
-from runner.config import load_settings
 from runner.errors import DocumentError, GroupExistsError, RunnerError, StateLockedError, UsageError
 
 FAILED, REFUSED, INTERRUPTED = 1, 2, 130
+REFUSALS = (UsageError, GroupExistsError, StateLockedError)
+"""What whoever gave the command has to change, and not to repeat."""
+
 MAX_FAULTS_SHOWN = 100
 _TRACEBACK = "Traceback (most recent call last):"
 
@@ -25,6 +24,7 @@ COMMANDS = {
     "run": "run a task group here and show it",
     "validate": "say everything that is wrong with task groups",
     "graph": "draw what waits for what in a task group",
+    "config": "check the configuration of a node",
     "supervisor": "serve the processes of a state directory's tasks, so that they outlive restarts of the runner",
 }
 """Each is a module of this package with `run(options)` and `add_arguments(parser)`, imported when it is asked for."""
@@ -33,7 +33,7 @@ COMMANDS = {
 def run_command(arguments: list[str]) -> int:
     """Run the command; its exit status. Raises nothing but SystemExit (from argparse)."""
     secure_standard_streams()
-    details = _Details()
+    details = Details(Namespace())
     logging.basicConfig(handlers=[_Complaints(details)])
     try:
         return _parse_and_run(arguments, details)
@@ -44,7 +44,7 @@ def run_command(arguments: list[str]) -> int:
         more = len(error.faults) - len(shown)
         complain("\n".join(["the document was refused:", *shown, *([f"… and {more} more"] if more else [])]))
         return REFUSED
-    except (UsageError, GroupExistsError, StateLockedError) as error:
+    except REFUSALS as error:
         complain(error.message)
         return REFUSED
     except RunnerError as error:
@@ -61,7 +61,7 @@ def run_command(arguments: list[str]) -> int:
         _flush_quietly()
 
 
-def _parse_and_run(arguments: list[str], details: _Details) -> int:
+def _parse_and_run(arguments: list[str], details: Details) -> int:
     parser = ArgumentParser(
         prog="runner",
         description="Runs groups of tasks.",
@@ -78,44 +78,15 @@ def _parse_and_run(arguments: list[str], details: _Details) -> int:
             module.add_arguments(command)
             command.set_defaults(run=module.run)
     options: Namespace = parser.parse_args(arguments)
-    details.state_dir = getattr(options, "state_dir", None)
+    details.options = options
     status: int = options.run(options)
     return status
-
-
-class _Details:
-    """Keeps what is not for the terminal. `state_dir` is what the command line says about it."""
-
-    def __init__(self) -> None:
-        self.state_dir: Path | None = None
-
-    def keep(self, what: BaseException | str) -> str:
-        """Write it down where only this user can read it; where that is, to be told. Raises nothing."""
-        from runner.clock import rfc3339
-
-        text = what if isinstance(what, str) else "".join(traceback.format_exception(what))
-        try:
-            path, descriptor = self._open()
-            with open(descriptor, "a", encoding="utf-8", errors="backslashreplace") as file:
-                file.write(f"{rfc3339(time.time())} {text}\n")
-        except OSError as error:
-            return f"details could not be kept: {error.strerror}"
-        return f"details are in {path}"
-
-    def _open(self) -> tuple[Path, int]:
-        try:
-            path = load_settings(state_dir=self.state_dir).log_file
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            return path, os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-        except (OSError, RunnerError):
-            descriptor, name = tempfile.mkstemp(prefix="runner-", suffix=".log")
-            return Path(name), descriptor
 
 
 class _Complaints(logging.Handler):
     """What the runner's modules log: one line for the person, all of it for the file where there is more."""
 
-    def __init__(self, details: _Details) -> None:
+    def __init__(self, details: Details) -> None:
         super().__init__(logging.WARNING)
         self._details = details
 

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentTypeError, Namespace
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Sequence
+from pathlib import Path
 
-from runner.config import Settings, load_settings
+from runner.config import Configuration, Settings, load_configuration, load_settings
+from runner.config.keys import NODE_KEYS, Key
+from runner.config.kinds import FLAG
+
+_OF_KEY = "of key "
+"""What the attributes of options that set keys begin with, so that they cannot meet others."""
 
 
 def settings_of(options: Namespace) -> Settings:
@@ -12,6 +19,35 @@ def settings_of(options: Namespace) -> Settings:
     return load_settings(
         state_dir=getattr(options, "state_dir", None), max_parallel=getattr(options, "max_parallel", None)
     )
+
+
+def add_configuration_options(parser: ArgumentParser, keys: Sequence[Key] = NODE_KEYS) -> None:
+    """What a node that serves can be told on the command line, of these keys; to be read with `configuration_of`."""
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        type=Path,
+        help="the configuration (default: $RUNNER_CONFIG, runner.toml in the state directory, /etc/runner/runner.toml)",
+    )
+    for key in keys:
+        if not key.option:
+            continue
+        help_text = key.about.replace("`", "")
+        if key.kind is FLAG:
+            parser.add_argument(key.flag, dest=_OF_KEY + key.name, action="append_const", const="true", help=help_text)
+        else:
+            metavar = key.kind.wanted.upper() if " " not in key.kind.wanted else key.kind.wanted.replace(" or ", "|")
+            parser.add_argument(key.flag, dest=_OF_KEY + key.name, action="append", metavar=metavar, help=help_text)
+
+
+def configuration_of(options: Namespace) -> Configuration:
+    """What a node is told by all that there is. Raises ConfigurationError, UsageError."""
+    given = {
+        name.removeprefix(_OF_KEY): texts
+        for name, texts in vars(options).items()
+        if name.startswith(_OF_KEY) and texts is not None
+    }
+    return load_configuration(file=options.config, options=given)
 
 
 def positive(text: str) -> int:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from pathlib import Path
 
 from runner import node as nodes
-from runner.cli.options import settings_of
+from runner.cli.options import add_configuration_options, configuration_of
+from runner.config.keys import STATE_DIR
 
 
 def run(options: Namespace) -> int:
-    nodes.become_supervisor(settings_of(options))
+    settings = configuration_of(options).settings
+    options.state_dir = settings.state_dir  # where details are kept from here on
+    nodes.become_supervisor(settings)
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "--state-dir", type=Path, metavar="DIR", help="the state directory of the runner that it serves"
-    )
+    add_configuration_options(parser, (STATE_DIR,))

@@ -34,3 +34,15 @@ def _seconds(text: str) -> float | None:
     if not text or not match:
         return None
     return sum(float(part) * unit for part, unit in zip(match.groups(), _UNITS_IN_SECONDS, strict=True) if part)
+
+
+def spell(seconds: float) -> str:
+    """A text that `parse` reads as `seconds`, to the nanosecond: `1h30m`, `250ms`."""
+    if round(seconds * 1000) / 1000 != seconds:
+        return f"{seconds:.9f}s"
+    left = round(seconds * 1000)
+    text = ""
+    for unit, milliseconds in (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)):
+        count, left = divmod(left, milliseconds)
+        text += f"{count}{unit}" if count else ""
+    return text or "0s"

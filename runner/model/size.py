@@ -31,3 +31,11 @@ def parse(text: str) -> int:
     if size > LARGEST_BYTES:
         raise ValueError("is larger than any memory")
     return size
+
+
+def spell(number: int) -> str:
+    """The shortest text with a whole number that `parse` reads as `number`: `4GiB`, `65537`."""
+    for unit in ("TiB", "GiB", "MiB", "KiB"):
+        if number and number % _UNITS_IN_BYTES[unit] == 0:
+            return f"{number // _UNITS_IN_BYTES[unit]}{unit}"
+    return str(number)

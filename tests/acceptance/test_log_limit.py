@@ -62,4 +62,4 @@ def test_a_limit_that_is_none_is_refused(runner: Command) -> None:
     file = runner.write(group([shell("t", "true")]))
     done = runner("run", file, environment={"RUNNER_LOG_LIMIT": "lots"})
     assert done.status == 2
-    assert "RUNNER_LOG_LIMIT is 'lots': expected a size such as 1048576, 512MiB or 1.5GiB" in done.stderr
+    assert 'RUNNER_LOG_LIMIT: "lots": expected a size such as 1048576, 512MiB or 1.5GiB' in done.stderr

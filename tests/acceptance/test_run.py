@@ -369,5 +369,5 @@ def test_old_runs_are_removed_and_killed_ones_stay(runner: Command) -> None:
     refused = runner(*arguments, environment={"RUNNER_KEEP_DAYS": "a month"})
     assert (refused.status, refused.stderr) == (
         2,
-        "runner: RUNNER_KEEP_DAYS is 'a month'; expected a whole number from 0 to 100,000\n",
+        'runner: RUNNER_KEEP_DAYS: expected a whole number from 0 to 100000, found "a month"\n',
     )

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from runner import expressions
-from runner.config import TEMPLATE_MILLISECONDS
+from runner.config import load_settings
 from runner.errors import TemplateError
 from runner.expressions.work import TooMuchWorkError
 from runner.model.value import Bindings, Value
@@ -110,4 +110,4 @@ def test_the_limit_can_be_set() -> None:
 
 def test_the_default_is_one() -> None:
     """The settings may not import the expressions, nor these the settings."""
-    assert expressions.DEFAULT_MILLISECONDS == TEMPLATE_MILLISECONDS
+    assert load_settings({"HOME": "/h"}).template_milliseconds == expressions.DEFAULT_MILLISECONDS

@@ -76,3 +76,15 @@ def test_any_text_is_a_bounded_number_or_a_value_error(text: str) -> None:
     except ValueError:
         return
     assert 0 <= seconds <= duration.LONGEST_SECONDS
+
+
+@given(st.one_of(st.integers(0, 10**9).map(lambda count: count / 1000), st.floats(0, 1e5)))
+def test_what_is_spelt_reads_as_the_same(seconds: float) -> None:
+    assert duration.parse(duration.spell(seconds)) == pytest.approx(seconds, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0s"), (90, "1m30s"), (0.25, "250ms"), (86400, "1d"), (1e-4, "0.000100000s")]
+)
+def test_how_it_is_spelt(seconds: float, text: str) -> None:
+    assert duration.spell(seconds) == text

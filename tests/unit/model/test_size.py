@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from runner.model import size
 
@@ -43,3 +45,13 @@ def test_sizes(text: str, expected: int) -> None:
 def test_what_is_no_size(text: str, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         size.parse(text)
+
+
+@given(st.integers(0, size.LARGEST_BYTES))
+def test_what_is_spelt_reads_as_the_same(number: int) -> None:
+    assert size.parse(size.spell(number)) == number
+
+
+@pytest.mark.parametrize(("number", "text"), [(0, "0"), (1, "1"), (4 << 30, "4GiB"), (3 << 29, "1536MiB")])
+def test_how_it_is_spelt(number: int, text: str) -> None:
+    assert size.spell(number) == text

@@ -1,0 +1,168 @@
+"""What this process is told: `runner run` by its environment, a node that serves by its file too."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from runner.config import address, machine
+from runner.config.keys import NODE_KEYS, RUN_KEYS
+from runner.config.reading import Layers, Reading, Value, find_file, read, slips, state_dir_of
+from runner.config.service import Limits, Service, Tls
+from runner.config.settings import LogFormat, LogLevel, Settings
+from runner.model.fault import Fault
+
+BASE_ENV_NAMES = ("PATH", "HOME", "LANG", "TZ")
+"""What a task sees of the runner's own environment."""
+
+MEMORY_FOLDER = "/dev/shm"
+MEMORY_FOLDER_OF_ROOT = "/run"
+
+
+class Configuration(Struct, frozen=True, kw_only=True):
+    """All that a node which serves is told. `file` is what was read, None for none. `values` has every key by its name, with where
+    it comes from."""
+
+    settings: Settings
+    service: Service
+    log_format: LogFormat
+    log_level: LogLevel
+    file: Path | None
+    values: Mapping[str, Value]
+    warnings: Sequence[Fault] = ()
+
+
+def load_settings(
+    environ: Mapping[str, str] | None = None, *, state_dir: Path | None = None, max_parallel: int | None = None
+) -> Settings:
+    """The settings of this process; what is given here wins over what the environment says. No file is read. Raises
+    ConfigurationError, UsageError."""
+    if environ is None:
+        environ = os.environ
+    given = {"state_dir": state_dir, "max_parallel": max_parallel}
+    reading = read([key for key in RUN_KEYS if given.get(key.name) is None], Layers(environ=environ))
+    reading.finish()
+    return _settings(reading, environ, {name: value for name, value in given.items() if value is not None})
+
+
+def load_configuration(
+    environ: Mapping[str, str] | None = None,
+    *,
+    file: Path | None = None,
+    options: Mapping[str, Sequence[str]] | None = None,
+) -> Configuration:
+    """What a node that serves is told. `file` is what `--config` names, `options` has what the command line says about keys, as
+    texts by their names. Raises ConfigurationError with every fault, UsageError."""
+    if environ is None:
+        environ = os.environ
+    layers = Layers(environ=environ, options=options or {})
+    layers = replace(layers, file=find_file(file, environ, state_dir_of(layers)))
+    reading = read(NODE_KEYS, layers)
+    reading.faults += slips((*NODE_KEYS, *RUN_KEYS), environ)
+    _check_tls(reading)
+    _check_plain_text(reading)
+    warnings = reading.finish()
+    values = {name: found.value for name, found in reading.values.items()}
+    return Configuration(
+        settings=_settings(reading, environ, {}),
+        service=_service(values),
+        log_format=values["log_format"],
+        log_level=values["log_level"],
+        file=layers.file,
+        values=reading.values,
+        warnings=warnings,
+    )
+
+
+def reloaded(old: Configuration, new: Configuration) -> Configuration:
+    """`old` with what `new` says of those keys of which a node takes new values while it runs."""
+    values = {key.name: (new if key.reloads else old).values[key.name] for key in NODE_KEYS}
+    service = _service({name: value.value for name, value in values.items()})
+    return replace(new, settings=old.settings, service=service, log_format=old.log_format, values=values)
+
+
+def _settings(reading: Reading, environ: Mapping[str, str], given: Mapping[str, Any]) -> Settings:
+    values = {name: found.value for name, found in reading.values.items()}
+    values.update(given)
+    # The folder of a login session comes second: it goes when the session ends, and differs between sessions.
+    parent = machine.temp_parent((MEMORY_FOLDER, environ.get("XDG_RUNTIME_DIR", ""), MEMORY_FOLDER_OF_ROOT))
+    return Settings(
+        state_dir=values["state_dir"].absolute(),
+        base_env={name: environ[name] for name in BASE_ENV_NAMES if name in environ},
+        temp_parent=parent,
+        temp_in_memory=machine.is_tmpfs(parent),
+        max_parallel=values["max_parallel"],
+        log_bytes=values["log_limit"],
+        template_milliseconds=values["template_milliseconds"],
+        containment=values["containment"],
+        notify_address=environ.get("NOTIFY_SOCKET", ""),
+        watchdog_seconds=machine.watchdog_seconds(environ),
+        **{name: values[name] for name in ("keep_days", "keep_runs") if name in values},
+    )
+
+
+def _service(values: Mapping[str, Any]) -> Service:
+    certificate, key = values["tls.certificate"], values["tls.key"]
+    return Service(
+        name=values["name"],
+        labels=values["labels"],
+        listen=values["listen"],
+        tls=Tls(certificate=certificate, key=key, client_ca=values["tls.client_ca"]) if certificate else None,
+        insecure=values["insecure"],
+        rules=values["rules"],
+        limits=Limits(
+            message_bytes=values["limits.message"],
+            groups=values["limits.groups"],
+            groups_per_caller=values["limits.groups_per_caller"],
+            streams=values["limits.streams"],
+            streams_per_caller=values["limits.streams_per_caller"],
+            workspace_bytes=values["limits.workspace"],
+            workspace_entries=values["limits.workspace_entries"],
+        ),
+        drain_seconds=values["drain"],
+    )
+
+
+def _check_tls(reading: Reading) -> None:
+    """What of TLS is missing, by its key or on the disk. A file that this user may not see is left to who reads it."""
+    files = {name: reading.values[name].value for name in ("tls.certificate", "tls.key", "tls.client_ca")}
+    if reading.refused & files.keys():
+        return
+    for name, needed in (
+        ("tls.certificate", "tls.key"),
+        ("tls.key", "tls.certificate"),
+        ("tls.client_ca", "tls.certificate"),
+    ):
+        if files[name] is not None and files[needed] is None:
+            reading.refuse(name, f"there is no {needed} with it")
+    for name, file in files.items():
+        if file is None:
+            continue
+        try:
+            if not stat.S_ISREG(os.stat(file).st_mode):
+                reading.refuse(name, f"{file} is no file")
+        except PermissionError:
+            continue
+        except OSError as error:
+            reading.refuse(name, f"{file}: {error.strerror}")
+
+
+def _check_plain_text(reading: Reading) -> None:
+    values = reading.values
+    if reading.refused & {"listen", "insecure", "tls.certificate"}:
+        return
+    if values["tls.certificate"].value is not None or values["insecure"].value:
+        return
+    open_to_others = [text for text in values["listen"].value if not address.parse(text).is_local]
+    if open_to_others:
+        reading.refuse(
+            "listen",
+            f"others could listen in on {', '.join(open_to_others)}, where plain text would be spoken",
+            hint="give tls.certificate and tls.key, or insecure = true",
+        )
