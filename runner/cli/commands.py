@@ -24,6 +24,7 @@ COMMANDS = {
     "run": "run a task group here and show it",
     "validate": "say everything that is wrong with task groups",
     "graph": "draw what waits for what in a task group",
+    "serve": "be a node, which others submit task groups to",
     "config": "check the configuration of a node",
     "supervisor": "serve the processes of a state directory's tasks, so that they outlive restarts of the runner",
 }

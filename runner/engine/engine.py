@@ -251,8 +251,10 @@ class Engine:
         """Call `done` once all that was recorded before this call survives a loss of power."""
         self._journal.then(lambda: self._store.sync(done))
 
-    def when_resting(self, done: Callable[[], None]) -> None:
-        """Call `done` once no attempt holds a slot, at once if none does."""
+    def rest(self, done: Callable[[], None]) -> None:
+        """Give out no more slots, and call `done` once no attempt holds one, at once if none does. What waits is for the next
+        engine."""
+        self._slots.closed = True
         if self._slots.taken:
             self._resting.append(done)
         else:

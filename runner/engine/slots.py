@@ -37,6 +37,8 @@ class SlotQueue:
         self.limit = limit
         self.taken = 0
         """How many attempts hold a slot."""
+        self.closed = False
+        """Nobody is given one any more."""
         self.added: list[tuple[str, int]] = []
         """What was added since somebody last cleared this list."""
         self._callers: OrderedDict[str, OrderedDict[str, _Group]] = OrderedDict()
@@ -46,7 +48,7 @@ class SlotQueue:
     @property
     def ready(self) -> bool:
         """Whether a task waits and a slot is free for it."""
-        return self.taken < self.limit and bool(self._callers)
+        return not self.closed and self.taken < self.limit and bool(self._callers)
 
     @property
     def load(self) -> Load:

@@ -110,11 +110,11 @@ class Server:
         self._servicer.service = self._service = service
 
     async def drain(self, seconds: float) -> None:
-        """Take nothing new, end all streams, and wait up to `seconds` until nothing runs any more."""
+        """Take and begin nothing new, end all streams, and wait up to `seconds` until nothing runs any more."""
         await self._health.enter_graceful_shutdown()
         self._traffic.leave()
         resting = asyncio.Event()
-        self._premises.engine.when_resting(resting.set)
+        self._premises.engine.rest(resting.set)
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await resting.wait()

@@ -143,3 +143,10 @@ def test_the_version_costs_no_heavy_import() -> None:
     }
     assert loaded & (heavy | {"runner.node", "sqlite3", "subprocess", "typing", "yaml"}) == set()
     assert "runner.cli" in loaded
+
+
+def test_what_works_here_imports_no_grpc() -> None:
+    """Nor does `runner serve` before it has told gRPC to keep quiet."""
+    modules = ("run", "validate", "graph", "config", "supervisor", "serve")
+    loaded = modules_after("".join(f"import runner.cli.{name}\n" for name in modules))
+    assert {name for name in loaded if name.split(".")[0] in {"grpc", "google"}} == set()

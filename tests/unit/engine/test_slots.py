@@ -36,6 +36,13 @@ def test_nothing_is_ready_while_all_slots_are_taken() -> None:
     assert queue.ready
 
 
+def test_nothing_is_ready_once_it_is_closed() -> None:
+    queue = SlotQueue(limit=1)
+    queue.add("caller", "g", 0)
+    queue.closed = True
+    assert not queue.ready
+
+
 def test_those_that_do_not_wait_any_more_cost_nobody_a_turn() -> None:
     queue = SlotQueue(limit=99)
     for index in range(2):
