@@ -26,6 +26,8 @@ COMMANDS = {
     "graph": "draw what waits for what in a task group",
     "serve": "be a node, which others submit task groups to",
     "config": "check the configuration of a node",
+    "token": "make, show and revoke the tokens by which callers prove to a node who they are",
+    "certs": "make a private certificate authority, and certificates for nodes and their callers",
     "supervisor": "serve the processes of a state directory's tasks, so that they outlive restarts of the runner",
 }
 """Each is a module of this package with `run(options)` and `add_arguments(parser)`, imported when it is asked for."""

@@ -1,0 +1,163 @@
+"""`runner certs init|issue|renew`: a private certificate authority for nodes and for those who ask them."""
+
+from __future__ import annotations
+
+import json
+import socket
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from runner.cli.options import positive, settings_of
+from runner.cli.terminal import STDERR, STDOUT, Output, complain, visible
+from runner.errors import UsageError
+from runner.model import duration
+
+if TYPE_CHECKING:
+    from runner.certs import Authority, Issued
+
+FOLDER = "certs"
+DUE = "30d"
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+def run(options: Namespace) -> int:
+    stdout = Output(STDOUT)
+    options.action(options, stdout)
+    return stdout.status(0)
+
+
+def _init(options: Namespace, stdout: Output) -> None:
+    from runner.certs import CA_DAYS, Authority, Kind
+
+    if options.host and not options.node:
+        raise UsageError("--host is about a node's certificate: give --node NAME too")
+    authority = Authority.create(_folder(options), now=_now(), days=options.days or CA_DAYS, force=options.force)
+    stdout.print(visible(f"{authority.certificate_file}: a new authority, until {_day(authority.expires)}"))
+    Output(STDERR).print(
+        f"Whoever has {authority.certificate_file.with_suffix('.key')} can be anybody: keep it off the nodes if you can."
+    )
+    if options.node:
+        _show(authority, authority.issue(Kind.NODE, options.node, hosts=_hosts(options), force=options.force), stdout)
+
+
+def _issue(options: Namespace, stdout: Output) -> None:
+    from runner.certs import LEAF_DAYS, Authority, Kind
+
+    authority = Authority(_folder(options), _now())
+    kind = Kind.NODE if options.node else Kind.CLIENT
+    hosts = _hosts(options) if options.node else tuple(options.host)
+    _show(
+        authority,
+        authority.issue(kind, options.name, hosts=hosts, days=options.days or LEAF_DAYS, force=options.force),
+        stdout,
+    )
+
+
+def _renew(options: Namespace, stdout: Output) -> None:
+    from runner.certs import Authority, Kind
+
+    authority = Authority(_folder(options), _now())
+    known = authority.all()
+    for name in options.names:
+        if not any(issued.name == name for issued in known):
+            raise UsageError(f"{name!r} has no certificate in {authority.folder}: `runner certs issue` makes one")
+    within = timedelta(seconds=options.within)
+    due = [
+        item for item in known if item.name in options.names or (not options.names and authority.is_due(item, within))
+    ]
+    for issued in due:
+        renewed = authority.renew(issued, options.days)
+        stdout.print(visible(f"{renewed.certificate}: renewed, until {_day(renewed.expires)}"))
+    if not due:
+        first = f": the next, {known[0].certificate}, expires on {_day(known[0].expires)}" if known else ""
+        stdout.print(visible(f"nothing to renew{first}"))
+    if any(issued.kind is Kind.NODE for issued in due):
+        stdout.print("Nodes use them after `systemctl reload runner`, or a SIGHUP.")
+    if any(issued.kind is Kind.CLIENT for issued in due):
+        stdout.print("Clients need their new .pem and .key.")
+    if authority.expires - _now() <= within:
+        complain(
+            f"the authority in {authority.folder} expires on {_day(authority.expires)}, and all that it has issued with it: "
+            "`runner certs init --force` makes a new one, `runner certs renew` then new certificates for everybody"
+        )
+
+
+def _show(authority: Authority, issued: Issued, stdout: Output) -> None:
+    """Where it is, and what has to be done with it."""
+    from runner.certs import Kind
+
+    stdout.print(visible(f"{issued.certificate}: the {issued.kind} {issued.name}, until {_day(issued.expires)}"))
+    if issued.kind is Kind.NODE:
+        settings = {"certificate": issued.certificate, "key": issued.key, "client_ca": authority.certificate_file}
+        # What JSON can spell TOML reads in the same way.
+        lines = [f"{name} = {json.dumps(str(path), ensure_ascii=False)}" for name, path in settings.items()]
+        stdout.print(visible(f"reached as {', '.join(issued.hosts)}; in its runner.toml:"))
+        stdout.print("\n".join(["", "[tls]", *lines]))
+    else:
+        stdout.print("needs these three files, the last one kept from everybody else:")
+        stdout.print(
+            "\n".join(visible(f"  {path}") for path in (authority.certificate_file, issued.certificate, issued.key))
+        )
+
+
+def _folder(options: Namespace) -> Path:
+    folder: Path = options.dir or settings_of(options).state_dir / FOLDER
+    return folder.absolute()
+
+
+def _hosts(options: Namespace) -> tuple[str, ...]:
+    """Those that are given; without any, what this machine calls itself, so that the node can be tried here."""
+    return tuple(dict.fromkeys(options.host or (socket.gethostname(), *LOOPBACK)))
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _day(when: datetime) -> str:
+    return f"{when:%Y-%m-%d}"
+
+
+def _seconds(text: str) -> float:
+    try:
+        return duration.parse(text)
+    except ValueError as error:
+        raise ArgumentTypeError(f"{text!r}: {error}") from None
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    actions = parser.add_subparsers(metavar="ACTION", required=True)
+
+    init = actions.add_parser("init", help="make an authority, and a node's first certificate", allow_abbrev=False)
+    init.add_argument("--node", metavar="NAME", help="issue a certificate for this node too")
+    init.set_defaults(action=_init)
+
+    issue = actions.add_parser("issue", help="issue a certificate for a client or a node", allow_abbrev=False)
+    issue.add_argument("name", metavar="NAME", help="whom it is for: rules and groups call its holder so")
+    issue.add_argument("--node", action="store_true", help="it is a node, which serves")
+    issue.set_defaults(action=_issue)
+
+    renew = actions.add_parser("renew", help="renew what expires soon, with the same names", allow_abbrev=False)
+    renew.add_argument("names", metavar="NAME", nargs="*", help="these, however long they are good for")
+    renew.add_argument(
+        "--within", type=_seconds, default=DUE, metavar="TIME", help=f"what expires within that time (default: {DUE})"
+    )
+    renew.set_defaults(action=_renew)
+
+    for action in (init, issue):
+        action.add_argument(
+            "--host",
+            action="append",
+            default=[],
+            metavar="HOST",
+            help="a DNS name or address at which the node is reached; may be repeated (default: this machine)",
+        )
+        action.add_argument("--force", action="store_true", help="replace what is there")
+    for action in (init, issue, renew):
+        action.add_argument("--days", type=positive, metavar="N", help="how long it is good for")
+        action.add_argument(
+            "--dir", type=Path, metavar="DIR", help="the authority's folder (default: certs in the state directory)"
+        )
+        action.add_argument("--state-dir", type=Path, metavar="DIR", help="the state directory of the runner")
