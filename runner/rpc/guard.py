@@ -81,10 +81,8 @@ class Guard(grpc.aio.ServerInterceptor):
             try:
                 self._admit(context, need)
                 return await behaviour(request, context)
-            except grpc.aio.AbortError:
-                raise
             except Exception as error:  # noqa: BLE001 (what it is to the caller the table of errors says)
-                await self._abort(context, error)
+                await self._end(context, error)
 
         return answer
 
@@ -100,12 +98,17 @@ class Guard(grpc.aio.ServerInterceptor):
                             self._admit(context, need)
                             checked = now()
                         yield message
-            except grpc.aio.AbortError:
-                raise
             except Exception as error:  # noqa: BLE001 (as above)
-                await self._abort(context, error)
+                await self._end(context, error)
 
         return stream
+
+    async def _end(self, context: Context, error: Exception) -> NoReturn:
+        if isinstance(error, grpc.aio.AbortError):
+            raise error
+        if isinstance(error, NotImplementedError):  # generated code says so of methods that nobody has written
+            await context.abort(grpc.StatusCode.UNIMPLEMENTED, "this runner does not have this method")
+        await self._abort(context, error)
 
     def _admit(self, context: Context, need: Scope | Need | None) -> None:
         """Raises UnauthenticatedError, ForbiddenError, UnavailableError."""
