@@ -123,15 +123,7 @@ class Authority:
     ) -> Issued:
         """A certificate with a key of its own, good for `days`, but no longer than the authority. Raises UsageError for a name
         or a host that can be none, and where `name` has a certificate already, unless `force`."""
-        try:
-            check_name(name)
-        except ValueError as error:
-            raise UsageError(f"a {kind} cannot be called {name!r}: {error}") from None
-        alternatives = [x509.UniformResourceIdentifier(URI.format(kind=kind, name=name)), *map(_host, hosts)]
-        if hosts and kind is Kind.CLIENT:
-            raise UsageError("a client is not reached at a host: leave --host away, or give --node too")
-        if kind is Kind.NODE and not hosts:
-            raise UsageError("a node needs the names and addresses at which it is reached: --host onprem-1.example")
+        alternatives = alternative_names(kind, name, hosts)
         purposes = [ExtendedKeyUsageOID.CLIENT_AUTH]
         if kind is Kind.NODE:
             purposes.insert(0, ExtendedKeyUsageOID.SERVER_AUTH)
@@ -177,6 +169,19 @@ class Authority:
             for path in (self.folder / f"{kind}s").glob("[!.]*.pem")
         ]
         return sorted(found, key=lambda issued: (issued.expires, issued.kind, issued.name))
+
+
+def alternative_names(kind: Kind, name: str, hosts: tuple[str, ...]) -> list[x509.GeneralName]:
+    """Those of a certificate. Raises UsageError for a name or a host that can be none."""
+    try:
+        check_name(name)
+    except ValueError as error:
+        raise UsageError(f"a {kind} cannot be called {name!r}: {error}") from None
+    if hosts and kind is Kind.CLIENT:
+        raise UsageError("a client is not reached at a host: leave --host away, or give --node too")
+    if kind is Kind.NODE and not hosts:
+        raise UsageError("a node needs the names and addresses at which it is reached: --host onprem-1.example")
+    return [x509.UniformResourceIdentifier(URI.format(kind=kind, name=name)), *map(_host, hosts)]
 
 
 def _builder(

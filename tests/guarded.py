@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-from google.protobuf.descriptor import MethodDescriptor
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
@@ -30,7 +29,7 @@ FILES = (pb.DESCRIPTOR, health_pb2.DESCRIPTOR, reflection_pb2.DESCRIPTOR)
 REFUSED = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
 
 
-def methods() -> dict[str, MethodDescriptor]:
+def methods() -> dict[str, Any]:
     """All that the generated code has, by the paths of their calls."""
     return {
         f"/{service.full_name}/{method.name}": method
@@ -40,8 +39,8 @@ def methods() -> dict[str, MethodDescriptor]:
     }
 
 
-class Servicer(runner_pb2_grpc.RunnerServiceServicer):
-    """Answers with nothing but who has asked. `more` lets a watch go on; `ended` tells that one was cancelled."""
+class Servicer:
+    """Answers with nothing but who has asked. `more` lets a watch go on; `ended` tells that a call is over."""
 
     def __init__(self) -> None:
         self.more: asyncio.Queue[Exception | None] = asyncio.Queue()
@@ -49,13 +48,10 @@ class Servicer(runner_pb2_grpc.RunnerServiceServicer):
         self.ended = asyncio.Event()
         self.called = 0
 
-    def __getattribute__(self, name: str) -> Any:
-        answer = getattr(pb, f"{name}Response", None)
-        if answer is None or name in type(self).__dict__:
-            return super().__getattribute__(name)
-        return self._answering(name, answer)
+    def __getattr__(self, name: str) -> Any:
+        """A method that has nothing to say."""
+        answer = getattr(pb, f"{name}Response")
 
-    def _answering(self, name: str, answer: Any) -> Any:
         async def unary(request: Any, context: Any) -> Any:
             self.called += 1
             return answer()
@@ -66,12 +62,12 @@ class Servicer(runner_pb2_grpc.RunnerServiceServicer):
 
         return streaming if name == "ReadLog" else unary
 
-    async def DescribeRunner(self, request: Any, context: Any) -> pb.DescribeRunnerResponse:  # noqa: N802 (the protocol's)
+    async def DescribeRunner(self, request: Any, context: Any) -> pb.DescribeRunnerResponse:
         self.called += 1
         caller = guard.caller()
         return pb.DescribeRunnerResponse(caller=caller.name, scopes=sorted(caller.scopes), name=caller.kind)
 
-    async def CancelTaskGroup(self, request: Any, context: Any) -> pb.CancelTaskGroupResponse:  # noqa: N802
+    async def CancelTaskGroup(self, request: Any, context: Any) -> pb.CancelTaskGroupResponse:
         """Never answers."""
         self.called += 1
         self.waiting.set()
@@ -81,7 +77,7 @@ class Servicer(runner_pb2_grpc.RunnerServiceServicer):
             self.ended.set()
         raise AssertionError
 
-    async def WatchTaskGroup(self, request: Any, context: Any) -> AsyncIterator[pb.WatchTaskGroupResponse]:  # noqa: N802
+    async def WatchTaskGroup(self, request: Any, context: Any) -> AsyncIterator[pb.WatchTaskGroupResponse]:
         self.called += 1
         try:
             while True:
@@ -133,7 +129,8 @@ async def serving(
         servicer=Servicer(),
     )
     server = grpc.aio.server(interceptors=[node.guard])
-    runner_pb2_grpc.add_RunnerServiceServicer_to_server(node.servicer, server)
+    servicer: Any = node.servicer
+    runner_pb2_grpc.add_RunnerServiceServicer_to_server(servicer, server)
     health_pb2_grpc.add_HealthServicer_to_server(health.aio.HealthServicer(), server)
     reflection.enable_server_reflection([SERVICE], server)
     server.add_generic_rpc_handlers(tuple(extra))

@@ -64,7 +64,7 @@ class Material:
         names: Iterable[x509.GeneralName],
         *,
         begin: timedelta = timedelta(days=-2),
-        end: timedelta = timedelta(days=2),
+        end: timedelta = timedelta(days=30),
         purposes: tuple[ObjectIdentifier, ...] = (ExtendedKeyUsageOID.CLIENT_AUTH,),
         ca: bool = False,
     ) -> tuple[bytes, bytes]:
@@ -81,8 +81,9 @@ class Material:
             .not_valid_before(now() + begin)
             .not_valid_after(now() + end)
             .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
-            .add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
         )
+        if purposes:
+            builder = builder.add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
         names = list(names)
         if names:
             builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)

@@ -29,10 +29,12 @@ def run(options: Namespace) -> int:
 
 
 def _init(options: Namespace, stdout: Output) -> None:
-    from runner.certs import CA_DAYS, Authority, Kind
+    from runner.certs import CA_DAYS, Authority, Kind, alternative_names
 
     if options.host and not options.node:
         raise UsageError("--host is about a node's certificate: give --node NAME too")
+    if options.node:
+        alternative_names(Kind.NODE, options.node, _hosts(options))  # before there is an authority without a node
     authority = Authority.create(_folder(options), now=_now(), days=options.days or CA_DAYS, force=options.force)
     stdout.print(visible(f"{authority.certificate_file}: a new authority, until {_day(authority.expires)}"))
     Output(STDERR).print(

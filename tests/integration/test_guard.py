@@ -40,7 +40,7 @@ def documented() -> dict[str, str]:
 
 
 def test_the_documented_table_is_the_one_that_holds() -> None:
-    words = {Need.NOTHING: "anybody", Need.IDENTITY: "any caller whom a rule fits"}
+    words: dict[Scope | Need, str] = {Need.NOTHING: "anybody", Need.IDENTITY: "any caller whom a rule fits"}
     held = {path.rsplit("/", 1)[1]: words.get(need, need) for path, need in METHODS.items() if SERVICE in path}
     others = {
         path.split("/")[1].rsplit(".", 1)[1]: words[need] for path, need in METHODS.items() if SERVICE not in path

@@ -1,0 +1,124 @@
+"""`runner certs`, as its users run it; what it makes serves real connections."""
+
+from __future__ import annotations
+
+import asyncio
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from runner.config.service import Tls
+from runner.rpc.credentials import Credentials
+from tests.acceptance.command import Command
+from tests.guarded import channel, describe, serving
+from tests.material import now
+
+
+def tls_of(stdout: str) -> Tls:
+    """The lines for runner.toml that a command has printed."""
+    said: dict[str, Any] = tomllib.loads(stdout[stdout.index("[tls]") :])
+    return Tls(**{key: Path(value) for key, value in said["tls"].items()})
+
+
+def files_of(stdout: str) -> list[Path]:
+    """The files that a client is told to have."""
+    return [Path(line.strip()) for line in stdout.splitlines() if line.startswith("  /")]
+
+
+def connects(tls: Tls, files: list[Path], folder: Path, name: str) -> bool:
+    ca, certificate, key = (path.read_bytes() for path in files)
+
+    async def main() -> bool:
+        async with (
+            serving(folder, credentials=Credentials(tls, now().timestamp()), wall=now().timestamp()) as node,
+            channel(node.addresses[0], grpc.ssl_channel_credentials(ca, key, certificate)) as to,
+        ):
+            return (await describe(to)).caller == name
+
+    return asyncio.run(main())
+
+
+def test_a_first_mtls_set_up_in_two_commands(runner: Command, tmp_path: Path) -> None:
+    made = runner("certs", "init", "--node", "onprem-1")
+    assert made.status == 0
+    assert "ca.key can be anybody: keep it off the nodes" in made.stderr
+    issued = runner("certs", "issue", "ada")
+    assert (issued.status, issued.stderr) == (0, "")
+    tls, files = tls_of(made.stdout), files_of(issued.stdout)
+    assert {path.parent for path in files} <= {
+        runner.home / ".local/state/runner/certs",
+        runner.home / ".local/state/runner/certs/clients",
+    }
+    assert connects(tls, files, tmp_path, "ada")
+
+
+def test_renewed_in_time(runner: Command, tmp_path: Path) -> None:
+    folder = runner.folder / 'certs "of" ours'
+    made = runner("certs", "init", "--node", "onprem-1", "--dir", str(folder), "--host", "127.0.0.1", "--host", "::1")
+    assert "reached as 127.0.0.1, ::1" in made.stdout
+    files = files_of(runner("certs", "issue", "ada", "--days", "20", "--dir", str(folder)).stdout)
+    before = files[1].read_bytes()
+
+    nothing = runner("certs", "renew", "--within", "10d", "--dir", str(folder))
+    assert (nothing.status, files[1].read_bytes()) == (0, before)
+    assert f"nothing to renew: the next, {files[1]}, expires on" in nothing.stdout
+    renewed = runner("certs", "renew", "--dir", str(folder))
+    assert renewed.stdout.startswith(f"{files[1]}: renewed, until ")
+    assert "Clients need their new .pem and .key." in renewed.stdout
+    assert "onprem-1" not in renewed.stdout
+    assert files[1].read_bytes() != before
+    named = runner("certs", "renew", "onprem-1", "--dir", str(folder))
+    assert "onprem-1.pem: renewed" in named.stdout
+    assert "SIGHUP" in named.stdout
+    assert connects(tls_of(made.stdout), files, tmp_path, "ada")
+
+
+def test_everybody_gets_a_certificate_of_a_new_authority(runner: Command, tmp_path: Path) -> None:
+    made = runner("certs", "init", "--node", "onprem-1", "--days", "20")
+    files = files_of(runner("certs", "issue", "ada").stdout)
+    soon = runner("certs", "renew")
+    assert soon.status == 0
+    assert "the authority in" in soon.stderr
+    assert "`runner certs init --force` makes a new one" in soon.stderr
+    assert runner("certs", "init", "--force").status == 0
+    renewed = runner("certs", "renew")
+    assert renewed.stdout.count(": renewed, until ") == 2
+    assert connects(tls_of(made.stdout), files, tmp_path, "ada")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("issue", "ada"), "there is no authority in"),
+        (("renew",), "there is no authority in"),
+        (("init", "--host", "a.example"), "--host is about a node's certificate"),
+        (("init", "--node", "a b"), "a node cannot be called 'a b'"),
+        (("init", "--node", "a", "--host", "a:1"), "'a:1' is no host"),
+        (("init", "--days", "40000"), "1 to 36,500 days"),
+    ],
+)
+def test_what_is_refused_leaves_nothing(runner: Command, arguments: tuple[str, ...], says: str) -> None:
+    refused = runner("certs", *arguments)
+    assert refused.status == 2
+    assert says in refused.stderr
+    assert refused.stderr.count("\n") == 1
+    assert not list(runner.home.rglob("*.pem"))
+
+
+def test_what_is_there_is_kept(runner: Command) -> None:
+    assert runner("certs", "init").status == 0
+    assert runner("certs", "issue", "ada").status == 0
+    before = {path: path.read_bytes() for path in runner.home.rglob("*.*") if path.is_file()}
+    for arguments, says in (
+        (("init",), "there is an authority in"),
+        (("issue", "ada"), "'ada' has a certificate already"),
+        (("issue", "bob", "--host", "a.example"), "a client is not reached at a host"),
+        (("renew", "bob"), "'bob' has no certificate in"),
+    ):
+        refused = runner("certs", *arguments)
+        assert refused.status == 2
+        assert says in refused.stderr
+    assert {path: path.read_bytes() for path in runner.home.rglob("*.*") if path.is_file()} == before
