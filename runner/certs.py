@@ -219,6 +219,14 @@ def _checked_days(days: int) -> int:
     return days
 
 
+def is_host(text: str) -> bool:
+    """Whether a node can have `text` among its hosts."""
+    try:
+        return bool(_host(text))
+    except UsageError:
+        return False
+
+
 def _host(text: str) -> x509.GeneralName:
     with suppress(ValueError):
         return x509.IPAddress(ipaddress.ip_address(text))

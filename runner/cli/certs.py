@@ -76,7 +76,7 @@ def _renew(options: Namespace, stdout: Output) -> None:
         first = f": the next, {known[0].certificate}, expires on {_day(known[0].expires)}" if known else ""
         stdout.print(visible(f"nothing to renew{first}"))
     if any(issued.kind is Kind.NODE for issued in due):
-        stdout.print("Nodes use them after `systemctl reload runner`, or a SIGHUP.")
+        stdout.print("Nodes use them once they are told to reload (SIGHUP).")
     if any(issued.kind is Kind.CLIENT for issued in due):
         stdout.print("Clients need their new .pem and .key.")
     if authority.expires - _now() <= within:
@@ -98,10 +98,9 @@ def _show(authority: Authority, issued: Issued, stdout: Output) -> None:
         stdout.print(visible(f"reached as {', '.join(issued.hosts)}; in its runner.toml:"))
         stdout.print("\n".join(["", "[tls]", *lines]))
     else:
+        files = {"--ca": authority.certificate_file, "--certificate": issued.certificate, "--key": issued.key}
         stdout.print("needs these three files, the last one kept from everybody else:")
-        stdout.print(
-            "\n".join(visible(f"  {path}") for path in (authority.certificate_file, issued.certificate, issued.key))
-        )
+        stdout.print("\n".join(visible(f"  {option} {path}") for option, path in files.items()))
 
 
 def _folder(options: Namespace) -> Path:
@@ -111,7 +110,9 @@ def _folder(options: Namespace) -> Path:
 
 def _hosts(options: Namespace) -> tuple[str, ...]:
     """Those that are given; without any, what this machine calls itself, so that the node can be tried here."""
-    return tuple(dict.fromkeys(options.host or (socket.gethostname(), *LOOPBACK)))
+    from runner.certs import is_host
+
+    return tuple(dict.fromkeys(options.host or filter(is_host, (socket.gethostname(), *LOOPBACK))))
 
 
 def _now() -> datetime:
@@ -158,7 +159,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         )
         action.add_argument("--force", action="store_true", help="replace what is there")
     for action in (init, issue, renew):
-        action.add_argument("--days", type=positive, metavar="N", help="how long it is good for")
+        what = "the authority" if action is init else "the certificate"
+        action.add_argument("--days", type=positive, metavar="N", help=f"how long {what} is good for")
         action.add_argument(
             "--dir", type=Path, metavar="DIR", help="the authority's folder (default: certs in the state directory)"
         )

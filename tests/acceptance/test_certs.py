@@ -25,7 +25,7 @@ def tls_of(stdout: str) -> Tls:
 
 def files_of(stdout: str) -> list[Path]:
     """The files that a client is told to have."""
-    return [Path(line.strip()) for line in stdout.splitlines() if line.startswith("  /")]
+    return [Path(line.split(maxsplit=1)[1]) for line in stdout.splitlines() if line.startswith("  --")]
 
 
 def connects(tls: Tls, files: list[Path], folder: Path, name: str) -> bool:
