@@ -12,7 +12,7 @@ import yaml
 from msgspec import Struct
 
 from runner.config import load_settings
-from runner.config.service import Limits, Rule, Service
+from runner.config.service import DEFAULT_RULES, Limits, Rule, Service
 from runner.node import Serving, open_server
 from runner.v1 import runner_pb2 as pb
 from runner.v1 import runner_pb2_grpc
@@ -51,11 +51,16 @@ class Desk(Struct, frozen=True):
 
 @asynccontextmanager
 async def desk(
-    state: Path, *, limits: Limits | None = None, rules: Sequence[Rule] | None = None, max_parallel: int = 8
+    state: Path,
+    *,
+    limits: Limits | None = None,
+    rules: Sequence[Rule] = DEFAULT_RULES,
+    listen: Sequence[str] = (),
+    max_parallel: int = 8,
 ) -> AsyncIterator[Desk]:
-    service = Service(name="n1", labels={"site": "here"}, limits=limits or Limits())
-    if rules is not None:
-        service = Service(name="n1", limits=limits or Limits(), rules=tuple(rules))
+    """Who asks there does so at the first of the addresses to listen on."""
+    labels = {"site": "here"}
+    service = Service(name="n1", labels=labels, limits=limits or Limits(), rules=tuple(rules), listen=tuple(listen))
     settings = load_settings({"PATH": "/usr/bin:/bin"}, state_dir=state, max_parallel=max_parallel)
     async with (
         open_server(settings, service) as serving,

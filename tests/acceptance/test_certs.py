@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -28,20 +27,16 @@ def files_of(stdout: str) -> list[Path]:
     return [Path(line.split(maxsplit=1)[1]) for line in stdout.splitlines() if line.startswith("  --")]
 
 
-def connects(tls: Tls, files: list[Path], folder: Path, name: str) -> bool:
+async def connects(tls: Tls, files: list[Path], folder: Path, name: str) -> bool:
     ca, certificate, key = (path.read_bytes() for path in files)
-
-    async def main() -> bool:
-        async with (
-            serving(folder, credentials=Credentials(tls, now().timestamp()), wall=now().timestamp()) as node,
-            channel(node.addresses[0], grpc.ssl_channel_credentials(ca, key, certificate)) as to,
-        ):
-            return (await describe(to)).caller == name
-
-    return asyncio.run(main())
+    async with (
+        serving(folder, credentials=Credentials(tls, now().timestamp()), wall=now().timestamp()) as node,
+        channel(node.addresses[0], grpc.ssl_channel_credentials(ca, key, certificate)) as to,
+    ):
+        return (await describe(to)).caller == name
 
 
-def test_a_first_mtls_set_up_in_two_commands(runner: Command, tmp_path: Path) -> None:
+async def test_a_first_mtls_set_up_in_two_commands(runner: Command, tmp_path: Path) -> None:
     made = runner("certs", "init", "--node", "onprem-1")
     assert made.status == 0
     assert "ca.key can be anybody: keep it off the nodes" in made.stderr
@@ -52,10 +47,10 @@ def test_a_first_mtls_set_up_in_two_commands(runner: Command, tmp_path: Path) ->
         runner.home / ".local/state/runner/certs",
         runner.home / ".local/state/runner/certs/clients",
     }
-    assert connects(tls, files, tmp_path, "ada")
+    assert await connects(tls, files, tmp_path, "ada")
 
 
-def test_renewed_in_time(runner: Command, tmp_path: Path) -> None:
+async def test_renewed_in_time(runner: Command, tmp_path: Path) -> None:
     folder = runner.folder / 'certs "of" ours'
     made = runner("certs", "init", "--node", "onprem-1", "--dir", str(folder), "--host", "127.0.0.1", "--host", "::1")
     assert "reached as 127.0.0.1, ::1" in made.stdout
@@ -73,10 +68,10 @@ def test_renewed_in_time(runner: Command, tmp_path: Path) -> None:
     named = runner("certs", "renew", "onprem-1", "--dir", str(folder))
     assert "onprem-1.pem: renewed" in named.stdout
     assert "SIGHUP" in named.stdout
-    assert connects(tls_of(made.stdout), files, tmp_path, "ada")
+    assert await connects(tls_of(made.stdout), files, tmp_path, "ada")
 
 
-def test_everybody_gets_a_certificate_of_a_new_authority(runner: Command, tmp_path: Path) -> None:
+async def test_everybody_gets_a_certificate_of_a_new_authority(runner: Command, tmp_path: Path) -> None:
     made = runner("certs", "init", "--node", "onprem-1", "--days", "20")
     files = files_of(runner("certs", "issue", "ada").stdout)
     soon = runner("certs", "renew")
@@ -86,7 +81,7 @@ def test_everybody_gets_a_certificate_of_a_new_authority(runner: Command, tmp_pa
     assert runner("certs", "init", "--force").status == 0
     renewed = runner("certs", "renew")
     assert renewed.stdout.count(": renewed, until ") == 2
-    assert connects(tls_of(made.stdout), files, tmp_path, "ada")
+    assert await connects(tls_of(made.stdout), files, tmp_path, "ada")
 
 
 @pytest.mark.parametrize(

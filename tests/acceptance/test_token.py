@@ -22,34 +22,29 @@ def state_dir(runner: Command) -> Path:
     return runner.home / ".local/state/runner"
 
 
-def test_a_token_from_its_first_day_to_its_last(runner: Command) -> None:
-    async def main() -> None:
-        async with (
-            serving(state_dir(runner), wall=now().timestamp()) as node,
-            channel(node.addresses[0]) as to,
-        ):
-            made = await asyncio.to_thread(runner, "token", "create", "ada", "--scope", "read", "--expires", "30d")
-            assert made.status == 0
-            token = made.stdout.removesuffix("\n")
-            assert re.fullmatch("rt_[0-9a-f]{12}_[0-9a-f]{64}", token)
-            assert token not in made.stderr
-            assert made.stderr.startswith("ada: read, until ")
-            assert list((await describe(to, token)).scopes) == [Scope.READ]
+async def test_a_token_from_its_first_day_to_its_last(runner: Command) -> None:
+    async with (
+        serving(state_dir(runner), wall=now().timestamp()) as node,
+        channel(node.addresses[0]) as to,
+    ):
+        made = await asyncio.to_thread(runner, "token", "create", "ada", "--scope", "read", "--expires", "30d")
+        assert made.status == 0
+        token = made.stdout.removesuffix("\n")
+        assert re.fullmatch("rt_[0-9a-f]{12}_[0-9a-f]{64}", token)
+        assert token not in made.stderr
+        assert made.stderr.startswith("ada: read, until ")
+        assert list((await describe(to, token)).scopes) == [Scope.READ]
 
-            listed = await asyncio.to_thread(runner, "token", "ls", "--output", "json")
-            (shown,) = listed.json["tokens"]
-            assert (shown["id"], shown["name"], shown["scopes"]) == (token.split("_")[1], "ada", ["read"])
-            assert shown["lastUsed"] == f"{now():%Y-%m-%d}"
-            assert token.split("_")[2] not in listed.stdout
+        listed = await asyncio.to_thread(runner, "token", "ls", "--output", "json")
+        (shown,) = listed.json["tokens"]
+        assert (shown["id"], shown["name"], shown["scopes"]) == (token.split("_")[1], "ada", ["read"])
+        assert shown["lastUsed"] == f"{now():%Y-%m-%d}"
+        assert token.split("_")[2] not in listed.stdout
 
-            revoked = await asyncio.to_thread(runner, "token", "revoke", shown["id"])
-            assert (revoked.status, revoked.stdout) == (0, f"{shown['id']}: revoked\n")
-            assert (await code_of(to, DESCRIBE, token))[0] is grpc.StatusCode.UNAUTHENTICATED
-            assert json.loads((await asyncio.to_thread(runner, "token", "ls", "--output", "json")).stdout) == {
-                "tokens": []
-            }
-
-    asyncio.run(main())
+        revoked = await asyncio.to_thread(runner, "token", "revoke", shown["id"])
+        assert (revoked.status, revoked.stdout) == (0, f"{shown['id']}: revoked\n")
+        assert (await code_of(to, DESCRIBE, token))[0] is grpc.StatusCode.UNAUTHENTICATED
+        assert json.loads((await asyncio.to_thread(runner, "token", "ls", "--output", "json")).stdout) == {"tokens": []}
 
 
 def test_what_is_shown_of_tokens(runner: Command) -> None:

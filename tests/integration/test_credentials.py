@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any
 
 import grpc
 import pytest
@@ -26,10 +24,6 @@ def material(tmp_path: Path) -> Material:
     return Material.make(tmp_path / "certs")
 
 
-def run(main: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(main)
-
-
 async def shown(address: str) -> int:
     """The serial number of the certificate that the node shows to a connection that is made now."""
     context = ssl.create_default_context()
@@ -46,70 +40,67 @@ def serial(material: Material) -> int:
     return x509.load_pem_x509_certificate(material.tls.certificate.read_bytes()).serial_number
 
 
-def test_every_address_shows_the_new_certificate_and_open_connections_stay(material: Material, tmp_path: Path) -> None:
-    async def main() -> None:
-        credentials = Credentials(material.tls, now().timestamp())
-        listen = ("127.0.0.1:0", "127.0.0.1:0", "[::1]:0")
-        async with serving(tmp_path, listen=listen, credentials=credentials, wall=now().timestamp()) as node:
-            async with channel(node.addresses[0], material.client("ada")) as before:
-                stream = before.unary_stream(WATCH)(b"", timeout=30)
-                await stream.read()
-                for _ in range(3):
-                    old = serial(material)
-                    (issued,) = (item for item in material.authority.all() if item.kind is Kind.NODE)
-                    material.authority.renew(issued)
-                    assert {await shown(address) for address in node.addresses} == {old}
-                    credentials.reload(material.tls, now().timestamp())
-                    for _ in range(2):
-                        assert {await shown(address) for address in node.addresses} == {serial(material)}
-                node.servicer.more.put_nowait(None)
-                assert await stream.read() is not grpc.aio.EOF
-                assert (await describe(before)).caller == "ada"
-                stream.cancel()
-            async with channel(node.addresses[2], material.client("bob")) as after:
-                assert (await describe(after)).caller == "bob"
-
-    run(main())
-
-
-def test_while_two_files_do_not_belong_together_the_old_ones_are_shown(material: Material, tmp_path: Path) -> None:
-    async def main() -> None:
-        credentials = Credentials(material.tls, now().timestamp())
-        async with serving(tmp_path, credentials=credentials, wall=now().timestamp()) as node:
-            old = serial(material)
-            certificate = material.tls.certificate.read_bytes()
-            (issued,) = material.authority.all()
-            material.authority.renew(issued)
-            new = material.tls.certificate.read_bytes()
-            material.tls.certificate.write_bytes(certificate)  # as between the two renames of `certs renew`
-            with pytest.raises(UsageError, match=r"is not the key of .*load them again"):
+async def test_every_address_shows_the_new_certificate_and_open_connections_stay(
+    material: Material, tmp_path: Path
+) -> None:
+    credentials = Credentials(material.tls, now().timestamp())
+    listen = ("127.0.0.1:0", "127.0.0.1:0", "[::1]:0")
+    async with serving(tmp_path, listen=listen, credentials=credentials, wall=now().timestamp()) as node:
+        async with channel(node.addresses[0], material.client("ada")) as before:
+            stream = before.unary_stream(WATCH)(b"", timeout=30)
+            await stream.read()
+            for _ in range(3):
+                old = serial(material)
+                (issued,) = (item for item in material.authority.all() if item.kind is Kind.NODE)
+                material.authority.renew(issued)
+                assert {await shown(address) for address in node.addresses} == {old}
                 credentials.reload(material.tls, now().timestamp())
-            assert await shown(node.addresses[0]) == old
-            async with channel(node.addresses[0], material.client("ada")) as to:
-                assert (await describe(to)).caller == "ada"
-            material.tls.certificate.write_bytes(new)
+                for _ in range(2):
+                    assert {await shown(address) for address in node.addresses} == {serial(material)}
+            node.servicer.more.put_nowait(None)
+            assert await stream.read() is not grpc.aio.EOF
+            assert (await describe(before)).caller == "ada"
+            stream.cancel()
+        async with channel(node.addresses[2], material.client("bob")) as after:
+            assert (await describe(after)).caller == "bob"
+
+
+async def test_while_two_files_do_not_belong_together_the_old_ones_are_shown(
+    material: Material, tmp_path: Path
+) -> None:
+    credentials = Credentials(material.tls, now().timestamp())
+    async with serving(tmp_path, credentials=credentials, wall=now().timestamp()) as node:
+        old = serial(material)
+        certificate = material.tls.certificate.read_bytes()
+        (issued,) = material.authority.all()
+        material.authority.renew(issued)
+        new = material.tls.certificate.read_bytes()
+        material.tls.certificate.write_bytes(certificate)  # as between the two renames of `certs renew`
+        with pytest.raises(UsageError, match=r"is not the key of .*load them again"):
             credentials.reload(material.tls, now().timestamp())
-            assert await shown(node.addresses[0]) == serial(material) != old
+        assert await shown(node.addresses[0]) == old
+        async with channel(node.addresses[0], material.client("ada")) as to:
+            assert (await describe(to)).caller == "ada"
+        material.tls.certificate.write_bytes(new)
+        credentials.reload(material.tls, now().timestamp())
+        assert await shown(node.addresses[0]) == serial(material) != old
 
-    run(main())
 
-
-def test_an_authority_that_takes_the_place_of_another_decides_who_connects(material: Material, tmp_path: Path) -> None:
-    async def main() -> None:
-        credentials = Credentials(material.tls, now().timestamp())
-        async with serving(tmp_path, credentials=credentials, wall=now().timestamp()) as node:
-            issued = material.authority.issue(Kind.CLIENT, "ada")
-            certificate, key = issued.certificate.read_bytes(), issued.key.read_bytes()
-            async with channel(node.addresses[0], material.credentials(certificate, key)) as to:
-                assert (await describe(to)).caller == "ada"
-            successor = Authority.create(material.folder, now=now(), force=True)
-            successor.issue(Kind.NODE, "onprem-1", hosts=LOOPBACK, force=True)
-            credentials.reload(material.tls, now().timestamp())
-            async with channel(node.addresses[0], material.client("ada")) as to:
-                assert (await describe(to)).caller == "ada"
-            async with channel(node.addresses[0], material.credentials(certificate, key)) as to:
-                with pytest.raises(grpc.aio.AioRpcError) as caught:
-                    await describe(to)
-                assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
-
-    run(main())
+async def test_an_authority_that_takes_the_place_of_another_decides_who_connects(
+    material: Material, tmp_path: Path
+) -> None:
+    credentials = Credentials(material.tls, now().timestamp())
+    async with serving(tmp_path, credentials=credentials, wall=now().timestamp()) as node:
+        issued = material.authority.issue(Kind.CLIENT, "ada")
+        certificate, key = issued.certificate.read_bytes(), issued.key.read_bytes()
+        async with channel(node.addresses[0], material.credentials(certificate, key)) as to:
+            assert (await describe(to)).caller == "ada"
+        successor = Authority.create(material.folder, now=now(), force=True)
+        successor.issue(Kind.NODE, "onprem-1", hosts=LOOPBACK, force=True)
+        credentials.reload(material.tls, now().timestamp())
+        async with channel(node.addresses[0], material.client("ada")) as to:
+            assert (await describe(to)).caller == "ada"
+        async with channel(node.addresses[0], material.credentials(certificate, key)) as to:
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await describe(to)
+            assert caught.value.code() is grpc.StatusCode.UNAVAILABLE

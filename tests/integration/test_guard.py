@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +23,6 @@ EVERYTHING = (Rule(callers=("*",), scopes=frozenset(Scope)),)
 OK = grpc.StatusCode.OK
 NEVER_ANSWERS = f"/{SERVICE}/CancelTaskGroup"
 WATCH = f"/{SERVICE}/WatchTaskGroup"
-
-
-def run(main: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(main)
 
 
 def documented() -> dict[str, str]:
@@ -56,48 +51,42 @@ def expected(path: str, scopes: frozenset[Scope] | None) -> set[grpc.StatusCode]
     return {grpc.StatusCode.UNAUTHENTICATED if scopes is None else grpc.StatusCode.PERMISSION_DENIED}
 
 
-def test_every_method_with_every_caller(tmp_path: Path) -> None:
-    async def main() -> None:
-        socket = f"unix:{tmp_path}/runner.sock"
-        async with serving(tmp_path, listen=["127.0.0.1:0", socket], rules=EVERYTHING) as node:
-            callers: list[tuple[str, str | None, frozenset[Scope] | None]] = [
-                ("nobody", None, None),
-                ("somebody else", "rt_000000000000_" + "0" * 64, None),
-                ("all", node.token("ada", scopes=frozenset(Scope)), frozenset(Scope)),
-            ]
-            callers += [
-                (scope, node.token("ada", scopes=frozenset({scope})), frozenset({scope}))
-                for scope in (Scope.SUBMIT, Scope.READ, Scope.CANCEL)
-            ]
-            async with channel(node.addresses[0]) as to, channel(socket) as local:
-                for path in methods():
-                    for who, token, scopes in callers:
-                        if path == NEVER_ANSWERS and expected(path, scopes) == {OK}:
-                            continue
-                        code, message = await code_of(to, path, token)
-                        assert code in expected(path, scopes), (path, who, message)
-                    if path != NEVER_ANSWERS:
-                        assert (await code_of(local, path))[0] in expected(path, frozenset(Scope)), path
-
-    run(main())
-
-
-def test_nothing_is_done_for_whoever_is_refused(tmp_path: Path) -> None:
-    async def main() -> None:
-        async with serving(tmp_path, rules=()) as node, channel(node.addresses[0]) as to:
-            token = node.token("ada", scopes=frozenset(Scope))
+async def test_every_method_with_every_caller(tmp_path: Path) -> None:
+    socket = f"unix:{tmp_path}/runner.sock"
+    async with serving(tmp_path, listen=["127.0.0.1:0", socket], rules=EVERYTHING) as node:
+        callers: list[tuple[str, str | None, frozenset[Scope] | None]] = [
+            ("nobody", None, None),
+            ("somebody else", "rt_000000000000_" + "0" * 64, None),
+            ("all", node.token("ada", scopes=frozenset(Scope)), frozenset(Scope)),
+        ]
+        callers += [
+            (scope, node.token("ada", scopes=frozenset({scope})), frozenset({scope}))
+            for scope in (Scope.SUBMIT, Scope.READ, Scope.CANCEL)
+        ]
+        async with channel(node.addresses[0]) as to, channel(socket) as local:
             for path in methods():
-                if SERVICE in path:
-                    assert (await code_of(to, path))[0] is grpc.StatusCode.UNAUTHENTICATED
+                for who, token, scopes in callers:
+                    if path == NEVER_ANSWERS and expected(path, scopes) == {OK}:
+                        continue
                     code, message = await code_of(to, path, token)
-                    assert code is grpc.StatusCode.PERMISSION_DENIED
-                    assert "no rule of this runner fits 'ada'" in message
-            assert node.servicer.called == 0
-
-    run(main())
+                    assert code in expected(path, scopes), (path, who, message)
+                if path != NEVER_ANSWERS:
+                    assert (await code_of(local, path))[0] in expected(path, frozenset(Scope)), path
 
 
-def test_a_method_that_was_forgotten_in_the_table_is_refused_to_everybody(tmp_path: Path) -> None:
+async def test_nothing_is_done_for_whoever_is_refused(tmp_path: Path) -> None:
+    async with serving(tmp_path, rules=()) as node, channel(node.addresses[0]) as to:
+        token = node.token("ada", scopes=frozenset(Scope))
+        for path in methods():
+            if SERVICE in path:
+                assert (await code_of(to, path))[0] is grpc.StatusCode.UNAUTHENTICATED
+                code, message = await code_of(to, path, token)
+                assert code is grpc.StatusCode.PERMISSION_DENIED
+                assert "no rule of this runner fits 'ada'" in message
+        assert node.servicer.called == 0
+
+
+async def test_a_method_that_was_forgotten_in_the_table_is_refused_to_everybody(tmp_path: Path) -> None:
     called = []
 
     async def forgotten(request: Any, context: Any) -> Any:
@@ -107,58 +96,48 @@ def test_a_method_that_was_forgotten_in_the_table_is_refused_to_everybody(tmp_pa
     handlers = grpc.method_handlers_generic_handler(
         "runner.v1.New", {"Forgotten": grpc.unary_unary_rpc_method_handler(forgotten)}
     )
-
-    async def main() -> None:
-        socket = f"unix:{tmp_path}/runner.sock"
-        async with (
-            serving(tmp_path, listen=["127.0.0.1:0", socket], rules=EVERYTHING, extra=[handlers]) as node,
-            channel(node.addresses[0]) as to,
-            channel(socket) as local,
-        ):
-            token = node.token("ada", scopes=frozenset(Scope))
-            for asked, metadata in ((to, bearer(token)), (local, ())):
-                for path, code in (
-                    ("/runner.v1.New/Forgotten", grpc.StatusCode.PERMISSION_DENIED),
-                    ("/runner.v1.New/Nothing", grpc.StatusCode.UNIMPLEMENTED),
-                ):
-                    with pytest.raises(grpc.aio.AioRpcError) as caught:
-                        await asked.unary_unary(path)(b"", metadata=metadata, timeout=20)
-                    assert caught.value.code() is code
-            assert called == []
-
-    run(main())
+    socket = f"unix:{tmp_path}/runner.sock"
+    async with (
+        serving(tmp_path, listen=["127.0.0.1:0", socket], rules=EVERYTHING, extra=[handlers]) as node,
+        channel(node.addresses[0]) as to,
+        channel(socket) as local,
+    ):
+        token = node.token("ada", scopes=frozenset(Scope))
+        for asked, metadata in ((to, bearer(token)), (local, ())):
+            for path, code in (
+                ("/runner.v1.New/Forgotten", grpc.StatusCode.PERMISSION_DENIED),
+                ("/runner.v1.New/Nothing", grpc.StatusCode.UNIMPLEMENTED),
+            ):
+                with pytest.raises(grpc.aio.AioRpcError) as caught:
+                    await asked.unary_unary(path)(b"", metadata=metadata, timeout=20)
+                assert caught.value.code() is code
+        assert called == []
 
 
-def test_everybody_is_himself_also_at_once(tmp_path: Path) -> None:
-    async def main() -> None:
-        async with serving(tmp_path) as node, channel(node.addresses[0]) as to:
-            tokens = {f"caller-{number}": node.token(f"caller-{number}") for number in range(20)}
-            names = [name for name in tokens for _ in range(10)]
-            answers = await asyncio.gather(*(describe(to, tokens[name]) for name in names))
-            assert [answer.caller for answer in answers] == names
-        with pytest.raises(LookupError):
-            guard.caller()
-
-    run(main())
+async def test_everybody_is_himself_also_at_once(tmp_path: Path) -> None:
+    async with serving(tmp_path) as node, channel(node.addresses[0]) as to:
+        tokens = {f"caller-{number}": node.token(f"caller-{number}") for number in range(20)}
+        names = [name for name in tokens for _ in range(10)]
+        answers = await asyncio.gather(*(describe(to, tokens[name]) for name in names))
+        assert [answer.caller for answer in answers] == names
+    with pytest.raises(LookupError):
+        guard.caller()
 
 
-def test_a_call_that_is_cancelled_is_cancelled(tmp_path: Path) -> None:
-    async def main() -> None:
-        async with serving(tmp_path) as node, channel(node.addresses[0]) as to:
-            stub: Any = runner_pb2_grpc.RunnerServiceStub(to)
-            metadata = bearer(node.token("ada"))
-            answer = stub.CancelTaskGroup(pb.CancelTaskGroupRequest(), metadata=metadata, timeout=20)
-            await node.servicer.waiting.wait()
-            answer.cancel()
-            await node.servicer.ended.wait()
+async def test_a_call_that_is_cancelled_is_cancelled(tmp_path: Path) -> None:
+    async with serving(tmp_path) as node, channel(node.addresses[0]) as to:
+        stub: Any = runner_pb2_grpc.RunnerServiceStub(to)
+        metadata = bearer(node.token("ada"))
+        answer = stub.CancelTaskGroup(pb.CancelTaskGroupRequest(), metadata=metadata, timeout=20)
+        await node.servicer.waiting.wait()
+        answer.cancel()
+        await node.servicer.ended.wait()
 
-            node.servicer.ended.clear()
-            stream = stub.WatchTaskGroup(pb.WatchTaskGroupRequest(), metadata=metadata, timeout=20)
-            await stream.read()
-            stream.cancel()
-            await node.servicer.ended.wait()
-
-    run(main())
+        node.servicer.ended.clear()
+        stream = stub.WatchTaskGroup(pb.WatchTaskGroupRequest(), metadata=metadata, timeout=20)
+        await stream.read()
+        stream.cancel()
+        await node.servicer.ended.wait()
 
 
 @pytest.mark.parametrize(
@@ -168,70 +147,58 @@ def test_a_call_that_is_cancelled_is_cancelled(tmp_path: Path) -> None:
         (ValueError("a secret"), grpc.StatusCode.INTERNAL, "an error inside the runner"),
     ],
 )
-def test_errors_in_the_middle_of_a_stream_are_told_by_the_table(
+async def test_errors_in_the_middle_of_a_stream_are_told_by_the_table(
     tmp_path: Path, error: Exception, code: grpc.StatusCode, says: str
 ) -> None:
-    async def main() -> None:
-        async with serving(tmp_path) as node, channel(node.addresses[0]) as to:
-            node.servicer.more.put_nowait(None)
-            node.servicer.more.put_nowait(error)
-            stream = to.unary_stream(WATCH)(b"", metadata=bearer(node.token("ada")), timeout=20)
-            for _ in range(2):
-                assert await stream.read() is not grpc.aio.EOF
-            with pytest.raises(grpc.aio.AioRpcError) as caught:
-                await stream.read()
-            assert caught.value.code() is code
-            assert says in (caught.value.details() or "")
-            assert "secret" not in (caught.value.details() or "")
-            await node.servicer.ended.wait()
-
-    run(main())
-
-
-def test_a_stream_ends_when_its_token_is_revoked(tmp_path: Path) -> None:
-    async def main() -> None:
-        async with serving(tmp_path) as node, channel(node.addresses[0]) as to:
-            token = node.token("ada")
-            stream = to.unary_stream(WATCH)(b"", metadata=bearer(token), timeout=20)
-            await stream.read()
-            node.servicer.more.put_nowait(None)
-            await stream.read()
-            node.tokens.revoke(token.split("_")[1])
-            node.servicer.more.put_nowait(None)
-            with pytest.raises(grpc.aio.AioRpcError) as caught:
-                await stream.read()
-            assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
-            await node.servicer.ended.wait()
-
-    run(main())
-
-
-def test_a_stream_ends_when_the_rules_that_allowed_it_are_gone(tmp_path: Path) -> None:
-    async def main() -> None:
-        async with serving(tmp_path) as node, channel(node.addresses[0]) as to:
-            token = node.token("ada")
-            stream = to.unary_stream(WATCH)(b"", metadata=bearer(token), timeout=20)
-            await stream.read()
-            node.guard.policy = Policy((Rule(callers=("ada",), scopes=frozenset({Scope.SUBMIT})),))
-            node.servicer.more.put_nowait(None)
-            with pytest.raises(grpc.aio.AioRpcError) as caught:
-                await stream.read()
-            assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
-            assert (await code_of(to, WATCH, token))[0] in REFUSED
-            assert list((await describe(to, token)).scopes) == ["submit"]
-
-    run(main())
-
-
-def test_between_two_looks_a_stream_is_not_asked_again(tmp_path: Path) -> None:
-    async def main() -> None:
-        async with serving(tmp_path, recheck_seconds=3600.0) as node, channel(node.addresses[0]) as to:
-            token = node.token("ada")
-            stream = to.unary_stream(WATCH)(b"", metadata=bearer(token), timeout=20)
-            await stream.read()
-            node.tokens.revoke(token.split("_")[1])
-            node.servicer.more.put_nowait(None)
+    async with serving(tmp_path) as node, channel(node.addresses[0]) as to:
+        node.servicer.more.put_nowait(None)
+        node.servicer.more.put_nowait(error)
+        stream = to.unary_stream(WATCH)(b"", metadata=bearer(node.token("ada")), timeout=20)
+        for _ in range(2):
             assert await stream.read() is not grpc.aio.EOF
-            stream.cancel()
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await stream.read()
+        assert caught.value.code() is code
+        assert says in (caught.value.details() or "")
+        assert "secret" not in (caught.value.details() or "")
+        await node.servicer.ended.wait()
 
-    run(main())
+
+async def test_a_stream_ends_when_its_token_is_revoked(tmp_path: Path) -> None:
+    async with serving(tmp_path) as node, channel(node.addresses[0]) as to:
+        token = node.token("ada")
+        stream = to.unary_stream(WATCH)(b"", metadata=bearer(token), timeout=20)
+        await stream.read()
+        node.servicer.more.put_nowait(None)
+        await stream.read()
+        node.tokens.revoke(token.split("_")[1])
+        node.servicer.more.put_nowait(None)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await stream.read()
+        assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
+        await node.servicer.ended.wait()
+
+
+async def test_a_stream_ends_when_the_rules_that_allowed_it_are_gone(tmp_path: Path) -> None:
+    async with serving(tmp_path) as node, channel(node.addresses[0]) as to:
+        token = node.token("ada")
+        stream = to.unary_stream(WATCH)(b"", metadata=bearer(token), timeout=20)
+        await stream.read()
+        node.guard.policy = Policy((Rule(callers=("ada",), scopes=frozenset({Scope.SUBMIT})),))
+        node.servicer.more.put_nowait(None)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await stream.read()
+        assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
+        assert (await code_of(to, WATCH, token))[0] in REFUSED
+        assert list((await describe(to, token)).scopes) == ["submit"]
+
+
+async def test_between_two_looks_a_stream_is_not_asked_again(tmp_path: Path) -> None:
+    async with serving(tmp_path, recheck_seconds=3600.0) as node, channel(node.addresses[0]) as to:
+        token = node.token("ada")
+        stream = to.unary_stream(WATCH)(b"", metadata=bearer(token), timeout=20)
+        await stream.read()
+        node.tokens.revoke(token.split("_")[1])
+        node.servicer.more.put_nowait(None)
+        assert await stream.read() is not grpc.aio.EOF
+        stream.cancel()

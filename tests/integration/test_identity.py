@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from collections.abc import Coroutine
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import grpc
 import pytest
@@ -29,10 +25,6 @@ ALL = (Rule(callers=("*", "node/*"), scopes=frozenset(Scope)),)
 @pytest.fixture
 def material(tmp_path: Path) -> Material:
     return Material.make(tmp_path / "certs")
-
-
-def run(main: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(main)
 
 
 def credentials(tls: Tls) -> Credentials:
@@ -66,73 +58,65 @@ async def not_connected(tmp_path: Path, material: Material, presented: grpc.Chan
         assert node.servicer.called == 0
 
 
-def test_the_socket_is_local(tmp_path: Path) -> None:
-    async def main() -> None:
-        address = f"unix:{tmp_path}/runner.sock"
-        async with serving(tmp_path, listen=[address], rules=()) as node, channel(address) as to:
-            who = await describe(to)
-            assert (who.caller, who.name, list(who.scopes)) == ("local", "socket", sorted(Scope))
-            # With a token one is who it says, as everywhere; with a wrong one nobody.
-            code, message = await code_of(to, DESCRIBE, node.token("ada"))
-            assert (code, "'ada'" in message) == (grpc.StatusCode.PERMISSION_DENIED, True)
-            code, message = await code_of(to, DESCRIBE, "rt_000000000000_" + "0" * 64)
-            assert code is UNAUTHENTICATED
-
-    run(main())
+async def test_the_socket_is_local(tmp_path: Path) -> None:
+    address = f"unix:{tmp_path}/runner.sock"
+    async with serving(tmp_path, listen=[address], rules=()) as node, channel(address) as to:
+        who = await describe(to)
+        assert (who.caller, who.name, list(who.scopes)) == ("local", "socket", sorted(Scope))
+        # With a token one is who it says, as everywhere; with a wrong one nobody.
+        code, message = await code_of(to, DESCRIBE, node.token("ada"))
+        assert (code, "'ada'" in message) == (grpc.StatusCode.PERMISSION_DENIED, True)
+        code, message = await code_of(to, DESCRIBE, "rt_000000000000_" + "0" * 64)
+        assert code is UNAUTHENTICATED
 
 
 @pytest.mark.parametrize("listen", ["127.0.0.1:0", "[::1]:0"])
-def test_a_certificate_names_its_holder(tmp_path: Path, material: Material, listen: str) -> None:
-    async def main() -> None:
-        async with serving(
-            tmp_path, listen=[listen], credentials=credentials(material.tls), rules=ALL, wall=now().timestamp()
-        ) as node:
-            for name, kind, caller in (("ada", Kind.CLIENT, "ada"), ("onprem-2", Kind.NODE, "node/onprem-2")):
-                async with channel(node.addresses[0], material.client(name, kind)) as to:
-                    who = await describe(to)
-                    assert (who.caller, who.name) == (caller, "certificate")
-
-    run(main())
+async def test_a_certificate_names_its_holder(tmp_path: Path, material: Material, listen: str) -> None:
+    async with serving(
+        tmp_path, listen=[listen], credentials=credentials(material.tls), rules=ALL, wall=now().timestamp()
+    ) as node:
+        for name, kind, caller in (("ada", Kind.CLIENT, "ada"), ("onprem-2", Kind.NODE, "node/onprem-2")):
+            async with channel(node.addresses[0], material.client(name, kind)) as to:
+                who = await describe(to)
+                assert (who.caller, who.name) == (caller, "certificate")
 
 
 @pytest.mark.parametrize("listen", ["127.0.0.1:0", "[::1]:0"])
 @pytest.mark.parametrize("secure", [False, True])
-def test_without_a_certificate_a_token_is_needed(tmp_path: Path, material: Material, listen: str, secure: bool) -> None:
-    async def main() -> None:
-        served = credentials(without_client_ca(material.tls)) if secure else None
-        async with (
-            serving(tmp_path, listen=[listen], credentials=served) as node,
-            channel(node.addresses[0], material.stranger() if secure else None) as to,
-        ):
-            code, message = await code_of(to, DESCRIBE)
-            assert code is UNAUTHENTICATED
-            assert "give a token" in message
-            who = await describe(to, node.token("ada", scopes=frozenset({Scope.READ, Scope.ADMIN})))
-            assert (who.caller, who.name, list(who.scopes)) == ("ada", "token", ["read"])
-
-    run(main())
-
-
-def test_a_certificate_that_nobody_asked_for_proves_nothing(tmp_path: Path, material: Material) -> None:
-    async def main() -> None:
-        async with (
-            serving(tmp_path, credentials=credentials(without_client_ca(material.tls))) as node,
-            channel(node.addresses[0], material.client("ada")) as to,
-        ):
-            assert (await code_of(to, DESCRIBE))[0] is UNAUTHENTICATED
-
-    run(main())
+async def test_without_a_certificate_a_token_is_needed(
+    tmp_path: Path, material: Material, listen: str, secure: bool
+) -> None:
+    served = credentials(without_client_ca(material.tls)) if secure else None
+    async with (
+        serving(tmp_path, listen=[listen], credentials=served) as node,
+        channel(node.addresses[0], material.stranger() if secure else None) as to,
+    ):
+        code, message = await code_of(to, DESCRIBE)
+        assert code is UNAUTHENTICATED
+        assert "give a token" in message
+        who = await describe(to, node.token("ada", scopes=frozenset({Scope.READ, Scope.ADMIN})))
+        assert (who.caller, who.name, list(who.scopes)) == ("ada", "token", ["read"])
 
 
-def test_where_certificates_are_asked_for_a_token_alone_does_not_connect(tmp_path: Path, material: Material) -> None:
-    run(not_connected(tmp_path, material, material.stranger()))
+async def test_a_certificate_that_nobody_asked_for_proves_nothing(tmp_path: Path, material: Material) -> None:
+    async with (
+        serving(tmp_path, credentials=credentials(without_client_ca(material.tls))) as node,
+        channel(node.addresses[0], material.client("ada")) as to,
+    ):
+        assert (await code_of(to, DESCRIBE))[0] is UNAUTHENTICATED
 
 
-def test_a_certificate_of_another_authority_does_not_connect(tmp_path: Path, material: Material) -> None:
+async def test_where_certificates_are_asked_for_a_token_alone_does_not_connect(
+    tmp_path: Path, material: Material
+) -> None:
+    await not_connected(tmp_path, material, material.stranger())
+
+
+async def test_a_certificate_of_another_authority_does_not_connect(tmp_path: Path, material: Material) -> None:
     other = Material.make(tmp_path / "others")
     issued = other.authority.issue(Kind.CLIENT, "ada")
     presented = material.credentials(issued.certificate.read_bytes(), issued.key.read_bytes())
-    run(not_connected(tmp_path, material, presented))
+    await not_connected(tmp_path, material, presented)
 
 
 @pytest.mark.parametrize(
@@ -140,19 +124,19 @@ def test_a_certificate_of_another_authority_does_not_connect(tmp_path: Path, mat
     [(timedelta(days=-2), timedelta(days=-1)), (timedelta(days=1), timedelta(days=2))],
     ids=["expired", "not valid yet"],
 )
-def test_a_certificate_that_is_not_valid_now_does_not_connect(
+async def test_a_certificate_that_is_not_valid_now_does_not_connect(
     tmp_path: Path, material: Material, begin: timedelta, end: timedelta
 ) -> None:
     presented = material.by_hand([uri("runner://client/ada")], begin=begin, end=end)
-    run(not_connected(tmp_path, material, material.credentials(*presented)))
+    await not_connected(tmp_path, material, material.credentials(*presented))
 
 
-def test_a_certificate_for_servers_alone_does_not_connect(tmp_path: Path, material: Material) -> None:
+async def test_a_certificate_for_servers_alone_does_not_connect(tmp_path: Path, material: Material) -> None:
     presented = material.by_hand([uri("runner://client/ada")], purposes=(ExtendedKeyUsageOID.SERVER_AUTH,))
-    run(not_connected(tmp_path, material, material.credentials(*presented)))
+    await not_connected(tmp_path, material, material.credentials(*presented))
 
 
-def test_a_client_that_issues_certificates_does_not_connect_with_them(tmp_path: Path, material: Material) -> None:
+async def test_a_client_that_issues_certificates_does_not_connect_with_them(tmp_path: Path, material: Material) -> None:
     """The authority's path length is 0: whoever has a certificate of it cannot make others."""
     folder = tmp_path / "forged"
     folder.mkdir()
@@ -160,25 +144,21 @@ def test_a_client_that_issues_certificates_does_not_connect_with_them(tmp_path: 
     (folder / "ca.pem").write_bytes(certificate)
     (folder / "ca.key").write_bytes(key)
     forged, its_key = Material(folder=folder).by_hand([uri("runner://client/root")])
-    run(not_connected(tmp_path, material, material.credentials(forged + certificate, its_key)))
+    await not_connected(tmp_path, material, material.credentials(forged + certificate, its_key))
 
 
-def test_a_client_does_not_serve(tmp_path: Path, material: Material) -> None:
+async def test_a_client_does_not_serve(tmp_path: Path, material: Material) -> None:
     """Whoever has a client's certificate cannot play the node to others."""
-
-    async def main() -> None:
-        certificate, key = material.by_hand([x509.DNSName("localhost")])
-        pretended = grpc.ssl_server_credentials([(key, certificate)])
-        server = grpc.aio.server()
-        port = server.add_secure_port("127.0.0.1:0", pretended)
-        await server.start()
-        async with channel(f"localhost:{port}", material.client()) as to:
-            code, message = await code_of(to, DESCRIBE)
-            assert code is grpc.StatusCode.UNAVAILABLE
-            assert "CERTIFICATE_VERIFY_FAILED" in message
-        await server.stop(None)
-
-    run(main())
+    certificate, key = material.by_hand([x509.DNSName("localhost")])
+    pretended = grpc.ssl_server_credentials([(key, certificate)])
+    server = grpc.aio.server()
+    port = server.add_secure_port("127.0.0.1:0", pretended)
+    await server.start()
+    async with channel(f"localhost:{port}", material.client()) as to:
+        code, message = await code_of(to, DESCRIBE)
+        assert code is grpc.StatusCode.UNAVAILABLE
+        assert "CERTIFICATE_VERIFY_FAILED" in message
+    await server.stop(None)
 
 
 @pytest.mark.parametrize(
@@ -200,112 +180,95 @@ def test_a_client_does_not_serve(tmp_path: Path, material: Material) -> None:
         ([uri("RUNNER://client/ada")], "found none"),
     ],
 )
-def test_certificates_that_name_nobody(
+async def test_certificates_that_name_nobody(
     tmp_path: Path, material: Material, names: list[x509.GeneralName], expected: str
 ) -> None:
-    assert expected in asyncio.run(refused(tmp_path, material, material.by_hand(names)))
+    assert expected in await refused(tmp_path, material, material.by_hand(names))
 
 
-def test_other_names_beside_the_one_that_counts_do_not_matter(tmp_path: Path, material: Material) -> None:
-    async def main() -> None:
-        names = [x509.DNSName("runner://client/root"), uri("spiffe://example/x"), uri("runner://client/ada")]
-        async with (
-            serving(tmp_path, credentials=credentials(material.tls), wall=now().timestamp()) as node,
-            channel(node.addresses[0], material.credentials(*material.by_hand(names))) as to,
-        ):
-            assert (await describe(to)).caller == "ada"
-
-    run(main())
+async def test_other_names_beside_the_one_that_counts_do_not_matter(tmp_path: Path, material: Material) -> None:
+    names = [x509.DNSName("runner://client/root"), uri("spiffe://example/x"), uri("runner://client/ada")]
+    async with (
+        serving(tmp_path, credentials=credentials(material.tls), wall=now().timestamp()) as node,
+        channel(node.addresses[0], material.credentials(*material.by_hand(names))) as to,
+    ):
+        assert (await describe(to)).caller == "ada"
 
 
-def test_a_certificate_that_expires_while_it_is_connected_is_refused_from_then_on(
+async def test_a_certificate_that_expires_while_it_is_connected_is_refused_from_then_on(
     tmp_path: Path, material: Material
 ) -> None:
-    async def main() -> None:
-        certificate = material.by_hand([uri("runner://client/ada")], end=timedelta(hours=1))
-        async with (
-            serving(tmp_path, credentials=credentials(material.tls), wall=now().timestamp()) as node,
-            channel(node.addresses[0], material.credentials(*certificate)) as to,
-        ):
-            assert (await describe(to)).caller == "ada"
-            node.wait(3601)
-            code, message = await code_of(to, DESCRIBE)
-            assert code is UNAUTHENTICATED
-            assert "expired at" in message
-            assert "certs renew" in message
-
-    run(main())
+    certificate = material.by_hand([uri("runner://client/ada")], end=timedelta(hours=1))
+    async with (
+        serving(tmp_path, credentials=credentials(material.tls), wall=now().timestamp()) as node,
+        channel(node.addresses[0], material.credentials(*certificate)) as to,
+    ):
+        assert (await describe(to)).caller == "ada"
+        node.wait(3601)
+        code, message = await code_of(to, DESCRIBE)
+        assert code is UNAUTHENTICATED
+        assert "expired at" in message
+        assert "certs renew" in message
 
 
-def test_a_token_beside_a_certificate_narrows_it_and_is_of_the_same_name(tmp_path: Path, material: Material) -> None:
-    async def main() -> None:
-        async with (
-            serving(tmp_path, credentials=credentials(material.tls), rules=ALL, wall=now().timestamp()) as node,
-            channel(node.addresses[0], material.client("ada")) as to,
-        ):
-            assert list((await describe(to)).scopes) == sorted(Scope)
-            who = await describe(to, node.token("ada", scopes=frozenset({Scope.READ})))
-            assert (who.caller, who.name, list(who.scopes)) == ("ada", "token", ["read"])
-            code, message = await code_of(to, DESCRIBE, node.token("root"))
-            assert code is UNAUTHENTICATED
-            assert "not for 'ada'" in message
-            assert "root" not in message
-            code, _ = await code_of(to, DESCRIBE, "rt_000000000000_" + "0" * 64)
-            assert code is UNAUTHENTICATED
+async def test_a_token_beside_a_certificate_narrows_it_and_is_of_the_same_name(
+    tmp_path: Path, material: Material
+) -> None:
+    async with (
+        serving(tmp_path, credentials=credentials(material.tls), rules=ALL, wall=now().timestamp()) as node,
+        channel(node.addresses[0], material.client("ada")) as to,
+    ):
+        assert list((await describe(to)).scopes) == sorted(Scope)
+        who = await describe(to, node.token("ada", scopes=frozenset({Scope.READ})))
+        assert (who.caller, who.name, list(who.scopes)) == ("ada", "token", ["read"])
+        code, message = await code_of(to, DESCRIBE, node.token("root"))
+        assert code is UNAUTHENTICATED
+        assert "not for 'ada'" in message
+        assert "root" not in message
+        code, _ = await code_of(to, DESCRIBE, "rt_000000000000_" + "0" * 64)
+        assert code is UNAUTHENTICATED
 
-    run(main())
 
-
-def test_nobody_learns_which_tokens_there_are(tmp_path: Path) -> None:
+async def test_nobody_learns_which_tokens_there_are(tmp_path: Path) -> None:
     """Of another runner, revoked, or with a wrong secret: the answer is the same."""
-
-    async def main() -> None:
-        async with (
-            serving(tmp_path / "here") as node,
-            serving(tmp_path / "there") as other,
-            channel(node.addresses[0]) as to,
-        ):
-            known, revoked = node.token("ada"), node.token("ada")
-            node.tokens.revoke(revoked.split("_")[1])
-            answers = {
-                await code_of(to, DESCRIBE, token)
-                for token in (other.token("ada"), revoked, known[:-1] + ("0" if known[-1] != "0" else "1"))
-            }
-            assert len(answers) == 1
-            code, message = answers.pop()
-            assert code is UNAUTHENTICATED
-            assert "may have been revoked, or be another runner's" in message
-            assert (await describe(to, known)).caller == "ada"
-
-    run(main())
+    async with (
+        serving(tmp_path / "here") as node,
+        serving(tmp_path / "there") as other,
+        channel(node.addresses[0]) as to,
+    ):
+        known, revoked = node.token("ada"), node.token("ada")
+        node.tokens.revoke(revoked.split("_")[1])
+        answers = {
+            await code_of(to, DESCRIBE, token)
+            for token in (other.token("ada"), revoked, known[:-1] + ("0" if known[-1] != "0" else "1"))
+        }
+        assert len(answers) == 1
+        code, message = answers.pop()
+        assert code is UNAUTHENTICATED
+        assert "may have been revoked, or be another runner's" in message
+        assert (await describe(to, known)).caller == "ada"
 
 
-def test_a_token_that_is_made_or_revoked_while_the_node_runs_counts_at_once(tmp_path: Path) -> None:
-    async def main() -> None:
-        async with serving(tmp_path) as node, channel(node.addresses[0]) as to:
-            outside = Tokens(tmp_path)  # as the command does it, in a process of its own
-            for _ in range(20):
-                token, text = outside.create("ada", now=node.clock.now().wall)
-                assert (await describe(to, text)).caller == "ada"
-                outside.revoke(token.id)
-                assert (await code_of(to, DESCRIBE, text))[0] is UNAUTHENTICATED
-
-    run(main())
-
-
-def test_an_expired_token_is_told_to_whoever_has_it(tmp_path: Path) -> None:
-    async def main() -> None:
-        async with serving(tmp_path) as node, channel(node.addresses[0]) as to:
-            text = node.token("ada", lifetime=60.0)
+async def test_a_token_that_is_made_or_revoked_while_the_node_runs_counts_at_once(tmp_path: Path) -> None:
+    async with serving(tmp_path) as node, channel(node.addresses[0]) as to:
+        outside = Tokens(tmp_path)  # as the command does it, in a process of its own
+        for _ in range(20):
+            token, text = outside.create("ada", now=node.clock.now().wall)
             assert (await describe(to, text)).caller == "ada"
-            node.wait(60)
-            code, message = await code_of(to, DESCRIBE, text)
-            assert code is UNAUTHENTICATED
-            assert "expired at 2023-" in message
-            # Who knows nothing but the id does not learn that.
-            assert "expired" not in (await code_of(to, DESCRIBE, text[:-64] + "0" * 64))[1]
+            outside.revoke(token.id)
+            assert (await code_of(to, DESCRIBE, text))[0] is UNAUTHENTICATED
 
-    run(main())
+
+async def test_an_expired_token_is_told_to_whoever_has_it(tmp_path: Path) -> None:
+    async with serving(tmp_path) as node, channel(node.addresses[0]) as to:
+        text = node.token("ada", lifetime=60.0)
+        assert (await describe(to, text)).caller == "ada"
+        node.wait(60)
+        code, message = await code_of(to, DESCRIBE, text)
+        assert code is UNAUTHENTICATED
+        assert "expired at 2023-" in message
+        # Who knows nothing but the id does not learn that.
+        assert "expired" not in (await code_of(to, DESCRIBE, text[:-64] + "0" * 64))[1]
 
 
 @pytest.mark.parametrize(
@@ -321,39 +284,29 @@ def test_an_expired_token_is_told_to_whoever_has_it(tmp_path: Path) -> None:
         ((("authorization-bin", b"Bearer x"),), "it is not known who is asking"),
     ],
 )
-def test_what_is_no_token(tmp_path: Path, metadata: tuple[tuple[str, str | bytes], ...], expected: str) -> None:
-    async def main() -> None:
-        async with serving(tmp_path) as node, channel(node.addresses[0]) as to:
-            code, message = await code_of(to, DESCRIBE, metadata=metadata)
-            assert code is UNAUTHENTICATED
-            assert expected in message
-            assert "YWRh" not in message
-
-    run(main())
+async def test_what_is_no_token(tmp_path: Path, metadata: tuple[tuple[str, str | bytes], ...], expected: str) -> None:
+    async with serving(tmp_path) as node, channel(node.addresses[0]) as to:
+        code, message = await code_of(to, DESCRIBE, metadata=metadata)
+        assert code is UNAUTHENTICATED
+        assert expected in message
+        assert "YWRh" not in message
 
 
-def test_the_word_before_a_token_may_be_spelt_in_any_way(tmp_path: Path) -> None:
-    async def main() -> None:
-        async with serving(tmp_path) as node, channel(node.addresses[0]) as to:
-            for word in ("bearer", "BEARER"):
-                metadata = (("authorization", f"{word} {node.token('ada')}"),)
-                assert (await code_of(to, DESCRIBE, metadata=metadata))[0] is grpc.StatusCode.OK
-
-    run(main())
+async def test_the_word_before_a_token_may_be_spelt_in_any_way(tmp_path: Path) -> None:
+    async with serving(tmp_path) as node, channel(node.addresses[0]) as to:
+        for word in ("bearer", "BEARER"):
+            metadata = (("authorization", f"{word} {node.token('ada')}"),)
+            assert (await code_of(to, DESCRIBE, metadata=metadata))[0] is grpc.StatusCode.OK
 
 
-def test_tokens_that_cannot_be_read_let_nobody_in_and_tell_no_path(
+async def test_tokens_that_cannot_be_read_let_nobody_in_and_tell_no_path(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def main() -> None:
-        async with serving(tmp_path) as node, channel(node.addresses[0]) as to:
-            text = node.token("ada")
-            (path,) = (tmp_path / "tokens").iterdir()
-            path.write_text("{")
-            code, message = await code_of(to, DESCRIBE, text)
-            assert code is grpc.StatusCode.UNAVAILABLE
-            assert str(tmp_path) not in message
-            assert str(path) in caplog.text
-
-    with caplog.at_level(logging.ERROR):
-        run(main())
+    async with serving(tmp_path) as node, channel(node.addresses[0]) as to:
+        text = node.token("ada")
+        (path,) = (tmp_path / "tokens").iterdir()
+        path.write_text("{")
+        code, message = await code_of(to, DESCRIBE, text)
+        assert code is grpc.StatusCode.UNAVAILABLE
+        assert str(tmp_path) not in message
+        assert str(path) in caplog.text

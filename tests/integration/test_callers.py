@@ -1,0 +1,182 @@
+"""Callers of one node: nobody sees or does what the table does not allow."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from runner.clock import SystemClock
+from runner.config.service import DEFAULT_RULES, Rule, Scope
+from runner.tokens import Tokens
+from runner.v1 import runner_pb2 as pb
+from tests.rpc import Desk, command, desk, document
+
+pytestmark = pytest.mark.timeout(90)
+Code = grpc.StatusCode
+
+ADMINS = Rule(callers=("ops",), scopes=frozenset({Scope.ADMIN}))
+SECRET = command("keeps", "echo key=hunter22 >> $OUTPUT_FILE", exports=[{"name": "key", "scope": "global", "confidential": True}])  # fmt: skip
+
+
+@asynccontextmanager
+async def reached(state: Path, *rules: Rule) -> AsyncIterator[tuple[Desk, Callable[..., Any]]]:
+    """A node on loopback, and `as_caller(name)`: calls with a token of that name. Tasks that wait are set free at the end."""
+    async with desk(state, listen=["127.0.0.1:0"], rules=rules or (*DEFAULT_RULES, ADMINS)) as at:
+        tokens = Tokens(state)
+
+        def as_caller(name: str, **more: Any) -> Any:
+            more = {"scopes": frozenset(Scope), **more}
+            _, text = tokens.create(name, now=SystemClock().now().wall, **more)
+            return Calling(at, (("authorization", f"Bearer {text}"),))
+
+        yield at, as_caller
+        (state / "go").touch()
+        await at.serving.server.drain(30)
+
+
+def waits(state: Path) -> dict[str, Any]:
+    return command("waits", f"while [ ! -e {state}/go ]; do sleep 0.02; done")
+
+
+class Calling:
+    """The stub's methods, as one caller. A stream is read to its end."""
+
+    def __init__(self, at: Desk, metadata: tuple[tuple[str, str], ...]) -> None:
+        self._stub: Any = at.stub
+        self._metadata = metadata
+
+    async def __call__(self, method: str, request: Any) -> Any:
+        call = getattr(self._stub, method)(request, metadata=self._metadata, timeout=30)
+        if method in ("WatchTaskGroup", "ReadLog"):
+            return [message async for message in call]
+        return await call
+
+    async def refused(self, method: str, request: Any) -> tuple[grpc.StatusCode, str]:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await self(method, request)
+        return caught.value.code(), caught.value.details() or ""
+
+    async def submit(self, *tasks: Any, id: str = "g", **more: Any) -> Any:
+        return await self("SubmitTaskGroup", pb.SubmitTaskGroupRequest(document=document(*tasks), id=id, **more))
+
+
+ABOUT_A_GROUP: dict[str, Callable[[str], Any]] = {
+    "GetTaskGroup": lambda id: pb.GetTaskGroupRequest(id=id),
+    "WatchTaskGroup": lambda id: pb.WatchTaskGroupRequest(id=id),
+    "ReadLog": lambda id: pb.ReadLogRequest(id=id, task="waits"),
+    "CancelTaskGroup": lambda id: pb.CancelTaskGroupRequest(id=id),
+    "SignalTask": lambda id: pb.SignalTaskRequest(id=id, task="waits", signal="destroy"),
+}
+
+
+async def test_of_the_group_of_another_one_learns_what_one_learns_of_none(tmp_path: Path) -> None:
+    async with reached(tmp_path) as (_, as_caller):
+        ada, bob = as_caller("ada"), as_caller("bob")
+        await ada.submit(waits(tmp_path), id="of-ada")
+        for method, request in ABOUT_A_GROUP.items():
+            code, message = await bob.refused(method, request("of-ada"))
+            assert code is Code.NOT_FOUND
+            assert (code, message.replace("of-ada", "of-none")) == await bob.refused(method, request("of-none"))
+        assert list((await bob("ListTaskGroups", pb.ListTaskGroupsRequest())).groups) == []
+        assert list((await bob("ListTaskGroups", pb.ListTaskGroupsRequest(caller="ada"))).groups) == []
+        # Nothing of that has reached it.
+        found = (await ada("GetTaskGroup", pb.GetTaskGroupRequest(id="of-ada"))).group
+        assert (found.status, found.caller) == (pb.STATUS_RUNNING, "ada")
+
+
+async def test_every_caller_has_ids_of_his_own(tmp_path: Path) -> None:
+    async with reached(tmp_path) as (_, as_caller):
+        ada, bob = as_caller("ada"), as_caller("bob")
+        await ada.submit(waits(tmp_path), labels={"whose": "ada"})
+        assert not (await bob.submit(command("other", "true"), labels={"whose": "bob"})).existed
+        assert (await ada.submit(waits(tmp_path), labels={"whose": "ada"})).existed
+        for caller, name in ((ada, "ada"), (bob, "bob")):
+            group = (await caller("GetTaskGroup", pb.GetTaskGroupRequest(id="g"))).group
+            assert (group.caller, dict(group.labels)) == (name, {"whose": name})
+
+
+async def test_admin_sees_and_ends_the_groups_of_others_and_none_of_their_secrets(tmp_path: Path) -> None:
+    async with reached(tmp_path) as (_, as_caller):
+        ada, ops = as_caller("ada"), as_caller("ops")
+        await ada.submit(SECRET, waits(tmp_path), id="of-ada")
+        (listed,) = (await ops("ListTaskGroups", pb.ListTaskGroupsRequest(caller="ada"))).groups
+        assert (await ops("GetTaskGroup", pb.GetTaskGroupRequest(id=listed.id))).group.caller == "ada"
+        code, _ = await ops.refused("GetTaskGroup", pb.GetTaskGroupRequest(id=listed.id, reveal=True))
+        assert code is Code.PERMISSION_DENIED
+        await ops("CancelTaskGroup", pb.CancelTaskGroupRequest(id=listed.id))
+        await ops("WatchTaskGroup", pb.WatchTaskGroupRequest(id=listed.id))
+        ended = await ops("GetTaskGroup", pb.GetTaskGroupRequest(id=listed.id))
+        assert ended.group.status == pb.STATUS_ABORTED
+        assert "hunter22" not in str(ended)
+        assert "hunter22" in str(await ada("GetTaskGroup", pb.GetTaskGroupRequest(id="of-ada", reveal=True)))
+
+
+async def test_a_dashboard_sees_everything_and_does_nothing(tmp_path: Path) -> None:
+    async with reached(tmp_path) as (_, as_caller):
+        ada, wall = as_caller("ada"), as_caller("ops", scopes=frozenset({Scope.READ, Scope.ADMIN}))
+        await ada.submit(waits(tmp_path), id="of-ada")
+        (listed,) = (await wall("ListTaskGroups", pb.ListTaskGroupsRequest())).groups
+        assert listed.caller == "ada"
+        for method in ("CancelTaskGroup", "SignalTask"):
+            assert (await wall.refused(method, ABOUT_A_GROUP[method](listed.id)))[0] is Code.PERMISSION_DENIED
+        submission = pb.SubmitTaskGroupRequest(document=document(waits(tmp_path)))
+        assert (await wall.refused("SubmitTaskGroup", submission))[0] is Code.PERMISSION_DENIED
+
+
+async def test_what_rules_do_not_allow_is_told_with_its_place_and_not_accepted(tmp_path: Path) -> None:
+    rules = (Rule(callers=("ada",), scopes=frozenset(Scope) - {Scope.ADMIN}, types=("os_exec",), users=("build",)),)
+    async with reached(tmp_path, *rules) as (_, as_caller):
+        ada = as_caller("ada")
+        tasks = [
+            {"name": "a", "type": "expression_evaluation", "spec": {"string_to_evaluate": "x"}},
+            {"name": "b", "type": "os_exec", "spec": {"command": "true", "user": "root"}},
+            {"name": "c", "type": "os_exec", "spec": {"command": "true", "user": "{{ 'root' }}"}},
+            {"name": "d", "type": "os_exec", "spec": {"command": "true"}},
+        ]
+        verdict = await ada("ValidateTaskGroup", pb.ValidateTaskGroupRequest(document=document(*tasks)))
+        assert not verdict.valid
+        places = [(fault.path, fault.line > 0) for fault in verdict.faults if not fault.warning]
+        assert places == [
+            ("taskGroup[0].type", True),
+            ("taskGroup[1].spec.user", True),
+            ("taskGroup[2].spec.user", True),
+        ]
+        code, message = await ada.refused("SubmitTaskGroup", pb.SubmitTaskGroupRequest(document=document(*tasks)))
+        assert code is Code.INVALID_ARGUMENT
+        assert "does not let 'ada' run tasks as" in message
+        assert list((await ada("ListTaskGroups", pb.ListTaskGroupsRequest())).groups) == []
+
+
+async def test_an_upload_is_its_callers(tmp_path: Path) -> None:
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        tar.addfile(tarfile.TarInfo("empty"))
+    async with reached(tmp_path) as (_, as_caller):
+        ada, bob = as_caller("ada"), as_caller("bob")
+        upload = await ada("UploadWorkspace", iter([pb.UploadWorkspaceRequest(data=archive.getvalue())]))
+        submission = pb.SubmitTaskGroupRequest(
+            document=document(command("a", "true")), workspace_id=upload.workspace_id
+        )
+        assert (await bob.refused("SubmitTaskGroup", submission))[0] is Code.NOT_FOUND
+        await ada("SubmitTaskGroup", submission)
+
+
+async def test_whoever_says_nothing_is_told_nothing(tmp_path: Path) -> None:
+    async with reached(tmp_path) as (at, as_caller):
+        await as_caller("ada").submit(waits(tmp_path), id="of-ada")
+        nobody = Calling(at, ())
+        requests = {
+            "SubmitTaskGroup": pb.SubmitTaskGroupRequest(document=document(waits(tmp_path))),
+            "ListTaskGroups": pb.ListTaskGroupsRequest(),
+            "DescribeRunner": pb.DescribeRunnerRequest(),
+            **{method: request("of-ada") for method, request in ABOUT_A_GROUP.items()},
+        }
+        for method, request in requests.items():
+            assert (await nobody.refused(method, request))[0] is Code.UNAUTHENTICATED
