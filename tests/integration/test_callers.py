@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import stat
 import tarfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -14,6 +16,7 @@ import pytest
 
 from runner.clock import SystemClock
 from runner.config.service import DEFAULT_RULES, Rule, Scope
+from runner.errors import UsageError
 from runner.tokens import Tokens
 from runner.v1 import runner_pb2 as pb
 from tests.rpc import Desk, command, desk, document
@@ -180,3 +183,30 @@ async def test_whoever_says_nothing_is_told_nothing(tmp_path: Path) -> None:
         }
         for method, request in requests.items():
             assert (await nobody.refused(method, request))[0] is Code.UNAUTHENTICATED
+
+
+@pytest.mark.parametrize(
+    ("address", "good"),
+    [("127.0.0.1:0", True), ("[::1]:0", True), ("localhost:0", True), ("0.0.0.0:0", False), ("[::]:0", False)],
+)
+async def test_plain_text_is_spoken_where_nobody_can_listen_in(tmp_path: Path, address: str, good: bool) -> None:
+    if good:
+        async with desk(tmp_path, listen=[address]) as at:
+            assert at.serving.server.addresses
+    else:
+        with pytest.raises(UsageError, match=r"can be reached from other machines, and this runner has no TLS"):
+            async with desk(tmp_path, listen=[address]):
+                pass
+
+
+async def test_the_socket_is_its_users(tmp_path: Path) -> None:
+    former = os.umask(0)
+    try:
+        async with desk(tmp_path / "state") as at:
+            (address,) = at.serving.server.addresses
+            path = Path(address.removeprefix("unix:"))
+            assert stat.S_IMODE(path.stat().st_mode) == 0o600
+            assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+            assert (await at.stub.DescribeRunner(pb.DescribeRunnerRequest())).caller == "local"
+    finally:
+        os.umask(former)

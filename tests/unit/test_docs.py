@@ -18,7 +18,7 @@ def defined(path: Path) -> set[str]:
 
     def names(body: list[ast.stmt], prefix: str) -> Iterator[str]:
         for item in body:
-            if isinstance(item, ast.FunctionDef) and item.name.startswith("test_"):
+            if isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef) and item.name.startswith("test_"):
                 yield prefix + item.name
             elif isinstance(item, ast.ClassDef) and item.name.startswith("Test"):
                 yield from names(item.body, f"{prefix}{item.name}::")
