@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from contextvars import ContextVar
@@ -11,7 +12,7 @@ from typing import Any, NoReturn, Protocol, TypeAlias
 
 import grpc
 
-from runner.config.service import Scope
+from runner.errors import ForbiddenError, UnauthenticatedError
 from runner.rpc.identity import Caller, Context, Identifier
 from runner.rpc.policy import METHODS, Need, Policy, authorize
 
@@ -22,6 +23,7 @@ later than this is not sent."""
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"  # generic in its stubs alone
 Behaviour = Callable[[Any, Context], Any]
 
+_log = logging.getLogger(__name__)
 _caller: ContextVar[Caller] = ContextVar("runner.rpc.guard.caller")
 
 
@@ -64,38 +66,38 @@ class Guard(grpc.aio.ServerInterceptor):
         method = handler_call_details.method
         known = self._guarded.get(method)
         if known is None or known[0] is not handler:
-            known = self._guarded[method] = (handler, self._guard(handler, METHODS.get(method)))
+            known = self._guarded[method] = (handler, self._guard(handler, method))
         return known[1]
 
-    def _guard(self, handler: Handler, need: Scope | Need | None) -> Handler:
+    def _guard(self, handler: Handler, method: str) -> Handler:
         kind = f"{_word(handler.request_streaming)}_{_word(handler.response_streaming)}"
         behaviour = getattr(handler, kind)
         # A stream of answers may also come from a coroutine that writes them by itself.
         guard = self._streaming if inspect.isasyncgenfunction(behaviour) else self._answering
         make = getattr(grpc, f"{kind}_rpc_method_handler")
-        guarded: Handler = make(guard(behaviour, need), handler.request_deserializer, handler.response_serializer)
+        guarded: Handler = make(guard(behaviour, method), handler.request_deserializer, handler.response_serializer)
         return guarded
 
-    def _answering(self, behaviour: Behaviour, need: Scope | Need | None) -> Behaviour:
+    def _answering(self, behaviour: Behaviour, method: str) -> Behaviour:
         async def answer(request: Any, context: Context) -> Any:
             try:
-                self._admit(context, need)
+                self._admit(context, method)
                 return await behaviour(request, context)
             except Exception as error:  # noqa: BLE001 (what it is to the caller the table of errors says)
                 await self._end(context, error)
 
         return answer
 
-    def _streaming(self, behaviour: Behaviour, need: Scope | Need | None) -> Behaviour:
+    def _streaming(self, behaviour: Behaviour, method: str) -> Behaviour:
         async def stream(request: Any, context: Context) -> AsyncIterator[Any]:
             now = asyncio.get_running_loop().time
             try:
-                self._admit(context, need)
+                self._admit(context, method)
                 checked = now()
                 async with aclosing(behaviour(request, context)) as messages:
                     async for message in messages:
                         if now() - checked >= self._recheck_seconds:
-                            self._admit(context, need)
+                            self._admit(context, method)
                             checked = now()
                         yield message
             except Exception as error:  # noqa: BLE001 (as above)
@@ -110,12 +112,21 @@ class Guard(grpc.aio.ServerInterceptor):
             await context.abort(grpc.StatusCode.UNIMPLEMENTED, "this runner does not have this method")
         await self._abort(context, error)
 
-    def _admit(self, context: Context, need: Scope | Need | None) -> None:
+    def _admit(self, context: Context, method: str) -> None:
         """Raises UnauthenticatedError, ForbiddenError, UnavailableError."""
+        need = METHODS.get(method)
         if need is Need.NOTHING:
             return
-        admitted = self.policy.admit(self._identifier.identify(context))
-        authorize(need, admitted)
+        name = None
+        try:
+            identity = self._identifier.identify(context)
+            name = identity.name
+            admitted = self.policy.admit(identity)
+            authorize(need, admitted)
+        except (UnauthenticatedError, ForbiddenError) as error:
+            told = {"action": "call_refused", "method": method, "peer": context.peer(), "caller": name}
+            _log.info("%s", error.message, extra=told)
+            raise
         _caller.set(admitted)
 
 

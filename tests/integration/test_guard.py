@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,21 @@ async def test_nothing_is_done_for_whoever_is_refused(tmp_path: Path) -> None:
                 assert code is grpc.StatusCode.PERMISSION_DENIED
                 assert "no rule of this runner fits 'ada'" in message
         assert node.servicer.called == 0
+
+
+async def test_whoever_is_refused_is_noted_and_no_token_is(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "runner.rpc.guard")
+    async with serving(tmp_path, rules=()) as node, channel(node.addresses[0]) as to:
+        token = node.token("ada")
+        for given in (token, "rt_000000000000_" + "0" * 64):
+            await code_of(to, WATCH, given)
+    noted = [vars(record) for record in caplog.records]
+    assert [(one["action"], one["method"], one["caller"]) for one in noted] == [
+        ("call_refused", WATCH, "ada"),
+        ("call_refused", WATCH, None),
+    ]
+    assert all(one["peer"].startswith("ipv4:127.0.0.1:") for one in noted)
+    assert token.split("_")[2] not in str(noted)
 
 
 async def test_a_method_that_was_forgotten_in_the_table_is_refused_to_everybody(tmp_path: Path) -> None:
