@@ -12,7 +12,7 @@ import yaml
 from msgspec import Struct
 
 from runner.config import load_settings
-from runner.config.service import DEFAULT_RULES, Limits, Rule, Service
+from runner.config.service import DEFAULT_RULES, Limits, Rule, Service, Tls
 from runner.node import Serving, open_server
 from runner.v1 import runner_pb2 as pb
 from runner.v1 import runner_pb2_grpc
@@ -56,11 +56,14 @@ async def desk(
     limits: Limits | None = None,
     rules: Sequence[Rule] = DEFAULT_RULES,
     listen: Sequence[str] = (),
+    tls: Tls | None = None,
     max_parallel: int = 8,
 ) -> AsyncIterator[Desk]:
     """Who asks there does so at the first of the addresses to listen on."""
     labels = {"site": "here"}
-    service = Service(name="n1", labels=labels, limits=limits or Limits(), rules=tuple(rules), listen=tuple(listen))
+    service = Service(
+        name="n1", labels=labels, limits=limits or Limits(), rules=tuple(rules), listen=tuple(listen), tls=tls
+    )
     settings = load_settings({"PATH": "/usr/bin:/bin"}, state_dir=state, max_parallel=max_parallel)
     async with (
         open_server(settings, service) as serving,

@@ -14,11 +14,14 @@ from typing import Any
 import grpc
 import pytest
 
+from runner.certs import Kind
 from runner.clock import SystemClock
-from runner.config.service import DEFAULT_RULES, Rule, Scope
+from runner.config.service import DEFAULT_RULES, Rule, Scope, Service
 from runner.errors import UsageError
 from runner.tokens import Tokens
 from runner.v1 import runner_pb2 as pb
+from tests.guarded import channel
+from tests.material import Material
 from tests.rpc import Desk, command, desk, document
 
 pytestmark = pytest.mark.timeout(90)
@@ -183,6 +186,27 @@ async def test_whoever_says_nothing_is_told_nothing(tmp_path: Path) -> None:
         }
         for method, request in requests.items():
             assert (await nobody.refused(method, request))[0] is Code.UNAUTHENTICATED
+
+
+async def test_whoever_has_a_certificate_needs_nothing_else(tmp_path: Path) -> None:
+    """Over mutual TLS, beside the socket; also after the node was told to reload."""
+    material = Material.make(tmp_path / "certs")
+    state = tmp_path / "state"
+    listen = [f"unix:{tmp_path}/runner.sock", "127.0.0.1:0"]
+    async with desk(state, listen=listen, tls=material.tls) as at:
+        server = at.serving.server
+        for number in range(2):
+            async with channel(server.addresses[1], material.client("ada")) as to:
+                ada = Desk(at.serving, to)
+                await ada.submit(command("a", "true"), id=f"g{number}")
+                await ada.watched(f"g{number}")
+                answer = await ada.get(f"g{number}")
+                assert (answer.group.caller, answer.group.status) == ("ada", pb.STATUS_SUCCESS)
+            (node,) = (issued for issued in material.authority.all() if issued.kind is Kind.NODE)
+            material.authority.renew(node)
+            server.reload(Service(name="n1", listen=tuple(listen), tls=material.tls))
+        groups = (await at.stub.ListTaskGroups(pb.ListTaskGroupsRequest(caller="ada"))).groups
+        assert len(groups) == 2
 
 
 @pytest.mark.parametrize(
