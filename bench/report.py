@@ -20,7 +20,17 @@ RESULTS = Path(__file__).with_name("RESULTS.md")
 BEGIN = "<!-- measured: begin (`python -m bench --write` writes what stands between these lines) -->"
 END = "<!-- measured: end -->"
 
-SPAWNING = (goals.FLOOR, goals.FLOOR_SEQUENTIAL, goals.MAKE, goals.NINJA, goals.HOST, goals.NODE, goals.COMMAND)
+SPAWNING = (
+    goals.FLOOR,
+    goals.FLOOR_SEQUENTIAL,
+    goals.MAKE,
+    goals.NINJA,
+    goals.HOST,
+    goals.NODE,
+    goals.SERVED,
+    goals.SERVED_TLS,
+    goals.COMMAND,
+)
 
 
 def machine() -> str:

@@ -36,6 +36,7 @@ class Plan:
     output: int = 256 << 20
     """Bytes."""
     lines: int = 500
+    questions: int = 1000
 
 
 QUICK = Plan(
@@ -74,6 +75,11 @@ class Bench:
         metrics = ours.worker("node", workload.name, workload.count, *options)
         self.add(number, goals.NODE, name or workload.name, metrics)
 
+    def add_served(self, number: int, workload: Workload, transport: str = "plain", *options: str) -> None:
+        name = f"{workload.name}-sh" if "shell" in options else workload.name
+        metrics = ours.worker("served", workload.name, workload.count, transport, *options)
+        self.add(number, goals.SERVED if transport == "plain" else goals.SERVED_TLS, name, metrics)
+
     def add_command(self, number: int, workload: Workload) -> None:
         with _folder() as folder:
             self.add(number, goals.COMMAND, workload.name, ours.run_command(workload, folder))
@@ -87,11 +93,14 @@ def spawn(bench: Bench) -> None:
         bench.add_floor(number, indep, IN_FLIGHT)
         bench.add_peers(number, indep)
         bench.add_node(number, indep)
-        bench.add_node(number, indep, "indep-sh", "shell")
-        bench.add_node(number, dag)
+        bench.add_served(number, indep)
+        bench.add_served(number, indep, "mtls")
+        bench.add_served(number, indep, "plain", "shell")
+        bench.add_served(number, dag)
         bench.add_floor(number, chain, 1)
         bench.add_peers(number, chain)
         bench.add_node(number, chain)
+        bench.add_served(number, chain)
         bench.add_command(number, workloads.one())
         bench.add_command(number, indep)
 
@@ -123,8 +132,16 @@ def memory(bench: Bench) -> None:
     """What waits."""
     for number in range(bench.plan.scale_rounds):
         bench.add(number, goals.QUEUED, "queued", ours.worker("queued", bench.plan.queued))
+        bench.add(number, goals.IDLE, "idle", ours.worker("idle"))
         with _folder() as folder:
             bench.add(number, goals.WAITING, "one", ours.waiting_rss(folder))
+
+
+def service(bench: Bench) -> None:
+    """Small questions."""
+    for number in range(bench.plan.rounds):
+        for transport, name in (("plain", goals.SERVED), ("mtls", goals.SERVED_TLS)):
+            bench.add(number, name, "asked", ours.worker("asked", bench.plan.questions, transport))
 
 
 def output(bench: Bench) -> None:
@@ -152,6 +169,7 @@ SUITES: dict[str, Callable[[Bench], None]] = {
     "load": load,
     "start": start,
     "memory": memory,
+    "service": service,
     "output": output,
     "scale": scale,
 }

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from bench import output, spawning, workloads
+from bench import output, served, spawning, workloads
 from bench.instant import InstantDispatcher
 from bench.measure import Meter, Metrics, rss_bytes
 from bench.samples import BenchError
@@ -216,6 +216,11 @@ JOBS: dict[str, Callable[[Path, list[str]], Metrics]] = {
     "host": lambda folder, args: asyncio.run(host(folder, int(args[0]), int(args[1]))),
     "queued": lambda folder, args: asyncio.run(queued(folder, int(args[0]))),
     "spawning": lambda folder, args: spawning.measured(int(args[0])),
+    "served": lambda folder, args: asyncio.run(
+        served.submitted(folder, GRAPHS[args[0]](int(args[1])), args[2], shell="shell" in args)
+    ),
+    "asked": lambda folder, args: asyncio.run(served.asked(folder, int(args[0]), args[1])),
+    "idle": lambda folder, args: asyncio.run(served.idle(folder)),
     "copied": lambda folder, args: output.copied(folder, int(args[0])),
     "followed": lambda folder, args: asyncio.run(output.followed(folder, int(args[0]), args[1])),
     "stamped": lambda folder, args: asyncio.run(output.stamped(folder, int(args[0]))),

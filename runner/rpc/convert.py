@@ -32,7 +32,7 @@ def timestamp(at: float | None) -> Timestamp | None:
 
 
 def seconds(message: Timestamp) -> float:
-    return message.seconds + message.nanos / _BILLION
+    return (message.seconds * _BILLION + message.nanos) / _BILLION
 
 
 def _time_to_proto(text: str | None) -> Timestamp | None:

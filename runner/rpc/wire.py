@@ -31,7 +31,7 @@ def duration(seconds: float) -> Duration:
 
 
 def duration_seconds(message: Duration) -> float:
-    return message.seconds + message.nanos / 1e9
+    return (message.seconds * 1_000_000_000 + message.nanos) / 1e9
 
 
 def kill_to_proto(report: Mapping[str, Any]) -> pb.KillReport:
