@@ -9,8 +9,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runner.cli.options import positive, settings_of
+from runner.cli.options import add_configuration_options, node_state_dir_of, positive
 from runner.cli.terminal import STDERR, STDOUT, Output, complain, visible
+from runner.config.keys import STATE_DIR
 from runner.errors import UsageError
 from runner.model import duration
 
@@ -104,7 +105,7 @@ def _show(authority: Authority, issued: Issued, stdout: Output) -> None:
 
 
 def _folder(options: Namespace) -> Path:
-    folder: Path = options.dir or settings_of(options).state_dir / FOLDER
+    folder: Path = options.dir or node_state_dir_of(options) / FOLDER
     return folder.absolute()
 
 
@@ -164,4 +165,4 @@ def add_arguments(parser: ArgumentParser) -> None:
         action.add_argument(
             "--dir", type=Path, metavar="DIR", help="the authority's folder (default: certs in the state directory)"
         )
-        action.add_argument("--state-dir", type=Path, metavar="DIR", help="the state directory of the runner")
+        add_configuration_options(action, (STATE_DIR,))

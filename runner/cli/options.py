@@ -6,7 +6,7 @@ from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
-from runner.config import Configuration, Settings, load_configuration, load_settings
+from runner.config import Configuration, Settings, load_configuration, load_settings, load_state_dir
 from runner.config.keys import NODE_KEYS, Key
 from runner.config.kinds import FLAG
 
@@ -42,12 +42,24 @@ def add_configuration_options(parser: ArgumentParser, keys: Sequence[Key] = NODE
 
 def configuration_of(options: Namespace) -> Configuration:
     """What a node is told by all that there is. Raises ConfigurationError, UsageError."""
-    given = {
+    return load_configuration(file=options.config, options=_given(options))
+
+
+def node_state_dir_of(options: Namespace) -> Path:
+    """Where the node of the same options keeps its state. Raises ConfigurationError, UsageError."""
+    options.state_dir = load_state_dir(
+        file=options.config, options=_given(options)
+    )  # where details are kept from here on
+    return Path(options.state_dir)
+
+
+def _given(options: Namespace) -> dict[str, list[str]]:
+    """What the command line says about keys, by their names."""
+    return {
         name.removeprefix(_OF_KEY): texts
         for name, texts in vars(options).items()
         if name.startswith(_OF_KEY) and texts is not None
     }
-    return load_configuration(file=options.config, options=given)
 
 
 def positive(text: str) -> int:

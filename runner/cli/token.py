@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import time
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
-from pathlib import Path
 
-from runner.cli.options import settings_of
+from runner.cli.options import add_configuration_options, node_state_dir_of
 from runner.cli.terminal import STDERR, STDOUT, Output, visible
 from runner.clock import rfc3339
+from runner.config.keys import STATE_DIR
 from runner.config.service import DEFAULT_SCOPES, Scope
 from runner.model import duration
 from runner.tokens import DEFAULT_LIFETIME_SECONDS, Tokens, Use
@@ -20,7 +20,7 @@ COLUMNS = ("ID", "NAME", "SCOPES", "CREATED", "EXPIRES", "LAST USED", "DESCRIPTI
 
 def run(options: Namespace) -> int:
     stdout = Output(STDOUT)
-    options.action(options, Tokens(settings_of(options).state_dir), stdout)
+    options.action(options, Tokens(node_state_dir_of(options)), stdout)
     return stdout.status(0)
 
 
@@ -143,4 +143,4 @@ def add_arguments(parser: ArgumentParser) -> None:
     revoke.set_defaults(action=_revoke)
 
     for action in (create, ls, revoke):
-        action.add_argument("--state-dir", type=Path, metavar="DIR", help="the state directory of the runner")
+        add_configuration_options(action, (STATE_DIR,))

@@ -3,6 +3,7 @@
 from runner.config.configuration import Configuration as Configuration
 from runner.config.configuration import load_configuration as load_configuration
 from runner.config.configuration import load_settings as load_settings
+from runner.config.configuration import load_state_dir as load_state_dir
 from runner.config.configuration import reloaded as reloaded
 from runner.config.machine import available_cores as available_cores
 from runner.config.machine import environment_value as environment_value

@@ -12,7 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from runner.config import address, machine
-from runner.config.keys import NODE_KEYS, RUN_KEYS
+from runner.config.keys import NODE_KEYS, RUN_KEYS, STATE_DIR
 from runner.config.reading import Layers, Reading, Value, find_file, read, slips, state_dir_of
 from runner.config.service import Limits, Service, Tls
 from runner.config.settings import LogFormat, LogLevel, Settings
@@ -61,8 +61,7 @@ def load_configuration(
     texts by their names. Raises ConfigurationError with every fault, UsageError."""
     if environ is None:
         environ = os.environ
-    layers = Layers(environ=environ, options=options or {})
-    layers = replace(layers, file=find_file(file, environ, state_dir_of(layers)))
+    layers = _layers(environ, file, options)
     reading = read(NODE_KEYS, layers)
     reading.faults += slips((*NODE_KEYS, *RUN_KEYS), environ)
     _check_tls(reading)
@@ -80,11 +79,29 @@ def load_configuration(
     )
 
 
+def load_state_dir(
+    environ: Mapping[str, str] | None = None,
+    *,
+    file: Path | None = None,
+    options: Mapping[str, Sequence[str]] | None = None,
+) -> Path:
+    """Where the node that would be told the same keeps its state, absolute. The files that its configuration names need not be
+    there: what is asked for may be about to make them. Raises ConfigurationError, UsageError."""
+    reading = read(NODE_KEYS, _layers(os.environ if environ is None else environ, file, options))
+    reading.finish()
+    return Path(reading.values[STATE_DIR.name].value).absolute()
+
+
 def reloaded(old: Configuration, new: Configuration) -> Configuration:
     """`old` with what `new` says of those keys of which a node takes new values while it runs."""
     values = {key.name: (new if key.reloads else old).values[key.name] for key in NODE_KEYS}
     service = _service({name: value.value for name, value in values.items()})
     return replace(new, settings=old.settings, service=service, log_format=old.log_format, values=values)
+
+
+def _layers(environ: Mapping[str, str], file: Path | None, options: Mapping[str, Sequence[str]] | None) -> Layers:
+    layers = Layers(environ=environ, options=options or {})
+    return replace(layers, file=find_file(file, environ, state_dir_of(layers)))
 
 
 def _settings(reading: Reading, environ: Mapping[str, str], given: Mapping[str, Any]) -> Settings:

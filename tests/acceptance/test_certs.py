@@ -11,8 +11,12 @@ import pytest
 
 from runner.config.service import Tls
 from runner.rpc.credentials import Credentials
+from runner.v1 import runner_pb2 as pb
+from runner.v1.runner_pb2_grpc import RunnerServiceStub
 from tests.acceptance.command import Command
-from tests.guarded import channel, describe, serving
+from tests.acceptance.serving import SECONDS
+from tests.acceptance.serving import serving as node_serving
+from tests.guarded import bearer, channel, describe, serving
 from tests.material import now
 
 
@@ -117,3 +121,37 @@ def test_what_is_there_is_kept(runner: Command) -> None:
         assert refused.status == 2
         assert says in refused.stderr
     assert {path: path.read_bytes() for path in runner.home.rglob("*.*") if path.is_file()} == before
+
+
+def test_a_node_that_serves_with_them(runner: Command, tmp_path: Path) -> None:
+    """A set-up from nothing, a renewal, a token, and what each of them can: all by the commands."""
+    state = tmp_path / "state"
+    file = runner.folder / runner.write(f'state_dir = "{state}"\nlisten = ["127.0.0.1:0"]\n', "runner.toml")
+    at = ("--config", str(file))
+    made = runner("certs", "init", "--node", "onprem-1", *at)
+    runner.write(file.read_text() + made.stdout[made.stdout.index("\n[tls]") :], "runner.toml")
+    files = files_of(runner("certs", "issue", "ada", *at).stdout)
+    assert all(path.is_relative_to(state / "certs") for path in files)
+    token = runner("token", "create", "ada", "--scope", "read", *at).stdout.strip()
+
+    def told(metadata: tuple[tuple[str, str], ...] = ()) -> tuple[str, list[str]]:
+        ca, certificate, key = (path.read_bytes() for path in files)
+        with grpc.secure_channel(node.address, grpc.ssl_channel_credentials(ca, key, certificate)) as to:
+            answer = RunnerServiceStub(to).DescribeRunner(
+                pb.DescribeRunnerRequest(), timeout=SECONDS, metadata=metadata
+            )
+            return answer.caller, list(answer.scopes)
+
+    with node_serving(runner, *at) as node:
+        assert told() == ("ada", ["cancel", "read", "submit"])
+        assert told(bearer(token)) == ("ada", ["read"])
+        assert runner("certs", "renew", "onprem-1", "ada", *at).status == 0
+        assert "refused" not in node.reload()["STATUS"]
+        assert told() == ("ada", ["cancel", "read", "submit"])
+        assert runner("token", "revoke", token.split("_")[1], *at).status == 0
+        with pytest.raises(grpc.RpcError) as caught:
+            told(bearer(token))
+        assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
+        assert node.until_said("call_refused")["method"] == "/runner.v1.RunnerService/DescribeRunner"
+        assert node.end() == 0
+    assert token not in node.log.read_text()

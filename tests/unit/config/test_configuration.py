@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.config import Configuration, load_configuration
+from runner.config import Configuration, load_configuration, load_state_dir
 from runner.config.keys import NODE_KEYS
 from runner.config.reading import Origin
 from runner.config.service import DEFAULT_RULES, Limits, Rule, Scope, Service, Tls
@@ -341,6 +341,18 @@ def test_files_of_tls_that_are_not_there(tmp_path: Path) -> None:
         f"runner.toml:2:1: tls.certificate: {tmp_path}/c: No such file or directory",
         f"runner.toml:3:1: tls.key: {tmp_path} is no file",
     ]
+
+
+def test_the_state_directory_is_known_before_the_files_of_tls_are_there(tmp_path: Path) -> None:
+    tls = '[tls]\ncertificate = "none.pem"\nkey = "none.key"'
+    file = tmp_path / "runner.toml"
+    file.write_text(f'state_dir = "there"\nlisten = ["10.0.0.5:7070"]\n{tls}')
+    environ = {"HOME": str(tmp_path)}
+    assert load_state_dir(environ, file=file) == tmp_path / "there"
+    assert load_state_dir(environ, file=file, options={"state_dir": ["/elsewhere"]}) == Path("/elsewhere")
+    file.write_text(f'state_dirs = "there"\n{tls}')
+    with pytest.raises(ConfigurationError, match="did you mean 'state_dir'"):
+        load_state_dir(environ, file=file)
 
 
 def test_a_key_in_the_place_of_its_path_is_not_repeated(tmp_path: Path) -> None:
