@@ -8,7 +8,7 @@ import logging
 import os
 import resource
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -21,8 +21,10 @@ from runner.config import Settings
 from runner.config.service import SOCKET_NAME, Service
 from runner.dispatch.local import LocalDispatcher
 from runner.engine.engine import Engine
+from runner.engine.story import told
 from runner.logs.base import LogStore
 from runner.logs.files import FileLogStore
+from runner.model.watch import Happening
 from runner.process import launch
 from runner.process.host import SupervisorHost
 from runner.process.lasting import LastingHost
@@ -51,6 +53,10 @@ class Node(Struct, frozen=True, kw_only=True):
     logs: LogStore
     registry: Registry
     clock: Clock
+
+    def watch(self, id: str) -> AsyncIterator[Sequence[Happening]]:
+        """The story of a group as it happens, up to its end."""
+        return told(self.engine, self.logs, id)
 
 
 class Serving(Struct, frozen=True, kw_only=True):

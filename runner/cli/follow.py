@@ -11,17 +11,14 @@ from __future__ import annotations
 
 import asyncio
 import re
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from runner.cli.report import event_line
 from runner.cli.terminal import Output, is_plain, visible_line
-from runner.model.dispatch import AttemptId
 from runner.model.event import Event, Kind
-from runner.model.group import TaskGroup
-from runner.model.log import Frame, Stream
-from runner.model.result import TaskGroupResult
-from runner.node import Node
+from runner.model.log import Stream
+from runner.model.watch import Happening, LogChunk
 
 MAX_LINE_BYTES = 64 << 10
 """A longer line is shown in pieces, so that memory stays bounded."""
@@ -30,14 +27,16 @@ MAX_NAME_WIDTH = 24
 _NEWLINE = re.compile(rb"\r\n|\n|\r")
 _ENDS = (Kind.TASK_FINISHED, Kind.TASK_RETRYING)
 
+Attempt = tuple[str, int]
+"""A task's name and the number of the attempt."""
+
 
 @dataclass(slots=True)
 class _Log:
     """How far an attempt's log is shown."""
 
-    started_at: float
     lines: Lines
-    position: int = 0
+    started_at: float | None = None
     ends: dict[Stream, int] = field(default_factory=dict)
     """The offset up to which each stream is shown."""
 
@@ -45,105 +44,54 @@ class _Log:
 class Follower:
     """Writes one group's story to `output`, at the pace of whoever reads it: nothing queues up here."""
 
-    def __init__(self, node: Node, group: TaskGroup, id: str, output: Output) -> None:
-        self._node = node
-        self._id = id
+    def __init__(self, tasks: Iterable[str], output: Output) -> None:
+        """`tasks` are the names of the group's tasks, for the width of their column."""
         self._output = output
-        self._width = min(MAX_NAME_WIDTH, max(len(task.name) for task in group.tasks))
-        self._wake = asyncio.Event()
-        self._last_event = 0
-        self._grown: dict[AttemptId, None] = {}
-        self._logs: dict[AttemptId, _Log] = {}
+        self._width = min(MAX_NAME_WIDTH, max(map(len, tasks), default=0))
+        self._logs: dict[Attempt, _Log] = {}
 
-    async def run(self) -> TaskGroupResult:
-        """The group's result, once it is over and all of it is shown."""
-        with ExitStack() as stack:
-            stack.callback(self._node.engine.subscribe(self._id, self._wake.set))
-            stack.callback(self._node.logs.subscribe(self._log_grew))
-            while True:
-                self._wake.clear()
-                if await self._show_events():
-                    return self._node.engine.result(self._id)
-                await self._show_logs()
-                lost = self._node.engine.unwritten_end(self._id)
-                if lost is not None:
-                    await self._show_rest()
-                    return lost
-                await self._wake.wait()
+    async def show(self, story: AsyncIterator[Sequence[Happening]]) -> None:
+        """Show all of it, to its end."""
+        async for happenings in story:
+            await self._write(b"".join([self._shown(happening) for happening in happenings]))
+        # What was printed without a newline by attempts whose end nobody has told.
+        await self._write(b"".join([log.lines.rest() for log in self._logs.values()]))
 
-    def _log_grew(self, id: AttemptId) -> None:
-        if id.group == self._id:
-            self._grown[id] = None
-            self._wake.set()
+    def _shown(self, happening: Happening) -> bytes:
+        if isinstance(happening, Event):
+            return self._told(happening)
+        log = self._log(happening.task, happening.attempt)
+        frame = happening.frame
+        gap = self._gap(log, happening) if frame.missing else b""
+        log.ends[frame.stream] = frame.offset + len(frame.data)
+        return gap + log.lines.feed(frame.stream, frame.data)
 
-    async def _show_events(self) -> bool:
-        """Show what is new; True when the group is over."""
-        lines = bytearray()
-        while events := self._node.engine.events(self._id, self._last_event):
-            for event in events:
-                self._last_event = event.number
-                if event.kind is Kind.GROUP_FINISHED:
-                    await self._write(bytes(lines))
-                    return True
-                id = AttemptId(self._id, event.task or "", event.attempt or 0)
-                if event.kind in _ENDS and id in self._logs:
-                    await self._write(bytes(lines))
-                    lines.clear()
-                    while await self._show_log(id):
-                        pass
-                    lines += self._logs[id].lines.rest()
-                lines += self._told(event, id)
-        await self._write(bytes(lines))
-        return False
-
-    def _told(self, event: Event, id: AttemptId) -> bytes:
-        seconds = None
+    def _told(self, event: Event) -> bytes:
+        task, attempt = event.task or "", event.attempt or 0
+        rest, seconds = b"", None
         if event.kind is Kind.TASK_STARTED:
-            self._logs[id] = _Log(event.at, Lines(f"{id.task:{self._width}}  | ".encode()))
-            # What was printed before a runner that takes the group up again subscribed is shown too.
-            self._grown[id] = None
+            self._log(task, attempt).started_at = event.at
         elif event.kind in _ENDS:
-            log = self._logs.pop(id, None)
-            self._grown.pop(id, None)
-            seconds = None if log is None else max(0.0, event.at - log.started_at)
+            log = self._logs.pop((task, attempt), None)
+            if log is not None:
+                rest = log.lines.rest()
+                seconds = None if log.started_at is None else max(0.0, event.at - log.started_at)
         line = event_line(event, seconds)
-        return b"" if line is None else f"{id.task:{self._width}} -- {line}\n".encode()
+        return rest if line is None else rest + f"{task:{self._width}} -- {line}\n".encode()
 
-    async def _show_logs(self) -> None:
-        for id in list(self._grown):
-            # A log may grow before the event that tells of its start; it is shown behind that.
-            if id in self._logs:
-                del self._grown[id]
-                if await self._show_log(id):
-                    self._log_grew(id)
+    def _log(self, task: str, attempt: int) -> _Log:
+        log = self._logs.get((task, attempt))
+        if log is None:
+            log = self._logs[task, attempt] = _Log(Lines(f"{task:{self._width}}  | ".encode()))
+        return log
 
-    async def _show_rest(self) -> None:
-        """What is left of the logs of attempts whose end nobody could write down."""
-        for id, log in self._logs.items():
-            while await self._show_log(id):
-                pass
-            await self._write(log.lines.rest())
-
-    async def _show_log(self, id: AttemptId) -> bool:
-        """Show the next piece of a log; False when there was none."""
-        log = self._logs[id]
-        frames = self._node.logs.frames(id, after=log.position)
-        shown = bytearray()
-        for frame in frames:
-            log.position = frame.position
-            if frame.missing:
-                shown += self._gap(log, id, frame)
-            log.ends[frame.stream] = frame.offset + len(frame.data)
-            shown += log.lines.feed(frame.stream, frame.data)
-        await self._write(bytes(shown))
-        return bool(frames)
-
-    def _gap(self, log: _Log, id: AttemptId, frame: Frame) -> bytes:
+    def _gap(self, log: _Log, chunk: LogChunk) -> bytes:
         """What is said where the log has lost what was not shown yet: its reader was slow, or came late."""
+        frame = chunk.frame
         missed = min(frame.missing, frame.offset - log.ends.get(frame.stream, 0))
         if missed <= 0:
             return b""
-        told = f"{id.task:{self._width}} -- … {missed:,} bytes of {frame.stream} are not kept …\n"
+        told = f"{chunk.task:{self._width}} -- … {missed:,} bytes of {frame.stream} are not kept …\n"
         return log.lines.rest(frame.stream) + told.encode()
 
     async def _write(self, data: bytes) -> None:

@@ -89,7 +89,8 @@ async def _carry_out(
             interrupts.cancels(lambda: node.engine.cancel(id))
             stack.enter_context(Tidying(partial(_tidy, settings)))
             await asyncio.to_thread(story.print, headline(group, id))
-            result = await Follower(node, group, id, story).run()
+            await Follower((task.name for task in group.tasks), story).show(node.watch(id))
+            result = node.engine.unwritten_end(id) or node.engine.result(id)
         if machine:
             text = json.dumps(result.as_json(reveal=options.reveal), indent=2, ensure_ascii=False)
         else:
