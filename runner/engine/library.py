@@ -18,7 +18,7 @@ from runner.model.fault import nearest
 from runner.model.group import TaskGroup
 from runner.model.result import Status, TaskResult
 from runner.sealing import Sealer
-from runner.store.base import GroupHead, Store, TaskRow
+from runner.store.base import GroupHead, StoreReader, TaskRow
 
 KEPT_TASKS = 200_000
 """How many tasks the documents have together that are kept at hand."""
@@ -43,7 +43,7 @@ class TaskPage(Struct, frozen=True, kw_only=True):
 
 
 class Library:
-    def __init__(self, store: Store, sealer: Sealer, running: Callable[[str], Document | None]) -> None:
+    def __init__(self, store: StoreReader, sealer: Sealer, running: Callable[[str], Document | None]) -> None:
         """`running` gives the document of a group that is at hand anyway."""
         self._store = store
         self._sealer = sealer

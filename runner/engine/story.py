@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import ExitStack
-from typing import Protocol
 
 from runner.engine.engine import Engine
 from runner.logs.base import LogStore
@@ -23,14 +22,11 @@ MOST_BYTES = 1 << 20
 """About how much is given at once."""
 
 
-class Events(Protocol):
-    def __call__(self, id: str, after: int, limit: int) -> Sequence[Event]:
-        """As `Store.events`."""
+Events = Callable[[str, int, int], Sequence[Event]]
+"""As `Store.events`: of a group, above a number, at most so many."""
 
-
-class Frames(Protocol):
-    def __call__(self, id: AttemptId, after: int) -> Sequence[Frame]:
-        """As `LogStore.frames`."""
+Frames = Callable[[AttemptId, int], Sequence[Frame]]
+"""As `LogStore.frames`: of an attempt, behind a position."""
 
 
 class Story:

@@ -19,10 +19,7 @@ from runner.model.dispatch import AttemptId
 from runner.model.log import Frame, LogGap, LogSink, Redaction, Stream
 
 
-class LogStore(Protocol):
-    def open(self, id: AttemptId, masker: Masker) -> LogSink:
-        """Continue the attempt's log, or begin it. An attempt that writes nothing leaves nothing behind."""
-
+class LogReader(Protocol):
     def frames(self, id: AttemptId, after: int = 0, limit_bytes: int = 1 << 20) -> Sequence[Frame]:
         """Whole frames behind the position `after`, at least one if there is one, together about `limit_bytes`. The first
         one of a stream behind a gap says how much is missing."""
@@ -37,6 +34,11 @@ class LogStore(Protocol):
 
     def gaps(self, id: AttemptId) -> Sequence[LogGap]:
         """What is not kept, by stream; empty for a log that is whole."""
+
+
+class LogStore(LogReader, Protocol):
+    def open(self, id: AttemptId, masker: Masker) -> LogSink:
+        """Continue the attempt's log, or begin it. An attempt that writes nothing leaves nothing behind."""
 
     def redact(self, id: AttemptId, masker: Masker) -> Sequence[Redaction]:
         """Mask again what is stored, with needles that were not known when it came; told for each stream that has changed.

@@ -144,29 +144,8 @@ class GroupPage(Struct, frozen=True, kw_only=True):
     next: int | None = None
 
 
-class Store(Protocol):
-    """Every verb is one transaction: it happened, or it raised a RunnerError and nothing changed. It may then be tried
-    again, e.g. after a StoreFullError once there is space. After `close` every verb but `close` raises StoreError.
-
-    No verb waits for a disk to confirm anything; only `sync` answers when it has.
-    """
-
-    def accept_group(self, row: GroupRow, events: Sequence[Event]) -> None:
-        """Record a new group and its first events. Raises GroupExistsError when the id, or the caller's `public_id`, is taken,
-        whatever its content."""
-
-    def record(self, batch: Batch) -> None:
-        """Record what happened. On return it survives the end of this process, not yet a loss of power.
-
-        Of a group's row `document` and `inputs` are ignored: they stay as they were accepted. Raises GroupNotFoundError when
-        a row or event is of a group that is not there, StoreError when an event's number does not follow the group's last
-        one or its fields are not plain data.
-        """
-
-    def sync(self, done: Callable[[Exception | None], None]) -> None:
-        """Call `done(None)`, on the loop and never from within this call, once all that was recorded before survives a loss
-        of power; `done(error)`, a StoreError, when that cannot be had. Calls that come while one is under way are answered
-        together. Every call is answered, in the order of the calls, also when the store is closed meanwhile."""
+class StoreReader(Protocol):
+    """What is asked of a store. Raises StoreError where the state cannot be read, and once it is closed."""
 
     def group(self, id: str) -> GroupRecord | None: ...
 
@@ -193,6 +172,34 @@ class Store(Protocol):
 
     def events(self, group: str, after: int = 0, limit: int = 1000) -> Sequence[Event]:
         """Events with a number above `after`, in order, at most `limit`; none of an unknown group."""
+
+    def close(self) -> None:
+        """Idempotent."""
+
+
+class Store(StoreReader, Protocol):
+    """Every verb is one transaction: it happened, or it raised a RunnerError and nothing changed. It may then be tried
+    again, e.g. after a StoreFullError once there is space. After `close` every verb but `close` raises StoreError.
+
+    No verb waits for a disk to confirm anything; only `sync` answers when it has.
+    """
+
+    def accept_group(self, row: GroupRow, events: Sequence[Event]) -> None:
+        """Record a new group and its first events. Raises GroupExistsError when the id, or the caller's `public_id`, is taken,
+        whatever its content."""
+
+    def record(self, batch: Batch) -> None:
+        """Record what happened. On return it survives the end of this process, not yet a loss of power.
+
+        Of a group's row `document` and `inputs` are ignored: they stay as they were accepted. Raises GroupNotFoundError when
+        a row or event is of a group that is not there, StoreError when an event's number does not follow the group's last
+        one or its fields are not plain data.
+        """
+
+    def sync(self, done: Callable[[Exception | None], None]) -> None:
+        """Call `done(None)`, on the loop and never from within this call, once all that was recorded before survives a loss
+        of power; `done(error)`, a StoreError, when that cannot be had. Calls that come while one is under way are answered
+        together. Every call is answered, in the order of the calls, also when the store is closed meanwhile."""
 
     def delete_group(self, id: str) -> None:
         """Remove a group and all that belongs to it. Unknown ids are ignored."""

@@ -146,10 +146,48 @@ def open_database(path: Path, scripts: Sequence[str]) -> sqlite3.Connection:
     return connection
 
 
+def open_beside(path: Path, scripts: Sequence[str]) -> tuple[sqlite3.Connection, bool]:
+    """The database at `path` for reading, at the version that `scripts` lead to, and whether it lies still: nobody has it in use.
+
+    One that lies still is read without a lock and without the files that SQLite would make beside it. An older one is
+    read as a copy, in memory, which is migrated. Raises FileNotFoundError where there is none.
+    """
+    still = not is_in_use(path)
+    try:
+        check_header(path)
+        connection = _connect(path, "mode=ro&immutable=1" if still else "mode=ro")
+        try:
+            if _version(connection) != len(scripts):
+                connection, original = _connect_memory(), connection
+                with contextlib.closing(original):
+                    original.backup(connection)
+                migrate(connection, scripts, path)
+            connection.execute("PRAGMA query_only = 1")
+        except BaseException:
+            connection.close()
+            raise
+    except sqlite3.Error as error:
+        raise trouble.from_sqlite(error, path) from error
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise trouble.from_os(error, path) from error
+    return connection, still
+
+
+def is_in_use(path: Path) -> bool:
+    """Whether somebody has the database open, or was killed while he had."""
+    return wal_of(path).exists()
+
+
 def connect(path: Path) -> sqlite3.Connection:
     """A connection to a database that exists, at an absolute path: every transaction explicit, every commit on disk (`synchronous = FULL`)."""
+    return _connect(path, "mode=rw")
+
+
+def _connect(path: Path, query: str) -> sqlite3.Connection:
     return sqlite3.connect(
-        f"{path.as_uri()}?mode=rw",
+        f"{path.as_uri()}?{query}",
         uri=True,
         timeout=BUSY_TIMEOUT_SECONDS,
         isolation_level=None,
@@ -157,9 +195,13 @@ def connect(path: Path) -> sqlite3.Connection:
     )
 
 
+def _connect_memory() -> sqlite3.Connection:
+    return sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+
+
 def migrate(connection: sqlite3.Connection, scripts: Sequence[str], path: Path) -> None:
     """Lead the database to version `len(scripts)`, each script and its version number in one transaction."""
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    version = _version(connection)
     if version > len(scripts):
         raise StoreVersionError(
             f"the state {path} has version {version}, this runner knows versions up to {len(scripts)}: "
@@ -172,6 +214,11 @@ def migrate(connection: sqlite3.Connection, scripts: Sequence[str], path: Path) 
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    return int(version)
 
 
 def wal_of(path: Path) -> Path:

@@ -3,39 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from runner.errors import GroupExistsError, GroupNotFoundError, StoreError
+from runner.errors import GroupExistsError, StoreError
 from runner.model.event import Event
-from runner.model.result import Status
 from runner.store import database, rows, statements, trouble
-from runner.store.base import Batch, GroupHead, GroupPage, GroupQuery, GroupRecord, GroupRow, TaskRow
+from runner.store.base import Batch, GroupRow
 from runner.store.durability import CallSoon, Checkpointer, Done, LogSync, checkpoint
+from runner.store.reader import Known, SqliteReader
 
 PAGE_BYTES = 4096
-NEWEST = (1 << 63) - 1
-LONGEST_SCAN = 5000
-"""How many groups one question looks at: some milliseconds."""
 
 _log = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
-class _Known:
-    """What need not be looked up again: a group's number in the database, and the number of its last event."""
-
-    number: int
-    last_event: int
-
-
-class SqliteStore:
+class SqliteStore(SqliteReader):
     """One database file; `record` is one transaction of the write-ahead log, some microseconds without waiting for the disk.
 
     Files beside it: `-wal` and `-shm` of SQLite while it is open, and `.lock`, which is locked for the store's life.
@@ -43,17 +30,14 @@ class SqliteStore:
 
     def __init__(self, path: Path, connection: sqlite3.Connection, lock: int, call_soon_threadsafe: CallSoon) -> None:
         """Use `open`. The store owns `connection` and the descriptor `lock` from now on. Raises OSError."""
-        self._path = path
-        self._connection = connection
+        super().__init__(path, connection)
         self._lock = lock
-        self._closed = False
-        self._sql = statements.queries()
-        self._known: dict[str, _Known] = {}
+        self._known: dict[str, Known] = {}
         self._log_sync = LogSync(path, call_soon_threadsafe)
         self._checkpointer = Checkpointer(path)
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str], *, call_soon_threadsafe: CallSoon) -> SqliteStore:
+    def open(cls, path: str | os.PathLike[str], *, call_soon_threadsafe: CallSoon) -> Self:
         """The store at `path`, made with its folder if there is none.
 
         `call_soon_threadsafe` is that of the loop that `sync` answers on. Raises StateLockedError when another process
@@ -81,7 +65,7 @@ class SqliteStore:
             number = connection.execute(self._sql["insert_group"], rows.group_values(row)).lastrowid
             assert number is not None, "an INSERT that succeeded has a number"
             connection.execute(self._sql["insert_document"], (number, row.document, row.inputs))
-            self._known[row.id] = _Known(number, 0)
+            self._known[row.id] = Known(number, 0)
             connection.executemany(self._sql["insert_event"], self._event_values(events))
         self._checkpointer.changed(2 + len(events) + (len(row.document) + len(row.inputs)) // PAGE_BYTES)
 
@@ -109,83 +93,6 @@ class SqliteStore:
         self._check_open()
         self._log_sync.ask(done)
 
-    def group(self, id: str) -> GroupRecord | None:
-        with self._reading() as connection:
-            try:
-                known = self._look_up(id)
-            except GroupNotFoundError:
-                return None
-            number = (known.number,)
-            return GroupRecord(
-                group=rows.group_row(connection.execute(self._sql["select_group"], number).fetchone()),
-                tasks=[rows.task_row(id, values) for values in connection.execute(self._sql["select_tasks"], number)],
-                attempts=[
-                    rows.attempt_row(id, values) for values in connection.execute(self._sql["select_attempts"], number)
-                ],
-                last_event=known.last_event,
-            )
-
-    def unfinished(self) -> Sequence[str]:
-        with self._reading() as connection:
-            return [id for (id,) in connection.execute(self._sql["select_unfinished"])]
-
-    def groups(self, query: GroupQuery = GroupQuery()) -> GroupPage:  # noqa: B008 - it is frozen
-        limit = max(0, query.limit)
-        wanted = rows.query_values(query, newest=NEWEST, scan=LONGEST_SCAN)
-        with self._reading() as connection:
-            found = connection.execute(self._sql["select_groups"], wanted).fetchall()
-            if limit and len(found) == limit:
-                more = found[-1][-1]
-            else:
-                last, scanned = connection.execute(self._sql["select_last_scanned"], wanted).fetchone()
-                more = last if limit and scanned == LONGEST_SCAN else None
-            return GroupPage(rows=[rows.group_row(values) for values in found], next=more)
-
-    def find(self, caller: str, public_id: str) -> str | None:
-        with self._reading() as connection:
-            found = connection.execute(self._sql["find_public"], (caller, public_id)).fetchone()
-            return found[0] if found else None
-
-    def head(self, id: str) -> GroupHead | None:
-        with self._reading() as connection:
-            try:
-                known = self._look_up(id)
-            except GroupNotFoundError:
-                return None
-            values = connection.execute(self._sql["select_head"], (known.number,)).fetchone()
-            return GroupHead(group=rows.group_row(values), last_event=known.last_event)
-
-    def document(self, id: str) -> bytes:
-        with self._reading() as connection:
-            (document,) = connection.execute(self._sql["select_document"], (self._look_up(id).number,)).fetchone()
-            return bytes(document)
-
-    def tasks(self, group: str, names: Sequence[str]) -> Sequence[TaskRow]:
-        with self._reading() as connection:
-            try:
-                number = self._look_up(group).number
-            except GroupNotFoundError:
-                return []
-            page = connection.execute(self._sql["select_named_tasks"], (number, json.dumps(list(names))))
-            return [rows.task_row(group, values) for values in page]
-
-    def task_counts(self, group: str) -> Mapping[Status, int]:
-        with self._reading() as connection:
-            try:
-                number = self._look_up(group).number
-            except GroupNotFoundError:
-                return {}
-            return {Status(name): count for name, count in connection.execute(self._sql["count_tasks"], (number,))}
-
-    def events(self, group: str, after: int = 0, limit: int = 1000) -> Sequence[Event]:
-        with self._reading() as connection:
-            try:
-                number = self._look_up(group).number
-            except GroupNotFoundError:
-                return []
-            page = connection.execute(self._sql["select_events"], (number, after, max(0, limit)))
-            return [rows.event(group, values) for values in page]
-
     def delete_group(self, id: str) -> None:
         with self._transaction() as connection:
             found = connection.execute(self._sql["find_group"], (id,)).fetchone()
@@ -209,10 +116,6 @@ class SqliteStore:
         self._connection.close()
         os.close(self._lock)
 
-    def _check_open(self) -> None:
-        if self._closed:
-            raise StoreError(f"the state {self._path} is closed")
-
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         """All or nothing; what went wrong leaves no transaction open."""
@@ -233,27 +136,11 @@ class SqliteStore:
                 raise StoreError(f"the state {self._path} cannot keep a value: {error}") from error
             raise
 
-    @contextlib.contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
-        self._check_open()
-        try:
-            yield self._connection
-        except sqlite3.Error as error:
-            raise trouble.from_sqlite(error, self._path) from error
-        except (TypeError, ValueError) as error:
-            raise trouble.corrupt(self._path, f"a row cannot be read ({error})") from error
-
-    def _find(self, id: str) -> _Known:
+    def _find(self, id: str) -> Known:
         known = self._known.get(id)
         if known is None:
             known = self._known[id] = self._look_up(id)
         return known
-
-    def _look_up(self, id: str) -> _Known:
-        found = self._connection.execute(self._sql["find_group"], (id,)).fetchone()
-        if found is None:
-            raise GroupNotFoundError(f"there is no group {id}")
-        return _Known(*found)
 
     def _event_values(self, events: Iterable[Event]) -> list[tuple[Any, ...]]:
         """The events' columns, their numbers checked: each follows the last one of its group."""

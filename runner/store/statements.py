@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
@@ -14,12 +15,14 @@ _NAME = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
 _MIGRATION = re.compile(r"(\d{4})_\w+\.sql")
 
 
+@cache
 def queries() -> Mapping[str, str]:
     """The statements of `queries.sql` by the name above each."""
     _, *parts = _NAME.split(_folder().joinpath("queries.sql").read_text("utf-8"))
     return dict(zip(parts[::2], (body.strip() for body in parts[1::2]), strict=True))
 
 
+@cache
 def migrations() -> Sequence[str]:
     """The scripts in the order of their number: the one at index 0 leads from nothing to version 1, and so on."""
     found = {int(match[1]): file for file in _folder().iterdir() if (match := _MIGRATION.fullmatch(file.name))}
