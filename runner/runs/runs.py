@@ -1,0 +1,194 @@
+"""All kept runs of a state directory, asked as a node is asked."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from itertools import islice
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from runner.errors import GroupNotFoundError, RunnerError, UsageError
+from runner.model.log import Frame, Stream
+from runner.model.query import GroupFilter
+from runner.model.result import Status, TaskGroupResult
+from runner.model.summary import GroupSummary
+from runner.model.watch import Happening, LogChunk
+from runner.runs.run import Run
+from runner.sealing import Sealer
+
+LOOK_SECONDS = 0.05
+"""How often it is looked for what another process has written."""
+
+CANCELS, CLOSING_CANCELS = 1, 2
+"""The second one ends clean-up too. A third would make the runner leave, with its state as it is."""
+
+_log = logging.getLogger(__name__)
+
+
+class Runs:
+    """Implements runner.cli.groups.Groups. Runs may begin, end and go meanwhile."""
+
+    def __init__(self, folder: Path, key_file: Path) -> None:
+        """`folder` holds a folder for each run. The key is needed for confidential values alone."""
+        self._folder = folder
+        self._key_file = key_file
+
+    async def list(self, filter: GroupFilter = GroupFilter()) -> AsyncIterator[GroupSummary]:  # noqa: B008 - it is frozen
+        summaries = []
+        for run in self._all():
+            with suppress(GroupNotFoundError):  # it goes at this very moment
+                summaries.append(run.summary())
+        for summary in sorted(summaries, key=lambda summary: summary.accepted_at, reverse=True):
+            if _fits(summary, filter):
+                yield summary
+
+    async def summary(self, id: str) -> GroupSummary:
+        with self._opened(id) as run:
+            return run.summary(counts=True)
+
+    async def result(self, id: str, *, reveal: bool = False, limit: int = 0) -> TaskGroupResult:
+        """Confidential outputs are in it in any case: whoever can read this has the key."""
+        del reveal
+        with self._opened(id) as run:
+            result = run.result()
+        return replace(result, results=dict(islice(result.results.items(), limit))) if limit else result
+
+    async def watch_in_batches(self, id: str, *, output: bool = True) -> AsyncIterator[Sequence[Happening]]:
+        """Its story so far, and as it goes on while a process carries it out."""
+        with self._opened(id) as run:
+            story = run.story(output=output)
+            while not story.over:
+                is_held = run.is_held
+                story.grew_all()
+                while happenings := story.take():
+                    yield happenings
+                if not is_held:
+                    while happenings := story.take_rest():
+                        yield happenings
+                    return
+                if not story.over:
+                    await asyncio.sleep(LOOK_SECONDS)
+
+    async def events(self, id: str, *, follow: bool = False) -> AsyncIterator[Sequence[Happening]]:
+        if follow:
+            async for happenings in self.watch_in_batches(id, output=False):
+                yield happenings
+            return
+        with self._opened(id) as run:
+            story = run.story(output=False)
+            while happenings := story.take():
+                yield happenings
+
+    async def logs(
+        self,
+        id: str,
+        task: str,
+        *,
+        attempt: int = 0,
+        stream: Stream | None = None,
+        offset: int = 0,
+        follow: bool = False,
+    ) -> AsyncIterator[LogChunk]:
+        with self._opened(id) as run:
+            while True:
+                is_held = run.is_held
+                number = attempt or run.task(task).attempts
+                if number or not (follow and is_held):
+                    break
+                await asyncio.sleep(LOOK_SECONDS)  # until it begins
+            wanted = run.attempt(task, number)
+            position = run.place(wanted, stream, offset) if stream is not None and offset else 0
+            while True:
+                is_over = not run.is_held or run.is_over(wanted)  # asked first: what it wrote last is seen
+                while frames := run.frames(wanted, position):
+                    position = frames[-1].position
+                    for frame in frames:
+                        if (piece := _cut(frame, stream, offset)) is not None:
+                            yield LogChunk(task=task, attempt=number, frame=piece)
+                if is_over or not follow:
+                    return
+                await asyncio.sleep(LOOK_SECONDS)
+
+    async def cancel(self, id: str, *, at_once: bool = False) -> Status:
+        """As Ctrl-C in the terminal of the run, or with `at_once` twice. Raises UsageError where nobody carries it out."""
+        wanted = CLOSING_CANCELS if at_once else CANCELS
+        with self._opened(id) as run:
+            heard = -1
+            while (cancels := run.cancels) < wanted and not run.summary().status.terminal:
+                # Once more only when the last one was heard: signals that meet are one.
+                if not (run.interrupt() if cancels > heard else run.is_held):
+                    raise UsageError(
+                        f"nothing carries the run {id} out: its runner is gone, and what it ran has been ended with it; "
+                        f"`runner run --id {id}` takes it up again"
+                    )
+                heard = cancels
+                await asyncio.sleep(LOOK_SECONDS)
+            return run.summary().status
+
+    async def signal(self, id: str, task: str, signal: str) -> bool:
+        with self._opened(id) as run:
+            run.task(task)
+        raise UsageError(
+            f"the tasks of `runner run` take no signals from outside ({signal}); a node's do: start one with `runner serve`"
+        )
+
+    @contextmanager
+    def _opened(self, id: str) -> Iterator[Run]:
+        folder = self._folder / id
+        if "/" in id or id.startswith(".") or not folder.is_dir():
+            raise GroupNotFoundError(f"there is no run {id!r} in {self._folder}; `runner ls` shows those that are kept")
+        run = Run(folder, self._sealer())
+        try:
+            yield run
+        finally:
+            run.close()
+
+    def _all(self) -> Iterator[Run]:
+        sealer = self._sealer()
+        try:
+            names = sorted(entry.name for entry in self._folder.iterdir() if not entry.name.startswith("."))
+        except FileNotFoundError:
+            return
+        for name in names:
+            try:
+                run = Run(self._folder / name, sealer)
+            except GroupNotFoundError:
+                continue  # nothing of ours, or just made, or just removed
+            except RunnerError as error:
+                _log.warning("%s", error.message, extra={"action": "run_unreadable"})
+                continue
+            try:
+                yield run
+            finally:
+                run.close()
+
+    def _sealer(self) -> Sealer:
+        # A key that is made here would open nothing.
+        return Sealer.open_or_create(self._key_file) if self._key_file.exists() else Sealer.ephemeral()
+
+
+def _cut(frame: Frame, stream: Stream | None, offset: int) -> Frame | None:
+    """What of the frame belongs to the stream, from `offset` on."""
+    if stream is None:
+        return frame
+    skipped = max(0, offset - frame.offset)
+    if frame.stream != stream or skipped >= len(frame.data):
+        return None
+    return replace(frame, offset=frame.offset + skipped, data=frame.data[skipped:]) if skipped else frame
+
+
+def _fits(summary: GroupSummary, filter: GroupFilter) -> bool:
+    return (
+        (not filter.statuses or summary.status in filter.statuses)
+        and all(
+            name in summary.labels and (not value or summary.labels[name] == value)
+            for name, value in filter.labels.items()
+        )
+        and (filter.accepted_from is None or summary.accepted_at >= filter.accepted_from)
+        and (filter.accepted_before is None or summary.accepted_at < filter.accepted_before)
+        and (not filter.caller or summary.caller == filter.caller)
+    )
