@@ -128,16 +128,19 @@ class SubmitTaskGroupRequest(google.protobuf.message.Message):
     ID_FIELD_NUMBER: builtins.int
     LABELS_FIELD_NUMBER: builtins.int
     WORKSPACE_ID_FIELD_NUMBER: builtins.int
+    SPARE_ID_FIELD_NUMBER: builtins.int
     document: builtins.bytes
     """The document, YAML or JSON, as it was written."""
     source: builtins.str
     """How messages about it call it, e.g. the name of its file; "<document>" if empty."""
     id: builtins.str
-    """The group's id if the document names none; of letters, digits, `_` and `-`, at most 128, beginning with a letter or digit. Without
-    either one is made up, and the submission cannot be repeated safely.
+    """The group's id; of letters, digits, `_` and `-`, at most 128, beginning with a letter or digit. INVALID_ARGUMENT where the document
+    names another.
     """
     workspace_id: builtins.str
     """An upload that becomes the group's workspace; empty for an empty folder."""
+    spare_id: builtins.str
+    """The group's id where neither the document nor `id` names one: made up by the client, so that it can repeat the submission safely."""
     @property
     def inputs(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
         """Values for the inputs that the document declares. Which of them are confidential the document says."""
@@ -155,8 +158,9 @@ class SubmitTaskGroupRequest(google.protobuf.message.Message):
         id: builtins.str = ...,
         labels: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
         workspace_id: builtins.str = ...,
+        spare_id: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["document", b"document", "id", b"id", "inputs", b"inputs", "labels", b"labels", "source", b"source", "workspace_id", b"workspace_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["document", b"document", "id", b"id", "inputs", b"inputs", "labels", b"labels", "source", b"source", "spare_id", b"spare_id", "workspace_id", b"workspace_id"]) -> None: ...
 
 global___SubmitTaskGroupRequest = SubmitTaskGroupRequest
 

@@ -1,0 +1,95 @@
+"""What a node answers, where the model has no value for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from runner.model.fault import Fault
+from runner.rpc import convert
+from runner.v1 import runner_pb2 as pb
+
+
+class Submission(Struct, frozen=True, kw_only=True):
+    """`existed`: the group was there already, for this submission had been made before."""
+
+    id: str
+    existed: bool = False
+    warnings: tuple[Fault, ...] = ()
+
+
+class Validation(Struct, frozen=True, kw_only=True):
+    """Everything that is wrong with a document, or worth a look; of a valid one also its name and how many tasks it has."""
+
+    valid: bool
+    faults: tuple[Fault, ...]
+    name: str = ""
+    tasks: int = 0
+
+
+class Upload(Struct, frozen=True, kw_only=True):
+    """Give the `workspace_id` to `submit`. `bytes` of all files together."""
+
+    workspace_id: str
+    bytes: int
+    entries: int
+
+
+class TaskType(Struct, frozen=True, kw_only=True):
+    """`spec_schema` is the JSON Schema of a task's `spec`."""
+
+    name: str
+    healthy: bool
+    description: str = ""
+    attributes: Mapping[str, str] = {}
+    spec_schema: str = ""
+
+
+class Description(Struct, frozen=True, kw_only=True):
+    """A node. `capacity` attempts may run at once, `running` do, and `waiting` tasks wait for a slot; `groups` of `max_groups` are
+    not over. `started_at` in seconds since the epoch. `draining`: it ends, and accepts nothing. `caller` and `scopes` are who
+    one is there, and what one may do."""
+
+    name: str
+    node_id: str
+    version: str
+    labels: Mapping[str, str]
+    types: tuple[TaskType, ...]
+    capacity: int
+    running: int
+    waiting: int
+    groups: int
+    max_groups: int
+    started_at: float
+    draining: bool
+    caller: str
+    scopes: tuple[str, ...]
+
+
+def description(message: pb.DescribeRunnerResponse) -> Description:
+    return Description(
+        name=message.name,
+        node_id=message.node_id,
+        version=message.version,
+        labels=dict(message.labels),
+        types=tuple(
+            TaskType(
+                name=type.name,
+                healthy=type.healthy,
+                description=type.description,
+                attributes=dict(type.attributes),
+                spec_schema=type.spec_schema,
+            )
+            for type in message.types
+        ),
+        capacity=message.capacity,
+        running=message.running,
+        waiting=message.waiting,
+        groups=message.groups,
+        max_groups=message.max_groups,
+        started_at=convert.seconds(message.started_at),
+        draining=message.draining,
+        caller=message.caller,
+        scopes=tuple(message.scopes),
+    )

@@ -1,0 +1,54 @@
+"""How long, and how often, something is tried again. Pure but for the clock and the dice that it is given."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from runner.errors import LimitError, RunnerError, UnavailableError, UnreachableError
+
+FIRST_SECONDS = 0.1
+LONGEST_SECONDS = 5.0
+FACTOR = 2.0
+
+
+class Patience(Struct, frozen=True, kw_only=True):
+    """In seconds: how long a call goes on while the node does not answer; and a stream that was interrupted, from the last that came
+    of it: a node may be away for an upgrade, or while its machine is started again."""
+
+    call: float = 20.0
+    stream: float = 900.0
+
+
+class Attempts:
+    """The tries of one call. Waits grow, with jitter: many clients of one node must not come back at one moment."""
+
+    def __init__(
+        self, seconds: float, *, now: Callable[[], float] = time.monotonic, dice: Callable[[], float] = random.random
+    ) -> None:
+        self._now = now
+        self._dice = dice
+        self._tries = 0
+        self._end = now() + seconds
+
+    def succeeded(self, seconds: float) -> None:
+        """It has worked; from here on there are so many seconds again."""
+        self._tries = 0
+        self._end = self._now() + seconds
+
+    def wait(self, error: RunnerError) -> float | None:
+        """How many seconds to wait before the next try; None where there is none: the error is not one that time heals, or it
+        takes longer than there is patience."""
+        if not isinstance(error, UnreachableError | UnavailableError | LimitError):
+            return None
+        told = None if isinstance(error, UnreachableError) else error.retry_after
+        if isinstance(error, LimitError) and told is None:
+            return None
+        grown = min(LONGEST_SECONDS, FIRST_SECONDS * FACTOR**self._tries)
+        self._tries = min(self._tries + 1, 60)
+        # Never before the node wants us back; those whom it has told the same come one after the other.
+        wait = (told or 0.0) + grown * (0.5 + 0.5 * self._dice())
+        return wait if self._now() + wait <= self._end else None

@@ -1,0 +1,94 @@
+"""A node that answers as a script says, and cuts the line where it says so."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from runner.errors import RunnerError
+from runner.rpc import status
+from runner.v1 import runner_pb2 as pb
+from runner.v1 import runner_pb2_grpc
+
+Context = Any
+
+
+class Cut(Exception):  # noqa: N818 - it is no error of the test
+    """The line breaks here, without a word."""
+
+
+class ScriptedNode(runner_pb2_grpc.RunnerServiceServicer):
+    """Each call takes the next step of the script: messages to answer with, and errors to end with. `asked` are the requests."""
+
+    def __init__(self, *steps: list[Any]) -> None:
+        self.asked: list[Any] = []
+        self.metadata: list[dict[str, Any]] = []
+        self.received = b""
+        self._steps = list(steps)
+
+    async def _play(self, request: Any, context: Context) -> AsyncIterator[Any]:
+        copy = type(request)()
+        copy.CopyFrom(request)
+        self.asked.append(copy)
+        self.metadata.append(dict(context.invocation_metadata()))
+        for item in self._steps.pop(0):
+            if isinstance(item, RunnerError):
+                await status.abort(context, item)
+            elif isinstance(item, Cut):
+                await context.abort(grpc.StatusCode.UNAVAILABLE, "Socket closed")
+            else:
+                yield item
+
+    async def _answer(self, request: Any, context: Context) -> Any:
+        return await anext(self._play(request, context))
+
+    async def WatchTaskGroup(self, request: Any, context: Context) -> AsyncIterator[Any]:
+        async for item in self._play(request, context):
+            yield item
+
+    async def ReadLog(self, request: Any, context: Context) -> AsyncIterator[Any]:
+        async for item in self._play(request, context):
+            yield item
+
+    async def UploadWorkspace(self, request_iterator: Any, context: Context) -> Any:
+        self.received = b"".join([request.data async for request in request_iterator])
+        return await self._answer(pb.UploadWorkspaceRequest(), context)
+
+    async def SubmitTaskGroup(self, request: Any, context: Context) -> Any:
+        return await self._answer(request, context)
+
+    async def ValidateTaskGroup(self, request: Any, context: Context) -> Any:
+        return await self._answer(request, context)
+
+    async def GetTaskGroup(self, request: Any, context: Context) -> Any:
+        return await self._answer(request, context)
+
+    async def ListTaskGroups(self, request: Any, context: Context) -> Any:
+        return await self._answer(request, context)
+
+    async def SignalTask(self, request: Any, context: Context) -> Any:
+        return await self._answer(request, context)
+
+    async def DescribeRunner(self, request: Any, context: Context) -> Any:
+        return await self._answer(request, context)
+
+    async def CancelTaskGroup(self, request: Any, context: Context) -> Any:
+        return await self._answer(request, context)
+
+
+@asynccontextmanager
+async def serving(node: ScriptedNode, folder: Path) -> AsyncIterator[str]:
+    """The target that it is reached by."""
+    server = grpc.aio.server()
+    runner_pb2_grpc.add_RunnerServiceServicer_to_server(node, server)
+    target = f"unix:{folder}/node.sock"
+    server.add_insecure_port(target)
+    await server.start()
+    try:
+        yield target
+    finally:
+        await server.stop(None)
