@@ -11,10 +11,17 @@ from importlib import import_module
 from runner import __version__
 from runner.cli.details import Details
 from runner.cli.terminal import complain, secure_standard_streams
-from runner.errors import DocumentError, GroupExistsError, RunnerError, StateLockedError, UsageError
+from runner.errors import (
+    DocumentError,
+    GroupExistsError,
+    GroupNotFoundError,
+    RunnerError,
+    StateLockedError,
+    UsageError,
+)
 
 FAILED, REFUSED, INTERRUPTED = 1, 2, 130
-REFUSALS = (UsageError, GroupExistsError, StateLockedError)
+REFUSALS = (UsageError, GroupExistsError, GroupNotFoundError, StateLockedError)
 """What whoever gave the command has to change, and not to repeat."""
 
 MAX_FAULTS_SHOWN = 100
@@ -22,6 +29,16 @@ _TRACEBACK = "Traceback (most recent call last):"
 
 COMMANDS = {
     "run": "run a task group here and show it",
+    "submit": "have a node carry out a task group",
+    "ls": "list the groups of a node, or the runs that are kept here",
+    "get": "tell what has become of a group so far",
+    "watch": "show a group from its beginning to its end",
+    "logs": "print what its tasks have printed",
+    "events": "print the numbered facts about it",
+    "cancel": "end it early",
+    "signal": "pause a running task of it, let it go on, or kill it",
+    "info": "tell what a node is, can do and has to do",
+    "context": "keep nodes under names",
     "validate": "say everything that is wrong with task groups",
     "graph": "draw what waits for what in a task group",
     "serve": "be a node, which others submit task groups to",

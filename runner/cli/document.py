@@ -16,7 +16,7 @@ def read_document(name: str, registry: Registry) -> Loaded:
     """The group in the file `name` (`-`: standard input) with its warnings. Raises DocumentError with every fault, or
     UsageError when the file cannot be read."""
     source = source_name(name)
-    return load(_read(name, source), source=source, registry=registry)
+    return load(read_file(name), source=source, registry=registry)
 
 
 def source_name(name: str) -> str:
@@ -24,7 +24,9 @@ def source_name(name: str) -> str:
     return "<stdin>" if name == STDIN else name
 
 
-def _read(name: str, source: str) -> bytes:
+def read_file(name: str) -> bytes:
+    """The bytes of the file, no more of it than a document may have and one. Raises UsageError."""
+    source = source_name(name)
     try:
         with open(0 if name == STDIN else name, "rb", closefd=name != STDIN) as file:
             # One byte more than is allowed, so that an endless file is refused and not read for ever.

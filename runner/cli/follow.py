@@ -44,9 +44,11 @@ class _Log:
 class Follower:
     """Writes one group's story to `output`, at the pace of whoever reads it: nothing queues up here."""
 
-    def __init__(self, tasks: Iterable[str], output: Output) -> None:
-        """`tasks` are the names of the group's tasks, for the width of their column."""
+    def __init__(self, tasks: Iterable[str], output: Output, *, events: bool = True) -> None:
+        """`tasks` are the names of the group's tasks, for the width of their column; without `events` only what they print is
+        shown."""
         self._output = output
+        self._events = events
         self._width = min(MAX_NAME_WIDTH, max(map(len, tasks), default=0))
         self._logs: dict[Attempt, _Log] = {}
 
@@ -54,6 +56,8 @@ class Follower:
         """Show all of it, to its end."""
         async for happenings in story:
             await self._write(b"".join([self._shown(happening) for happening in happenings]))
+            if not self._events and self._output.lost is not None:
+                return  # whoever wanted to read it has left
         # What was printed without a newline by attempts whose end nobody has told.
         await self._write(b"".join([log.lines.rest() for log in self._logs.values()]))
 
@@ -76,7 +80,7 @@ class Follower:
             if log is not None:
                 rest = log.lines.rest()
                 seconds = None if log.started_at is None else max(0.0, event.at - log.started_at)
-        line = event_line(event, seconds)
+        line = event_line(event, seconds) if self._events else None
         return rest if line is None else rest + f"{task:{self._width}} -- {line}\n".encode()
 
     def _log(self, task: str, attempt: int) -> _Log:

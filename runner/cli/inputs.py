@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
+from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from runner.cli.document import STDIN
 from runner.config import environment_value
 from runner.errors import UsageError
-from runner.model.group import TaskGroup
+from runner.model.group import Input
 
 MAX_VALUE_BYTES = 1 << 20
 
 
-def read_inputs(group: TaskGroup, plain: Sequence[str], secret: Sequence[str]) -> Mapping[str, str]:
-    """The values by name. Raises UsageError for an assignment that cannot be read, a name given twice, and a secret for an
+def read_inputs(inputs: Sequence[Input], plain: Sequence[str], secret: Sequence[str]) -> Mapping[str, str]:
+    """The values by name; `inputs` are those that the document declares. Raises UsageError for an assignment that cannot be read, a name given twice, and a secret for an
     input that the document does not treat as one."""
     values: dict[str, str] = {}
     for option, assignments in (("--set", plain), ("--set-secret", secret)):
@@ -24,41 +26,62 @@ def read_inputs(group: TaskGroup, plain: Sequence[str], secret: Sequence[str]) -
                 raise UsageError(f"{option} {assignment}: expected name=value")
             if name in values:
                 raise UsageError(f"{option} {name}: this input is given twice")
-            values[name] = value if option == "--set" else _secret(group, name, value)
+            values[name] = value if option == "--set" else _secret(inputs, name, value)
     for name, value in values.items():
         _check(name, value)
     return values
 
 
-def _secret(group: TaskGroup, name: str, source: str) -> str:
-    """The value behind `@file`, `env:VAR` or `-`, without the newline that ends it."""
-    declared = next((item for item in group.inputs if item.name == name), None)
+def check_standard_input(options: Namespace) -> None:
+    """Raises UsageError where it should be two things at once."""
+    if options.file == STDIN and any(item.endswith("=-") for item in options.set_secret):
+        raise UsageError("standard input cannot be both the document and a secret; write one of them to a file")
+
+
+def add_input_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--set", metavar="NAME=VALUE", action="append", default=[], help="give an input")
+    parser.add_argument(
+        "--set-secret",
+        metavar="NAME=SOURCE",
+        action="append",
+        default=[],
+        help="give a confidential input from a file (@FILE), a variable (env:VAR) or standard input (-)",
+    )
+
+
+def _secret(inputs: Sequence[Input], name: str, source: str) -> str:
+    declared = next((item for item in inputs if item.name == name), None)
     if declared is not None and not declared.confidential:
         raise UsageError(
             f"--set-secret {name}: the document would not keep it secret; declare the input `confidential: true`"
         )
+    return read_secret(f"--set-secret {name}", source)
+
+
+def read_secret(option: str, source: str) -> str:
+    """The value behind `@file`, `env:VAR` or `-`, without the newline that ends it; `option` is what asked for it."""
     if source.startswith("env:"):
         return environment_value(source.removeprefix("env:"))
     if source == "-":
-        return _text(name, 0)
+        return _text(option, 0)
     if source.startswith("@"):
-        return _text(name, Path(source[1:]))
+        return _text(option, Path(source[1:]))
     # The source is not repeated: it may be the secret itself, written here by mistake.
     raise UsageError(
-        f"--set-secret {name}: expected @file, env:VARIABLE or - (standard input); a value here would be seen in `ps`"
+        f"{option}: expected @file, env:VARIABLE or - (standard input); a value here would be seen in `ps`"
     )
 
 
-def _text(name: str, source: Path | int) -> str:
+def _text(option: str, source: Path | int) -> str:
     try:
         with open(source, "rb", closefd=source != 0) as file:
             data = file.read(MAX_VALUE_BYTES + 3)
     except OSError as error:
-        raise UsageError(f"--set-secret {name}: {source} cannot be read: {os.strerror(error.errno or 0)}") from None
+        raise UsageError(f"{option}: {source} cannot be read: {os.strerror(error.errno or 0)}") from None
     try:
         text = data.decode()
     except UnicodeDecodeError:
-        raise UsageError(f"--set-secret {name}: the value is no UTF-8 text; encode it, e.g. with base64") from None
+        raise UsageError(f"{option}: the value is no UTF-8 text; encode it, e.g. with base64") from None
     return text.removesuffix("\n").removesuffix("\r") if text.endswith("\n") else text
 
 

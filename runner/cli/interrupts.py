@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 
 from runner.cli.terminal import complain
@@ -13,7 +13,7 @@ from runner.cli.terminal import complain
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 INTERRUPTED = 130
 
-_WORDS = (
+WORDS = (
     "stopping: running tasks are asked to end, clean-up still runs; once more ends clean-up too",
     "stopping without clean-up; once more leaves at once, with everything killed",
 )
@@ -22,10 +22,12 @@ _WORDS = (
 class Interrupts:
     """Takes the signals while it is entered. `count` is how many came."""
 
-    def __init__(self, leave: Callable[[], None]) -> None:
-        """`leave` removes what must not stay behind when the command leaves at once."""
+    def __init__(self, leave: Callable[[], None], words: Sequence[str] = WORDS) -> None:
+        """`leave` removes what must not stay behind when the command leaves at once. `words` are said, one after the other, for
+        each signal that does not make it leave yet."""
         self.count = 0
         self._leave = leave
+        self._words = words
         self._cancel: Callable[[], None] | None = None
         self._loop = asyncio.get_running_loop()
         self._taken: list[signal.Signals] = []
@@ -52,10 +54,10 @@ class Interrupts:
 
     def _signalled(self) -> None:
         self.count += 1
-        if self.count > len(_WORDS):
+        if self.count > len(self._words):
             # The supervisor sees that this process is gone and kills what it started for it.
             self._leave()
             os._exit(INTERRUPTED)
-        complain(_WORDS[self.count - 1])
+        complain(self._words[self.count - 1])
         if self._cancel is not None:
             self._cancel()

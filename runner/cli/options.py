@@ -67,3 +67,16 @@ def positive(text: str) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > 6 or int(text) == 0:
         raise ArgumentTypeError(f"{text!r} is no whole number from 1 to 999999")
     return int(text)
+
+
+def label(text: str) -> tuple[str, str]:
+    """`KEY=VALUE`, or `KEY` with the empty text, for argparse."""
+    key, _, value = text.partition("=")
+    if not key:
+        raise ArgumentTypeError(f"{text!r} is no label: expected KEY=VALUE")
+    return key, value
+
+
+def add_output_argument(parser: ArgumentParser, what: str) -> None:
+    """`what` is what JSON gives."""
+    parser.add_argument("--output", choices=("text", "json"), default="text", help=f"json: {what}")

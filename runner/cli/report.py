@@ -10,8 +10,7 @@ from typing import Any
 
 from runner.cli.terminal import visible
 from runner.model.event import Event, Kind
-from runner.model.group import TaskGroup
-from runner.model.result import Abort, Reason, Skip, Status, TaskGroupResult, TaskResult
+from runner.model.result import Abort, Reason, Skip, Status, TaskGroupResult, TaskResult, Waiting
 from runner.model.value import MASK
 
 MAX_SHOWN = 300
@@ -26,12 +25,20 @@ _SKIPS: Mapping[str, str] = {
     Skip.GROUP_ABORTED: "because the group was aborted",
 }
 
+_WAITS: Mapping[str, str] = {
+    Waiting.DEPENDENCY: "what it depends on",
+    Waiting.SLOT: "a slot",
+    Waiting.RETRY_DELAY: "its next attempt",
+    Waiting.PAUSED: "being told to go on",
+}
+
 _REASONS: Mapping[str, str] = {
     Reason.TIMEOUT: "timed out",
     Abort.CANCELLED: "the group was cancelled",
     Abort.GROUP_TIMEOUT: "the group's time was over",
     Abort.FAIL_FAST: "failFast",
     Reason.STATE_NOT_WRITTEN: "its state cannot be written",
+    Reason.RUNNER_LOST: "its runner is gone",
 }
 
 
@@ -86,10 +93,9 @@ def skip_reason(reason: str | None, because_of: str | None) -> str:
     return f"{text} ({because_of} failed)" if reason == Skip.GROUP_ABORTED and because_of else text
 
 
-def headline(group: TaskGroup, id: str) -> str:
+def headline(name: str, tasks: int, id: str) -> str:
     """What runs, and the id that its state is kept under."""
-    count = len(group.tasks)
-    return f"{group.name or 'task group'}: {count} task{'s' * (count != 1)}, run {id}"
+    return f"{name or 'task group'}: {tasks} task{'s' * (tasks != 1)}, run {id}"
 
 
 def summary(result: TaskGroupResult, *, reveal: bool = False) -> Iterator[str]:
@@ -98,7 +104,7 @@ def summary(result: TaskGroupResult, *, reveal: bool = False) -> Iterator[str]:
     parts = ", ".join(f"{counts[status]} {status}" for status in Status if counts[status])
     seconds = _seconds(result.started_at, result.finished_at)
     name = result.name or "task group"
-    reason = f" ({_REASONS.get(result.reason, result.reason)})" if result.reason else ""
+    reason = f" ({reason_text(result.reason)})" if result.reason else ""
     yield (
         f"{name}: {result.status}{reason}"
         + (f" after {duration(seconds)}" if seconds is not None else "")
@@ -122,6 +128,10 @@ def summary(result: TaskGroupResult, *, reveal: bool = False) -> Iterator[str]:
         yield f"  {owner}.{name} = {text}"
 
 
+def reason_text(reason: str) -> str:
+    return _REASONS.get(reason, reason)
+
+
 def shortened(text: str) -> str:
     """`text` on one line, cut where it is long."""
     line = visible(text[: MAX_SHOWN + 1])
@@ -131,6 +141,8 @@ def shortened(text: str) -> str:
 def _ending(task: TaskResult) -> str:
     if task.status is Status.SKIPPED:
         return f"skipped {skip_reason(task.reason, task.because_of)}"
+    if task.waiting is not None:
+        return f"{task.status}, waits for {_WAITS.get(task.waiting, task.waiting)}"
     fields = {"reason": task.reason, "exit_code": task.exit_code, "error": task.error, "signal": task.signal}
     tries = f" in {task.attempts} attempts" if task.attempts > 1 else ""
     return f"{task.status}{tries}{_why(fields)}"

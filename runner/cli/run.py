@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import secrets
 from argparse import ArgumentParser, Namespace
@@ -16,12 +15,13 @@ from msgspec.structs import replace
 
 from runner import history, workspace
 from runner import node as nodes
-from runner.cli.document import STDIN, read_document
+from runner.cli import outcome
+from runner.cli.document import read_document
 from runner.cli.follow import Follower
-from runner.cli.inputs import read_inputs
+from runner.cli.inputs import add_input_arguments, check_standard_input, read_inputs
 from runner.cli.interrupts import INTERRUPTED, Interrupts
 from runner.cli.options import positive, settings_of
-from runner.cli.report import headline, summary
+from runner.cli.report import headline
 from runner.cli.terminal import STDERR, STDOUT, Output, complain
 from runner.cli.tidying import Tidying
 from runner.config import Settings
@@ -35,12 +35,11 @@ CALLER = "local"
 
 def run(options: Namespace) -> int:
     settings = settings_of(options)
-    if options.file == STDIN and any(item.endswith("=-") for item in options.set_secret):
-        raise UsageError("standard input cannot be both the document and a secret; write one of them to a file")
+    check_standard_input(options)
     loaded = read_document(options.file, nodes.registry(settings))
     for warning in loaded.warnings:
         complain(str(warning))
-    inputs = read_inputs(loaded.group, options.set, options.set_secret)
+    inputs = read_inputs(loaded.group.inputs, options.set, options.set_secret)
     group = replace(loaded.group, id=options.id or loaded.group.id or secrets.token_hex(8))
     folder = None if options.isolated else workspace.current()
     with _run_dir(settings, group) as run_dir:
@@ -88,33 +87,23 @@ async def _carry_out(
             id = node.engine.submit(group, inputs, caller=CALLER, workspace=str(folder))
             interrupts.cancels(lambda: node.engine.cancel(id))
             stack.enter_context(Tidying(partial(_tidy, settings)))
-            await asyncio.to_thread(story.print, headline(group, id))
+            await asyncio.to_thread(story.print, headline(group.name, len(group.tasks), id))
             await Follower((task.name for task in group.tasks), story).show(node.watch(id))
             result = node.engine.unwritten_end(id) or node.engine.result(id)
-        if machine:
-            text = json.dumps(result.as_json(reveal=options.reveal), indent=2, ensure_ascii=False)
-        else:
-            text = "\n".join(["", *summary(result, reveal=options.reveal)])
-        await asyncio.to_thread(stdout.print, text)
+        text = outcome.told(result, machine=machine, reveal=options.reveal)
+        await asyncio.to_thread(stdout.print, text if machine else f"\n{text}")
         if result.reason == Reason.STATE_NOT_WRITTEN:
             complain(f"what became of the run was not written down; --id {id} takes it up from what was")
         if stdout.lost is not None:
             complain(f"standard output was lost ({stdout.lost.strerror}); what the tasks printed is in {run_dir}")
     if interrupts.count and result.status is Status.ABORTED:
         return INTERRUPTED
-    return stdout.status(0 if result.status is Status.SUCCESS else 1)
+    return stdout.status(outcome.status(result))
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", help="the task group, YAML or JSON; - for standard input")
-    parser.add_argument("--set", metavar="NAME=VALUE", action="append", default=[], help="give an input")
-    parser.add_argument(
-        "--set-secret",
-        metavar="NAME=SOURCE",
-        action="append",
-        default=[],
-        help="give a confidential input from a file (@FILE), a variable (env:VAR) or standard input (-)",
-    )
+    add_input_arguments(parser)
     parser.add_argument(
         "--output", choices=("text", "json"), default="text", help="json: the result alone on stdout, logs on stderr"
     )

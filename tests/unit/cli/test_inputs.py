@@ -12,18 +12,18 @@ GROUP = TaskGroup(inputs=(Input(name="tag"), Input(name="password", confidential
 
 
 def test_plain_values_keep_what_they_are_made_of() -> None:
-    assert read_inputs(GROUP, ["tag=a=b ", "other="], []) == {"tag": "a=b ", "other": ""}
+    assert read_inputs(GROUP.inputs, ["tag=a=b ", "other="], []) == {"tag": "a=b ", "other": ""}
 
 
 @pytest.mark.parametrize(("content", "value"), [(b"s3cret\n", "s3cret"), (b"a\r\n", "a"), (b"a\n\n", "a\n"), (b"", "")])
 def test_a_secret_from_a_file_loses_the_newline_that_ends_it(tmp_path: Path, content: bytes, value: str) -> None:
     (tmp_path / "secret").write_bytes(content)
-    assert read_inputs(GROUP, [], [f"password=@{tmp_path}/secret"]) == {"password": value}
+    assert read_inputs(GROUP.inputs, [], [f"password=@{tmp_path}/secret"]) == {"password": value}
 
 
 def test_a_secret_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("THE_PASSWORD", "s3cret")
-    assert read_inputs(GROUP, [], ["password=env:THE_PASSWORD"]) == {"password": "s3cret"}
+    assert read_inputs(GROUP.inputs, [], ["password=env:THE_PASSWORD"]) == {"password": "s3cret"}
 
 
 @pytest.mark.parametrize(
@@ -45,10 +45,10 @@ def test_a_secret_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_refusals(plain: list[str], secret: list[str], message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        read_inputs(GROUP, plain, secret)
+        read_inputs(GROUP.inputs, plain, secret)
 
 
 def test_a_secret_written_by_mistake_is_not_repeated() -> None:
     with pytest.raises(UsageError) as caught:
-        read_inputs(GROUP, [], ["password=hunter22"])
+        read_inputs(GROUP.inputs, [], ["password=hunter22"])
     assert "hunter22" not in caught.value.message

@@ -4,9 +4,7 @@ import pytest
 
 from runner.cli.report import MAX_SHOWN, duration, event_line, headline, shortened, summary
 from runner.model.event import Event, Kind
-from runner.model.group import TaskGroup
 from runner.model.result import Status, TaskGroupResult, TaskResult
-from runner.model.task import Task
 from runner.model.value import Value
 
 
@@ -118,9 +116,8 @@ def test_the_summary_tells_what_did_not_succeed_and_shows_no_secret() -> None:
 
 
 def test_the_headline_tells_the_id_that_goes_on_with_a_run() -> None:
-    tasks = (Task(name="a", type="os_exec"), Task(name="b", type="os_exec"))
-    assert headline(TaskGroup(name="ship", tasks=tasks), "8c1f") == "ship: 2 tasks, run 8c1f"
-    assert headline(TaskGroup(tasks=tasks[:1]), "8c1f") == "task group: 1 task, run 8c1f"
+    assert headline("ship", 2, "8c1f") == "ship: 2 tasks, run 8c1f"
+    assert headline("", 1, "8c1f") == "task group: 1 task, run 8c1f"
 
 
 def test_what_survived_is_told() -> None:

@@ -1,0 +1,180 @@
+"""Which place a command asks: a node that is named on the command line, in the environment or by a context, else what `runner run`
+has kept on this machine."""
+
+from __future__ import annotations
+
+import asyncio
+from argparse import ArgumentParser, Namespace, _ArgumentGroup
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from runner.cli.groups import Groups
+from runner.cli.options import settings_of
+from runner.cli.report import duration
+from runner.cli.terminal import complain
+from runner.config import contexts, machine
+from runner.config.client import ClientSettings, load_client_settings
+from runner.config.service import SOCKET_NAME
+from runner.errors import ForbiddenError, RunnerError, UnauthenticatedError, UsageError
+from runner.model.endpoint import Endpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from runner.client import AsyncClient
+
+LOCAL = "local"
+"""The node of this user on this machine."""
+
+PARTS = ("ca", "certificate", "key", "server_name", "token_file")
+"""Of an endpoint, as options."""
+
+
+def with_groups(options: Namespace, work: Callable[[Groups, Namespace], Awaitable[int]]) -> int:
+    """The exit status of what is done with the place that `options` mean."""
+
+    async def run() -> int:
+        async with open_groups(options) as groups:
+            return await work(groups, options)
+
+    return asyncio.run(run())
+
+
+def with_node(options: Namespace, work: Callable[[AsyncClient, Namespace], Awaitable[int]]) -> int:
+    """As `with_groups`, where only a node will do."""
+
+    async def run() -> int:
+        endpoint = chosen(options)
+        if endpoint is None:
+            raise UsageError(
+                "no node is named: give --to host:port, unix:/path or local, or keep one with `runner context add`; "
+                "`runner run` runs a group here, without any"
+            )
+        async with _open_node(endpoint) as client:
+            return await work(client, options)
+
+    return asyncio.run(run())
+
+
+@asynccontextmanager
+async def open_groups(options: Namespace) -> AsyncIterator[Groups]:
+    endpoint = chosen(options)
+    if endpoint is not None:
+        async with _open_node(endpoint) as client:
+            yield client
+    else:
+        from runner.runs.runs import Runs
+
+        settings = settings_of(options)
+        yield Runs(settings.runs_dir, settings.key_file)
+
+
+def chosen(options: Namespace) -> Endpoint | None:
+    """The node that is meant; None where it is what was kept here. Raises UsageError."""
+    given = client_settings = load_client_settings()
+    named = [name for name in ("to", "context", "here") if getattr(options, name)]
+    if len(named) > 1:
+        raise UsageError(f"--{named[0]} and --{named[1]} name two places: give one of them")
+    parts = {part: getattr(options, part) for part in PARTS if getattr(options, part)}
+    if options.insecure:
+        parts["insecure"] = True
+    if parts and not options.to:
+        raise UsageError(f"--{next(iter(parts)).replace('_', '-')} says how to speak with --to: give both")
+    if options.to:
+        return _with_token(Endpoint(target=_target(options.to, options), **parts), given)
+    if options.context:
+        return _with_token(contexts.load(given.contexts_file).named(options.context), given)
+    if options.here or options.state_dir:
+        return None
+    if given.to:
+        return _with_token(Endpoint(target=_target(given.to, options)), given)
+    known = contexts.load(client_settings.contexts_file)
+    name = given.context or known.current
+    return None if name is None else _with_token(known.named(name), given)
+
+
+def _target(text: str, options: Namespace) -> str:
+    return f"unix:{settings_of(options).state_dir / SOCKET_NAME}" if text == LOCAL else text
+
+
+def _with_token(endpoint: Endpoint, given: ClientSettings) -> Endpoint:
+    """The token of the environment is for a node that has none of its own."""
+    if endpoint.token is None and endpoint.token_file is None:
+        if given.token and given.token_file:
+            raise UsageError("RUNNER_TOKEN and RUNNER_TOKEN_FILE are two tokens: set one of them")
+        endpoint = replace(endpoint, token=given.token or None, token_file=given.token_file or None)
+    return endpoint.checked()
+
+
+@asynccontextmanager
+async def _open_node(endpoint: Endpoint) -> AsyncIterator[AsyncClient]:
+    machine.silence_grpc()
+    from runner.client import AsyncClient
+
+    with _advice(endpoint):
+        async with AsyncClient(endpoint, on_wait=_Notices(endpoint.target).tell) as client:
+            yield client
+
+
+class _Notices:
+    """Says what a command waits for, each thing once."""
+
+    def __init__(self, target: str) -> None:
+        self._target = target
+        self._told = ""
+
+    def tell(self, error: RunnerError, seconds: float) -> None:
+        if error.message != self._told:
+            self._told = error.message
+            again = f"tried again in {duration(seconds)}" if seconds > 1 else "trying again"
+            complain(f"{error.message} ({again})")
+
+
+@contextmanager
+def _advice(endpoint: Endpoint) -> Iterator[None]:
+    """What to do about it, where that is one's own affair."""
+    try:
+        yield
+    except UnauthenticatedError as error:
+        has = endpoint.token is not None or endpoint.token_file is not None or endpoint.certificate is not None
+        what = (
+            "is this token or certificate of this node, and not over?"
+            if has
+            else ("give a token (RUNNER_TOKEN, --token-file) or a certificate (--certificate, --key)")
+        )
+        raise UnauthenticatedError(f"{endpoint.target}: {error.message}; {what}") from error
+    except ForbiddenError as error:
+        raise ForbiddenError(f"{endpoint.target}: {error.message}") from error
+
+
+def add_place_arguments(parser: ArgumentParser, *, node_only: bool = False) -> None:
+    group = parser.add_argument_group(
+        "where",
+        "RUNNER_TO, RUNNER_CONTEXT and the current context (see `runner context`) name a node as well"
+        + ("." if node_only else "; without any, it is what `runner run` has kept here."),
+    )
+    group.add_argument(
+        "--to", metavar="TARGET", help="a node: host:port, unix:/path, or local for the one of this machine"
+    )
+    group.add_argument("--context", metavar="NAME", help="a node that is kept under this name")
+    if not node_only:
+        group.add_argument("--here", action="store_true", help="what `runner run` has kept here, whatever else is said")
+    else:
+        parser.set_defaults(here=False)
+    group.add_argument(
+        "--state-dir", metavar="DIR", type=Path, help="where that is, or where the node of --to local is"
+    )
+    add_endpoint_arguments(group)
+
+
+def add_endpoint_arguments(group: ArgumentParser | _ArgumentGroup) -> None:
+    group.add_argument("--ca", metavar="FILE", help="whom the node's certificate has to be signed by (PEM)")
+    group.add_argument("--certificate", metavar="FILE", help="who I am (PEM), with --key")
+    group.add_argument("--key", metavar="FILE", help="the key of --certificate (PEM)")
+    group.add_argument("--server-name", metavar="NAME", help="what the node's certificate is for, if not for the host")
+    group.add_argument("--token-file", metavar="FILE", help="a file with a token; RUNNER_TOKEN holds one itself")
+    group.add_argument("--insecure", action="store_true", help="speak without TLS over a network, for all to read")

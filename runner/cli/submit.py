@@ -1,0 +1,159 @@
+"""`runner submit FILE`: have a node carry a task group out."""
+
+from __future__ import annotations
+
+import asyncio
+from argparse import ArgumentParser, Namespace
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from runner.cli import outcome, plain
+from runner.cli.document import read_file, source_name
+from runner.cli.inputs import add_input_arguments, check_standard_input, read_inputs
+from runner.cli.interrupts import INTERRUPTED, Interrupts
+from runner.cli.options import add_output_argument, label
+from runner.cli.place import add_place_arguments, with_node
+from runner.cli.terminal import STDERR, STDOUT, Output, complain
+from runner.cli.watch import show
+from runner.errors import RunnerError
+from runner.model import document, parse
+from runner.model.fault import Faults
+from runner.model.group import Input
+from runner.model.limits import Limits
+from runner.model.result import Status
+
+if TYPE_CHECKING:
+    from runner.client import AsyncClient, Submission
+
+WORDS = (
+    "cancelling: running tasks are asked to end, clean-up still runs; once more ends clean-up too",
+    "cancelling without clean-up; once more leaves, and the node goes on ending it",
+)
+
+
+def run(options: Namespace) -> int:
+    check_standard_input(options)
+    return with_node(options, _submit)
+
+
+async def _submit(client: AsyncClient, options: Namespace) -> int:
+    raw = read_file(options.file)
+    inputs = _inputs(raw, options)
+    if not options.follow:
+        submission = await _submitted(client, raw, inputs, options)
+        stdout = Output(STDOUT)
+        stdout.print(plain.line(_plain(submission)) if options.output == "json" else submission.id)
+        return stdout.status(0)
+    with Interrupts(lambda: None, WORDS) as interrupts:
+        submission = await _submitted(client, raw, inputs, options)
+        return await _follow(client, submission.id, interrupts, options)
+
+
+async def _submitted(client: AsyncClient, raw: bytes, inputs: Mapping[str, str], options: Namespace) -> Submission:
+    workspace_id = ""
+    if options.workspace is not None:
+        workspace_id = (await client.upload_workspace(options.workspace, exclude=options.exclude)).workspace_id
+    submission = await client.submit(
+        raw,
+        source=source_name(options.file),
+        inputs=inputs,
+        id=options.id,
+        labels=dict(options.label),
+        workspace_id=workspace_id,
+    )
+    for warning in submission.warnings:
+        complain(str(warning))
+    return submission
+
+
+async def _follow(client: AsyncClient, id: str, interrupts: Interrupts, options: Namespace) -> int:
+    """Show the group to its end, as `runner run` does; the exit status."""
+    machine = options.output == "json"
+    stdout = Output(STDOUT)
+    failure: RunnerError | None = None
+    async with asyncio.TaskGroup() as cancels:
+        interrupts.cancels(lambda: _begun(cancels, client, id, interrupts))
+        try:
+            await show(client, id, Output(STDERR) if machine else stdout)
+            result = await client.result(id, reveal=options.reveal)
+        except RunnerError as error:
+            failure = error
+    if failure is not None:
+        raise failure
+    text = outcome.told(result, machine=machine, reveal=options.reveal)
+    await asyncio.to_thread(stdout.print, text if machine else f"\n{text}")
+    if stdout.lost is not None:
+        complain(f"standard output was lost ({stdout.lost.strerror}); `runner watch {id}` shows all of it")
+    if interrupts.count and result.status is Status.ABORTED:
+        return INTERRUPTED
+    return stdout.status(outcome.status(result))
+
+
+def _begun(cancels: asyncio.TaskGroup, client: AsyncClient, id: str, interrupts: Interrupts) -> None:
+    cancels.create_task(_cancel(client, id, at_once=interrupts.count > 1))
+
+
+async def _cancel(client: AsyncClient, id: str, *, at_once: bool) -> None:
+    try:
+        await client.cancel(id, at_once=at_once)
+    except RunnerError as error:
+        complain(f"{id} could not be cancelled: {error.message}")
+
+
+def _inputs(raw: bytes, options: Namespace) -> Mapping[str, str]:
+    """A secret for an input that the document does not keep secret would be told to everybody: it is looked at before anything
+    is sent."""
+    return read_inputs(_declared(raw) if options.set_secret else (), options.set, options.set_secret)
+
+
+def _declared(raw: bytes) -> Sequence[Input]:
+    """The inputs of the document, as far as it can be read; the node tells what is wrong with it."""
+    limits = Limits()
+    read = document.read(raw, source="", limits=limits)
+    if read.data is None:
+        return ()
+    return parse.parse(read.data, Faults(limits.faults), _Unchecked(), complete=False, limits=limits).group.inputs
+
+
+class _Unchecked:
+    """Implements runner.model.parse.Checks: the node knows its task types."""
+
+    def check_spec(
+        self, faults: Faults, path: object, type: str, spec: Mapping[str, Any], template: bool
+    ) -> Mapping[str, Any]:
+        del faults, path, type, template
+        return spec
+
+
+def _plain(submission: Submission) -> dict[str, Any]:
+    warnings = [fault.as_json() for fault in submission.warnings]
+    return {"id": submission.id, "existed": submission.existed, "warnings": warnings}
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.description = (
+        "Have a node carry a task group out, and print its id. With --follow it is shown as `runner run` shows it, and the exit "
+        "status is the same: the first Ctrl-C cancels the group, the second its clean-up too, the third leaves it to the node. "
+        "To look on without that, submit without --follow and `runner watch` it."
+    )
+    parser.add_argument("file", metavar="FILE", help="the task group, YAML or JSON; - for standard input")
+    add_input_arguments(parser)
+    parser.add_argument(
+        "--workspace", metavar="DIR", type=Path, help="send this folder along, for the tasks to work in"
+    )
+    parser.add_argument(
+        "--exclude",
+        metavar="PATTERN",
+        action="append",
+        default=[],
+        help="leave out of it what has such a name (*.o, node_modules) or path (build/tmp)",
+    )
+    parser.add_argument("--id", metavar="ID", help="name the group; the same again is the same group, and runs once")
+    parser.add_argument(
+        "--label", metavar="KEY=VALUE", action="append", default=[], type=label, help="label the group; may be repeated"
+    )
+    parser.add_argument("--follow", action="store_true", help="show it to its end")
+    parser.add_argument("--reveal", action="store_true", help="with --follow: show confidential outputs in the result")
+    add_output_argument(parser, "its id and warnings; with --follow the result alone, and logs on stderr")
+    add_place_arguments(parser, node_only=True)

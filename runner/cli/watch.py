@@ -1,0 +1,59 @@
+"""`runner watch ID`: what a group does, from its beginning to its end."""
+
+from __future__ import annotations
+
+import asyncio
+from argparse import ArgumentParser, Namespace
+
+from runner.cli import ids, outcome, plain
+from runner.cli.follow import Follower
+from runner.cli.groups import Groups
+from runner.cli.options import add_output_argument
+from runner.cli.place import add_place_arguments, with_groups
+from runner.cli.report import headline
+from runner.cli.terminal import STDOUT, Output, complain
+from runner.model.result import Reason
+
+NAMES = 1000
+"""So many names of tasks count for the width of their column."""
+
+
+def run(options: Namespace) -> int:
+    return with_groups(options, _watch)
+
+
+async def _watch(groups: Groups, options: Namespace) -> int:
+    id = await ids.resolve(groups, options.id)
+    stdout = Output(STDOUT)
+    if options.output == "json":
+        async for happenings in groups.watch_in_batches(id):
+            text = "\n".join(plain.line(plain.happening(happening)) for happening in happenings)
+            await asyncio.to_thread(stdout.print, text)
+            if stdout.lost is not None:
+                break
+        result = await groups.result(id, limit=1)
+    else:
+        await show(groups, id, stdout)
+        result = await groups.result(id)
+        await asyncio.to_thread(stdout.print, f"\n{outcome.told(result, machine=False)}")
+    if result.reason == Reason.RUNNER_LOST:
+        complain(f"nobody carries {id} out any more; `runner run --id {id}` with the same file takes it up")
+    return stdout.status(outcome.status(result))
+
+
+async def show(groups: Groups, id: str, output: Output) -> None:
+    """Its headline, and its story to the end."""
+    summary = await groups.summary(id)
+    first = await groups.result(id, limit=NAMES)
+    await asyncio.to_thread(output.print, headline(summary.name, sum(summary.counts.values()), id))
+    await Follower(first.results, output).show(groups.watch_in_batches(id))
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.description = (
+        "Show what a group does, from its beginning to its end. The exit status is 0 if it succeeds, 1 if not. "
+        "Ctrl-C ends the watching; the group goes on."
+    )
+    parser.add_argument("id", metavar="ID", help=ids.HELP)
+    add_output_argument(parser, "a line for each event and piece of output")
+    add_place_arguments(parser)

@@ -1,0 +1,95 @@
+"""Which place a command asks, by all that may name one."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from pathlib import Path
+
+import pytest
+
+from runner.cli.place import add_place_arguments, chosen
+from runner.config import contexts
+from runner.config.contexts import Contexts
+from runner.errors import UsageError
+from runner.model.endpoint import Endpoint
+
+BUILD = Endpoint(target="build.example:1", token="rt_build")
+LAB = Endpoint(target="lab.example:1")
+
+
+@pytest.fixture(autouse=True)
+def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RUNNER_TO", "RUNNER_CONTEXT", "RUNNER_TOKEN", "RUNNER_TOKEN_FILE", "XDG_STATE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    contexts.save(tmp_path / "runner" / "contexts.toml", Contexts(contexts={"build": BUILD, "lab": LAB}))
+
+
+def place(*arguments: str) -> Endpoint | None:
+    parser = ArgumentParser()
+    add_place_arguments(parser)
+    return chosen(parser.parse_args(arguments))
+
+
+def test_what_is_said_first_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert place() is None
+    assert place("--to", "h:1") == Endpoint(target="h:1")
+    assert place("--context", "lab") == LAB
+    kept = contexts.load(tmp_path / "runner" / "contexts.toml")
+    contexts.save(tmp_path / "runner" / "contexts.toml", Contexts(current="lab", contexts=kept.contexts))
+    assert place() == LAB
+    monkeypatch.setenv("RUNNER_CONTEXT", "build")
+    assert place() == BUILD
+    monkeypatch.setenv("RUNNER_TO", "unix:/s")
+    assert place() == Endpoint(target="unix:/s")
+    assert place("--context", "lab") == LAB
+    assert place("--to", "h:1") == Endpoint(target="h:1")
+    assert place("--here") is None
+    assert place("--state-dir", "elsewhere") is None
+
+
+def test_the_node_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert place("--to", "local") == Endpoint(target=f"unix:{tmp_path}/.local/state/runner/runner.sock")
+    assert place("--to", "local", "--state-dir", "/s") == Endpoint(target="unix:/s/runner.sock")
+    monkeypatch.setenv("RUNNER_TO", "local")
+    assert place() == Endpoint(target=f"unix:{tmp_path}/.local/state/runner/runner.sock")
+
+
+def test_the_token_of_the_environment_is_for_a_node_without_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUNNER_TOKEN", "rt_env")
+    for endpoint, token in (
+        (place("--to", "h:1"), "rt_env"),
+        (place("--context", "lab"), "rt_env"),
+        (place("--context", "build"), "rt_build"),
+        (place("--to", "h:1", "--token-file", "t"), None),
+    ):
+        assert endpoint is not None
+        assert endpoint.token == token
+    monkeypatch.setenv("RUNNER_TOKEN_FILE", "/t")
+    with pytest.raises(UsageError, match="two tokens"):
+        place("--to", "h:1")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--to", "h:1", "--here"), "--to and --here name two places"),
+        (("--to", "h:1", "--context", "lab"), "--to and --context name two places"),
+        (("--server-name", "x"), "--server-name says how to speak with --to"),
+        (("--context", "lba"), "there is no context 'lba'"),
+        (("--to", "h"), "is not the place of a node"),
+        (("--to", "h:1", "--key", "k"), "a certificate and its key go together"),
+    ],
+)
+def test_what_makes_no_sense(arguments: tuple[str, ...], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        place(*arguments)
+
+
+def test_a_current_context_that_is_gone_is_told_and_can_be_changed(tmp_path: Path) -> None:
+    contexts.save(tmp_path / "runner" / "contexts.toml", Contexts(current="gone", contexts={"lab": LAB}))
+    with pytest.raises(UsageError, match="there is no context 'gone'"):
+        place()
+    assert place("--here") is None
+    assert place("--context", "lab") == LAB
