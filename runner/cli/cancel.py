@@ -22,7 +22,7 @@ async def _cancel(groups: Groups, options: Namespace) -> int:
     if options.output == "json":
         stdout.print(plain.line({"id": id, "status": status.value}))
     elif status.terminal:
-        stdout.print(f"{id} is over already: {status}")
+        stdout.print(f"{id} is over: {status}")
     else:
         rest = "without clean-up" if options.at_once else "running tasks are asked to end, clean-up still runs"
         stdout.print(f"{id} is being cancelled: {rest}")

@@ -60,13 +60,14 @@ def test_yesterdays_runs_are_told_and_left_as_they_are(runner: Command) -> None:
     assert runner("ls", "--since", "2000-01-01", "--status", "success", "--output", "json").json["id"] == "second"
     events = [json.loads(line) for line in runner("events", "first", "--output", "json").stdout.splitlines()]
     assert events[-1]["kind"] == "group_finished"
-    assert runner("cancel", "first").stdout == "first is over already: failed\n"
+    assert runner("cancel", "first").stdout == "first is over: failed\n"
     assert tree(kept(runner)) == before
     assert SECRET not in runner("watch", "first", "--output", "json").stdout
 
 
 def test_one_that_runs_is_watched_and_cancelled_from_beside(runner: Command) -> None:
-    clean = shell("clean", "echo cleaning", depends_on=["work"], when="always")
+    os.mkfifo(runner.folder / "gate")
+    clean = shell("clean", "echo cleaning; read go < gate", depends_on=["work"], when="always")
     run = started(runner, shell("work", WAITS), clean)
     watching = runner.start("watch", "@last", stdout=subprocess.PIPE)
     logging = runner.start("logs", "live", "work", "-f", stdout=subprocess.PIPE)
@@ -79,6 +80,7 @@ def test_one_that_runs_is_watched_and_cancelled_from_beside(runner: Command) -> 
     assert "running, waits" not in runner("get", "live").stdout
     assert "pending, waits for what it depends on" in runner("get", "live").stdout
     assert "is being cancelled" in runner("cancel", "live").stdout
+    (runner.folder / "gate").write_text("go\n")
     rest = watching.stdout.read().decode()
     assert "clean  | cleaning\n" in rest
     assert (run.wait(), watching.wait(), logging.wait()) == (130, 1, 0)
