@@ -6,7 +6,10 @@ import errno
 import os
 import socket
 import ssl
+from datetime import UTC, datetime
+from pathlib import Path
 
+from cryptography import x509
 from msgspec import Struct
 
 from runner.model.endpoint import Endpoint, Tcp, Unix
@@ -68,6 +71,8 @@ def _refused(error: OSError, address: Tcp | Unix) -> Finding:
 def _shake_hands(line: socket.socket, endpoint: Endpoint, address: Tcp) -> Finding | None:
     if not endpoint.is_encrypted:
         return _plain(line)
+    if endpoint.certificate is not None and (finding := _expired(endpoint.certificate)) is not None:
+        return finding
     context = ssl.create_default_context(cafile=endpoint.ca)
     context.set_alpn_protocols(["h2"])
     try:
@@ -75,8 +80,8 @@ def _shake_hands(line: socket.socket, endpoint: Endpoint, address: Tcp) -> Findi
             context.load_cert_chain(endpoint.certificate, endpoint.key)
         with context.wrap_socket(line, server_hostname=endpoint.server_name or address.host) as secured:
             secured.settimeout(PATIENCE_SECONDS)
-            # Only now the other side tells what it thinks of our certificate.
-            return None if secured.recv(1) else Finding(text="it closes the connection at once")
+            # Only now the other side tells what it thinks of our certificate, and gRPC does so without a word.
+            return None if secured.recv(1) else _closed(endpoint)
     except TimeoutError:
         return None
     except ssl.SSLCertVerificationError as error:
@@ -84,6 +89,25 @@ def _shake_hands(line: socket.socket, endpoint: Endpoint, address: Tcp) -> Findi
         return Finding(text=text, final=True)
     except ssl.SSLError as error:
         return _told(error, endpoint)
+
+
+def _closed(endpoint: Endpoint) -> Finding:
+    """Not for good: a node that is killed in this moment would look the same."""
+    if endpoint.certificate is None:
+        return Finding(text="it closes the connection at once; it may want a certificate: give one with its key")
+    return Finding(
+        text=f"it closes the connection at once; is {endpoint.certificate} a certificate of its authority, for clients?"
+    )
+
+
+def _expired(certificate: str) -> Finding | None:
+    try:
+        end = x509.load_pem_x509_certificate(Path(certificate).read_bytes()).not_valid_after_utc
+    except (OSError, ValueError):
+        return None  # TLS tells what is wrong with it
+    if end > datetime.now(UTC):
+        return None
+    return Finding(text=f"the certificate {certificate} has expired on {end:%Y-%m-%d}: get a new one", final=True)
 
 
 def _plain(line: socket.socket) -> Finding | None:

@@ -21,7 +21,7 @@ class Node:
         self.socket = f"unix:{state}/runner.sock"
         self.addresses: Sequence[str] = ()
         self._state = state
-        self._listen = (self.socket, *listen)
+        self._listen: Sequence[str] = (self.socket, *listen)
         self._log = state.with_name("node.log")
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -55,7 +55,8 @@ class Node:
     def _is_serving(self) -> bool:
         for line in self._log.read_text().splitlines(keepends=True):
             if line.endswith("\n") and (said := json.loads(line))["action"] == "node_serving":
-                self.addresses = said["addresses"]
+                # The next life listens at the same ports.
+                self.addresses = self._listen = said["addresses"]
                 return True
         return False
 

@@ -156,7 +156,10 @@ def test_a_certificate_that_it_wants_and_one_that_it_refuses(ours: Authority, tm
         assert (finding.final, "it wants a certificate" in finding.text) == (True, True)
         finding = found(Endpoint(target=target, ca=ours.ca, certificate=certificate, key=key))
         assert (finding.final, "it refuses this certificate" in finding.text) == (True, True)
-        wrong = Endpoint(target=target, ca=ours.ca, certificate=certificate, key=ours.issue("other")[1])
+        certificate, key = ours.issue("old", days=-1)
+        old = Endpoint(target=target, ca=ours.ca, certificate=certificate, key=key)
+        assert (found(old).final, "has expired on" in found(old).text) == (True, True)
+        wrong = Endpoint(target=target, ca=ours.ca, certificate=theirs.issue("eve")[0], key=key)
         assert "is not the key of" in found(wrong).text
 
 
