@@ -194,7 +194,7 @@ class ProcessHost(Protocol):
 
     async def end_former(self, incarnation: str) -> Mapping[str, Any] | None:
         """End all that is left of a former life of the host; returns a kill report, None when nothing was. The present life
-        is left alone. May be repeated."""
+        is left alone; it is a former one from the first error that tells of its end. May be repeated."""
 
 
 class TaskContext(Protocol):

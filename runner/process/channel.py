@@ -107,6 +107,11 @@ class Channel:
             self._flush()
             self._socket.shutdown(socket.SHUT_WR)
 
+    @property
+    def ended(self) -> bool:
+        """The other side is gone. `on_lost` may not have been called yet."""
+        return isinstance(self._lost, EndedError)
+
     def close(self, reason: str = "the connection to the supervisor was closed") -> None:
         """End the connection, once all that was sent is on its way; `on_lost` follows. May be repeated."""
         self._flush()

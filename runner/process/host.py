@@ -150,6 +150,11 @@ class SupervisorHost:
         return self._pid
 
     @property
+    def ended(self) -> bool:
+        """Whether the supervisor is known to be dead. Whoever waited for an answer may know it before `on_lost` is called."""
+        return self._channel.ended
+
+    @property
     def containment(self) -> str:
         """`cgroup2`, or `marker: ` and why it is that."""
         return self._containment
@@ -207,7 +212,7 @@ class SupervisorHost:
         return await self._channel.request({"op": "list"}, lambda reply: tuple(reply["keys"]))
 
     async def end_former(self, incarnation: str) -> Mapping[str, Any] | None:
-        if incarnation == self._incarnation:
+        if incarnation == self._incarnation and not self.ended:
             return None
         return await asyncio.to_thread(remains.end, incarnation)
 

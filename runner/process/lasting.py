@@ -77,8 +77,7 @@ class LastingHost:
     @property
     def pid(self) -> int | None:
         """Of the present supervisor; None while there is none."""
-        present = self._host.done() and self._host.exception() is None
-        return self._host.result().pid if present else None
+        return self._host.result().pid if self._is_there else None
 
     async def spawn(self, key: str, spec: ProcessSpec, sink: LogSink) -> Process:
         wanted = self._incarnation
@@ -103,9 +102,18 @@ class LastingHost:
         return await (await self._present()).list()
 
     async def end_former(self, incarnation: str) -> Mapping[str, Any] | None:
-        if incarnation == self._incarnation:
+        if incarnation == self._incarnation and not self._has_ended:
             return None
         return await asyncio.shield(self._end(incarnation))
+
+    @property
+    def _is_there(self) -> bool:
+        return self._host.done() and self._host.exception() is None
+
+    @property
+    def _has_ended(self) -> bool:
+        """Also before `_on_lost` was told: those whose requests the end has broken off hear of it first."""
+        return self._is_there and self._host.result().ended
 
     async def _present(self) -> SupervisorHost:
         """The supervisor, once it is there. One that could not be started is tried again by whoever asks next."""

@@ -100,6 +100,27 @@ def test_it_is_killed_again_and_again(tmp_path: Path) -> None:
     play(tmp_path, scenario)
 
 
+def test_who_hears_first_of_its_end_can_end_what_it_has_left(tmp_path: Path) -> None:
+    """An answer that does not come is told before the host itself has taken note; an attempt that is being recovered has its
+    end then, and nobody looks after its processes later. (Chaos with both killed, seeds 19 and 134.)"""
+
+    async def scenario(host: LastingHost) -> None:
+        process = await host.spawn("k", program(["sleep", "1000"]), Sink())
+        former = host.incarnation
+
+        async def recovers() -> object:
+            with pytest.raises(ProcessHostError):
+                await host.attach("k", Sink())
+            assert host.incarnation == former, "it has not taken note"
+            return await host.end_former(former)
+
+        kill(host)
+        assert await recovers() is not None
+        assert not hostile.is_alive(process.started.pid)
+
+    play(tmp_path, scenario)
+
+
 def test_the_present_life_is_never_ended(tmp_path: Path) -> None:
     async def scenario(host: LastingHost) -> None:
         process = await host.spawn("k", program(["sleep", "1000"]), Sink())
