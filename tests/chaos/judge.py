@@ -13,6 +13,7 @@ from pathlib import Path
 
 from runner.engine.results import group_result
 from runner.logs.files import FileLogStore
+from runner.masking import SHORTEST_NEEDLE_BYTES
 from runner.model import codec
 from runner.model.dispatch import AttemptId
 from runner.model.event import Event, Kind
@@ -26,7 +27,7 @@ from runner.store.base import AttemptRow, GroupRecord
 from runner.store.sqlite import SqliteStore
 from tests import hostile
 from tests.chaos.life import settings_of
-from tests.chaos.scene import ASKED, EXPORTED, LOST, MARK, SECRETS, Actor, Group, Scene, Try
+from tests.chaos.scene import ASKED, EXPORTED, LOST, MARK, SECRETS, Actor, Group, Scene, Try, hidden
 
 LONGEST_LOG_BYTES = 1 << 30
 _FILES = {"state.db", "state.db.lock", "key", "supervisor.log", wire.LOCK_NAME, wire.SOCKET_NAME}
@@ -229,7 +230,8 @@ async def _looked(state: Path) -> tuple[Sequence[str], Sequence[str], int]:
     while True:
         try:
             async with await SupervisorHost.connect(state, idle_seconds=0.0) as host:
-                return await host.list(), _descriptors(host.pid), host.pid
+                descriptors = _descriptors(host.pid)
+                return await host.list(), descriptors, host.pid  # it was alive behind the look at what it has
         except EndedError:
             continue
 
@@ -268,10 +270,18 @@ def _due(actor: Actor, attempts: Sequence[AttemptRow]) -> int:
 
 
 def _as_if_known(shown: bytes, asked: bool) -> bytes:
-    """What a lost attempt shows, with those secrets masked that nobody could know of: it did not live to tell them."""
+    """What a lost attempt shows, with those secrets masked that nobody could know of: it did not live to tell them, or told
+    but the beginning of what it asked to mask."""
     for secret in (EXPORTED, *(() if asked else (ASKED,))):
         shown = shown.replace(secret.encode(), MARK)
+    for told in range(SHORTEST_NEEDLE_BYTES, len(ASKED)):
+        shown = shown.replace(MARK + ASKED[told:].encode(), MARK)
     return shown
+
+
+def _beginnings(secret: str) -> set[bytes]:
+    """What may be shown of a secret that is not whole: its lines are secrets themselves."""
+    return {hidden(secret[:end].encode()) for end in range(1, len(secret))}
 
 
 def _difference(shown: bytes, wanted: bytes, partly: bool) -> str | None:
@@ -281,7 +291,7 @@ def _difference(shown: bytes, wanted: bytes, partly: bool) -> str | None:
     if len(shown) == len(wanted) == same:
         return None
     rest = shown[same:]
-    if partly and (not rest or any(secret.encode().startswith(rest) for secret in SECRETS)):
+    if partly and (not rest or any(rest in _beginnings(secret) for secret in SECRETS)):
         return None
     return f"{len(shown)} bytes, {len(wanted)} were due; from {same} on: {shown[same : same + 60]!r}, due {wanted[same : same + 60]!r}"
 
