@@ -41,7 +41,8 @@ class LogStore(LogReader, Protocol):
         """Continue the attempt's log, or begin it. An attempt that writes nothing leaves nothing behind."""
 
     def redact(self, id: AttemptId, masker: Masker) -> Sequence[Redaction]:
-        """Mask again what is stored, with needles that were not known when it came; told for each stream that has changed.
+        """Mask again what is stored, with needles that were not known when it came; told for each stream that has ever been
+        changed so, all of it in one: who was killed before he could tell what came of a call learns it from the next.
 
         The streams become what they would be had the marks been set at once; all or nothing of that is seen, also after a
         crash. Positions stay what they were, offsets behind the first mark do not: see `Redaction`. What a mark has

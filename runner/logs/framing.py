@@ -1,8 +1,10 @@
 """The bytes of a log file: a header, then frames one behind the other, only ever appended to.
 
-    header   8 bytes: `RUNLOG`, then the version as two digits · twice a gap
+    header   8 bytes: `RUNLOG`, then the version as two digits · twice a gap · what was masked afterwards
     gap      what is not kept, all zero where nothing is missing: u64 place in the file where it begins · u64 offset in stdout there ·
              u64 offset in stderr there · the same three of where it ends · u32 CRC-32 of the 48 bytes before
+    masked   all zero where nothing was: u64 marks in stdout · u64 offset of the first of them · the same two of stderr · u32 CRC-32
+             of the 32 bytes before. Written with the file that takes the place of the one that is masked again
     frame    u8 kind (1 stdout, 2 stderr; 8 is added in all but the last of the frames that one write has become) and flags (see
              `Frame`) · u24 size of the padding · u32 length of the data · u32 length of the secret · f64 time in seconds since
              the epoch · u64 offset of its first byte in its stream · u64 how much its source has written up to here · u32
@@ -20,7 +22,7 @@ from __future__ import annotations
 import os
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -28,11 +30,13 @@ from msgspec.structs import replace
 
 from runner.errors import StoreCorruptError
 from runner.logs.limit import Gap, Mark
-from runner.model.log import Frame, Stream
+from runner.model.log import STREAMS, Frame, Redaction, Stream
 
-MAGIC = b"RUNLOG03"
+MAGIC = b"RUNLOG04"
 GAP_BYTES = 52
-FILE_HEADER = MAGIC + bytes(2 * GAP_BYTES)
+MASKED_BYTES = 36
+MASKED_PLACE = len(MAGIC) + 2 * GAP_BYTES
+FILE_HEADER = MAGIC + bytes(2 * GAP_BYTES + MASKED_BYTES)
 """Of a log that is whole."""
 FRAME_HEADER_BYTES = 40
 LONGEST_DATA_BYTES = 1 << 20
@@ -41,6 +45,7 @@ LONGEST_SECRET_BYTES = 64 << 20
 _FIELDS = struct.Struct("<IIIdQQ")
 _CHECKSUM = struct.Struct("<I")
 _GAP = struct.Struct("<QQQQQQ")
+_MASKED = struct.Struct("<QQQQ")
 _KINDS: dict[Stream, int] = {"stdout": 1, "stderr": 2}
 _STREAMS: dict[int, Stream] = {1: "stdout", 2: "stderr"}
 _MORE = 8
@@ -107,6 +112,31 @@ def _gap(raw: bytes) -> Gap | None:
     return Gap(Mark(*numbers[:3]), Mark(*numbers[3:]))
 
 
+def encode_masked(masked: Mapping[Stream, Redaction]) -> bytes:
+    numbers = [
+        number
+        for stream in STREAMS
+        for number in ((masked[stream].marks, masked[stream].offset) if stream in masked else (0, 0))
+    ]
+    fields = _MASKED.pack(*numbers)
+    return fields + _CHECKSUM.pack(_crc(fields))
+
+
+def _masked(raw: bytes) -> dict[Stream, Redaction]:
+    """Raises ValueError where it is damaged."""
+    if len(raw) < MASKED_BYTES or not any(raw):
+        return {}
+    fields, checksum = raw[: _MASKED.size], raw[_MASKED.size :]
+    if _CHECKSUM.pack(_crc(fields)) != checksum:
+        raise ValueError
+    numbers = _MASKED.unpack(fields)
+    return {
+        stream: Redaction(stream=stream, marks=marks, offset=offset)
+        for stream, marks, offset in zip(STREAMS, numbers[::2], numbers[1::2], strict=True)
+        if marks
+    }
+
+
 def head(stream: Stream, offset: int, at: float, taken: int, flags: int, *, more: bool = False) -> Head:
     """Of a new frame, which has no place yet."""
     return Head(0, 0, stream, offset, 0, 0, at, taken, flags, more, 0, b"")
@@ -130,6 +160,14 @@ class Reader:
         if header[: len(MAGIC)] != MAGIC[: len(header)]:
             raise StoreCorruptError(f"{self.name} is not a log of this version")
         self._know_gap(header)
+
+    @property
+    def masked(self) -> dict[Stream, Redaction]:
+        """What was masked afterwards in it, as it was told. Raises StoreCorruptError."""
+        try:
+            return _masked(os.pread(self.descriptor, MASKED_BYTES, MASKED_PLACE))
+        except ValueError:
+            raise StoreCorruptError(f"{self.name} is damaged at byte {MASKED_PLACE}") from None
 
     def heads(self, position: int) -> Iterator[Head]:
         """The headers of the frames from `position` on; the data is skipped, so only the last frame's can be missing."""

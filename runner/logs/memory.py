@@ -28,6 +28,8 @@ class _Log:
     frames: list[Frame] = field(default_factory=list)
     progress: dict[Stream, Progress] = field(default_factory=dict)
     end: Mark = _BEGINNING
+    masked: dict[Stream, Redaction] = field(default_factory=dict)
+    """What was masked afterwards."""
 
     @property
     def gap(self) -> Gap | None:
@@ -152,7 +154,7 @@ class MemoryLogStore:
         log = self._logs.get(id)
         if log is None:
             return []
-        told: list[Redaction] = []
+        found = False
         frames, gap = list(log.frames), log.gap
         for stream in STREAMS:
             redactor: Redactor[int] = Redactor(masker)
@@ -165,11 +167,13 @@ class MemoryLogStore:
                 if gap is not None and frames[number].position <= gap.begin.place:
                     begin = offset + len(data)
             if redactor.marks:
-                told.append(Redaction(stream=stream, marks=redactor.marks, offset=redactor.offset))
+                redaction = Redaction(stream=stream, marks=redactor.marks, offset=redactor.offset)
+                log.masked[stream] = redaction.after(log.masked.get(stream))
+                found = True
                 gap = gap and gap.moved(stream, begin)
-        if told:
+        if found:
             log.replace(frames, gap)
-        return told
+        return [log.masked[stream] for stream in STREAMS if stream in log.masked]
 
     def subscribe(self, callback: Callable[[AttemptId], None]) -> Callable[[], None]:
         return self._growth.subscribe(callback)

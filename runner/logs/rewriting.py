@@ -17,20 +17,24 @@ _COPIED_BYTES = 1 << 20
 
 
 def redact(reader: framing.Reader, path: Path, masker: Masker) -> Sequence[Redaction]:
-    """Rewrite what `reader` reads, the file at `path`, unless nothing is to be masked in it. Raises OSError and
-    StoreCorruptError; then the file is as it was."""
-    told = [redaction for stream in STREAMS if (redaction := _found(reader, stream, masker)) is not None]
-    if not told:
+    """Rewrite what `reader` reads, the file at `path`, unless nothing is to be masked in it. What the file now tells that it
+    was masked, with what it told before. Raises OSError and StoreCorruptError; then the file is as it was."""
+    masked = reader.masked
+    found = [redaction for stream in STREAMS if (redaction := _found(reader, stream, masker)) is not None]
+    masked |= {redaction.stream: redaction.after(masked.get(redaction.stream)) for redaction in found}
+    told = [masked[stream] for stream in STREAMS if stream in masked]
+    if not found:
         return told
     new = _draft(path)  # a former one, left by a crash, is overwritten
     descriptor = os.open(new, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         _copy(reader, descriptor)
         gap = reader.gap
-        for redaction in told:
+        for redaction in found:
             gap = _rewrite(reader, descriptor, redaction.stream, masker, gap)
         if gap is not None:
             _write_all(descriptor, framing.MAGIC + framing.encode_gap(gap) + bytes(framing.GAP_BYTES), 0)
+        _write_all(descriptor, framing.encode_masked(masked), framing.MASKED_PLACE)
         os.fsync(descriptor)
         os.replace(new, path)
     except BaseException:

@@ -124,8 +124,8 @@ class _MaskedStream:
 
     def _ask(self, text: str | None) -> None:
         self._masker.command(text)
-        if text is not None:
-            self._asked.append(text)
+        # Of one that is too long it is known later at least that it could not be masked: as of one that is empty.
+        self._asked.append(text or "")
 
 
 class Growth:

@@ -50,6 +50,12 @@ class Redaction(Struct, frozen=True, kw_only=True):
     marks: int
     offset: int
 
+    def after(self, former: Redaction | None) -> Redaction:
+        """Both in one, where something was hidden in the stream before."""
+        if former is None:
+            return self
+        return Redaction(stream=self.stream, marks=former.marks + self.marks, offset=min(former.offset, self.offset))
+
 
 class LogGap(Struct, frozen=True, kw_only=True):
     """What is not kept of one stream, because the log has passed its limit: so many bytes from `offset` on. Offsets behind them

@@ -401,8 +401,20 @@ def test_what_became_confidential_is_masked_in_what_is_stored(store: LogStore) -
         ("stdout", 8, b"***"),
         ("stdout", 11, b" c"),
     ]
-    assert store.redact(ID, masker("hunter2")) == []
+    assert store.redact(ID, masker("hunter2")) == told, "who was killed before he could tell it asks again"
     assert store.frames(ID) == after
+
+
+def test_what_was_masked_afterwards_is_told_in_one(lives: Reopen) -> None:
+    write(lives(), ("stdout", b"a hunter2 b secret99"), ("stderr", b"hunter2"))
+    both = [Redaction(stream="stdout", marks=1, offset=2), Redaction(stream="stderr", marks=1, offset=0)]
+    assert lives().redact(ID, masker("hunter2")) == both
+    more = [Redaction(stream="stdout", marks=2, offset=2), both[1]]
+    assert lives().redact(ID, masker("secret99")) == more
+    assert lives().redact(ID, masker()) == more
+    write(lives(), ("stdout", b"!"))
+    assert lives().redact(ID, masker()) == more
+    assert lives().read(ID, "stdout") == b"a *** b ***!"
 
 
 def test_readers_go_on_behind_their_position_after_a_redaction(store: LogStore) -> None:
@@ -612,7 +624,7 @@ def test_a_redaction_keeps_the_gap_right(store: LogStore) -> None:
     frames = store.frames(ID, limit_bytes=1 << 30)
     assert {frame.position for frame in frames} <= set(positions)
     assert [frame.missing for frame in frames if frame.missing] == [now.bytes]
-    assert store.redact(ID, masker("hunter2")) == []
+    assert store.redact(ID, masker("hunter2")) == [told]
     sink.write("stdout", b"more")
     assert store.frames(ID, positions[-1])[-1].offset == now.offset + now.bytes + len(tail)
     for _ in range(200):

@@ -7,6 +7,7 @@ import errno
 import os
 import resource
 import signal
+import struct
 import tracemalloc
 from pathlib import Path
 
@@ -59,11 +60,11 @@ def test_permissions_do_not_depend_on_the_umask(store: FileLogStore, tmp_path: P
 def test_the_documented_bytes(store: FileLogStore) -> None:
     store = FileLogStore(store._folder, now=lambda: 1.0, sealer=SEALER)
     raw = write(store, b"ab").read_bytes()
-    assert raw[:112] == b"RUNLOG03" + bytes(104)
-    assert raw[112:124] == b"\x01\0\0\0\x02\0\0\0\0\0\0\0"  # stdout, in the middle of a line
-    assert raw[124:132] == b"\0\0\0\0\0\0\xf0\x3f"
-    assert raw[132:148] == bytes(16)
-    assert len(raw) == 112 + framing.FRAME_HEADER_BYTES + 2
+    assert raw[:148] == b"RUNLOG04" + bytes(140)
+    assert raw[148:160] == b"\x01\0\0\0\x02\0\0\0\0\0\0\0"  # stdout, in the middle of a line
+    assert raw[160:168] == b"\0\0\0\0\0\0\xf0\x3f"
+    assert raw[168:184] == bytes(16)
+    assert len(raw) == 148 + framing.FRAME_HEADER_BYTES + 2
     assert raw.endswith(b"ab")
 
 
@@ -95,9 +96,9 @@ def test_zeros_that_a_loss_of_power_left_are_no_frame(store: FileLogStore) -> No
 def test_damage_in_the_middle_is_told(store: FileLogStore) -> None:
     file = write(store, b"first", b"second")
     raw = bytearray(file.read_bytes())
-    raw[112 + framing.FRAME_HEADER_BYTES] ^= 1
+    raw[len(framing.FILE_HEADER) + framing.FRAME_HEADER_BYTES] ^= 1
     file.write_bytes(raw)
-    with pytest.raises(StoreCorruptError, match="damaged at byte 112"):
+    with pytest.raises(StoreCorruptError, match="damaged at byte 148"):
         store.frames(ID)
     with pytest.raises(StoreCorruptError):
         store.read(ID, "stdout")
@@ -117,7 +118,7 @@ def test_a_file_of_another_version_is_refused(store: FileLogStore) -> None:
 def test_damage_is_never_cut_away(store: FileLogStore) -> None:
     file = write(store, *[b"x" * framing.LONGEST_DATA_BYTES] * 3)
     raw = bytearray(file.read_bytes())
-    raw[112] = 77
+    raw[len(framing.FILE_HEADER)] = 77
     file.write_bytes(raw)
     with pytest.raises(StoreCorruptError):
         write(store, b"more")
@@ -203,6 +204,20 @@ def test_a_redaction_leaves_no_byte_of_the_value_on_disk(store: FileLogStore) ->
     assert (len(raw), file.stat().st_mode & 0o777) == (size, 0o600)
     assert file.stat().st_ino != inode
     assert list(file.parent.iterdir()) == [file]
+
+
+def test_what_was_masked_afterwards_stands_in_the_header(store: FileLogStore) -> None:
+    file = write(store, b"ab hunter2 b")
+    mask = Masker()
+    mask.add("hunter2")
+    told = store.redact(ID, mask)
+    raw = file.read_bytes()
+    assert raw[112:144] == struct.pack("<QQQQ", 1, 3, 0, 0)
+    file.write_bytes(raw[:112] + b"!" + raw[113:])
+    with pytest.raises(StoreCorruptError, match="damaged at byte 112"):
+        store.redact(ID, mask)
+    file.write_bytes(raw)
+    assert store.redact(ID, Masker()) == told
 
 
 def test_every_cut_of_a_redacted_last_frame_is_survived(store: FileLogStore) -> None:
