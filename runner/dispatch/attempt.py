@@ -5,29 +5,27 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from drivers.base import Driver, LogSink, ProcessHost, Recovery
+from drivers.base import Driver, ProcessHost, Recovery
 from drivers.registry import Registry
 from runner import expressions
 from runner.clock import Clock
 from runner.dispatch import verdict
+from runner.dispatch.attemptlog import AttemptLog, Logs
 from runner.dispatch.context import AttemptContext
 from runner.dispatch.exports import collected
-from runner.dispatch.foresight import Foresight
 from runner.dispatch.render import SpecError, rendered_env, rendered_spec
 from runner.dispatch.reports import Reports
 from runner.dispatch.secrets import GroupInputs, Secrets
 from runner.dispatch.timing import Deadline, OutOfPatienceError, Patience
-from runner.errors import DriverError, ProcessHostError, StoreCorruptError, TemplateError
-from runner.masking import Masker
-from runner.model.dispatch import AttemptId, Dispatch
+from runner.errors import DriverError, ProcessHostError, TemplateError
+from runner.model.dispatch import Dispatch
 from runner.model.event import Kind
-from runner.model.log import LogGap, Redaction
 from runner.model.result import Outcome, Reason, Status
 
 STOP_MARGIN_SECONDS = 8.0
@@ -38,17 +36,9 @@ DRIVER_CALL_SECONDS = 10.0
 
 MAX_HANDLE_BYTES = 64 << 10
 
+_PAUSES = ("pause", "start")
+
 _log = logging.getLogger(__name__)
-
-
-class Logs(Protocol):
-    """What an attempt needs of a `LogStore`, whose methods these are."""
-
-    def open(self, id: AttemptId, masker: Masker) -> LogSink: ...
-
-    def redact(self, id: AttemptId, masker: Masker) -> Sequence[Redaction]: ...
-
-    def gaps(self, id: AttemptId) -> Sequence[LogGap]: ...
 
 
 class Surroundings(Struct, frozen=True, kw_only=True):
@@ -86,9 +76,7 @@ class Attempt:
         self._secrets = Secrets(lambda name: self.reports.noticed(Kind.MASK_SKIPPED, name=name))
         self._patience = Patience(surroundings.clock)
         self._deadline: Deadline | None = None
-        self._log: LogSink | None = None
-        self._masked_from_the_start = 0
-        """How many values were known when the log was opened."""
+        self._log = AttemptLog(dispatch.id, surroundings.logs, self._complain)
         self._handle: bytes | None = None
         self._begun = False
         """The driver was asked to start or recover it, so that `destroy` is due."""
@@ -98,7 +86,10 @@ class Attempt:
         self._cancel_grace: float | None = None
         self._stop_grace: float | None = None
         self._timed_out = False
-        self._paused = False
+        self._paused = dispatch.told_paused
+        self._to_be_paused = dispatch.paused
+        self._to_be_destroyed = False
+        """What its origin wants, also before it was started."""
         self._abandoned = False
 
     async def run(self) -> None:
@@ -115,7 +106,7 @@ class Attempt:
         except asyncio.CancelledError:
             if self._abandoned or self._recovery is not Recovery.ATTACH:
                 await self._destroy()
-                self._close_log()
+                self._log.close()
             raise
         finally:
             self._disarm()
@@ -132,7 +123,11 @@ class Attempt:
             self._patience.end_in(grace + STOP_MARGIN_SECONDS)
 
     def signal(self, signal: str) -> None:
-        """Pass it to the driver, if it understands it."""
+        """Pass it to the driver, if it understands it, once it was started."""
+        if signal in _PAUSES:
+            self._to_be_paused = signal == "pause"
+        elif signal == "destroy":
+            self._to_be_destroyed = True
         if self._running and self._driver is not None and signal in self._driver.capabilities.signals:
             self._around.spawn(self._signal(self._driver, signal))
 
@@ -149,8 +144,8 @@ class Attempt:
             outcome = self._collected(await self._cleared(await self._carried_out()))
         except Exception as error:  # noqa: BLE001 - whatever a driver or a log store raises, the attempt has an end
             outcome = self._collected(await self._cleared(self._failure(error)))
-        outcome = await self._redacted(outcome)
-        self._tell_gaps()
+        outcome = await self._log.redacted(outcome, self._secrets, self.reports, resumed=self._dispatch.resumed)
+        self._log.tell_gaps(self.reports)
         if outcome.started_at is not None and outcome.finished_at is not None:
             return outcome
         return replace(
@@ -176,10 +171,9 @@ class Attempt:
         """Learn what a lost attempt has made confidential, so that it is masked in what it has said."""
         task = self._dispatch.task
         try:
-            if self._log is None:
+            if self._log.sink is None:
                 self._context(driver)
-            if self._log is not None:
-                self._log.taken("stdout")  # reads what it had asked to mask
+            self._log.recall()
             exported = await driver.salvage(self._around.temp, self._key, task.name)
         except Exception as error:  # noqa: BLE001 - whatever it is, the attempt has an end
             self._complain("salvage", error)
@@ -193,39 +187,13 @@ class Attempt:
         """What leaves the attempt, once nothing runs any more."""
         self._running = False
         self._disarm()
-        self._close_log()
+        self._log.close()
         outcome = collected(verdict.checked(outcome), self._dispatch.task, self._secrets, self.reports)
         if outcome.kill is not None:
             # It names processes, and a process may call itself anything.
             outcome = replace(outcome, kill=self._secrets.masked(outcome.kill))
             self.reports.noticed(Kind.KILL_REPORT, **(outcome.kill or {}))
         return outcome
-
-    async def _redacted(self, outcome: Outcome) -> Outcome:
-        """Mask in the stored log what became confidential after it was opened. `outcome`, or what it becomes if that fails."""
-        if self._log is None or self._secrets.masker.count == self._masked_from_the_start:
-            return outcome
-        try:
-            masker = self._secrets.masker.copy()  # its own, for a thread of its own: a log may be large
-            told = await asyncio.to_thread(self._around.logs.redact, self.id, masker)
-        except (OSError, StoreCorruptError) as error:
-            self._complain("log_redact", error)
-            message = "what became confidential while it ran could not be masked in its log, which still shows it"
-            return replace(outcome, status=Status.ERRORED, reason="log_failed", error=message, outputs={})
-        for redaction in told:
-            self.reports.noticed(
-                Kind.LOG_REDACTED, stream=redaction.stream, marks=redaction.marks, offset=redaction.offset
-            )
-        return outcome
-
-    def _tell_gaps(self) -> None:
-        if self._log is None or not self._log.shortened:
-            return
-        try:
-            for gap in self._around.logs.gaps(self.id):
-                self.reports.noticed(Kind.LOG_GAP, stream=gap.stream, offset=gap.offset, bytes=gap.bytes)
-        except (OSError, StoreCorruptError) as error:
-            self._complain("log_gaps", error)
 
     async def _carried_out(self) -> Outcome:
         driver, dispatch = self._driver, self._dispatch
@@ -260,12 +228,9 @@ class Attempt:
         scope = expressions.Scope(bindings, expressions.Work(around.template_milliseconds))
         spec = rendered_spec(dispatch.task, driver, scope, self._secrets)
         env = rendered_env(bindings, self._secrets, scope.work)
-        self._masked_from_the_start = self._secrets.masker.count
-        self._log = around.logs.open(dispatch.id, self._secrets.masker)
-        foresight = None
-        confidential = [export.name for export in dispatch.task.exports if export.confidential]
-        if confidential:
-            self._log = foresight = Foresight(self._log, self._secrets.masker, confidential)
+        log = self._log.open(dispatch.task, self._secrets.masker)
+        if dispatch.handle is not None:
+            self.reports.started_before()
         return AttemptContext(
             group_id=bindings.group_id,
             group_name=bindings.group_name,
@@ -278,10 +243,10 @@ class Attempt:
             temp=around.temp,
             timeout=dispatch.task.timeout,
             grace=dispatch.grace,
-            log=self._log,
+            log=log,
             processes=around.processes,
             secrets=self._secrets,
-            foresight=foresight,
+            foresight=self._log.foresight,
         )
 
     async def _start(self, driver: Driver[Any], context: AttemptContext) -> Outcome | None:
@@ -302,14 +267,11 @@ class Attempt:
             return Outcome(status=Status.ABORTED, kill=kill, error="it was cancelled while it started")
         if not isinstance(self._handle, bytes) or len(self._handle) > MAX_HANDLE_BYTES:
             raise DriverError(f"the driver's handle is missing or longer than {MAX_HANDLE_BYTES:,} bytes")
-        if self._dispatch.resumed and self._recovery is Recovery.ATTACH:
-            await self._restore_pause(driver, self._handle)
         self._running = True
         if known is None:
             self._started_at = self._around.clock.now().wall
             self.reports.started(self._started_at, self._handle)
-        if self._dispatch.paused and not self._paused:
-            self.reports.noticed(Kind.TASK_RESUMED)  # it began anew
+        await self._obey_signals(driver)
         if context.timeout is not None and not driver.capabilities.deadline:
             self._deadline = Deadline(self._around.clock, self._time_left(driver, context.timeout), self._time_is_up)
             if self._paused:
@@ -318,12 +280,16 @@ class Attempt:
             self._stop(self._cancel_grace)
         return None
 
-    async def _restore_pause(self, driver: Driver[Any], handle: bytes) -> None:
-        """Make it paused or not, as its origin has recorded: what a former life did and could not report any more is undone."""
-        paused = self._dispatch.paused
-        signal = "pause" if paused else "start"
-        if signal in driver.capabilities.signals and await self._quietly("signal", driver.signal(handle, signal)):
-            self._paused = paused
+    async def _obey_signals(self, driver: Driver[Any]) -> None:
+        """Make it paused or not, as its origin wants it: nobody knows how far a former life of the runner has come with that."""
+        found_again = self._dispatch.resumed and self._recovery is Recovery.ATTACH
+        signal = "pause" if self._to_be_paused else "start"
+        if not found_again and self._paused:
+            self._is_paused(False)  # it began anew
+        if (found_again or self._to_be_paused) and signal in driver.capabilities.signals:
+            await self._signal(driver, signal)
+        if self._to_be_destroyed and "destroy" in driver.capabilities.signals:
+            await self._signal(driver, "destroy")
 
     def _time_left(self, driver: Driver[Any], timeout: float) -> float:
         """Of an attempt whose deadline is kept here: where it may have been paused, nobody knows for how long, and it has all of its
@@ -366,10 +332,6 @@ class Attempt:
         if self._deadline is not None:
             self._deadline.cancel()
 
-    def _close_log(self) -> None:
-        if self._log is not None:
-            self._log.close()
-
     # What happens to it while it runs.
 
     def _time_is_up(self) -> None:
@@ -391,14 +353,16 @@ class Attempt:
         assert self._handle is not None
         understood = await self._quietly("signal", driver.signal(self._handle, signal))
         pausing = signal == "pause"
-        if not understood or not self._running or signal not in ("pause", "start") or pausing is self._paused:
-            return
-        self._paused = pausing
-        if self._deadline is not None and pausing:
+        if understood and self._running and signal in _PAUSES and pausing is not self._paused:
+            self._is_paused(pausing)
+
+    def _is_paused(self, paused: bool) -> None:
+        self._paused = paused
+        if self._deadline is not None and paused:
             self._deadline.hold()
         elif self._deadline is not None:
             self._deadline.go_on()
-        self.reports.noticed(Kind.TASK_PAUSED if pausing else Kind.TASK_RESUMED)
+        self.reports.happened(Kind.TASK_PAUSED if paused else Kind.TASK_RESUMED)
 
     # What goes wrong.
 

@@ -45,7 +45,8 @@ class Dispatcher(Protocol):
         attempt still reports how it ended: `aborted`, or its own end if that came first."""
 
     def signal(self, id: AttemptId, signal: str) -> None:
-        """`pause`, `start` or `destroy`. Reported as `task_paused` and `task_resumed`; ignored where not understood."""
+        """`pause`, `start` or `destroy`. Reported as `task_paused` and `task_resumed`; ignored where not understood. One that
+        reaches an attempt before its start is obeyed behind it; an attempt that is submitted again is made what `dispatch.paused` says."""
 
     def reconcile(self, live: Iterable[AttemptId]) -> None:
         """Called once after a restart, behind all `submit`s: whatever else the executor holds of this origin is ended and

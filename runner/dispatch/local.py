@@ -12,7 +12,8 @@ from typing import Any
 from drivers.base import ProcessHost
 from drivers.registry import Registry
 from runner.clock import Clock
-from runner.dispatch.attempt import Attempt, Logs, Surroundings
+from runner.dispatch.attempt import Attempt, Surroundings
+from runner.dispatch.attemptlog import Logs
 from runner.dispatch.base import Sink
 from runner.dispatch.secrets import GroupInputs
 from runner.errors import ProcessHostError

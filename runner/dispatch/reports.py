@@ -18,6 +18,9 @@ class Reports:
     """The reports of one attempt, numbered from 1; in a later life of the executor from behind what the listener has seen.
 
     They are delivered in order, never from within `subscribe`, and kept until they are acknowledged.
+
+    What is noticed is told with the start or the end, whichever comes next: who listens records both at once or neither, so
+    that a life of the executor that was killed in between leaves the next one all of it to tell, or nothing.
     """
 
     def __init__(self, id: AttemptId, clock: Clock, *, continued: bool, on_settled: Callable[[], None]) -> None:
@@ -28,6 +31,7 @@ class Reports:
         self._continued = continued
         self._on_settled = on_settled
         self._kept: list[Report] = []
+        self._noticed: list[tuple[Kind, dict[str, Any]]] = []
         self._sequence = 0
         self._sink: Sink | None = None
         self._sent = 0
@@ -36,16 +40,31 @@ class Reports:
         self.settled = False
 
     def started(self, at: float, handle: bytes) -> None:
+        self._tell_noticed()
         self._add(Started(id=self._id, sequence=self._next(), at=at, handle=handle))
+
+    def started_before(self) -> None:
+        """A former life has told the start, and what was noticed by then."""
+        self._noticed.clear()
 
     def noticed(self, kind: Kind, /, **fields: Any) -> None:
         """Ignored after the end."""
+        self._noticed.append((kind, fields))
+
+    def happened(self, kind: Kind) -> None:
+        """As `noticed`, but told at once."""
         if not self.finished:
-            self._add(Noticed(id=self._id, sequence=self._next(), kind=kind, fields=fields))
+            self._add(Noticed(id=self._id, sequence=self._next(), kind=kind))
 
     def end(self, outcome: Outcome) -> None:
+        self._tell_noticed()
         self.finished = True
         self._add(Finished(id=self._id, sequence=self._next(), outcome=outcome))
+
+    def _tell_noticed(self) -> None:
+        noticed, self._noticed = self._noticed, []
+        for kind, fields in noticed:
+            self._add(Noticed(id=self._id, sequence=self._next(), kind=kind, fields=fields))
 
     def subscribe(self, after: int, sink: Sink) -> None:
         if self._continued:

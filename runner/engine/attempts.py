@@ -60,17 +60,25 @@ class Attempts:
             resumed=resumed,
             handle=attempt.handle,
             started_at=attempt.started_at,
-            paused=state.waiting is Waiting.PAUSED,
+            paused=attempt.paused,
+            told_paused=state.waiting is Waiting.PAUSED,
         )
         self._services.dispatcher.submit(dispatch)
         self._services.dispatcher.events(attempt.id, attempt.sequence, self._services.sink)
 
     def signal(self, task: str, signal: str) -> bool:
-        """Pass a signal to the running attempt; False when none runs."""
+        """Pass a signal to the running attempt; False when none runs. A pause is written down first, so that it is not lost with
+        a runner that is killed while it passes it on."""
         state = self._run.task(task)
-        if state.status is not Status.RUNNING or state.attempt is None:
+        attempt = state.attempt
+        if state.status is not Status.RUNNING or attempt is None:
             return False
-        self._services.journal.anyway(partial(self._services.dispatcher.signal, state.attempt.id, signal))
+        if signal in ("pause", "start"):
+            attempt.paused = signal == "pause"
+            self._services.journal.mark(attempt)
+        journal = self._services.journal
+        pass_on = journal.anyway if attempt.sent else journal.then  # behind the attempt itself
+        pass_on(partial(self._services.dispatcher.signal, attempt.id, signal))
         return True
 
     # Hearing.
@@ -89,13 +97,16 @@ class Attempts:
     def _heard(self, state: TaskState, attempt: AttemptState, report: Report) -> None:
         run = self._run
         if isinstance(report, Started):
+            if (
+                attempt.status is not Status.RUNNING
+            ):  # one that another life of its executor began anew has started already
+                run.event(Kind.TASK_STARTED, state)
             attempt.status = Status.RUNNING
             attempt.started_at = report.at
             attempt.handle = report.handle
             if state.started_at is None:
                 state.started_at = report.at
                 self._services.journal.mark(state)
-            run.event(Kind.TASK_STARTED, state)
         elif isinstance(report, Noticed):
             if report.kind in (Kind.TASK_PAUSED, Kind.TASK_RESUMED):
                 state.waiting = Waiting.PAUSED if report.kind is Kind.TASK_PAUSED else None

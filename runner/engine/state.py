@@ -20,11 +20,12 @@ Seal = Callable[[bytes, str], bytes]
 
 
 class AttemptState:
-    """One try. `cancel_at` and `cancel_grace` tell that, and how, it was asked to stop; `sent` that its executor may know it."""
+    """One try. `cancel_at` and `cancel_grace` tell that, and how, it was asked to stop; `paused` that it was asked to pause;
+    `sent` that its executor may know it."""
 
     __slots__ = (
-        "cancel_at", "cancel_grace", "dispatched", "force_timer", "handle", "id", "instance", "outcome", "runner",
-        "sent", "sequence", "started_at", "status",
+        "cancel_at", "cancel_grace", "dispatched", "force_timer", "handle", "id", "instance", "outcome", "paused",
+        "runner", "sent", "sequence", "started_at", "status",
     )  # fmt: skip
 
     def __init__(self, id: AttemptId, runner: str, instance: str, dispatched: Moment) -> None:
@@ -39,6 +40,7 @@ class AttemptState:
         self.started_at: float | None = None
         self.cancel_at: Moment | None = None
         self.cancel_grace: float | None = None
+        self.paused = False
         self.outcome: Outcome | None = None
         self.force_timer: Timer | None = None
 
@@ -57,6 +59,7 @@ class AttemptState:
             finished_at=self.outcome.finished_at if self.outcome else None,
             cancel_at=self.cancel_at,
             cancel_grace=self.cancel_grace,
+            paused=self.paused,
             outcome=codec.encode_outcome(self.outcome) if self.outcome else None,
         )
 
@@ -70,6 +73,7 @@ class AttemptState:
         state.started_at = row.started_at
         state.cancel_at = row.cancel_at
         state.cancel_grace = row.cancel_grace
+        state.paused = row.paused
         state.outcome = codec.decode_outcome(row.outcome) if row.outcome else None
         return state
 

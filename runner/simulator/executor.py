@@ -143,7 +143,9 @@ class ScriptedExecutor:
             return
         lost = dispatch.instance != self._instance
         now = self._clock.now().boot
-        course = Course(script=self._scripts(id), timeout=dispatch.task.timeout, submitted_at=now)
+        course = Course(
+            script=self._scripts(id), timeout=dispatch.task.timeout, submitted_at=now, to_be_paused=dispatch.paused
+        )
         execution = self._executions[id] = _Execution(dispatch, course, lost=lost)
         if lost:
             self._report_lost(execution)
@@ -181,7 +183,7 @@ class ScriptedExecutor:
 
     def signal(self, id: AttemptId, signal: str) -> None:
         execution = self._executions.get(id)
-        if execution is None or execution.ended is not None or execution.course.started_at is None:
+        if execution is None or execution.ended is not None or execution.lost:
             return
         if execution.course.signal(signal, self._clock.now().boot):
             self._notice(execution, Kind.TASK_PAUSED if signal == "pause" else Kind.TASK_RESUMED)
@@ -221,8 +223,11 @@ class ScriptedExecutor:
     def _start(self, execution: _Execution) -> None:
         id, now = execution.dispatch.id, self._clock.now()
         self.starts[self._instance, id] += 1
-        execution.course.started_at, execution.started_wall = now.boot, now.wall
+        paused = execution.course.start(now.boot)
+        execution.started_wall = now.wall
         self._report_started(execution, now.wall)
+        if paused:
+            self._notice(execution, Kind.TASK_PAUSED)
         self._rearm(execution)
 
     def _tell(self, execution: _Execution) -> None:
@@ -262,6 +267,12 @@ class ScriptedExecutor:
             self._report_started(execution, execution.started_wall)
         if execution.ended is not None:
             self._report_finished(execution, execution.ended)
+            return
+        dispatch, course = execution.dispatch, execution.course
+        course.signal("pause" if dispatch.paused else "start", self._clock.now().boot)
+        if course.started_at is not None and dispatch.paused is not dispatch.told_paused:
+            self._notice(execution, Kind.TASK_PAUSED if dispatch.paused else Kind.TASK_RESUMED)
+        self._rearm(execution)
 
     def _report(self, execution: _Execution, report: Report) -> None:
         execution.reports.append(report)

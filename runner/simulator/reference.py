@@ -144,7 +144,7 @@ class Reference:
     def _go_on(self, group: GroupModel, task: TaskModel, course: Course) -> None:
         end_at, outcome = course.end()
         if course.start_at() <= self._now:
-            course.started_at = self._now
+            course.start(self._now)
             if task.end.started_at is None:
                 task.end.started_at = self._now
         elif end_at <= self._now:
@@ -189,10 +189,9 @@ class Reference:
             self._abort(group, "fail_fast", task.task.name)
 
     def _signal(self, task: TaskModel, signal: str) -> None:
-        """It reaches an attempt that runs, and nobody else."""
-        course = task.course
-        if course is not None and course.started_at is not None:
-            course.signal(signal, self._now)
+        """It reaches an attempt that runs or is to start, and nobody else."""
+        if task.course is not None:
+            task.course.signal(signal, self._now)
 
     # The early end.
 

@@ -67,6 +67,9 @@ class Course:
     timeout: float | None
     submitted_at: float
     started_at: float | None = None
+    to_be_paused: bool = False
+    to_be_destroyed: bool = False
+    """It was told so before it started."""
     stopped_at: float | None = None
     kill_at: float = math.inf
     paused_at: float | None = None
@@ -81,7 +84,11 @@ class Course:
 
     def signal(self, signal: str, now: float) -> bool:
         """It is told to pause, to start again or that it is destroyed; whether that changes its pause."""
-        if signal == "destroy":
+        if self.started_at is None and signal == "destroy":
+            self.to_be_destroyed = True
+        elif self.started_at is None:
+            self.to_be_paused = signal == "pause"
+        elif signal == "destroy":
             self.destroyed_at = min(self.destroyed_at, now)
         elif signal == "pause" and self.paused_at is None:
             self.paused_at = now
@@ -91,6 +98,13 @@ class Course:
             self.paused_at = None
             return True
         return False
+
+    def start(self, now: float) -> bool:
+        """It starts; whether it is paused at once."""
+        self.started_at = now
+        if self.to_be_destroyed:
+            self.signal("destroy", now)
+        return self.to_be_paused and self.signal("pause", now)
 
     def start_at(self) -> float:
         """When it will start; infinity when it has, or never will."""

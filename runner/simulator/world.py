@@ -76,8 +76,11 @@ class _Client:
         self.made = True
         item = self.submission
         if self.signal is not None:
-            # Nothing of it is written down. It has arrived when the executor has it, or nothing ran that could have it.
-            self.acknowledged = not engine.signal(item.id, self.signal.task, self.signal.signal)
+            if not engine.signal(item.id, self.signal.task, self.signal.signal):
+                self.acknowledged = True  # nothing ran that could have it
+            elif self.signal.signal != "destroy":
+                engine.when_durable(answer)
+            # Else nothing of it is written down: it has arrived when the executor has it.
             return
         if self.cancel == 0:
             engine.submit(item.group, item.inputs, caller=item.caller)
@@ -211,7 +214,11 @@ class World:
     def _signalled(self, id: AttemptId, signal: str) -> None:
         for client in self._clients.values():
             item = client.signal
-            if item is not None and (client.submission.id, item.task, item.signal) == (id.group, id.task, signal):
+            if (
+                signal == "destroy"
+                and item is not None
+                and (client.submission.id, item.task, item.signal) == (id.group, id.task, signal)
+            ):
                 client.acknowledged = True
 
     def _wait_for_end(self, engine: Engine, group: str) -> None:

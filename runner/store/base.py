@@ -75,7 +75,8 @@ class TaskRow(Struct, frozen=True, kw_only=True):
 
 class AttemptRow(Struct, frozen=True, kw_only=True):
     """One try at a task. `instance` is the executor's life that was chosen before it was sent; `sequence` the last report
-    that is part of this state; `cancel_at` when a stop was first asked for, `cancel_grace` the shortest grace asked for.
+    that is part of this state; `cancel_at` when a stop was first asked for, `cancel_grace` the shortest grace asked for;
+    `paused` whether it is to be paused, as it was asked for last.
     `outcome` is a finished attempt's `Outcome` as JSON without outputs."""
 
     group: str
@@ -91,6 +92,7 @@ class AttemptRow(Struct, frozen=True, kw_only=True):
     finished_at: float | None = None
     cancel_at: Moment | None = None
     cancel_grace: float | None = None
+    paused: bool = False
     outcome: bytes | None = None
 
 

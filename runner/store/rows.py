@@ -168,6 +168,7 @@ def attempt_values(group_number: int, row: AttemptRow) -> Values:
         _moment_text(row.cancel_at),
         row.cancel_grace,
         row.outcome,
+        row.paused,
     )
 
 
@@ -188,6 +189,7 @@ def attempt_row(group: str, values: Values) -> AttemptRow:
         cancel_at=_moment_or_none(values[10]),
         cancel_grace=values[11],
         outcome=values[12],
+        paused=bool(values[13]),
     )
 
 

@@ -108,6 +108,7 @@ FULL_ATTEMPT = attempt(
     finished_at=-1.5,
     cancel_at=LATER,
     cancel_grace=0.0,
+    paused=True,
     outcome=b"{}",
 )
 FULL_EVENT = event(

@@ -180,6 +180,21 @@ def test_pause_and_start_are_reported(lab: Try) -> None:
     lab(body)
 
 
+def test_a_pause_that_comes_before_the_start_is_obeyed_behind_it(lab: Try) -> None:
+    async def body(lab: Lab) -> None:
+        id = lab.send(lab.dispatch("long"))
+        lab.dispatcher.signal(id, "pause")
+        other = lab.send(lab.dispatch("long-other", paused=True))
+        await lab.until(lambda: len(lab.heard_of(id)) == len(lab.heard_of(other)) == 2)
+        for one in (id, other):
+            started, paused = lab.heard_of(one)
+            assert isinstance(started, Started)
+            assert isinstance(paused, Noticed)
+            assert paused.kind is Kind.TASK_PAUSED
+
+    lab(body)
+
+
 def test_what_nobody_wants_is_ended_by_reconcile(lab: Try) -> None:
     async def body(lab: Lab) -> None:
         wanted, unwanted = lab.send(lab.dispatch("long-1")), lab.send(lab.dispatch("long-2"))

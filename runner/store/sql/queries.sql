@@ -25,8 +25,8 @@ INSERT OR REPLACE INTO tasks (
 -- name: replace_attempt
 INSERT OR REPLACE INTO attempts (
     group_number, task, attempt, status, runner, instance, handle, sequence, dispatched, started_at, finished_at,
-    cancel_at, cancel_grace, outcome
-) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+    cancel_at, cancel_grace, outcome, paused
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: insert_event
 INSERT INTO events (group_number, number, at, kind, task, attempt, fields_json) VALUES (?, ?, ?, ?, ?, ?, ?);
@@ -100,7 +100,7 @@ SELECT status, count(*) FROM tasks WHERE group_number = ? GROUP BY status;
 -- name: select_attempts
 SELECT
     task, attempt, status, runner, instance, handle, sequence, dispatched, started_at, finished_at, cancel_at,
-    cancel_grace, outcome
+    cancel_grace, outcome, paused
 FROM attempts WHERE group_number = ? ORDER BY task, attempt;
 
 -- name: select_events

@@ -15,10 +15,11 @@ from runner.model.dispatch import AttemptId
 from runner.model.event import Kind
 from runner.model.result import Outcome, Status
 from runner.model.task import Task
+from runner.model.value import Value
 from runner.process.fake import FakeHost, FakeRun
 from runner.simulator.clock import VirtualClock
 from tests.contract.process_labs import Sink
-from tests.unit.dispatch.harness import ATTACHING, ID, KEY, SUCCESS, Harness, running, within
+from tests.unit.dispatch.harness import ATTACHING, ID, KEY, SUCCESS, Harness, bindings, running, within
 
 
 def test_leaving_ends_what_nobody_could_find_again() -> None:
@@ -190,10 +191,20 @@ def test_what_was_paused_is_paused_in_the_next_life(handle: bytes | None) -> Non
         await harness.until(lambda: bool(harness.notices(Kind.TASK_RESUMED)))
         assert harness.notices(Kind.TASK_PAUSED) == []
 
-    in_a_next_life(ATTACHING, body, handle=handle, paused=True)
+    in_a_next_life(ATTACHING, body, handle=handle, paused=True, told_paused=True)
 
 
-def test_what_was_paused_and_not_written_down_goes_on_in_the_next_life() -> None:
+@pytest.mark.parametrize("paused", [True, False])
+def test_a_signal_that_was_written_down_and_not_told_of_is_obeyed_in_the_next_life(paused: bool) -> None:
+    async def body(harness: Harness, attempt: ScriptedAttempt) -> None:
+        assert attempt.calls[-1] == ("signal", "pause" if paused else "start")
+        assert harness.notices(Kind.TASK_PAUSED) == [{}] * paused
+        assert harness.notices(Kind.TASK_RESUMED) == [{}] * (not paused)
+
+    in_a_next_life(ATTACHING, body, paused=paused, told_paused=not paused)
+
+
+def test_what_nobody_wants_paused_goes_on_in_the_next_life() -> None:
     async def body(harness: Harness, attempt: ScriptedAttempt) -> None:
         assert attempt.calls[-1] == ("signal", "start")
         harness.dispatcher.signal(ID, "start")
@@ -209,7 +220,19 @@ def test_what_begins_anew_is_not_paused() -> None:
         assert harness.notices(Kind.TASK_RESUMED) == [{}]
         assert [report.sequence for report in harness.reports] == [5, 6]
 
-    in_a_next_life(RERUN, body, paused=True, handle=None)
+    in_a_next_life(RERUN, body, paused=True, told_paused=True, handle=None)
+
+
+@pytest.mark.parametrize(("handle", "told"), [(HANDLE, 0), (None, 1)])
+def test_what_was_told_with_the_start_is_told_once(handle: bytes | None, told: int) -> None:
+    """Where the start was not recorded, nothing was that had been told with it."""
+
+    async def body(harness: Harness, attempt: ScriptedAttempt) -> None:
+        harness.driver.finish(KEY, SUCCESS)
+        await harness.finished(ID)
+        assert harness.notices(Kind.MASK_SKIPPED) == [{"name": "inputs.pin"}] * told
+
+    in_a_next_life(ATTACHING, body, handle=handle, bindings=bindings(inputs={"pin": Value("47", True)}))
 
 
 TIMED = Task(name="t", type="scripted", timeout=10.0)
@@ -240,7 +263,9 @@ def test_a_deadline_of_what_is_paused_stands_still_in_the_next_life() -> None:
         clock.run_until(clock.now().boot + 0.2)
         assert (await harness.finished(ID)).reason == "timeout"
 
-    in_a_next_life(ATTACHING, body, task=TIMED, started_at=VirtualClock().now().wall - 7.0, paused=True)
+    in_a_next_life(
+        ATTACHING, body, task=TIMED, started_at=VirtualClock().now().wall - 7.0, paused=True, told_paused=True
+    )
 
 
 def test_a_dispatch_for_a_former_life_of_the_host_is_not_started() -> None:

@@ -256,7 +256,6 @@ def test_a_cancelled_attempt_does_not_time_out() -> None:
 def test_signals_are_passed_on_by_capability() -> None:
     async def body(harness: Harness) -> None:
         id = harness.submit(harness.dispatch())
-        harness.dispatcher.signal(id, "pause")
         attempt = await harness.running(id)
         for signal in ("destroy", "pause", "pause", "start", "start", "nonsense"):
             harness.dispatcher.signal(id, signal)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
 from msgspec.structs import replace
 
 from runner.engine.engine import GRACE_SECONDS, Engine
+from runner.errors import StoreFullError
 from runner.model.dispatch import AttemptId
+from runner.model.event import Kind
 from runner.model.group import TaskGroup
 from runner.model.result import Outcome, Status, Waiting
 from runner.model.task import Export, Retry, Scope, Task, When
@@ -16,6 +19,7 @@ from runner.sealing import Sealer
 from runner.simulator.clock import VirtualClock
 from runner.simulator.executor import ScriptedExecutor
 from runner.simulator.script import Script
+from runner.store.base import Batch
 from runner.store.memory import MemoryStore
 
 LIMIT = 100
@@ -116,6 +120,53 @@ def test_a_paused_task_says_so_until_it_goes_on() -> None:
     world.clock.run_until_idle()
     assert world.engine.status("g") is Status.SUCCESS
     assert not world.engine.signal("g", "a", "pause")
+
+
+def test_a_pause_is_written_down_before_it_is_passed_on() -> None:
+    world = _World(lambda id: Script(start_after=2.0, duration=5.0))
+    world.submit(Task(name="a", type="scripted"))
+    world.pass_time(1.0)
+    seen = []
+    signal = world.executor.signal
+
+    def passed_on(id: AttemptId, name: str) -> None:
+        record = world.store.group("g")
+        assert record is not None
+        seen.append((name, record.attempts[0].paused))
+        signal(id, name)
+
+    world.executor.signal = passed_on  # type: ignore[assignment, method-assign]  # to look at the store at that moment
+    assert world.engine.signal("g", "a", "pause")
+    world.clock.run_until(world.clock.now().boot)
+    assert seen == [("pause", True)]
+    world.restart()
+    world.pass_time(20.0)
+    assert world.engine.result("g").results["a"].waiting is Waiting.PAUSED, "it had not even started"
+    assert world.engine.signal("g", "a", "start")
+    world.clock.run_until_idle()
+    kinds = [event.kind for event in world.engine.events("g") if event.task == "a"]
+    assert kinds.count(Kind.TASK_PAUSED) == kinds.count(Kind.TASK_RESUMED) == 1
+    assert world.engine.status("g") is Status.SUCCESS
+
+
+def test_signals_reach_an_attempt_that_cannot_be_written_down_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = _World(lambda id: Script(duration=5.0))
+    world.submit(Task(name="a", type="scripted"), Task(name="b", type="scripted"))
+
+    def full(batch: Batch) -> None:
+        raise StoreFullError("no space")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(world.store, "record", full)
+        world.pass_time(0.5)
+        assert world.engine.signal("g", "a", "pause")
+        assert world.engine.signal("g", "b", "destroy")
+        world.pass_time(0.1)
+        assert not world.executor.starts
+    world.clock.run_until_idle()
+    results = world.engine.result("g").results
+    assert results["a"].waiting is Waiting.PAUSED
+    assert results["b"].exit_code == 137
 
 
 def test_a_dispatch_carries_what_the_attempt_needs() -> None:

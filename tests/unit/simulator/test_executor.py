@@ -242,7 +242,6 @@ def test_a_pause_stops_its_clock() -> None:
     stage = Stage(Script(start_after=1.0, duration=5.0, notices=(Notice(after=4.0),)))
     stage.send(dispatch(timeout=6.0))
     for at, signal in (
-        (0.5, "pause"),
         (2.0, "pause"),
         (2.5, "pause"),
         (9.0, "start"),
@@ -255,6 +254,19 @@ def test_a_pause_stops_its_clock() -> None:
     kinds = [report.kind for report in stage.reports if isinstance(report, Noticed)]
     assert kinds == [Kind.TASK_PAUSED, Kind.TASK_RESUMED, Kind.MASK_SKIPPED]
     assert stage.ends == [(13.0, "success", 0)]
+
+
+def test_what_it_is_told_before_its_start_is_obeyed_behind_it() -> None:
+    stage = Stage(Script(start_after=1.0, duration=5.0))
+    stage.send(dispatch())
+    for signal in ("start", "pause"):
+        stage.executor.signal(ID, signal)
+    stage.clock.run_until(9.0)
+    stage.executor.signal(ID, "start")
+    stage.clock.run_until_idle()
+    kinds = [report.kind for report in stage.reports if isinstance(report, Noticed)]
+    assert kinds == [Kind.TASK_PAUSED, Kind.TASK_RESUMED]
+    assert stage.ends == [(14.0, "success", 0)]
 
 
 def test_one_can_be_destroyed() -> None:

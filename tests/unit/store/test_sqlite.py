@@ -23,6 +23,7 @@ from runner.errors import (
 )
 from runner.store.base import Batch
 from runner.store.sqlite import SqliteStore
+from runner.store.statements import migrations
 from tests.contract.store_samples import FULL_TASK, Calls, attempt, event, group, synced, task
 
 Require = Callable[[str], None]
@@ -94,7 +95,7 @@ def test_a_newer_version_is_refused(path: Path) -> None:
         connection.execute("PRAGMA user_version = 99")
     connection.close()
     before = path.read_bytes()
-    _refusal(path, StoreVersionError, "99", "up to 2", "newer runner")
+    _refusal(path, StoreVersionError, "99", f"up to {len(migrations())}", "newer runner")
     assert path.read_bytes() == before
 
 
