@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import os
+import re
 import signal
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from msgspec.structs import asdict
+
 from runner.engine.results import group_result
 from runner.logs.files import FileLogStore
-from runner.masking import SHORTEST_NEEDLE_BYTES
+from runner.masking import SHORTEST_NEEDLE_BYTES, Masker
 from runner.model import codec
 from runner.model.dispatch import AttemptId
 from runner.model.event import Event, Kind
-from runner.model.log import STREAMS, Frame
+from runner.model.log import STREAMS, Frame, LogGap, Stream
 from runner.model.result import Outcome, Status
 from runner.process.channel import EndedError
 from runner.process.host import SupervisorHost
@@ -37,8 +41,9 @@ _END_SECONDS = 10.0
 class Judge:
     """`tell` prints the faults, a line each; for a process of its own."""
 
-    def __init__(self, scene: Scene, state: Path, outside: Path, descriptors: int) -> None:
-        """`descriptors` are how many a supervisor has that does nothing."""
+    def __init__(self, scene: Scene, state: Path, outside: Path, descriptors: int, supervisors: Path) -> None:
+        """`descriptors` are how many a supervisor has that does nothing; `supervisors` the file with the arguments of all, where
+        some were to be killed."""
         self._scene = scene
         self._state = state
         self._outside = outside
@@ -46,7 +51,8 @@ class Judge:
         self._lost = scene.lost
         started = outside / "started"
         self._started = Counter(started.read_text().splitlines() if started.exists() else [])
-        self._incarnations: set[str] = set()
+        arguments = supervisors.read_text() if supervisors.exists() else ""
+        self._incarnations = set(re.findall(r"\b[0-9a-f]{32}\b", arguments))
 
     def tell(self) -> None:
         settings = settings_of(self._state)
@@ -154,16 +160,24 @@ class Judge:
             if actor.leftovers and (outcome is None or not outcome.kill or not outcome.kill["leftovers"]):
                 yield f"what it left was not counted: {outcome}"
         id = AttemptId(row.group, row.task, row.attempt)
-        asked = any(b"::add-mask::***" in logs.read(id, stream, 0, LONGEST_LOG_BYTES) for stream in STREAMS)
-        for stream in STREAMS:
-            shown = logs.read(id, stream, 0, LONGEST_LOG_BYTES)
+        yield from _notices(actor, one, outcome, events, logs, id, lost=lost)
+        gaps = {gap.stream: gap for gap in logs.gaps(id)}
+        if bool(gaps) is not actor.shortened and not lost:
+            yield f"what is not kept of its log: {gaps}"
+        everything = {stream: _kept(logs, id, stream, gaps.get(stream)) for stream in STREAMS}
+        asked = any(b"::add-mask::***" in shown for shown in everything.values())
+        for stream, shown in everything.items():
+            gap = gaps.get(stream)
+            due = one.shown[stream]
+            if gap is not None:
+                due = due[: gap.offset] + due[gap.offset + gap.bytes :]
             # Frames are another way to the same bytes, and tell where each of them begins.
             if b"".join(frame.data for frame in _frames(logs, id) if frame.stream == stream) != shown:
                 yield f"{stream}: its frames say something else than a read"
             partly = lost or (one.cut and not self._marked(row, "ready"))
-            fault = _difference(shown, one.shown[stream], partly)
+            fault = _difference(shown, due, partly)
             if fault is not None and lost:
-                fault = _difference(_as_if_known(shown, asked), one.shown[stream], partly)
+                fault = _difference(_as_if_known(shown, asked), due, partly)
             if fault is not None:
                 yield f"{stream}: {fault}"
 
@@ -179,7 +193,10 @@ class Judge:
 
     def _supervisor(self) -> Iterator[str]:
         """The one that is there, or another: it remembers nothing, and has no more descriptors than a new one."""
-        keys, descriptors, _ = asyncio.run(_looked(self._state))
+        keys, descriptors, pid = asyncio.run(_looked(self._state))
+        for room in (room for incarnation in self._incarnations for room in hostile.rooms(incarnation)):
+            if not room.endswith(f"-{pid}"):
+                yield f"{room} was left"
         if keys:
             yield f"the supervisor keeps {keys}"
         if len(descriptors) != self._descriptors:
@@ -234,6 +251,64 @@ async def _looked(state: Path) -> tuple[Sequence[str], Sequence[str], int]:
                 return await host.list(), descriptors, host.pid  # it was alive behind the look at what it has
         except EndedError:
             continue
+
+
+_NOTICES = frozenset(
+    {
+        Kind.TASK_EXPORT,
+        Kind.TASK_PAUSED,
+        Kind.TASK_RESUMED,
+        Kind.KILL_REPORT,
+        Kind.MASK_SKIPPED,
+        Kind.LOG_REDACTED,
+        Kind.LOG_GAP,
+    }
+)
+
+
+def _notices(
+    actor: Actor,
+    one: Try,
+    outcome: Outcome | None,
+    events: Sequence[Event],
+    logs: FileLogStore,
+    id: AttemptId,
+    *,
+    lost: bool,
+) -> Iterator[str]:
+    """Each is told once, though runners are killed between what happened, the telling of it and its record."""
+    due = [(Kind.MASK_SKIPPED, {"name": "inputs.pin"})]
+    if outcome is not None and outcome.kill is not None:
+        due.append((Kind.KILL_REPORT, dict(outcome.kill)))
+    # With nothing more to mask, the log tells what was masked in it afterwards.
+    due += [(Kind.LOG_REDACTED, asdict(redaction)) for redaction in logs.redact(id, Masker())]
+    due += [(Kind.LOG_GAP, asdict(gap)) for gap in logs.gaps(id)]
+    due += [(kind, {}) for kind in (Kind.TASK_PAUSED, Kind.TASK_RESUMED) if one.paused]
+    maybe: list[tuple[Kind, Mapping[str, object]]] = [(Kind.MASK_SKIPPED, {"name": name}) for name in one.unmasked]
+    if outcome is not None and outcome.status is Status.SUCCESS:
+        maybe += [
+            (Kind.TASK_EXPORT, {"name": export["name"], "confidential": export.get("confidential", False)})
+            for export in actor.more.get("exports", ())
+        ]
+    told = Counter(_spelt(event.kind, event.fields) for event in events if event.kind in _NOTICES)
+    wanted = Counter(_spelt(*notice) for notice in due)
+    possible = wanted + Counter(_spelt(*notice) for notice in maybe)
+    if told - possible:
+        yield f"its events tell what did not happen, or twice: {dict(told - possible)}"
+    if (wanted if lost else possible) - told:
+        yield f"its events do not tell {dict((wanted if lost else possible) - told)}"
+
+
+def _spelt(kind: Kind, fields: Mapping[str, object]) -> str:
+    return f"{kind} {json.dumps(fields, sort_keys=True)}"
+
+
+def _kept(logs: FileLogStore, id: AttemptId, stream: Stream, gap: LogGap | None) -> bytes:
+    """All that can be read of a stream."""
+    if gap is None:
+        return logs.read(id, stream, 0, LONGEST_LOG_BYTES)
+    head = logs.read(id, stream, 0, gap.offset) if gap.offset else b""
+    return head + logs.read(id, stream, gap.offset + gap.bytes, LONGEST_LOG_BYTES)
 
 
 def _outcome(row: AttemptRow) -> Outcome | None:

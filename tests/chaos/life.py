@@ -9,13 +9,15 @@ from pathlib import Path
 
 from runner.config import Settings, load_settings
 from runner.engine.watch import watch
+from runner.model.event import Kind
 from runner.node import Node, open_node
 from runner.process.channel import EndedError
 from runner.validation import load
-from tests.chaos.scene import INPUTS, Group
+from tests.chaos.scene import INPUTS, PIN, Group
 
 SLOTS = 16
 _LOOK_SECONDS = 0.003
+_MANY = 1_000_000
 
 
 def settings_of(state: Path) -> Settings:
@@ -39,13 +41,19 @@ async def live(state: Path, outside: Path, groups: Sequence[Group]) -> None:
         for group in groups:
             path = outside / f"{group.id}.json"
             loaded = load(path.read_bytes(), source=str(path), registry=node.registry)
-            node.engine.submit(loaded.group, INPUTS, workspace=str(workspace))
+            node.engine.submit(loaded.group, {**INPUTS, "pin": PIN}, workspace=str(workspace))
         async with asyncio.TaskGroup() as tasks:
-            cancelling = [tasks.create_task(_cancel(node, group, outside)) for group in groups if group.cancelled]
+            clients = [tasks.create_task(_cancel(node, group, outside)) for group in groups if group.cancelled]
+            clients += [
+                tasks.create_task(_pause(node, group.id, actor.name, outside))
+                for group in groups
+                for actor in group.actors
+                if actor.tries[0].paused
+            ]
             for group in groups:
                 async for _ in watch(node.engine, group.id):
                     pass
-            for task in cancelling:
+            for task in clients:
                 task.cancel()
 
 
@@ -56,18 +64,41 @@ async def _cancel(node: Node, group: Group, outside: Path) -> None:
         record = node.store.group(group.id)
         return record.group.abort_count if record is not None else 0
 
-    async def marked(task: str, name: str) -> None:
-        """Or it is over: it may have been lost."""
-        await _until(lambda: any(outside.glob(f"{task}.*.{name}")) or _is_over(node, group.id, task))
-
     if asked() < 1:
         for task in group.tasks:
-            await marked(task, "ready")
+            await _marked(node, group.id, task, outside, "ready")
         node.engine.cancel(group.id)
     await _until(lambda: asked() >= 1)
     if asked() < 2:
-        await marked(group.actors[0].name, "bye")
+        await _marked(node, group.id, group.actors[0].name, outside, "bye")
         node.engine.cancel(group.id)
+
+
+async def _pause(node: Node, group: str, task: str, outside: Path) -> None:
+    """Once it is ready, and start it again once that is told; neither of them again when it is known that it was heard."""
+
+    def asked() -> bool:
+        record = node.store.group(group)
+        return record is not None and any(row.paused for row in record.attempts if row.task == task)
+
+    def told(kind: Kind) -> bool:
+        return any(event.task == task and event.kind is kind for event in node.store.events(group, 0, _MANY))
+
+    await _marked(node, group, task, outside, "ready")
+    if not told(Kind.TASK_PAUSED):
+        if not asked():
+            node.engine.signal(group, task, "pause")
+        await _until(lambda: told(Kind.TASK_PAUSED))
+    (outside / "go").touch()
+    if asked():
+        assert not told(Kind.TASK_RESUMED)
+        assert not (outside / f"{task}.1.went").exists(), "it went on though it is paused"
+        node.engine.signal(group, task, "start")
+
+
+async def _marked(node: Node, group: str, task: str, outside: Path, name: str) -> None:
+    """Or it is over: it may have been lost."""
+    await _until(lambda: any(outside.glob(f"{task}.*.{name}")) or _is_over(node, group, task))
 
 
 def _is_over(node: Node, group: str, task: str) -> bool:

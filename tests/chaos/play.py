@@ -110,7 +110,7 @@ def play(plan: Plan) -> Played:
             (outside / ALONE).touch()
         played.supervisors_killed = supervisor.kills(folder, plan.supervisors, state / "supervisor.log")
         if not played.faults:
-            judged = judge.Judge(plan.scene, state, outside, usual_descriptors())
+            judged = judge.Judge(plan.scene, state, outside, usual_descriptors(), folder / supervisor.STARTED)
             status, words = in_a_process(judged.tell)
             played.faults += [words] if status else words.splitlines()
         judge.end_supervisor(state)

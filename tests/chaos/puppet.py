@@ -10,6 +10,7 @@ The plan is JSON, a list of attempts (what comes after the last does the same as
     ["on_term", base64]       from now on SIGTERM writes this to stdout, marks `bye` and ends with 0; null ignores it
     ["again"]                 say once more that it was started, as if it had been
     ["leave"]                 start a process that stays, and that nobody waits for
+    ["escape"]                the same, in a session of its own, orphaned, without environment and without the pipes
     ["stay"]                  for ever
     ["signal", number]        to itself
     ["exit", code]
@@ -36,6 +37,18 @@ def append(path: str, text: str) -> None:
 def say(descriptor: int, data: bytes) -> None:
     while data:
         data = data[os.write(descriptor, data) :]
+
+
+def escape() -> None:
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            null = os.open("/dev/null", os.O_RDWR)
+            for end in (0, 1, 2):
+                os.dup2(null, end)
+            os.execve("/bin/sleep", ["sleep", "1000"], {})
+        os._exit(0)
+    os.wait()
 
 
 def main(plan: str, folder: str) -> None:
@@ -78,6 +91,8 @@ def main(plan: str, folder: str) -> None:
             append(f"{folder}/started", f"{task} {attempt}\n")
         elif verb == "leave":
             os.posix_spawn("/bin/sleep", ["sleep", "1000"], {})
+        elif verb == "escape":
+            escape()
         elif verb == "stay":
             while True:
                 time.sleep(1000)

@@ -29,6 +29,8 @@ INPUTS = {
 }
 EXPORTED = "XPORTED/T0KEN/55/YZ"
 ASKED = "ASKED/F0R/77/MASKZ"
+PIN = "47"
+"""Confidential, and too short to be masked."""
 SECRETS = (*INPUTS.values(), EXPORTED, ASKED, *INPUTS["certificate"].splitlines()[1:3])
 """None of them shares a byte with the noise."""
 
@@ -51,6 +53,10 @@ class Try:
     cut: bool = False
     """It is ended from outside, at a moment that nobody knows: what it shows may end anywhere behind what it has marked."""
     starts: bool = True
+    unmasked: Sequence[str] = ()
+    """What is told to be too short to be masked, beside the PIN."""
+    paused: bool = False
+    """From outside, once it is ready, and started again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +69,8 @@ class Actor:
     spec: Mapping[str, Any] = field(default_factory=dict)
     outputs: Mapping[str, str] = field(default_factory=dict)
     leftovers: bool = False
+    shortened: bool = False
+    """Its log passes its limit."""
 
     @property
     def retries(self) -> tuple[int, Sequence[str]]:
@@ -79,7 +87,8 @@ class Actor:
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """`cancelled`: from outside, twice, the second time once the first task has said good-bye."""
+    """`cancelled`: from outside, twice, the second time once the first task has said good-bye. What is to be paused stands
+    first."""
 
     id: str
     actors: Sequence[Actor]
@@ -90,7 +99,7 @@ class Group:
         return {actor.name: actor for actor in self.actors}
 
     def document(self, folder: Path) -> str:
-        inputs = {name: {"required": True, "confidential": True} for name in INPUTS}
+        inputs = {name: {"required": True, "confidential": True} for name in (*INPUTS, "pin")}
         tasks = [actor.document(folder) for actor in self.actors]
         return json.dumps({"id": self.id, "name": self.id, "inputs": inputs, "taskGroup": tasks})
 
@@ -128,6 +137,11 @@ class Script:
     def variable(self, descriptor: int, name: str, value: str) -> Script:
         self._said[descriptor] += value.encode()
         return self.do("variable", descriptor, name)
+
+    def hide(self, descriptor: int, said: bytes, shown: bytes) -> Script:
+        """What has been said is shown otherwise."""
+        self._said[descriptor] = self._said[descriptor].replace(said, shown)
+        return self
 
     def farewell(self, data: bytes) -> Script:
         """What it says when it gets SIGTERM, behind all else."""
@@ -173,6 +187,8 @@ def random_scene(seed: int, *, lost: bool = False) -> Scene:
         kinds.append("timed")
     actors = [actor for kind in kinds for actor in {**KINDS, "timed": _timed}[kind](chance, kind)]
     chance.shuffle(actors)
+    if not lost and chance.random() < 0.3:
+        actors = [*_paused(chance, "paused"), *actors]
     groups = [Group(id="many", actors=_patient(actors, lost))]
     if chance.random() < 0.3:
         groups.append(_stopped())
@@ -248,7 +264,24 @@ def _asks(chance: random.Random, name: str) -> Sequence[Actor]:
     line = f"  ::add-mask::{ASKED}\n".encode()
     script.say(ask, line, chance.randint(1, len(line) - 1)).say(other, f"then {ASKED}\n".encode(), 12)
     script.say(ask, f"and {ASKED}".encode())
-    return [Actor(name=name, tries=[script.ends()])]
+    short = chance.random() < 0.5
+    for _ in range(2 * short):
+        script.say(ask, b"\n::add-mask::")
+        script.say(ask, b"no\n", 1).hide(ask, b"::add-mask::no", b"::add-mask::" + MARK)
+    return [Actor(name=name, tries=[script.ends(unmasked=["::add-mask::"] if short else [])])]
+
+
+def _long(chance: random.Random, name: str) -> Sequence[Actor]:
+    """More than may be kept of it."""
+    script = Script()
+    for number in range(chance.randint(12, 24)):
+        script.say(1 + number % 2, bytes(chance.choices(NOISE, k=9_997)) + INPUTS["password"].encode())
+    return [Actor(name=name, tries=[script.ends()], spec={"limits": {"log": 65536}}, shortened=True)]
+
+
+def _paused(chance: random.Random, name: str) -> Sequence[Actor]:
+    script = Script().say(1, b"before").do("mark", "ready").do("await", "go", 60).do("mark", "went")
+    return [Actor(name=name, tries=[script.say(1, INPUTS["password"].encode()).ends(paused=True)])]
 
 
 def _passes(chance: random.Random, name: str) -> Sequence[Actor]:
@@ -290,8 +323,9 @@ def _missing(chance: random.Random, name: str) -> Sequence[Actor]:
 
 
 def _leaves(chance: random.Random, name: str) -> Sequence[Actor]:
-    """A process that outlives it, and has its pipes."""
-    script = Script().say(1, b"leaves " + INPUTS["password"].encode(), 11).do("leave").do("exit", 4)
+    """A process that outlives it, and has its pipes, or has done all to be lost."""
+    script = Script().say(1, b"leaves " + INPUTS["password"].encode(), 11).do(chance.choice(["leave", "escape"]))
+    script.do("exit", 4)
     return [Actor(name=name, tries=[script.ends(4)], leftovers=True)]
 
 
@@ -303,7 +337,8 @@ def _timed(chance: random.Random, name: str) -> Sequence[Actor]:
 
 def _stopped() -> Group:
     polite = Script().farewell(b"bye " + INPUTS["password"].encode()).do("mark", "ready").do("stay")
-    stubborn = Script().do("on_term", None).say(2, b"no " + INPUTS["password"].encode()).do("mark", "ready").do("stay")
+    stubborn = Script().do("on_term", None).do("escape").say(2, b"no " + INPUTS["password"].encode())
+    stubborn.do("mark", "ready").do("stay")
     actors = [
         Actor(name="polite", tries=[polite.ends(0, status="aborted", reason="cancelled")]),
         Actor(name="stubborn", tries=[stubborn.ends(137, signal=9, status="aborted", reason="cancelled")]),
@@ -324,4 +359,5 @@ KINDS: Mapping[str, Callable[[random.Random, str], Sequence[Actor]]] = {
     "sleeper": _sleeper,
     "missing": _missing,
     "leaves": _leaves,
+    "long": _long,
 }

@@ -12,6 +12,9 @@ from tests.chaos.sabotage import Point
 _ARGUMENTS_OF_PYTHON = 4
 """-I -S -X utf8: this script has been started with them already, or can do without."""
 
+STARTED = "supervisors"
+"""The file with the arguments of each."""
+
 _SCRIPT = """#!{python} -IS
 import importlib.util, os, runpy, sys
 
@@ -19,6 +22,8 @@ spec = importlib.util.spec_from_file_location("sabotage", {sabotage!r})
 sabotage = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(sabotage)
 sys.argv = sys.argv[{skipped}:]
+with open({started!r}, "a") as file:
+    file.write(" ".join(sys.argv) + "\n")
 for number, point in enumerate({points!r}):
     try:
         os.close(os.open({claims!r} + str(number), os.O_CREAT | os.O_EXCL))
@@ -39,6 +44,7 @@ def make(folder: Path, points: Sequence[Point]) -> Path:
         skipped=1 + _ARGUMENTS_OF_PYTHON,
         points=[tuple(point) for point in points],
         claims=str(folder / "claimed."),
+        started=str(folder / STARTED),
     )
     path.write_text(text, encoding="utf-8")
     path.chmod(0o700)
