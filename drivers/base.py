@@ -295,9 +295,14 @@ class Driver(ABC, Generic[SpecT]):
         """Free what the attempt holds. Idempotent."""
 
     async def salvage(self, temp: str, key: str, task: str) -> Mapping[str, Value]:
-        """Remove from `temp` what an attempt has left there that cannot be found again, once nothing of it runs any more;
-        `task` is its task's name. What it had exported by then, so that it can be masked. Idempotent."""
+        """What an attempt that cannot be found again had exported, so that it can be masked; nothing of it runs any more, `task`
+        is its task's name. What it has left in `temp` stays there until `clear`: a runner may be killed before it has masked
+        anything. Idempotent."""
         return {}
+
+    async def clear(self, temp: str, key: str) -> None:
+        """Remove from `temp` what an attempt has left there that was salvaged, once its end is recorded. Idempotent."""
+        return
 
     def sweep(self, temp: str, live: Collection[str]) -> None:
         """Remove from `temp` what attempts left there that a killed runner did not destroy: all but those whose keys are

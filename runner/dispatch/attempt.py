@@ -91,6 +91,7 @@ class Attempt:
         self._to_be_destroyed = False
         """What its origin wants, also before it was started."""
         self._abandoned = False
+        self._salvaged = False
 
     async def run(self) -> None:
         """Carry it out, report it, wait until the report is acknowledged, then free what it holds.
@@ -111,6 +112,8 @@ class Attempt:
         finally:
             self._disarm()
         await self._destroy()
+        if self._salvaged and self._driver is not None:
+            await self._quietly("clear", self._driver.clear(self._around.temp, self._key))
 
     def cancel(self, grace: float) -> None:
         """Stop it: politely, after `grace` seconds by force. Again with a shorter grace it is hurried."""
@@ -170,6 +173,7 @@ class Attempt:
     async def _salvage(self, driver: Driver[Any]) -> None:
         """Learn what a lost attempt has made confidential, so that it is masked in what it has said."""
         task = self._dispatch.task
+        self._salvaged = True
         try:
             if self._log.sink is None:
                 self._context(driver)

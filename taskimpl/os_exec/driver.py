@@ -105,8 +105,7 @@ class OsExecDriver(Driver[OsExecSpec]):
                 raise
             attempt.refusal = (error.exit_code, error.message)
         except ProcessHostError as error:
-            await files.remove()
-            raise _lost(error) from error
+            raise _lost(error) from error  # what it may have exported all the same is salvaged
         return _handle(attempt)
 
     async def recover(self, ctx: TaskContext, handle: bytes) -> None:
@@ -121,7 +120,6 @@ class OsExecDriver(Driver[OsExecSpec]):
             attempt.refusal = (fields["refused"], _REFUSALS.get(fields["refused"], "the program was not executed"))
         else:
             if fields["incarnation"] != ctx.processes.incarnation:
-                await files.remove()
                 raise RecoverError("the supervisor that ran it is gone", reason=Reason.SUPERVISOR_LOST)
             attempt.process = await ctx.processes.attach(attempt.key, ctx.log)
             if attempt.process is None:
@@ -167,6 +165,9 @@ class OsExecDriver(Driver[OsExecSpec]):
     async def salvage(self, temp: str, key: str, task: str) -> Mapping[str, Value]:
         exported = await asyncio.to_thread(outputfiles.salvage, temp, key, task)
         return {name: Value(text) for name, text in exported.items()}
+
+    async def clear(self, temp: str, key: str) -> None:
+        await asyncio.to_thread(outputfiles.clear, temp, key)
 
     def sweep(self, temp: str, live: Collection[str]) -> None:
         outputfiles.sweep(temp, live)

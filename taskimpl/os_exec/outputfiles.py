@@ -144,7 +144,7 @@ class AttemptFiles:
 
 
 def salvage(temp: str, key: str, task_name: str) -> dict[str, str]:
-    """Remove all that the attempt has left; what it had exported by then, as far as that can be read."""
+    """What a lost attempt had exported, as far as that can be read."""
     base = os.path.join(temp, _base(key))
     owner = None
     with suppress(FileNotFoundError):
@@ -154,8 +154,11 @@ def salvage(temp: str, key: str, task_name: str) -> dict[str, str]:
         return AttemptFiles.of(temp, key, task_name, owner=owner).read()
     except OutputFileError:
         return {}
-    finally:
-        _remove(temp, lambda found: found == _base(key))
+
+
+def clear(temp: str, key: str) -> None:
+    """Remove all that the attempt has left."""
+    _remove(temp, lambda found: found == _base(key))
 
 
 def sweep(temp: str, live: Collection[str]) -> None:

@@ -11,10 +11,12 @@ import pytest
 from drivers.base import Capabilities, ProcessSpec, Recovery, SimpleDriver, Spec, TaskContext
 from drivers.scripted import ScriptedAttempt, ScriptedDriver
 from runner.errors import ProcessHostError
+from runner.logs.memory import MemoryLogStore
+from runner.masking import Masker
 from runner.model.dispatch import AttemptId
 from runner.model.event import Kind
 from runner.model.result import Outcome, Status
-from runner.model.task import Task
+from runner.model.task import Export, Task
 from runner.model.value import Value
 from runner.process.fake import FakeHost, FakeRun
 from runner.simulator.clock import VirtualClock
@@ -266,6 +268,40 @@ def test_a_deadline_of_what_is_paused_stands_still_in_the_next_life() -> None:
     in_a_next_life(
         ATTACHING, body, task=TIMED, started_at=VirtualClock().now().wall - 7.0, paused=True, told_paused=True
     )
+
+
+def test_what_a_lost_attempt_has_left_is_cleared_once_its_end_is_recorded() -> None:
+    """A runner may be killed behind the salvage: the next one has to learn again what is to be masked."""
+    said: list[str] = []
+
+    class Leaves(ScriptedDriver):
+        async def salvage(self, temp: str, key: str, task: str) -> dict[str, Value]:
+            said.append(f"salvage {key} of {task}")
+            return {"token": Value("hunter2hunter2")}
+
+        async def clear(self, temp: str, key: str) -> None:
+            said.append(f"clear {key}")
+
+    async def main() -> None:
+        logs = MemoryLogStore()
+        logs.open(ID, Masker()).write("stdout", b"it is hunter2hunter2")
+        task = Task(name="t", type="leaves", exports=(Export(name="token", confidential=True),))
+        attaching = Leaves("leaves", capabilities=ATTACH)
+        for _ in range(2):
+            async with running(drivers=[attaching], logs=logs) as harness:
+                id = harness.submit(harness.dispatch(task, instance="boot/former", resumed=True))
+                await harness.until(lambda: bool(harness.reports))
+                assert harness.notices(Kind.LOG_REDACTED) == [{"stream": "stdout", "marks": 1, "offset": 6}]
+                assert said == [f"salvage {KEY} of t"]
+                said.clear()
+        async with running(drivers=[attaching], logs=logs) as harness:
+            id = harness.submit(harness.dispatch(task, instance="boot/former", resumed=True))
+            await harness.finished(id)
+            await harness.until(lambda: len(said) == 2)
+            assert said[1] == f"clear {KEY}"
+        assert logs.read(ID, "stdout") == b"it is ***"
+
+    asyncio.run(main())
 
 
 def test_a_dispatch_for_a_former_life_of_the_host_is_not_started() -> None:
