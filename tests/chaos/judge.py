@@ -24,6 +24,7 @@ from runner.model.event import Event, Kind
 from runner.model.log import STREAMS, Frame, LogGap, Stream
 from runner.model.result import Outcome, Status
 from runner.process.channel import EndedError
+from runner.process import remains
 from runner.process.host import SupervisorHost
 from runner.process.supervisor import processes, wire
 from runner.sealing import Sealer
@@ -190,12 +191,13 @@ class Judge:
         for incarnation in self._incarnations:
             for described in hostile.alive(incarnation):
                 yield f"alive: {described}"
+            remains.end(incarnation)  # it has been told, and nobody else will
 
     def _supervisor(self) -> Iterator[str]:
         """The one that is there, or another: it remembers nothing, and has no more descriptors than a new one."""
         keys, descriptors, pid = asyncio.run(_looked(self._state))
         for room in (room for incarnation in self._incarnations for room in hostile.rooms(incarnation)):
-            if not room.endswith(f"-{pid}"):
+            if f"-{pid}." not in room:
                 yield f"{room} was left"
         if keys:
             yield f"the supervisor keeps {keys}"

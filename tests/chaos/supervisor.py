@@ -23,7 +23,7 @@ sabotage = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(sabotage)
 sys.argv = sys.argv[{skipped}:]
 with open({started!r}, "a") as file:
-    file.write(" ".join(sys.argv) + "\n")
+    print(*sys.argv, file=file)
 for number, point in enumerate({points!r}):
     try:
         os.close(os.open({claims!r} + str(number), os.O_CREAT | os.O_EXCL))

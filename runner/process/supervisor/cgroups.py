@@ -3,7 +3,7 @@ kills whole, however fast its processes fork.
 
 They lie below the group that the supervisor itself is in:
 
-    …/runner-<incarnation>-<pid of the supervisor>/<number of the attempt>
+    …/runner-<incarnation>-<pid of the supervisor>.<when that started, in ticks>/<number of the attempt>
 
 A name here is that of a control group as /proc tells it (`/user.slice/…`), a path is where it is found in the file system.
 """
@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import itertools
 import os
+
+from runner.process.supervisor import processes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # typing is slow to import, and the start of the supervisor is waited for
@@ -115,7 +117,7 @@ class Room:
         if not os.path.exists(f"{room._base.path}/cgroup.kill"):
             room.close()
             raise UnavailableError("this kernel cannot kill a control group (it is older than 5.14)")
-        _sweep(os.path.dirname(room._base.path))
+        room.sweep()
         return room
 
     def folder(self) -> Folder:
@@ -131,9 +133,14 @@ class Room:
         number = next(self._numbers)
         return Folder(f"{self._base.name}/{number}", f"{self._base.path}/{number}")
 
+    def sweep(self) -> None:
+        """Remove what dead supervisors have left beside it and is empty by now. Never raises."""
+        _sweep(os.path.dirname(self._base.path))
+
     def close(self) -> None:
         """Remove what is empty. Never raises."""
         self._base.remove()
+        self.sweep()
 
     def _settle(self, own: str) -> None:
         """Make the room below the group of this name. Raises UnavailableError."""
@@ -142,7 +149,9 @@ class Room:
             raise UnavailableError(f"the control group {own} is not mounted here")
         if not os.access(f"{above}/cgroup.procs", os.W_OK):
             raise UnavailableError(f"{above} cannot be written to")
-        base = f"{_PREFIX}{self._incarnation}-{os.getpid()}"
+        process = processes.read(os.getpid())
+        started = process.started if process else 0
+        base = f"{_PREFIX}{self._incarnation}-{os.getpid()}.{started}"
         self._own = own
         self._base = Folder(f"{own.rstrip('/')}/{base}", f"{above}/{base}")
         try:
@@ -202,12 +211,33 @@ def _unescaped(field: bytes) -> str:
     return os.fsdecode(first + b"".join(bytes((int(part[:3], 8),)) + part[3:] for part in rest))
 
 
+def sweep() -> None:
+    """As `Room.sweep`, for a supervisor that has no room. Never raises."""
+    above = path_of(name_of("self") or "")
+    if above is not None:
+        _sweep(above)
+
+
 def _sweep(above: str) -> None:
-    """Remove the empty rooms of supervisors that are dead."""
-    for name in os.listdir(above):
-        pid = name.rpartition("-")[2]
-        if name.startswith(_PREFIX) and pid.isdecimal() and not os.path.exists(f"/proc/{pid}"):
+    try:
+        names = os.listdir(above)
+    except OSError:
+        return
+    for name in names:
+        pid, _, started = name.rpartition("-")[2].partition(".")
+        if (
+            name.startswith(_PREFIX)
+            and pid.isdecimal()
+            and started.isdecimal()
+            and not _is_alive(int(pid), int(started))
+        ):
             Folder("", f"{above}/{name}").remove()
+
+
+def _is_alive(pid: int, started: int) -> bool:
+    """Not one that waits for nothing but to be reaped, nor another one that was given its number."""
+    process = processes.read(pid)
+    return process is not None and process.started == started
 
 
 def _removed(path: str) -> bool:

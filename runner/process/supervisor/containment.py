@@ -143,6 +143,11 @@ class Containment:
             del self._held[record.folder]
             self._beside.do(partial(_remove, record.folder))
 
+    def tidy(self) -> None:
+        """Remove what supervisors before this one have left."""
+        if self._room is not None:
+            self._room.sweep()
+
     def close(self) -> None:
         """No more are put into folders; what is empty is removed."""
         if self._room is not None:
@@ -216,6 +221,7 @@ def choose(wanted: str, incarnation: str) -> tuple[Room | None, str]:
     `wanted` is `auto`, `cgroup2` or `marker`. Raises cgroups.UnavailableError where it is `cgroup2` and cannot be.
     """
     if wanted == "marker":
+        cgroups.sweep()  # the one before may have had other orders
         return None, "marker: it was asked for"
     try:
         own = os.getpid()

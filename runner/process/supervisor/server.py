@@ -279,6 +279,8 @@ class Server:
             if not subreaper.become():
                 self._table.close()  # an orphan that we cannot see could be out of its control group
             self._adopts = True
+        else:
+            self._table.tidy()  # a former runner may have been killed before it had ended what others have left
 
     def _spawn(self, connection: Connection, id: Any, request: dict[str, Any]) -> None:
         key = str(request["key"])

@@ -214,6 +214,10 @@ class Table:
             for callback in record.on_gone:
                 callback()
 
+    def tidy(self) -> None:
+        """Remove what supervisors before this one have left."""
+        self._containment.tidy()
+
     def close(self) -> None:
         """Leave nothing in the system but processes that run."""
         self._containment.close()
