@@ -1,6 +1,7 @@
 """`python -m tests.chaos --seeds 0:1000`: kills runners (and supervisors) at random; exit status 0 when all is as it should be.
 
-With `--sweep` the same small group is killed at one call of its life after the other.
+With `--sweep` the same small group is killed at one call of its life after the other; with `--stops` nobody is, but programs that
+do not want to end are ended.
 """
 
 from __future__ import annotations
@@ -8,9 +9,10 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from tests.chaos import seeds
+from tests.chaos import seeds, stops
 from tests.chaos.play import Plan, Played, play
 
 PROGRESS_SECONDS = 10.0
@@ -34,9 +36,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--sweep", action="store_true", help="one call after the other, in place of seeds")
     parser.add_argument("--first", type=int, default=1, metavar="N", help="where the sweep begins (1)")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="only each Nth call of the sweep (1)")
+    parser.add_argument("--stops", type=span, metavar="FIRST:END", help="which scenarios of a stop, in place of seeds")
     parser.add_argument("--most", type=int, default=5, metavar="N", help="stop after so many failures (5)")
     parser.add_argument("--verbose", action="store_true", help="tell what is played")
     options = parser.parse_args(arguments)
+    if options.stops:
+        return _stopped(options)
     if options.sweep:
         all_of_it: Iterable[tuple[Plan, Played]] = seeds.swept(options.kill, options.first, options.every)
     else:
@@ -65,6 +70,23 @@ def _told(all_of_it: Iterable[tuple[Plan, Played]], options: argparse.Namespace)
             print(f"{count} played, {failed} failed, {told - began:.0f} s", flush=True)
     seconds = time.monotonic() - began
     print(f"{count} played, {runners} runners and {supervisors} supervisors killed, {failed} failed, {seconds:.0f} s")
+    return 1 if failed else 0
+
+
+def _stopped(options: argparse.Namespace) -> int:
+    scenarios = stops.everything()[options.stops.start : options.stops.stop]
+    began = time.monotonic()
+    failed = 0
+    for number, stop in enumerate(scenarios, start=options.stops.start):
+        faults = stops.play(stop)
+        failed += bool(faults)
+        if faults or options.verbose:
+            print(f"stop {number}: {stop}", *faults, sep="\n", flush=True)
+        if failed >= options.most:
+            break
+    contained = Counter(stop.containment for stop in scenarios)
+    told = ", ".join(f"{count} under {containment}" for containment, count in sorted(contained.items()))
+    print(f"{len(scenarios)} stops ({told}), {failed} failed, {time.monotonic() - began:.0f} s")
     return 1 if failed else 0
 
 

@@ -23,8 +23,8 @@ from runner.model.dispatch import AttemptId
 from runner.model.event import Event, Kind
 from runner.model.log import STREAMS, Frame, LogGap, Stream
 from runner.model.result import Outcome, Status
-from runner.process.channel import EndedError
 from runner.process import remains
+from runner.process.channel import EndedError
 from runner.process.host import SupervisorHost
 from runner.process.supervisor import processes, wire
 from runner.sealing import Sealer

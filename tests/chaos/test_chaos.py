@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from runner.process.host import SupervisorHost
+from runner.process.supervised import SupervisedProcess
+from tests import hostile
+from tests.chaos import stops
 
 ROOT = Path(__file__).parents[2]
 
@@ -36,13 +42,17 @@ for told, wrong in wrongs.items():
 """
 
 
-def chaos(*arguments: str) -> tuple[int, int]:
-    """How many runners and supervisors were killed without harm."""
+def said(*arguments: str) -> str:
     command = [sys.executable, "-W", "error", "-m", "tests.chaos", *arguments]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    found = re.search(r"(\d+) runners and (\d+) supervisors killed", done.stdout)
-    assert found is not None, done.stdout
+    return done.stdout
+
+
+def chaos(*arguments: str) -> tuple[int, int]:
+    """How many runners and supervisors were killed without harm."""
+    found = re.search(r"(\d+) runners and (\d+) supervisors killed", said(*arguments))
+    assert found is not None
     return int(found[1]), int(found[2])
 
 
@@ -75,6 +85,32 @@ def test_supervisors_killed_at_one_call_after_the_other() -> None:
 def test_both_killed_at_random() -> None:
     runners, supervisors = chaos("--kill", "both", "--seeds", "0:8")
     assert min(runners, supervisors) >= 3
+
+
+@pytest.mark.timeout(240)
+def test_programs_that_do_not_want_to_end() -> None:
+    assert "0 failed" in said("--stops", "0:20")
+
+
+def test_every_kind_of_stop_is_among_those_that_are_played() -> None:
+    played = stops.everything()
+    assert len(set(played)) == len(played) >= 189
+    for name, values in (("program", hostile.PROGRAMS), ("way", stops.WAYS), ("moment", stops.MOMENTS)):
+        assert {getattr(stop, name) for stop in played[:100]} == set(values)
+
+
+def test_a_stop_that_leaves_something_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The end that is waited for is not one."""
+
+    async def nothing(way: str, host: SupervisorHost) -> None:
+        return
+
+    monkeypatch.setattr(stops, "_ask", nothing)
+    monkeypatch.setattr(stops, "_told", lambda stop, exit: [])
+    monkeypatch.setattr(SupervisedProcess, "wait", lambda process: asyncio.sleep(0))
+    stop = stops.Stop(program="ignores SIGTERM", way="stop", moment="once it is ready", containment="marker")
+    (fault,) = stops.play(stop)
+    assert fault.startswith("alive: ")
 
 
 def test_what_is_wrong_is_seen() -> None:

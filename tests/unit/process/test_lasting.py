@@ -102,7 +102,7 @@ def test_it_is_killed_again_and_again(tmp_path: Path) -> None:
 
 def test_who_hears_first_of_its_end_can_end_what_it_has_left(tmp_path: Path) -> None:
     """An answer that does not come is told before the host itself has taken note; an attempt that is being recovered has its
-    end then, and nobody looks after its processes later. (Chaos with both killed, seeds 19 and 134.)"""
+    end then, and nobody looks after its processes later. (Found by chaos with both killed.)"""
 
     async def scenario(host: LastingHost) -> None:
         process = await host.spawn("k", program(["sleep", "1000"]), Sink())
