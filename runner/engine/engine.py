@@ -189,7 +189,8 @@ class Engine:
             run.abortion.cancel()
 
     def signal(self, id: str, task: str, signal: str) -> bool:
-        """Send `pause`, `start` or `destroy` to a running task; False when it does not run. Raises GroupNotFoundError."""
+        """Send `pause`, `start` or `destroy` to a running task; False when it does not run. The first two are written down like a
+        cancel, and hold in later lives of this engine. Raises GroupNotFoundError."""
         run = self._runs.get(id)
         if run is None:
             self._library.head(id)

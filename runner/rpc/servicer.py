@@ -235,7 +235,10 @@ class RunnerServicer(runner_pb2_grpc.RunnerServiceServicer):
         if request.signal not in SIGNALS:
             raise UsageError(f"there is no signal {request.signal!r}; there are {', '.join(SIGNALS)}")
         self._engine.library.task(id, request.task)
-        return pb.SignalTaskResponse(delivered=self._engine.signal(id, request.task, request.signal))
+        delivered = self._engine.signal(id, request.task, request.signal)
+        if delivered and request.signal != "destroy":  # which is an end, and not written down
+            await self._durable()
+        return pb.SignalTaskResponse(delivered=delivered)
 
     async def _log_reading(self, attempt: AttemptId, request: pb.ReadLogRequest) -> LogReading:
         stream = convert.stream_from_proto(request.stream)
