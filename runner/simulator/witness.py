@@ -95,6 +95,8 @@ class Witness:
             self.complaints.append(
                 f"{id} was dispatched with the handle {dispatch.handle!r}, recorded is {row.handle!r}"
             )
+        elif row.paused is not dispatch.paused and not self._disk.full:
+            self.complaints.append(f"{id} was dispatched with paused={dispatch.paused}, recorded is {row.paused}")
         if dispatch.resumed != (id not in self._of_this_life):
             self.complaints.append(f"{id} was dispatched with resumed={dispatch.resumed}, which is wrong")
         done = {task.name for task in record.tasks if task.status.terminal}
@@ -105,6 +107,14 @@ class Witness:
         """An attempt is asked to stop, which need not be on the disk."""
         if not self._is_stop_recorded(id):
             self._stopped_early.add(id)
+
+    def pausing(self, id: AttemptId, paused: bool) -> None:
+        """An attempt is asked to pause, or to go on: it must be on the disk, unless nothing can be written there."""
+        record = self._disk.store.group(id.group)
+        rows = record.attempts if record else ()
+        recorded = any((row.task, row.attempt) == id[1:] and row.paused is paused for row in rows)
+        if not recorded and not self._disk.full:
+            self.complaints.append(f"{id} was told {'to pause' if paused else 'to go on'} before that was recorded")
 
     def _is_stop_recorded(self, id: AttemptId) -> bool:
         record = self._disk.store.group(id.group)

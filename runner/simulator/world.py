@@ -69,6 +69,8 @@ class _Client:
     """Which of its cancels; 0 for the submission itself, and for signals."""
     signal: Signal | None = None
     made: bool = False
+    made_at: float = -1.0
+    """When it was made last."""
     acknowledged: bool = False
 
     def call(self, engine: Engine, answer: Callable[[Exception | None], None]) -> None:
@@ -178,6 +180,7 @@ class World:
             else:
                 self._plan(self._now() + PATIENCE_SECONDS, client)
 
+        client.made_at = self._now()
         try:
             client.call(self.engine, answer)
         except (StoreError, GroupNotFoundError):
@@ -212,14 +215,16 @@ class World:
                 self._call(client)
 
     def _signalled(self, id: AttemptId, signal: str) -> None:
-        for client in self._clients.values():
-            item = client.signal
-            if (
-                signal == "destroy"
-                and item is not None
-                and (client.submission.id, item.task, item.signal) == (id.group, id.task, signal)
-            ):
-                client.acknowledged = True
+        calls = [
+            (client, client.signal.signal)
+            for client in self._clients.values()
+            if client.signal is not None and (client.submission.id, client.signal.task) == (id.group, id.task)
+        ]
+        if signal == "destroy":
+            for client, wanted in calls:
+                client.acknowledged = client.acknowledged or wanted == signal
+        elif {wanted for client, wanted in calls if client.made_at == self._now()} <= {signal, "destroy"}:
+            self._witness.pausing(id, signal == "pause")  # of several at once only the last is on the disk
 
     def _wait_for_end(self, engine: Engine, group: str) -> None:
         if engine.unwritten_end(group) is not None:

@@ -341,6 +341,20 @@ def test_a_slip_about_signals(make: Engines, words: str) -> None:
     assert_noticed(verdict_of("paused, and its time stands still", make), words)
 
 
+def test_a_pause_that_is_not_written_down_is_noticed() -> None:
+    forgets = recording(lambda batch: replace(batch, attempts=[replace(row, paused=False) for row in batch.attempts]))
+    assert_noticed(verdict_of("paused, and its time stands still", forgets), "to pause before that was recorded")
+
+
+def test_a_dispatch_that_is_not_what_was_written_down_about_its_pause_is_noticed() -> None:
+    class Undoes(PassingDispatcher):
+        def submit(self, dispatch: Dispatch) -> None:
+            self.inner.submit(replace(dispatch, paused=not dispatch.paused))
+
+    name = "paused, and its time stands still"
+    assert_noticed(verdict_of(name, dispatching(Undoes)), "was dispatched with paused=True, recorded is False")
+
+
 class NoRelease(PassingDispatcher):
     def release(self, group: str) -> None:
         pass
