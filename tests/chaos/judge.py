@@ -249,6 +249,7 @@ async def _looked(state: Path) -> tuple[Sequence[str], Sequence[str], int]:
     while True:
         try:
             async with await SupervisorHost.connect(state, idle_seconds=0.0) as host:
+                await host.list()  # it may have more to do for a new runner than to greet it
                 descriptors = _descriptors(host.pid)
                 return await host.list(), descriptors, host.pid  # it was alive behind the look at what it has
         except EndedError:
