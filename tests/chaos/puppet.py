@@ -35,8 +35,11 @@ def append(path: str, text: str) -> None:
 
 
 def say(descriptor: int, data: bytes) -> None:
-    while data:
-        data = data[os.write(descriptor, data) :]
+    try:
+        while data:
+            data = data[os.write(descriptor, data) :]
+    except BrokenPipeError:
+        os._exit(98)  # whoever read it is dead: no complaint where somebody may still read
 
 
 def escape() -> None:
