@@ -122,7 +122,7 @@ class RunnerServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def SignalTask(self, request, context):
-        """Send a signal to a running task.
+        """Send a signal to a running task. On return a `pause` or a `start` is recorded and survives a loss of power.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -82,7 +82,7 @@ class RunnerServiceStub:
         runner.v1.runner_pb2.SignalTaskRequest,
         runner.v1.runner_pb2.SignalTaskResponse,
     ]
-    """Send a signal to a running task."""
+    """Send a signal to a running task. On return a `pause` or a `start` is recorded and survives a loss of power."""
 
     UploadWorkspace: grpc.StreamUnaryMultiCallable[
         runner.v1.runner_pb2.UploadWorkspaceRequest,
@@ -151,7 +151,7 @@ class RunnerServiceAsyncStub:
         runner.v1.runner_pb2.SignalTaskRequest,
         runner.v1.runner_pb2.SignalTaskResponse,
     ]
-    """Send a signal to a running task."""
+    """Send a signal to a running task. On return a `pause` or a `start` is recorded and survives a loss of power."""
 
     UploadWorkspace: grpc.aio.StreamUnaryMultiCallable[
         runner.v1.runner_pb2.UploadWorkspaceRequest,
@@ -236,7 +236,7 @@ class RunnerServiceServicer(metaclass=abc.ABCMeta):
         request: runner.v1.runner_pb2.SignalTaskRequest,
         context: _ServicerContext,
     ) -> typing.Union[runner.v1.runner_pb2.SignalTaskResponse, collections.abc.Awaitable[runner.v1.runner_pb2.SignalTaskResponse]]:
-        """Send a signal to a running task."""
+        """Send a signal to a running task. On return a `pause` or a `start` is recorded and survives a loss of power."""
 
     @abc.abstractmethod
     def UploadWorkspace(
