@@ -235,6 +235,14 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def _sync_file(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _exists(path: Path) -> bool:
     """Whether there is a database; if so, others than its owner are shut out."""
     try:
@@ -284,8 +292,11 @@ def _create(path: Path, scripts: Sequence[str]) -> None:
     os.close(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     try:
         with contextlib.closing(connect(draft)) as connection:
+            connection.execute("PRAGMA synchronous = OFF")  # all of it at once, below
+            connection.execute("PRAGMA journal_mode = MEMORY")
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             migrate(connection, scripts, path)
+        _sync_file(draft)
         draft.replace(path)
     except BaseException:
         draft.unlink(missing_ok=True)
