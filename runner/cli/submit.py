@@ -45,8 +45,8 @@ async def _submit(client: AsyncClient, options: Namespace) -> int:
         stdout = Output(STDOUT)
         stdout.print(plain.line(_plain(submission)) if options.output == "json" else submission.id)
         return stdout.status(0)
+    submission = await _submitted(client, raw, inputs, options)
     with Interrupts(lambda: None, WORDS) as interrupts:
-        submission = await _submitted(client, raw, inputs, options)
         return await _follow(client, submission.id, interrupts, options)
 
 
@@ -54,14 +54,18 @@ async def _submitted(client: AsyncClient, raw: bytes, inputs: Mapping[str, str],
     workspace_id = ""
     if options.workspace is not None:
         workspace_id = (await client.upload_workspace(options.workspace, exclude=options.exclude)).workspace_id
-    submission = await client.submit(
-        raw,
-        source=source_name(options.file),
-        inputs=inputs,
-        id=options.id,
-        labels=dict(options.label),
-        workspace_id=workspace_id,
-    )
+    try:
+        submission = await client.submit(
+            raw,
+            source=source_name(options.file),
+            inputs=inputs,
+            id=options.id,
+            labels=dict(options.label),
+            workspace_id=workspace_id,
+        )
+    except asyncio.CancelledError:
+        complain("interrupted; the node may have accepted it all the same: `runner ls` tells")
+        raise
     for warning in submission.warnings:
         complain(str(warning))
     return submission

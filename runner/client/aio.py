@@ -19,7 +19,7 @@ from runner.client.channel import error_of, metadata, open_channel
 from runner.client.packing import pack
 from runner.client.patience import Attempts, Patience
 from runner.client.resuming import LogProgress, WatchProgress
-from runner.errors import DocumentError, RunnerError, UnreachableError
+from runner.errors import DocumentError, RunnerError, UnreachableError, UsageError
 from runner.model.endpoint import Endpoint
 from runner.model.event import Event
 from runner.model.log import Stream
@@ -68,6 +68,7 @@ class AsyncClient:
         self._on_wait = on_wait
         self._channel: aio.Channel | None = None
         self._made: Any = None
+        self._closed = False
 
     async def submit(
         self,
@@ -245,10 +246,10 @@ class AsyncClient:
         return Upload(workspace_id=answer.workspace_id, bytes=answer.bytes, entries=answer.entries)
 
     async def close(self) -> None:
-        """What is under way ends with an error. May be repeated."""
-        channel, self._channel, self._made = self._channel, None, None
-        if channel is not None:
-            await channel.close()
+        """What is under way ends with an error, and nothing can be asked any more. May be repeated."""
+        self._closed = True
+        if self._channel is not None:
+            await self._channel.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -260,6 +261,8 @@ class AsyncClient:
 
     @property
     def _stub(self) -> Any:
+        if self._closed:
+            raise UsageError("this client is closed: make another one")
         if self._channel is None:
             self._channel = open_channel(self._endpoint)
             self._made = RunnerServiceStub(self._channel)
@@ -284,6 +287,9 @@ class AsyncClient:
                 return await once()
             except AioRpcError as error:
                 failure = error
+            except asyncio.CancelledError as error:
+                self._tell_closed(error)
+                raise
             await self._wait(attempts, failure)
 
     async def _stream(self, begin: Callable[[], Any], progress: _Progress[T]) -> AsyncIterator[Sequence[T]]:
@@ -302,14 +308,24 @@ class AsyncClient:
                 return
             except AioRpcError as error:
                 failure = error
+            except asyncio.CancelledError as error:
+                self._tell_closed(error)
+                raise
             finally:
                 call.cancel()
             if came:
                 attempts.succeeded(self._patience.stream)
             await self._wait(attempts, failure)
 
+    def _tell_closed(self, error: BaseException) -> None:
+        """A call whose channel was closed ends like one that its own task has cancelled."""
+        task = asyncio.current_task()
+        if self._closed and (task is None or not task.cancelling()):
+            raise UnreachableError("the client was closed meanwhile") from error
+
     async def _wait(self, attempts: Attempts, error: AioRpcError) -> None:
         """Until it may be tried again; raises what has happened where it may not."""
+        self._tell_closed(error)
         failure = error_of(error, self._endpoint)
         wait = attempts.wait(failure)
         if isinstance(failure, UnreachableError):

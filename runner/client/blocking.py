@@ -21,7 +21,7 @@ _END: Any = object()
 
 
 class _Loop:
-    """An asyncio loop in a thread, from its first use on."""
+    """An asyncio loop in a thread, from its first use until it is stopped."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -30,23 +30,27 @@ class _Loop:
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Its result. Whoever is interrupted while he waits (Ctrl-C) leaves nothing under way."""
-        future = asyncio.run_coroutine_threadsafe(coroutine, self._running())
+        future = asyncio.run_coroutine_threadsafe(coroutine, self._begun())
         try:
             return future.result()
         except BaseException:
             future.cancel()
             raise
 
+    @property
+    def is_running(self) -> bool:
+        return self._loop is not None
+
     def stop(self) -> None:
-        """May be repeated; a later `run` begins anew."""
+        """May be repeated."""
         with self._lock:
             loop, self._loop = self._loop, None
-            thread, self._thread = self._thread, None
-        if loop is not None and thread is not None:
+        if loop is not None and self._thread is not None:
             loop.call_soon_threadsafe(loop.stop)
-            thread.join()
+            if self._thread is not threading.current_thread():  # the collector runs in any
+                self._thread.join()
 
-    def _running(self) -> asyncio.AbstractEventLoop:
+    def _begun(self) -> asyncio.AbstractEventLoop:
         with self._lock:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
@@ -87,7 +91,8 @@ def _iterates(
             while (piece := self._loop.run(following(pieces))) is not _END:
                 yield piece
         finally:
-            self._loop.run(pieces.aclose())
+            if self._loop.is_running:  # else it was closed, with all that was under way
+                self._loop.run(pieces.aclose())
 
     return call
 
@@ -122,7 +127,7 @@ class Client:
     upload_workspace = _waits(AsyncClient.upload_workspace)
 
     def close(self) -> None:
-        """What is under way ends with an error. May be repeated."""
+        """What is under way ends with an error, and nothing can be asked any more. May be repeated."""
         self._loop.run(self._client.close())
         self._loop.stop()
 

@@ -92,6 +92,14 @@ class Library:
         (result,) = self.named(self.head(id), [name]).tasks
         return result
 
+    def attempt(self, id: str, name: str, number: int, *, ahead: bool = False) -> AttemptId:
+        """The attempt of that number at the task; for 0 the last one, or the first where there was none yet. Raises
+        GroupNotFoundError, for the task too, and for an attempt that there was not unless `ahead`."""
+        last = max(1, self.task(id, name).attempts)
+        if number > last and not ahead:
+            raise GroupNotFoundError(f"the task {name!r} has no attempt {number}: the last one was {last}")
+        return AttemptId(id, name, number or last)
+
     def is_over(self, id: AttemptId) -> bool:
         """Whether the attempt has ended, or will never begin. Raises GroupNotFoundError."""
         task = self.task(id.group, id.task)

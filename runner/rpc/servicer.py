@@ -213,8 +213,7 @@ class RunnerServicer(runner_pb2_grpc.RunnerServiceServicer):
 
     async def ReadLog(self, request: pb.ReadLogRequest, context: Context) -> AsyncIterator[pb.ReadLogResponse]:
         id = self._visible(request.id).group.id
-        attempts = self._engine.library.task(id, request.task).attempts
-        attempt = AttemptId(id, request.task, request.attempt or max(1, attempts))
+        attempt = self._engine.library.attempt(id, request.task, request.attempt, ahead=request.follow)
         wanted = await self._log_reading(attempt, request)
         with self._traffic.stream(guard.caller().name):
             if request.follow:

@@ -96,8 +96,9 @@ class Run:
     def story(self, *, output: bool) -> Story:
         return Story(self.id, self._store.events, self._logs.frames if output else _no_frames)
 
-    def attempt(self, task: str, number: int) -> AttemptId:
-        return AttemptId(self.id, task, number)
+    def attempt(self, task: str, number: int, *, ahead: bool) -> AttemptId:
+        """As `Library.attempt`."""
+        return self._library.attempt(self.id, task, number, ahead=ahead)
 
     def is_over(self, id: AttemptId) -> bool:
         """Whether the attempt has ended, or will never begin."""

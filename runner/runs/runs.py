@@ -94,13 +94,7 @@ class Runs:
         follow: bool = False,
     ) -> AsyncIterator[LogChunk]:
         with self._opened(id) as run:
-            while True:
-                is_held = run.is_held
-                number = attempt or run.task(task).attempts
-                if number or not (follow and is_held):
-                    break
-                await asyncio.sleep(LOOK_SECONDS)  # until it begins
-            wanted = run.attempt(task, number)
+            wanted = run.attempt(task, attempt, ahead=follow)
             position = run.place(wanted, stream, offset) if stream is not None and offset else 0
             while True:
                 is_over = not run.is_held or run.is_over(wanted)  # asked first: what it wrote last is seen
@@ -108,7 +102,7 @@ class Runs:
                     position = frames[-1].position
                     for frame in frames:
                         if (piece := _cut(frame, stream, offset)) is not None:
-                            yield LogChunk(task=task, attempt=number, frame=piece)
+                            yield LogChunk(task=task, attempt=wanted.attempt, frame=piece)
                 if is_over or not follow:
                     return
                 await asyncio.sleep(LOOK_SECONDS)

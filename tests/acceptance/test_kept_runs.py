@@ -147,6 +147,8 @@ def test_what_cannot_be_read_is_told_and_the_rest_is_shown(runner: Command) -> N
         done = runner("get", id)
         assert (done.status, done.stdout) == (2, ""), done
     assert "there is no run 'nobody'" in runner("get", "nobody").stderr
+    missing = runner("logs", "good", "t", "--attempt", "3")
+    assert (missing.status, missing.stderr) == (2, "runner: the task 't' has no attempt 3: the last one was 1\n")
     assert runner("logs", "good", "tt").stderr == "runner: the group has no task 'tt' (did you mean 't'?)\n"
 
 

@@ -194,6 +194,9 @@ def test_lists_and_details_for_programs(ask: Ask) -> None:
     assert (piece["text"], piece["stream"], piece["offset"]) == ("hello\n", "stdout", 0)
     happenings = [json.loads(line) for line in ask("watch", "a1", "--output", "json").stdout.splitlines()]
     assert sum("log" in happening for happening in happenings) == 1
+    assert (
+        ask("logs", "a1", "t", "--attempt", "2").stderr == "runner: the task 't' has no attempt 2: the last one was 1\n"
+    )
     assert ask("info", "--output", "json").json["caller"] == "local"
     assert ask("get", "a").status == 2
     assert "several groups begin with 'a': a2, a1" in ask("get", "a").stderr

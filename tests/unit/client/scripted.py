@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,6 +20,10 @@ Context = Any
 
 class Cut(Exception):  # noqa: N818 - it is no error of the test
     """The line breaks here, without a word."""
+
+
+class Wait:
+    """Nothing comes any more."""
 
 
 class ScriptedNode(runner_pb2_grpc.RunnerServiceServicer):
@@ -40,6 +45,8 @@ class ScriptedNode(runner_pb2_grpc.RunnerServiceServicer):
                 await status.abort(context, item)
             elif isinstance(item, Cut):
                 await context.abort(grpc.StatusCode.UNAVAILABLE, "Socket closed")
+            elif isinstance(item, Wait):
+                await asyncio.Event().wait()
             else:
                 yield item
 

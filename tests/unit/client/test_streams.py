@@ -15,13 +15,14 @@ from runner.errors import (
     RunnerError,
     UnavailableError,
     UnreachableError,
+    UsageError,
 )
 from runner.model.event import Event, Kind
 from runner.model.log import Frame
 from runner.rpc import convert
 from runner.rpc.events import event_to_proto
 from runner.v1 import runner_pb2 as pb
-from tests.unit.client.scripted import Cut, ScriptedNode, serving
+from tests.unit.client.scripted import Cut, ScriptedNode, Wait, serving
 
 SHORT = Patience(call=0.0, stream=60.0)
 ENDED = {"status": "success", "exit_code": 0}
@@ -116,6 +117,19 @@ async def test_a_full_node_is_waited_for_as_long_as_it_says(tmp_path: Path) -> N
     ((message, seconds),) = waits
     assert message == "3 streams"
     assert seconds > 0.01
+
+
+async def test_a_client_that_is_closed_goes_on_with_nothing(tmp_path: Path) -> None:
+    node = ScriptedNode([on_wire(ACCEPTED), Wait()])
+    async with serving(node, tmp_path) as target:
+        client = AsyncClient(target)
+        watch = client.watch("g")
+        assert await anext(watch) == ACCEPTED
+        await client.close()
+        with pytest.raises(UnreachableError, match="was closed"):
+            await anext(watch)
+        with pytest.raises(UsageError, match="closed"):
+            await client.result("g")
 
 
 def pieces(*chunks: LogChunk) -> pb.ReadLogResponse:
