@@ -83,6 +83,7 @@ async def _follow(client: AsyncClient, id: str, interrupts: Interrupts, options:
             result = await client.result(id, reveal=options.reveal)
         except RunnerError as error:
             failure = error
+        interrupts.cancels(lambda: None)  # there is nothing left to cancel
     if failure is not None:
         raise failure
     text = outcome.told(result, machine=machine, reveal=options.reveal)

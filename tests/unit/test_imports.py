@@ -146,7 +146,8 @@ def test_the_version_costs_no_heavy_import() -> None:
 
 
 def test_what_works_here_imports_no_grpc() -> None:
-    """Nor does `runner serve` before it has told gRPC to keep quiet."""
-    modules = ("run", "validate", "graph", "config", "supervisor", "serve")
-    loaded = modules_after("".join(f"import runner.cli.{name}\n" for name in modules))
+    """Nor does any command before it has told gRPC to keep quiet."""
+    modules = ("run", "validate", "graph", "config", "supervisor", "serve", "context", "info", "submit", "watch")
+    script = "".join(f"import runner.cli.{name}\n" for name in modules)
+    loaded = modules_after(f"{script}from runner.cli import main; main(['ls', '--state-dir', '/nowhere'])")
     assert {name for name in loaded if name.split(".")[0] in {"grpc", "google"}} == set()
