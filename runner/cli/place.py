@@ -19,7 +19,7 @@ from runner.cli.terminal import complain
 from runner.config import contexts, machine
 from runner.config.client import ClientSettings, load_client_settings
 from runner.config.service import SOCKET_NAME
-from runner.errors import ForbiddenError, RunnerError, UnauthenticatedError, UsageError
+from runner.errors import RunnerError, UnauthenticatedError, UsageError
 from runner.model.endpoint import Endpoint
 
 if TYPE_CHECKING:
@@ -136,19 +136,15 @@ class _Notices:
 
 @contextmanager
 def _advice(endpoint: Endpoint) -> Iterator[None]:
-    """What to do about it, where that is one's own affair."""
+    """Where a command is told who one is, when a node does not know."""
     try:
         yield
     except UnauthenticatedError as error:
-        has = endpoint.token is not None or endpoint.token_file is not None or endpoint.certificate is not None
-        what = (
-            "is this token or certificate of this node, and not over?"
-            if has
-            else ("give a token (RUNNER_TOKEN, --token-file) or a certificate (--certificate, --key)")
-        )
-        raise UnauthenticatedError(f"{endpoint.target}: {error.message}; {what}") from error
-    except ForbiddenError as error:
-        raise ForbiddenError(f"{endpoint.target}: {error.message}") from error
+        if endpoint.token is None and endpoint.token_file is None and endpoint.certificate is None:
+            how = "; a token is given by RUNNER_TOKEN or --token-file, a certificate by --certificate and --key"
+        else:
+            how = ""
+        raise UnauthenticatedError(f"{endpoint.target}: {error.message}{how}") from error
 
 
 def add_place_arguments(parser: ArgumentParser, *, node_only: bool = False) -> None:

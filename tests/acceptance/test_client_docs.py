@@ -1,4 +1,4 @@
-"""The example of docs/client.md, word by word."""
+"""The examples of docs/client.md, word by word."""
 
 from __future__ import annotations
 
@@ -12,17 +12,25 @@ from tests.acceptance.mortal import Node
 DOCUMENT = Path(__file__).parents[2] / "docs" / "client.md"
 
 
-def test_the_example_runs(tmp_path: Path) -> None:
-    (example,) = re.findall(r"^```python\n(.*?)^```", DOCUMENT.read_text(), re.MULTILINE | re.DOTALL)
+def test_the_examples_run(tmp_path: Path) -> None:
+    examples = re.findall(r"^```python\n(.*?)^```", DOCUMENT.read_text(), re.MULTILINE | re.DOTALL)
+    said = []
     node = Node(tmp_path / "state")
     node.start()
     try:
-        program = example.replace("unix:/run/runner/runner.sock", node.socket)
-        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=30)
+        for example in examples:
+            program = example.replace("unix:/run/runner/runner.sock", node.socket)
+            done = subprocess.run(
+                [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=30
+            )
+            assert done.returncode == 0, done.stderr
+            said.append(done.stdout.splitlines())
     finally:
         node.remove()
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
-    assert lines[0] == "1 group_accepted None"
-    assert "greet b'hello\\n'" in lines
-    assert lines[-1] == "success hello"
+    blocking, with_asyncio = said
+    assert blocking[0] == "1 group_accepted None"
+    assert "greet b'hello\\n'" in blocking
+    assert blocking[-1] == "success hello"
+    assert with_asyncio[0].endswith("['os_exec', 'expression_evaluation']")
+    assert with_asyncio[1].endswith(" success")
+    assert with_asyncio[2:] == ["b'hello\\n'"]

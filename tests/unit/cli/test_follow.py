@@ -1,10 +1,17 @@
 from __future__ import annotations
 
+import os
 import random
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 import pytest
 
-from runner.cli.follow import MAX_LINE_BYTES, Lines
+from runner.cli.follow import MAX_LINE_BYTES, Follower, Lines
+from runner.cli.terminal import Output
+from runner.model.event import Event, Kind
+from runner.model.log import Frame, Stream
+from runner.model.watch import Happening, LogChunk
 
 
 def cut(data: bytes, sizes: list[int]) -> list[bytes]:
@@ -57,3 +64,57 @@ def test_a_line_without_end_is_shown_in_pieces() -> None:
     said = b"".join(lines.feed("stdout", piece) for _ in range(100)) + lines.rest()
     assert said.count(b"x") == 1_000_000
     assert max(len(line) for line in said.splitlines()) <= MAX_LINE_BYTES + 10_000 + len(b"t | ")
+
+
+def chunk(stream: Stream, offset: int, data: bytes, missing: int = 0) -> LogChunk:
+    frame = Frame(stream=stream, offset=offset, data=data, at=0.0, position=0, missing=missing)
+    return LogChunk(task="t", attempt=1, frame=frame)
+
+
+def event(kind: Kind, at: float = 1.0, **fields: Any) -> Event:
+    return Event(group="g", number=1, at=at, kind=kind, task="t", attempt=1, fields=fields)
+
+
+async def told(*batches: Sequence[Happening], events: bool = True) -> list[str]:
+    """The lines that a story is shown as."""
+    reader, writer = os.pipe()
+
+    async def story() -> AsyncIterator[Sequence[Happening]]:
+        for batch in batches:
+            yield batch
+
+    try:
+        await Follower(["t", "other"], Output(writer), events=events).show(story())
+        return os.read(reader, 1 << 16).decode().splitlines()
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
+STORY: tuple[Sequence[Happening], ...] = (
+    [event(Kind.TASK_STARTED), chunk("stdout", 0, b"one\ntw"), chunk("stderr", 0, b"err")],
+    [chunk("stdout", 6, b"o\n"), chunk("stdout", 30, b"late\n", missing=22)],
+    [event(Kind.TASK_FINISHED, at=1.5, status="failed", exit_code=3)],
+)
+
+
+async def test_a_story_is_told_in_lines() -> None:
+    assert await told(*STORY) == [
+        "t     -- started",
+        "t      | one",
+        "t      | two",
+        "t     -- … 22 bytes of stdout are not kept …",
+        "t      | late",
+        "t      | err",
+        "t     -- failed after 500 ms: exit code 3",
+    ]
+
+
+async def test_what_is_printed_is_shown_alone_where_that_is_wanted() -> None:
+    assert [line for line in await told(*STORY, events=False) if " -- " in line] == [
+        "t     -- … 22 bytes of stdout are not kept …"
+    ]
+
+
+async def test_what_has_no_end_is_shown_at_last() -> None:
+    assert await told(STORY[0]) == ["t     -- started", "t      | one", "t      | tw", "t      | err"]
