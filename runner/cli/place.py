@@ -75,7 +75,7 @@ async def open_groups(options: Namespace) -> AsyncIterator[Groups]:
 
 def chosen(options: Namespace) -> Endpoint | None:
     """The node that is meant; None where it is what was kept here. Raises UsageError."""
-    given = client_settings = load_client_settings()
+    given = load_client_settings()
     named = [name for name in ("to", "context", "here") if getattr(options, name)]
     if len(named) > 1:
         raise UsageError(f"--{named[0]} and --{named[1]} name two places: give one of them")
@@ -88,11 +88,11 @@ def chosen(options: Namespace) -> Endpoint | None:
         return _with_token(Endpoint(target=_target(options.to, options), **parts), given)
     if options.context:
         return _with_token(contexts.load(given.contexts_file).named(options.context), given)
-    if options.here or options.state_dir:
+    if options.here or (options.state_dir and not options.node_only):
         return None
     if given.to:
         return _with_token(Endpoint(target=_target(given.to, options)), given)
-    known = contexts.load(client_settings.contexts_file)
+    known = contexts.load(given.contexts_file)
     name = given.context or known.current
     return None if name is None else _with_token(known.named(name), given)
 
@@ -157,10 +157,9 @@ def add_place_arguments(parser: ArgumentParser, *, node_only: bool = False) -> N
         "--to", metavar="TARGET", help="a node: host:port, unix:/path, or local for the one of this machine"
     )
     group.add_argument("--context", metavar="NAME", help="a node that is kept under this name")
+    parser.set_defaults(here=False, node_only=node_only)
     if not node_only:
         group.add_argument("--here", action="store_true", help="what `runner run` has kept here, whatever else is said")
-    else:
-        parser.set_defaults(here=False)
     group.add_argument(
         "--state-dir", metavar="DIR", type=Path, help="where that is, or where the node of --to local is"
     )

@@ -114,7 +114,8 @@ class Runs:
             heard = -1
             while (cancels := run.cancels) < wanted and not run.summary().status.terminal:
                 # Once more only when the last one was heard: signals that meet are one.
-                if not (run.interrupt() if cancels > heard else run.is_held):
+                is_held = run.interrupt() if cancels > heard else run.is_held
+                if not is_held and not run.summary().status.terminal:
                     raise UsageError(
                         f"nothing carries the run {id} out: its runner is gone, and what it ran has been ended with it; "
                         f"`runner run --id {id}` takes it up again"

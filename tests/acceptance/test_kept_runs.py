@@ -158,10 +158,9 @@ def test_a_run_of_an_older_version_is_read_without_changing_it(runner: Command, 
     older = tmp_path / "older.db"
     with sqlite3.connect(path) as source, sqlite3.connect(older) as target:
         target.executescript(statements.migrations()[0])
-        columns = [name for (_, name, *_) in target.execute("PRAGMA table_info(groups)")]
         for table in ("groups", "documents", "tasks", "attempts", "events"):
-            names = ", ".join(f'"{name}"' for name in columns) if table == "groups" else "*"
-            rows = source.execute(f"SELECT {names} FROM {table}").fetchall()
+            columns = ", ".join(f'"{name}"' for (_, name, *_) in target.execute(f"PRAGMA table_info({table})"))
+            rows = source.execute(f"SELECT {columns} FROM {table}").fetchall()
             target.executemany(f"INSERT INTO {table} VALUES ({', '.join('?' * len(rows[0]))})", rows)
         target.execute("PRAGMA application_id = 0x52554E52")
         target.execute("PRAGMA user_version = 1")

@@ -26,9 +26,9 @@ def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     contexts.save(tmp_path / "runner" / "contexts.toml", Contexts(contexts={"build": BUILD, "lab": LAB}))
 
 
-def place(*arguments: str) -> Endpoint | None:
+def place(*arguments: str, node_only: bool = False) -> Endpoint | None:
     parser = ArgumentParser()
-    add_place_arguments(parser)
+    add_place_arguments(parser, node_only=node_only)
     return chosen(parser.parse_args(arguments))
 
 
@@ -54,6 +54,8 @@ def test_the_node_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert place("--to", "local", "--state-dir", "/s") == Endpoint(target="unix:/s/runner.sock")
     monkeypatch.setenv("RUNNER_TO", "local")
     assert place() == Endpoint(target=f"unix:{tmp_path}/.local/state/runner/runner.sock")
+    assert place("--state-dir", "/s") is None, "it is about what was kept there"
+    assert place("--state-dir", "/s", node_only=True) == Endpoint(target="unix:/s/runner.sock")
 
 
 def test_the_token_of_the_environment_is_for_a_node_without_one(monkeypatch: pytest.MonkeyPatch) -> None:
