@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
+
+from msgspec import Struct
 
 from runner.engine.engine import Engine
 from runner.logs.base import LogStore
@@ -29,27 +31,44 @@ Frames = Callable[[AttemptId, int], Sequence[Frame]]
 """As `LogStore.frames`: of an attempt, behind a position."""
 
 
+class Part(Struct, frozen=True, kw_only=True):
+    """What of a story is wanted: events with a number above `after`; `tasks` are those that are meant beside the group as a whole,
+    None for all; with `output`, what they print, of each attempt's log what is behind its place in `positions`. `running` are the
+    attempts that run already."""
+
+    after: int = 0
+    tasks: Collection[str] | None = None
+    output: bool = True
+    positions: Mapping[AttemptId, int] = {}
+    running: Collection[AttemptId] = ()
+
+
+ALL = Part()
+
+
 class Story:
-    """Pulls a story out of where it is kept, from its beginning, at the pace of whoever takes it: nothing queues up here.
+    """Pulls a story out of where it is kept, at the pace of whoever takes it: nothing queues up here.
 
     It waits for nothing: who has taken all comes again when there is something new. `over` once `group_finished` was given.
     """
 
-    def __init__(self, id: str, events: Events, frames: Frames) -> None:
+    def __init__(self, id: str, events: Events, frames: Frames, part: Part = ALL) -> None:
         self.over = False
         self._id = id
         self._events = events
         self._frames = frames
-        self._last_event = 0
+        self._part = part
+        self._last_event = part.after
         self._read: deque[Event] = deque()
         """Events that were read and not given yet."""
-        self._positions: dict[AttemptId, int] = {}
+        running = [id for id in part.running if part.output and self._is_wanted(id.task)]
+        self._positions = {id: part.positions.get(id, 0) for id in running}
         """How far the logs of the attempts that run are given."""
-        self._grown: dict[AttemptId, None] = {}
+        self._grown: dict[AttemptId, None] = dict.fromkeys(running)
 
     def grew(self, id: AttemptId) -> None:
         """The log of an attempt has more to give. Those of other groups are ignored."""
-        if id.group == self._id:
+        if id.group == self._id and self._is_wanted(id.task):
             self._grown[id] = None
 
     def grew_all(self) -> None:
@@ -61,13 +80,17 @@ class Story:
         taken: list[Happening] = []
         while len(taken) < MOST_EVENTS and (event := self._next_event()) is not None:
             id = AttemptId(self._id, event.task or "", event.attempt or 0)
-            if event.kind in ENDS and id in self._positions:
+            if event.task is not None and not self._is_wanted(event.task):
+                self._last_event = self._read.popleft().number
+                continue
+            if event.kind in ENDS and self._part.output:
+                self._positions.setdefault(id, self._part.positions.get(id, 0))  # it had started before `after`
                 if frames := self._take_log(id):
                     return [*taken, *frames]
                 del self._positions[id]
                 self._grown.pop(id, None)
-            elif event.kind is Kind.TASK_STARTED:
-                self._positions[id] = 0
+            elif event.kind is Kind.TASK_STARTED and self._part.output:
+                self._positions[id] = self._part.positions.get(id, 0)
                 self._grown[id] = None  # what it printed before anybody looked
             self._last_event = self._read.popleft().number
             taken.append(event)
@@ -80,6 +103,9 @@ class Story:
         """What is left in the logs of attempts whose end nobody tells; empty where there is nothing."""
         self.grew_all()
         return self._take_logs()
+
+    def _is_wanted(self, task: str) -> bool:
+        return self._part.tasks is None or task in self._part.tasks
 
     def _next_event(self) -> Event | None:
         if not self._read:

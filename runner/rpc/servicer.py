@@ -19,6 +19,7 @@ from runner.config import GROUP_ID
 from runner.config.service import Scope, Service
 from runner.engine.engine import Engine, new_id
 from runner.engine.library import read as read_document
+from runner.engine.story import Part
 from runner.errors import DocumentError, ForbiddenError, GroupNotFoundError, UsageError
 from runner.logs.base import LogStore
 from runner.model.dispatch import AttemptId
@@ -28,7 +29,7 @@ from runner.model.group import TaskGroup
 from runner.model.summary import GroupSummary
 from runner.rpc import convert, guard, policy
 from runner.rpc.events import event_to_proto
-from runner.rpc.following import Following, Happenings, LogReading, Piece, Watch, read_log
+from runner.rpc.following import Following, LogReading, Piece, Watch, read_log
 from runner.rpc.identity import Caller
 from runner.rpc.receiving import Receiver
 from runner.rpc.traffic import Traffic
@@ -193,7 +194,7 @@ class RunnerServicer(runner_pb2_grpc.RunnerServiceServicer):
         self, request: pb.WatchTaskGroupRequest, context: Context
     ) -> AsyncIterator[pb.WatchTaskGroupResponse]:
         id = self._visible(request.id).group.id
-        wanted = Happenings(
+        wanted = Part(
             after=request.after_event,
             output=request.output,
             positions={AttemptId(id, item.task, item.attempt): item.position for item in request.positions},
@@ -207,8 +208,8 @@ class RunnerServicer(runner_pb2_grpc.RunnerServiceServicer):
                     if isinstance(happening, Event):
                         message.happenings.add().event.CopyFrom(event_to_proto(happening))
                     else:
-                        for chunk in _chunks(happening):
-                            message.happenings.add().log.CopyFrom(chunk)
+                        chunk = convert.frame_to_proto(happening.frame, happening.task, happening.attempt)
+                        message.happenings.add().log.CopyFrom(chunk)
                 yield message
 
     async def ReadLog(self, request: pb.ReadLogRequest, context: Context) -> AsyncIterator[pb.ReadLogResponse]:
