@@ -9,14 +9,15 @@ import socket
 import stat
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, suppress
-from ipaddress import ip_address
 from types import TracebackType
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
+from msgspec.structs import replace
 
 from runner.clock import Clock
+from runner.config.address import parse
 from runner.config.service import Service
 from runner.errors import UsageError
 from runner.rpc import status
@@ -119,26 +120,30 @@ class Server:
             async with asyncio.timeout(seconds):
                 await resting.wait()
 
-    def _listen(self, server: grpc.aio.Server, address: str) -> str:
-        if address.startswith(UNIX):
-            return self._listen_locally(server, address.removeprefix(UNIX))
-        host, port = split_address(address)
+    def _listen(self, server: grpc.aio.Server, text: str) -> str:
+        try:
+            address = parse(text)
+        except ValueError as error:
+            raise UsageError(f"{text!r} is no address to listen on: {error}") from None
+        if address.path is not None:
+            self._listen_locally(server, str(address.path))
+            return text
         if self._credentials is not None:
-            bound = _bound(address, lambda: server.add_secure_port(address, self._listener()))
-        elif self._service.insecure or is_loopback(host):
-            bound = _bound(address, lambda: server.add_insecure_port(address))
+            bound = _bound(text, lambda: server.add_secure_port(text, self._listener()))
+        elif self._service.insecure or address.is_local:
+            bound = _bound(text, lambda: server.add_insecure_port(text))
         else:
             raise UsageError(
-                f"{address} can be reached from other machines, and this runner has no TLS: set [tls] "
+                f"{text} can be reached from other machines, and this runner has no TLS: set [tls] "
                 "(`runner certs` makes certificates), or listen on 127.0.0.1, or set insecure = true"
             )
-        return address if port else f"{address.rpartition(':')[0]}:{bound}"
+        return str(replace(address, port=bound))
 
     def _listener(self) -> grpc.ServerCredentials:
         assert self._credentials is not None
         return self._credentials.listener()
 
-    def _listen_locally(self, server: grpc.aio.Server, path: str) -> str:
+    def _listen_locally(self, server: grpc.aio.Server, path: str) -> None:
         """On a socket that nobody but this user, and root, can reach."""
         _clear(path)
         former = os.umask(0o177)
@@ -146,26 +151,10 @@ class Server:
             _bound(UNIX + path, lambda: server.add_insecure_port(UNIX + path))
         finally:
             os.umask(former)
-        return UNIX + path
 
     def _complain(self, credentials: Credentials) -> None:
         for warning in credentials.warnings:
             _log.warning("%s", warning, extra={"action": "certificate"})
-
-
-def split_address(address: str) -> tuple[str, int]:
-    """`host:port` or `[v6]:port`; port 0 is any that is free. Raises UsageError."""
-    host, colon, port = address.rpartition(":")
-    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
-        raise UsageError(f"{address!r} is no address to listen on; expected host:port, [v6]:port or unix:/path")
-    return host.strip("[]"), int(port)
-
-
-def is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _bound(address: str, bind: Callable[[], int]) -> int:
