@@ -2,7 +2,11 @@
 
 A log belongs to one attempt. It is a list of *frames* in the order of their arrival; a frame is a piece of one stream, masked.
 An *offset* counts bytes of one stream as stored; a *position* is an opaque, growing number of a place between two frames.
-Logs are read while they are written. All from one thread, unless a method says otherwise.
+Logs are read while they are written. What a `LogReader` has may be called in any thread, at any time; all else from one
+thread, unless a method says otherwise.
+
+What a read costs is what it returns, wherever that stands. Only the first one at an offset far behind all that was read before
+may have to look through what stands between, for seconds in a log of a gigabyte: whoever serves many does that in a thread.
 
 A log that passes its limit (the store's, or what `LogSink.limit` says; both streams together, as they are kept) keeps its head
 and its tail. What stood between is a *gap*: it has its offsets and positions, but no bytes. Whoever stands at a position in it

@@ -14,7 +14,7 @@ from runner.logs.sink import CallSoon, Growth, MaskingSink
 from runner.logs.writing import Writer
 from runner.masking import Masker
 from runner.model.dispatch import AttemptId
-from runner.model.log import STREAMS, LogSink, Redaction
+from runner.model.log import LogSink, Redaction
 from runner.sealing import Sealer
 
 
@@ -62,8 +62,7 @@ class FileLogStore(FileLogReader):
             writer = self._writers.get(id)
             if writer is not None:
                 writer.reopen()
-            for stream in STREAMS:
-                self._places.pop((id, stream), None)
+            self._places.forget(id)
         return told
 
     def subscribe(self, callback: Callable[[AttemptId], None]) -> Callable[[], None]:
@@ -72,8 +71,7 @@ class FileLogStore(FileLogReader):
     def delete_group(self, group: str) -> None:
         for id in [id for id in self._writers if id.group == group]:
             self._writers.pop(id).abandon()
-        for key in [key for key in self._places if key[0].group == group]:
-            del self._places[key]
+        self._places.forget_group(group)
         with suppress(FileNotFoundError):
             shutil.rmtree(self._folder / file_name(group))
 

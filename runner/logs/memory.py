@@ -6,6 +6,7 @@ import time
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from threading import Lock
 
 from msgspec.structs import replace
 
@@ -55,9 +56,6 @@ class _Log:
                 self.end = gap.end
             self._grew(frame)
 
-    def behind(self, position: int) -> Sequence[Frame]:
-        return self.frames[bisect_right(self.frames, position, key=lambda frame: frame.position) :]
-
     def _grew(self, frame: Frame) -> None:
         stdout, stderr = self.end.stdout, self.end.stderr
         if frame.stream == "stdout":
@@ -81,6 +79,8 @@ class MemoryLogStore:
         self._now = now
         self._growth = Growth(call_soon)
         self._logs: dict[AttemptId, _Log] = {}
+        self._lock = Lock()
+        """Held by whoever reads or changes a log, for readers may be in other threads."""
 
     def open(self, id: AttemptId, masker: Masker) -> LogSink:
         return MaskingSink(masker, _Keeper(self, id, self._limit))
@@ -92,39 +92,38 @@ class MemoryLogStore:
 
     def append(self, id: AttemptId, stream: Stream, data: bytes, progress: Progress, limit: int) -> None:
         """For the sinks of this store alone."""
-        log = self._logs.get(id)
-        if log is None:
-            log = self._logs[id] = _Log(Allowance(limit, _BEGINNING))
-        log.allowance.limit = limit
-        former = log.progress.get(stream, Progress())
-        log.progress[stream] = progress.also(former.asked)
-        longest, at = log.allowance.piece, self._now()
-        for start in range(0, len(data), longest):
-            log.append(stream, data[start : start + longest], at)
-        log.shorten()
+        with self._lock:
+            log = self._logs.get(id)
+            if log is None:
+                log = self._logs[id] = _Log(Allowance(limit, _BEGINNING))
+            log.allowance.limit = limit
+            former = log.progress.get(stream, Progress())
+            log.progress[stream] = progress.also(former.asked)
+            longest, at = log.allowance.piece, self._now()
+            for start in range(0, len(data), longest):
+                log.append(stream, data[start : start + longest], at)
+            log.shorten()
         if data:
             self._growth.note(id)
 
     def frames(self, id: AttemptId, after: int = 0, limit_bytes: int = 1 << 20) -> Sequence[Frame]:
-        log = self._logs.get(id)
+        frames, gap = self._snapshot(id)
         found: list[Frame] = []
         size = 0
-        for frame in log.behind(after) if log else ():
+        for frame in frames[bisect_right(frames, after, key=lambda frame: frame.position) :]:
             if not frame.data:
                 continue  # a redaction left nothing of it
             size += len(frame.data)
             if found and size > limit_bytes:
                 break
-            found.append(replace(frame, missing=log.gap.before(frame)) if log and log.gap else frame)
+            found.append(replace(frame, missing=gap.before(frame)) if gap else frame)
         return found
 
     def read(self, id: AttemptId, stream: Stream, offset: int = 0, limit: int = 1 << 20) -> bytes:
-        log = self._logs.get(id)
-        if log is None:
-            return b""
-        if log.gap is not None:
-            log.gap.check(stream, offset)
-        frames = [frame for frame in log.frames if frame.stream == stream]
+        frames, gap = self._snapshot(id)
+        if gap is not None:
+            gap.check(stream, offset)
+        frames = [frame for frame in frames if frame.stream == stream]
         first = max(0, bisect_right(frames, offset, key=lambda frame: frame.offset) - 1)
         data = bytearray()
         for frame in frames[first:]:
@@ -134,21 +133,19 @@ class MemoryLogStore:
         return bytes(data[:limit])
 
     def place(self, id: AttemptId, stream: Stream, offset: int) -> int:
+        frames, gap = self._snapshot(id)
+        if gap is not None:
+            gap.check(stream, offset)
         position = 0
-        log = self._logs.get(id)
-        if log is None:
-            return position
-        if log.gap is not None:
-            log.gap.check(stream, offset)
-        for frame in log.frames:
+        for frame in frames:
             if frame.stream == stream and frame.offset + len(frame.data) > offset:
                 break
             position = frame.position
         return position
 
     def gaps(self, id: AttemptId) -> Sequence[LogGap]:
-        log = self._logs.get(id)
-        return log.gap.told() if log and log.gap else ()
+        gap = self._snapshot(id)[1]
+        return gap.told() if gap else ()
 
     def redact(self, id: AttemptId, masker: Masker) -> Sequence[Redaction]:
         log = self._logs.get(id)
@@ -172,7 +169,8 @@ class MemoryLogStore:
                 found = True
                 gap = gap and gap.moved(stream, begin)
         if found:
-            log.replace(frames, gap)
+            with self._lock:
+                log.replace(frames, gap)
         return [log.masked[stream] for stream in STREAMS if stream in log.masked]
 
     def subscribe(self, callback: Callable[[AttemptId], None]) -> Callable[[], None]:
@@ -184,6 +182,11 @@ class MemoryLogStore:
 
     def close(self) -> None:
         pass
+
+    def _snapshot(self, id: AttemptId) -> tuple[list[Frame], Gap | None]:
+        with self._lock:
+            log = self._logs.get(id)
+            return (list(log.frames), log.gap) if log else ([], None)
 
 
 class _Keeper:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
 from runner.logs import framing
+from runner.logs.places import Places
 from runner.model.dispatch import AttemptId
 from runner.model.log import Frame, LogGap, Stream
 
 _LONGEST_NAME_BYTES = 200  # of the 255 that a file name may have
-_REMEMBERED_PLACES = 256
 
 
 class FileLogReader:
@@ -24,8 +23,7 @@ class FileLogReader:
 
     def __init__(self, folder: Path | str) -> None:
         self._folder = Path(folder)
-        self._places: OrderedDict[tuple[AttemptId, Stream], tuple[int, int]] = OrderedDict()
-        """(offset in the stream, position of a frame that begins there or before): where readers were last."""
+        self._places = Places()
 
     def frames(self, id: AttemptId, after: int = 0, limit_bytes: int = 1 << 20) -> Sequence[Frame]:
         found: list[Frame] = []
@@ -44,15 +42,12 @@ class FileLogReader:
         return found
 
     def read(self, id: AttemptId, stream: Stream, offset: int = 0, limit: int = 1 << 20) -> bytes:
-        known, position = self._places.pop((id, stream), (0, 0))
-        if known > offset:
-            position = 0
         found = bytearray()
         with self._reading(id) as reader:
             if reader is None:
                 return b""
             reader.check(stream, offset)
-            for head in reader.heads(position):
+            for head in reader.heads(self._places.of(id, reader.inode).place(reader, stream, offset)):
                 if len(found) >= limit:
                     break
                 if head.stream != stream or head.offset + head.length <= offset:
@@ -61,20 +56,19 @@ class FileLogReader:
                 if data is None or head.offset > offset + len(found):
                     break
                 found += data[max(0, offset - head.offset) :]
-                self._remember(id, stream, head)
             if not found:
                 reader.check(stream, offset)  # a gap may have come meanwhile
         return bytes(found[:limit])
 
     def place(self, id: AttemptId, stream: Stream, offset: int) -> int:
-        position = 0
         with self._reading(id) as reader:
             if reader is None:
-                return position
+                return 0
             reader.check(stream, offset)
-            for head in reader.heads(0):
+            position = self._places.of(id, reader.inode).place(reader, stream, offset)
+            for head in reader.heads(position):
                 if head.stream == stream and head.offset + head.length > offset:
-                    break
+                    return head.start
                 position = head.end
         return position
 
@@ -84,12 +78,6 @@ class FileLogReader:
 
     def _path(self, id: AttemptId) -> Path:
         return self._folder / file_name(id.group) / f"{file_name(id.task)}.{id.attempt}.log"
-
-    def _remember(self, id: AttemptId, stream: Stream, head: framing.Head) -> None:
-        self._places[id, stream] = (head.offset, head.start)
-        self._places.move_to_end((id, stream))
-        if len(self._places) > _REMEMBERED_PLACES:
-            self._places.popitem(last=False)
 
     @contextmanager
     def _reading(self, id: AttemptId) -> Iterator[framing.Reader | None]:

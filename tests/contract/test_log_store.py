@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,72 @@ def test_a_stream_is_read_from_any_offset(store: LogStore) -> None:
         for limit in (1, 7, 8, 1000):
             assert store.read(ID, "stdout", offset, limit) == whole[offset : offset + limit]
     assert store.read(ID, "stderr") == b"noise" * 20
+
+
+def test_a_long_log_of_small_pieces_is_paged_from_anywhere(store: LogStore) -> None:
+    """Also where one stream has written nothing for long, and after what was read has changed its place."""
+    chance = random.Random(7)
+    sink = store.open(ID, masker())
+    whole: dict[Stream, bytes] = {"stdout": b"", "stderr": b""}
+    for number in range(9000):
+        stream: Stream = "stderr" if number % 3000 < 10 else "stdout"
+        data = b"%05d:" % number + chance.randbytes(chance.randrange(60)).hex().encode()
+        sink.write(stream, data)
+        whole[stream] += data
+    sink.close()
+
+    def check() -> None:
+        for stream, text in whole.items():
+            for offset in [len(text) - 1, *(chance.randrange(len(text)) for _ in range(100)), 0, len(text)]:
+                assert store.read(ID, stream, offset, 300) == text[offset : offset + 300]
+                frames = store.frames(ID, store.place(ID, stream, offset), 1)
+                assert sum(frame.offset <= offset < frame.offset + len(frame.data) for frame in frames) == (
+                    offset < len(text)
+                )
+            offset, pages = 0, []
+            while page := store.read(ID, stream, offset, 10_000):
+                pages.append(page)
+                offset += len(page)
+            assert b"".join(pages) == text
+
+    check()
+    assert store.redact(ID, masker("00042:", "03001:", "06500:"))
+    for stream, text in whole.items():
+        whole[stream] = text.replace(b"00042:", b"***").replace(b"03001:", b"***").replace(b"06500:", b"***")
+    check()
+
+
+def test_other_threads_read_while_it_is_written(store: LogStore) -> None:
+    """What they read is right, also while the log passes its limit."""
+    limit, pieces = 64 << 10, 5_000
+    sink = store.open(ID, masker())
+    sink.limit(limit)
+
+    def right(offset: int, data: bytes) -> bool:
+        first = offset // 16
+        lines = b"".join(b"%015d\n" % number for number in range(first, first + len(data) // 16 + 2))
+        return lines[offset % 16 :].startswith(data)
+
+    def read(seed: int) -> int:
+        chance, most, wrong = random.Random(seed), 0, 0
+        while most < pieces * 16 - 100:
+            offset = chance.randrange(most + 100)
+            try:
+                data = store.read(ID, "stdout", offset, 1000)
+            except LogGapError as gap:
+                most = max(most, gap.end)
+                continue
+            wrong += not right(offset, data)
+            most = max(most, offset + len(data))
+            wrong += sum(not right(frame.offset, frame.data) for frame in store.frames(ID, 0, 2000))
+        return wrong
+
+    with ThreadPoolExecutor(2) as pool:
+        readers = [pool.submit(read, seed) for seed in range(2)]
+        for number in range(pieces):
+            sink.write("stdout", b"%015d\n" % number)
+        assert [reader.result() for reader in readers] == [0, 0]
+    assert store.gaps(ID)
 
 
 def test_an_unknown_log_is_empty(store: LogStore) -> None:
