@@ -61,6 +61,12 @@ def _cgroup2() -> str | None:
     return None
 
 
+def _seccomp() -> str | None:
+    from tests import apart
+
+    return apart.seccomp_missing()
+
+
 NEEDS: dict[str, Callable[[], str | None]] = {
     "tmpfs": _tmpfs,
     "pidfd": _pidfd,
@@ -72,6 +78,7 @@ NEEDS: dict[str, Callable[[], str | None]] = {
     "setpriv": _program("setpriv"),
     "ptrace": _ptrace,
     "cgroup2": _cgroup2,
+    "seccomp": _seccomp,
     "root": lambda: None if os.geteuid() == 0 else "only root can run programs as other users",
     "unprivileged": lambda: None if os.geteuid() != 0 else "root ignores the permissions of files",
 }

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from runner.model.log import Stream
 from runner.process.fake import FakeHost, FakeRun
 from runner.process.host import SupervisorHost
 from runner.process.lasting import LastingHost
-from runner.process.output import PlainReader
+from tests import apart
 
 PATH = "/usr/local/bin:/usr/bin:/bin"
 
@@ -61,6 +62,14 @@ class Lab(ABC):
     """One implementation: how to open it, and its programs. Each of them writes `ready` to stdout before it stays."""
 
     real = True
+    needs: Sequence[str] = ()
+    """What has to be required of the machine."""
+    proves = False
+    """Whether it has to be told by control groups that nothing is left."""
+
+    def play(self, folder: Path, work: Callable[[], None]) -> None:
+        """Do all that is to be done with hosts that are opened in `folder`, where that has to be done."""
+        work()
 
     @asynccontextmanager
     @abstractmethod
@@ -130,16 +139,41 @@ class PrivateLab(Lab):
             yield host
 
 
-class PlainHost(SupervisorHost):
-    """As on a system without tee."""
+class PoorLab(PrivateLab):
+    """On a system that lacks some calls."""
 
-    make_reader = staticmethod(PlainReader)
+    needs = ("seccomp",)
+
+    def __init__(self, *missing: str, error: int) -> None:
+        self._missing = missing
+        self._error = error
+
+    def play(self, folder: Path, work: Callable[[], None]) -> None:
+        apart.run(work, apart.without(*self._missing, error=self._error))
 
 
-class PlainLab(Lab):
+class NobodyLab(PrivateLab):
+    """As a user without rights."""
+
+    needs: Sequence[str] = ("root", "mount")
+
+    def play(self, folder: Path, work: Callable[[], None]) -> None:
+        apart.run(work, apart.as_nobody(_existing(folder)))
+
+
+class DelegatedLab(NobodyLab):
+    """The same, with a subtree of control groups."""
+
+    needs = ("root", "mount", "cgroup2")
+    proves = True
+
+    def play(self, folder: Path, work: Callable[[], None]) -> None:
+        with apart.delegated() as group:
+            apart.run(work, apart.within(group), apart.as_nobody(_existing(folder)))
+
     @asynccontextmanager
     async def open(self, folder: Path) -> AsyncIterator[ProcessHost]:
-        async with await PlainHost.start_private(folder) as host:
+        async with await SupervisorHost.start_private(folder, containment="cgroup2") as host:
             yield host
 
 
@@ -192,12 +226,22 @@ LABS: Mapping[str, Lab] = {
     "fake": FakeLab(),
     "private": PrivateLab(),
     "marked": MarkedLab(),
-    "without tee": PlainLab(),
+    "without tee": PoorLab("tee", error=errno.ENOSYS),
+    "without pidfd": PoorLab("pidfd_open", "memfd_create", error=errno.ENOSYS),
+    "forbidden much": PoorLab(*("tee", "splice", "pidfd_send_signal", "memfd_create", "subreaper"), error=errno.EPERM),
+    "nobody": NobodyLab(),
+    "delegated": DelegatedLab(),
     "shared": SharedLab(),
     "lasting": LastingLab(),
     "renewed": RenewedLab(),
 }
+"""The poor ones are told nothing: they have to find out what there is."""
 REAL = [name for name, lab in LABS.items() if lab.real]
+
+
+def _existing(folder: Path) -> Path:
+    """The folder, or the one in which it is to be made."""
+    return folder if folder.exists() else folder.parent
 
 
 def program(

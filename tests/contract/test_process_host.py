@@ -12,6 +12,7 @@ import pytest
 
 from drivers.base import ProcessHost, ProcessLimits
 from runner.errors import StartError
+from tests import hostile
 from tests.contract.process_labs import LABS, REAL, Lab, Sink, program
 
 Scenario = Callable[[ProcessHost], Awaitable[None]]
@@ -19,13 +20,19 @@ Play = Callable[[Scenario], None]
 
 
 @pytest.fixture(params=LABS)
-def lab(request: pytest.FixtureRequest) -> Lab:
-    return LABS[request.param]
+def lab(request: pytest.FixtureRequest, require: Callable[[str], None]) -> Lab:
+    return _required(LABS[request.param], require)
 
 
 @pytest.fixture(params=REAL)
-def real_lab(request: pytest.FixtureRequest) -> Lab:
-    return LABS[request.param]
+def real_lab(request: pytest.FixtureRequest, require: Callable[[str], None]) -> Lab:
+    return _required(LABS[request.param], require)
+
+
+def _required(lab: Lab, require: Callable[[str], None]) -> Lab:
+    for need in lab.needs:
+        require(need)
+    return lab
 
 
 def play(lab: Lab, folder: Path, scenario: Scenario) -> None:
@@ -33,7 +40,7 @@ def play(lab: Lab, folder: Path, scenario: Scenario) -> None:
         async with asyncio.timeout(30), lab.open(folder) as host:
             await scenario(host)
 
-    asyncio.run(main())
+    lab.play(folder, lambda: asyncio.run(main()))
 
 
 @pytest.mark.parametrize("code", [0, 1, 3, 255])
@@ -319,7 +326,7 @@ def test_environment_and_folder(real_lab: Lab, tmp_path: Path) -> None:
     play(real_lab, tmp_path, scenario)
 
 
-@pytest.fixture(params=[None, ProcessLimits(oom_score_adj=300)], ids=["spawned", "forked"])
+@pytest.fixture(params=[None, ProcessLimits(oom_score_adj=1000)], ids=["spawned", "forked"])
 def limits(request: pytest.FixtureRequest) -> ProcessLimits | None:
     """A program that asks for nothing special, and one that does, are started in two ways that must look alike."""
     return cast(ProcessLimits | None, request.param)
@@ -425,6 +432,36 @@ def test_what_is_left_in_the_process_group_is_killed(real_lab: Lab, tmp_path: Pa
         assert exit.exit_code == 0
         assert exit.finished_at - exit.started_at < 100
         await _until(lambda: not _alive(int(sink.data["stdout"])))
+
+    play(real_lab, tmp_path, scenario)
+
+
+def test_what_a_normal_end_leaves_is_ended_and_counted(real_lab: Lab, tmp_path: Path) -> None:
+    script = "sleep 1000 & setsid sleep 1000 & (setsid env -i sleep 1000 >&- 2>&- &) ; sleep 0.2; exit 3"
+
+    async def scenario(host: ProcessHost) -> None:
+        exit = await (await host.spawn("k", program(["sh", "-c", script]), Sink())).wait()
+        assert (exit.exit_code, exit.cause) == (3, "exited")
+        assert exit.kill is not None
+        assert (exit.kill["leftovers"], exit.kill["left"]) == (3, [])
+        assert (await (await host.spawn("next", program(["true"]), Sink())).wait()).kill is None
+
+    play(real_lab, tmp_path, scenario)
+
+
+@pytest.mark.parametrize("name", ["ignores SIGTERM", "has its own session and no environment", "has forked twice"])
+def test_nothing_that_it_has_started_lives_on(real_lab: Lab, tmp_path: Path, name: str) -> None:
+    async def scenario(host: ProcessHost) -> None:
+        sink = Sink()
+        process = await host.spawn("k", program(hostile.command(name)), sink)
+        await sink.until(b"ready ")
+        await host.stop("k", 0.1)
+        exit = await process.wait()
+        assert not hostile.is_alive(hostile.pid_said(sink.data["stdout"]))
+        assert exit.kill is not None
+        assert exit.kill["left"] == []
+        if real_lab.proves:
+            assert (exit.kill["containment"], exit.kill["survivors"]) == ("cgroup2", 0)
 
     play(real_lab, tmp_path, scenario)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import random
@@ -10,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,7 +20,7 @@ from runner.errors import StartError
 from runner.process.host import SupervisorHost
 from runner.process.launch import Containment
 from runner.process.supervisor import processes
-from tests import hostile
+from tests import apart, hostile
 from tests.acceptance.command import group
 from tests.contract.process_labs import Sink, program
 
@@ -133,18 +135,23 @@ def test_stop_and_forget_beside_the_start(tmp_path: Path, containment: Containme
     asyncio.run(main())
 
 
-def test_without_pidfd(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(os, "pidfd_open")
-    sleeper = subprocess.Popen(["sleep", "1000"])
-    process = processes.read(sleeper.pid)
-    assert process is not None
-    process.started -= 1  # another one that had this number before
-    processes.kill([process])
-    assert sleeper.poll() is None
-    process.started += 1
-    processes.kill([process])
-    assert sleeper.wait() == -signal.SIGKILL
-    processes.kill([process])
+@pytest.mark.parametrize(("missing", "error"), [("pidfd_open", errno.ENOSYS), ("pidfd_send_signal", errno.EPERM)])
+def test_without_pidfd(missing: str, error: int, require: Callable[[str], None]) -> None:
+    require("seccomp")
+
+    def work() -> None:
+        sleeper = subprocess.Popen(["sleep", "1000"])
+        process = processes.read(sleeper.pid)
+        assert process is not None
+        process.started -= 1  # another one that had this number before
+        processes.kill([process])
+        assert sleeper.poll() is None
+        process.started += 1
+        processes.kill([process])
+        assert sleeper.wait() == -signal.SIGKILL
+        processes.kill([process])
+
+    apart.run(work, apart.without(missing, error=error))
 
 
 def test_a_number_that_is_used_again_is_not_signalled() -> None:

@@ -21,7 +21,7 @@ from runner.model.result import Outcome, Status
 from runner.process.host import SupervisorHost
 from runner.workspace import make_temp
 from taskimpl.os_exec.outputfiles import AttemptFiles
-from tests import hostile
+from tests import apart, hostile
 from tests.contract.process_labs import Sink, program
 from tests.os_exec_attempts import KEY, context, driver
 
@@ -109,15 +109,15 @@ def test_more_open_files_than_possible(tmp_path: Path) -> None:
 
 
 def test_nice_and_oom_score(tmp_path: Path) -> None:
-    limits = ProcessLimits(nice=7, oom_score_adj=345)
+    limits = ProcessLimits(nice=19, oom_score_adj=1000)
     script = "nice; cat /proc/self/oom_score_adj; (setsid nice) ; cat /proc/self/autogroup 2>/dev/null || true"
     nice, score, inherited, *group = said(tmp_path, ["sh", "-c", script], limits=limits).splitlines()
-    assert (nice, score, inherited) == ("7", "345", "7")
-    assert all(line.endswith(" nice 7") for line in group), "a session that is not nice makes its members' word void"
+    assert (nice, score, inherited) == ("19", "1000", "19")
+    assert all(line.endswith(" nice 19") for line in group), "a session that is not nice makes its members' word void"
 
 
 def test_limits_do_not_reach_the_supervisor_or_the_next_program(tmp_path: Path) -> None:
-    limits = ProcessLimits(memory=64 << 20, nofile=50, nice=5, oom_score_adj=100)
+    limits = ProcessLimits(memory=64 << 20, nofile=50, nice=19, oom_score_adj=1000)
     sinks = [Sink(), Sink(), Sink()]
     script = "ulimit -n; ulimit -d; nice; cat /proc/self/oom_score_adj"
 
@@ -128,7 +128,7 @@ def test_limits_do_not_reach_the_supervisor_or_the_next_program(tmp_path: Path) 
 
     play(tmp_path, scenario)
     before, within, after = (sink.data["stdout"].decode().split() for sink in sinks)
-    assert within == ["50", str(64 << 10), "5", "100"]
+    assert within == ["50", str(64 << 10), "19", "1000"]
     assert before == after
     assert before[0] == str(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 
@@ -150,24 +150,6 @@ def test_one_with_limits_is_marked_and_stopped_like_any_other(tmp_path: Path) ->
 
 # What it reads.
 
-# The supervisor's own code where there is no memfd.
-WITHOUT_MEMFD = """
-import os, select
-del os.memfd_create
-from runner.process.supervisor.children import Program
-from runner.process.supervisor.output import Outputs
-from runner.process.supervisor.table import Table
-
-outputs = Outputs(select.epoll(), lambda message, descriptors: None, os.close)
-table = Table(os.urandom(16).hex(), lambda record: None, outputs)
-script = "cat; cat; readlink /proc/self/fd/0"
-record = table.spawn("k", Program(["sh", "-c", script], dict(os.environ), "/", "a\\nb\\n"), None, 1.0)
-while table.running:
-    table.reap()
-    table.run_due()
-print(os.read(record.pipes[0].descriptor, 4096).decode(), end="")
-"""
-
 
 def test_what_it_reads_has_no_name_on_any_disk(tmp_path: Path) -> None:
     script = "cat; echo end; readlink /proc/self/fd/0; cat /dev/stdin"
@@ -175,19 +157,21 @@ def test_what_it_reads_has_no_name_on_any_disk(tmp_path: Path) -> None:
     assert text == "one\ntwo\nend\n/memfd:stdin (deleted)\none\ntwo\n"
 
 
-def test_without_memfd() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", WITHOUT_MEMFD], cwd=ROOT, capture_output=True, text=True, timeout=30, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    first, second, name = done.stdout.splitlines()
-    assert (first, second) == ("a", "b")
-    assert name.startswith(("/dev/shm/", "/tmp/"))
-    assert name.endswith(" (deleted)")
+def test_without_memfd(tmp_path: Path, require: Callable[[str], None]) -> None:
+    require("seccomp")
+
+    def work() -> None:
+        text = said(tmp_path, ["sh", "-c", "cat; cat; readlink /proc/self/fd/0"], stdin="a\nb\n")
+        first, second, name = text.splitlines()
+        assert (first, second) == ("a", "b")
+        assert name.startswith(("/dev/shm/", "/tmp/"))
+        assert name.endswith(" (deleted)")
+
+    apart.run(work, apart.without("memfd_create"))
 
 
 def test_what_it_reads_with_limits(tmp_path: Path) -> None:
-    assert said(tmp_path, ["cat"], stdin="text", limits=ProcessLimits(nice=1)) == "text"
+    assert said(tmp_path, ["cat"], stdin="text", limits=ProcessLimits(nice=19)) == "text"
 
 
 # Another user.
@@ -370,7 +354,7 @@ async def main():
                 except StartError as error:
                     print(error.exit_code, error.message)
             sink = Sink()
-            process = await host.spawn("own", program(["id", "-u"], user=own, limits=ProcessLimits(nice=3)), sink)
+            process = await host.spawn("own", program(["id", "-u"], user=own, limits=ProcessLimits(nice=19)), sink)
             await process.wait()
             assert int(sink.data["stdout"]) == os.getuid()
 

@@ -14,7 +14,7 @@ import os
 from collections import deque
 from functools import partial
 
-from runner.process.supervisor import cgroups, processes
+from runner.process.supervisor import cgroups, processes, subreaper
 from runner.process.supervisor.beside import Beside
 from runner.process.supervisor.record import Record, boot_seconds
 
@@ -227,6 +227,8 @@ def choose(wanted: str, incarnation: str) -> tuple[Room | None, str]:
         own = os.getpid()
         if not os.path.exists(f"/proc/{own}/task/{own}/children"):
             raise cgroups.UnavailableError("this kernel does not list the children of a process")
+        if wanted == "cgroup2" and not subreaper.become():  # else that is left until nobody waits for it
+            raise cgroups.UnavailableError("orphans cannot be adopted here")
         return cgroups.Room.open(incarnation), "cgroup2"
     except cgroups.UnavailableError as error:
         if wanted == "cgroup2":

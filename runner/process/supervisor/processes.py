@@ -153,20 +153,25 @@ def kill(processes: Iterable[Process]) -> None:
 
 
 def send(process: Process, number: int) -> None:
-    """Signal this process, not one that was given its number since. One that is gone or forbidden is left alone."""
+    """Signal this process, not one that was given its number since. One that is gone or forbidden is left alone.
+
+    Where there can be no pidfd (the system has none, forbids it, or no descriptor is free) the moment between the look and
+    the signal is left."""
     try:
         descriptor = os.pidfd_open(process.pid)
-    except OSError:
+    except ProcessLookupError:
         return
-    except AttributeError:  # a Python or a system without pidfd: the moment between the look and the signal is left
+    except (OSError, AttributeError):
         _send_by_number(process, number)
         return
     try:
         now = read(process.pid)
         if now is not None and now.started == process.started:
             signal.pidfd_send_signal(descriptor, number)
-    except OSError:
+    except ProcessLookupError:
         return
+    except (OSError, AttributeError):
+        _send_by_number(process, number)
     finally:
         os.close(descriptor)
 

@@ -277,7 +277,7 @@ class Server:
         if not self._adopts:
             connection.flush()  # the runner can go on meanwhile
             if not subreaper.become():
-                self._table.close()  # an orphan that we cannot see could be out of its control group
+                self._table.adopts_nothing()
             self._adopts = True
         else:
             self._table.tidy()  # a former runner may have been killed before it had ended what others have left

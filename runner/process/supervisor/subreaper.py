@@ -29,6 +29,11 @@ class Children:
         except OSError:  # a kernel that was built without it
             self._file = None
 
+    @property
+    def told(self) -> bool:
+        """Whether the kernel tells."""
+        return self._file is not None
+
     def read(self) -> list[int]:
         """Their numbers, dead ones that were not waited for included; empty where the kernel does not tell.
 

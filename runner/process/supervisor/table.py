@@ -218,6 +218,11 @@ class Table:
         """Remove what supervisors before this one have left."""
         self._containment.tidy()
 
+    def adopts_nothing(self) -> None:
+        """Orphans go elsewhere: they are looked for, and one could be out of its control group unseen."""
+        self._purge.blind = True
+        self._containment.close()
+
     def close(self) -> None:
         """Leave nothing in the system but processes that run."""
         self._containment.close()
