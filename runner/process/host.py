@@ -261,6 +261,8 @@ class SupervisorHost:
                 os.close(descriptor)
         elif message["op"] == "output":
             process.written(message["stream"], message["at"], descriptor)
+        elif message["op"] == "pipe" and descriptor is not None:
+            process.hold(message["stream"], message["at"], descriptor)
         elif message["op"] == "exit":
             process.end(process_exit(message["exit"]), message["ends"])
         elif message["op"] == "ended":

@@ -109,7 +109,10 @@ class Output:
         try:
             data = reader.read(self.descriptor, _PIECE_BYTES)
             for other in others:  # after it: what was written there before this is seen
-                other.foresee(reader)
+                if reader.taken:
+                    other.precede(self, data, reader)
+                else:
+                    other.foresee(reader)
         except OSError as error:
             # It cannot be read: given up, so that the process can end.
             self.failure = self.failure or error
@@ -127,9 +130,17 @@ class Output:
                 self.failure = error
         return len(data)
 
+    def precede(self, following: Output, data: bytes, reader: Reader) -> None:
+        """Take what is in the pipe before `following` shows `data`: there is no looking at it without taking it."""
+        if self.descriptor >= 0 and self.unread:
+            self.sink.foresee(following.stream, data)
+            for _ in range(tee.SCRATCH_BYTES // _PIECE_BYTES):  # so much is in a pipe at most
+                if not self.take(reader, self.position):
+                    return
+
     def foresee(self, reader: Reader) -> None:
         """Look at what is in the pipe: it may tell what must not be shown of another one."""
-        if not reader.taken and self.descriptor >= 0 and self.unread:
+        if self.descriptor >= 0 and self.unread:
             data = reader.read(self.descriptor, tee.SCRATCH_BYTES)
             self.sink.foresee(self.stream, data if self.at is None else data[self.position - self.at :])
 
@@ -186,16 +197,18 @@ class OutputQueue:
             self._loop.call_soon(self._work)
 
 
-def read_rest(output: Output) -> None:
-    """Read what is left, once the supervisor is gone: nobody else takes anything out of the pipe then."""
-    if output.at is None or output.descriptor < 0:
-        return  # whether what is in it was read cannot be known
+def read_rest(outputs: Sequence[Output]) -> None:
+    """Read what is left of a process, once the supervisor is gone: nobody else takes anything out of its pipes then."""
     plain = PlainReader()
-    skipped = output.position - output.at
-    while skipped > 0 and (data := plain.read(output.descriptor, min(skipped, _PIECE_BYTES))):
-        skipped -= len(data)
+    known = [
+        output for output in outputs if output.at is not None and output.descriptor >= 0
+    ]  # else it may have been read
+    for output in known:
+        skipped = output.position - (output.at or 0)
+        while skipped > 0 and (data := plain.read(output.descriptor, min(skipped, _PIECE_BYTES))):
+            skipped -= len(data)
     for _ in range(_LAST_PIECES):
-        if not output.take(plain, output.position):
+        if not sum([one.take(plain, one.position, [other for other in known if other is not one]) for one in known]):
             return
 
 

@@ -82,22 +82,35 @@ class SupervisedProcess:
         output.settled = True
         self._queue.add(self, output)
 
+    def hold(self, index: int, at: int, descriptor: int) -> None:
+        """The other pipe of a process that has written something: what may come there is looked at before that is shown."""
+        output = self._output(index)
+        output.hold(descriptor)
+        output.at = at
+
     def take(self, reader: Reader, output: Output) -> int:
         """Implements runner.process.output.Source. What the other stream has been told before is looked at first, for it may
         name what must not be shown."""
         if self._over or output.at is None:
             return 0
-        others = [other for other in self._outputs.values() if other is not output and other.descriptor >= 0]
+        others = self._others(output)
         unsettled = [other for other in others if not other.settled and other.at is None and other.unread]
-        if unsettled:
+        if unsettled and not reader.taken:
             self._supervisor.synchronise(partial(self._settled, unsettled, output))
             return 0
+        before = [other.position for other in others]
         count = output.take(reader, output.at, others)
         output.at = None
         output.settled = False
         self._supervisor.consume(self._key, output, reader.taken)
+        for other, position in zip(others, before, strict=True):
+            if other.position > position:
+                self._supervisor.consume(self._key, other, reader.taken)
         self._look()
         return count
+
+    def _others(self, output: Output) -> list[Output]:
+        return [other for other in self._outputs.values() if other is not output and other.descriptor >= 0]
 
     def _settled(self, outputs: Sequence[Output], waiting: Output) -> None:
         for output in outputs:
@@ -110,7 +123,7 @@ class SupervisedProcess:
         self._ends = list(ends)
         if self._queue_takes():
             for output in self._outputs.values():
-                while output.take(self._queue.reader, output.position):
+                while output.take(self._queue.reader, output.position, self._others(output)):
                     pass
         self._look()
         if not self._over and None in self._ends:
@@ -127,8 +140,7 @@ class SupervisedProcess:
     def lose(self, error: ProcessHostError) -> None:
         """The supervisor will not say how it ended. Without effect on a process whose end is known."""
         if not self._over:
-            for output in self._outputs.values():
-                read_rest(output)
+            read_rest(list(self._outputs.values()))
             self._error = error
             self._finish()
 

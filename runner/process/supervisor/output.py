@@ -1,8 +1,8 @@
 """What the children write, on its way to the runner. The runner copies from a pipe (with tee); this process alone consumes.
 
 So nothing is lost whenever the runner dies: what it has not kept is still in the pipe, and what it has kept is told by it.
-A pipe's read end is sent to the runner with the first bytes that are in it: of a child that prints nothing the runner
-never sees a pipe.
+A pipe's read end is sent to the runner with the first bytes that are in it, and with it that of the process's other pipe, which
+the runner looks into before it shows anything. Of a child that prints nothing the runner never sees a pipe.
 """
 
 from __future__ import annotations
@@ -120,10 +120,13 @@ class Outputs:
         if not pipe.enlarged and self._unread(pipe) >= _FULL_BYTES:
             self._enlarge(pipe)
         while not taken and pipe.consumed < position:
+            missing = position - pipe.consumed
             try:
-                count = os.splice(pipe.descriptor, self._nowhere, position - pipe.consumed, flags=_SPLICE_NONBLOCK)
+                count = os.splice(pipe.descriptor, self._nowhere, missing, flags=_SPLICE_NONBLOCK)
             except BlockingIOError:
                 break
+            except OSError:  # forbidden here; the bytes are there, for the runner has seen them
+                count = len(os.read(pipe.descriptor, min(missing, LARGE_PIPE_BYTES)))
             if not count:
                 break
             pipe.consumed += count
@@ -153,9 +156,15 @@ class Outputs:
         if pipe.told:
             return
         pipe.told = True
+        for other in pipe.record.pipes:
+            if other is not pipe and not other.known and other.descriptor >= 0:
+                self._mention("pipe", other)
+        self._mention("output", pipe)
+
+    def _mention(self, operation: str, pipe: Pipe) -> None:
         descriptors = () if pipe.known else (pipe.descriptor,)
         pipe.known = pipe.sent = True
-        message = {"op": "output", "key": pipe.record.key, "stream": pipe.index, "at": pipe.consumed}
+        message = {"op": operation, "key": pipe.record.key, "stream": pipe.index, "at": pipe.consumed}
         self._send({**message, "fd": True} if descriptors else message, descriptors)
 
     def _enlarge(self, pipe: Pipe) -> None:
