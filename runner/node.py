@@ -25,7 +25,7 @@ from runner.engine.story import told
 from runner.logs.base import LogStore
 from runner.logs.files import FileLogStore
 from runner.model.watch import Happening
-from runner.process import launch
+from runner.process import descriptors, launch
 from runner.process.host import SupervisorHost
 from runner.process.lasting import LastingHost
 from runner.sealing import Sealer
@@ -79,6 +79,7 @@ def registry(settings: Settings) -> Registry:
 async def open_run_node(run_dir: Path, settings: Settings) -> AsyncIterator[Node]:
     """A node for `runner run`: its state in `run_dir`, its processes told to die with this one."""
     _keep_no_core_files()
+    descriptors.use_all()
     async with AsyncExitStack() as stack:
         make_private(settings.state_dir)
         store = _open_store(stack, run_dir)  # first, for its lock: another run of the same group keeps what it has
@@ -102,6 +103,7 @@ async def open_node(
     """A long-lived node: its processes outlive this one, and the next node on the same state directory goes on with them.
     `name` is how results call it; `on_release` is told of groups that are over."""
     _keep_no_core_files()
+    descriptors.use_all()
     async with AsyncExitStack() as stack:
         folder = settings.state_dir
         store = _open_store(stack, folder)

@@ -107,6 +107,7 @@ def _layers(environ: Mapping[str, str], file: Path | None, options: Mapping[str,
 def _settings(reading: Reading, environ: Mapping[str, str], given: Mapping[str, Any]) -> Settings:
     values = {name: found.value for name, found in reading.values.items()}
     values.update(given)
+    machine.check_possible(values["max_parallel"])
     # The folder of a login session comes second: it goes when the session ends, and differs between sessions.
     parent = machine.temp_parent((MEMORY_FOLDER, environ.get("XDG_RUNTIME_DIR", ""), MEMORY_FOLDER_OF_ROOT))
     return Settings(

@@ -72,7 +72,9 @@ STATE_DIR = Key(
 MAX_PARALLEL = Key(
     path=("max_parallel",),
     kind=kinds.number(1, 999_999),
-    default=Computed(words="4 a core", of=lambda _: SLOTS_PER_CORE * machine.available_cores()),
+    default=Computed(
+        words="4 a core", of=lambda _: min(SLOTS_PER_CORE * machine.available_cores(), machine.possible_tasks())
+    ),
     about="how many tasks may run at once",
     example="16",
     option=True,

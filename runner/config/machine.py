@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import stat
+import sys
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -12,6 +14,9 @@ from pathlib import Path
 from runner.config.kinds import NAME
 from runner.errors import UsageError
 
+FILES_PER_TASK = 3
+"""Two pipes and a log."""
+OWN_FILES = 100
 _OCTAL = re.compile(r"\\([0-7]{3})")
 """How /proc spells the white space in a path."""
 
@@ -64,6 +69,22 @@ def available_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def possible_tasks() -> int:
+    """How many can run at once with the files that this process may have open at most."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    return sys.maxsize if hard == resource.RLIM_INFINITY else max(1, (hard - OWN_FILES) // FILES_PER_TASK)
+
+
+def check_possible(tasks: int) -> None:
+    """Raises UsageError for more at once than are possible."""
+    most = possible_tasks()
+    if tasks > most:
+        raise UsageError(
+            f"max_parallel: {tasks:,} tasks at once need about {tasks * FILES_PER_TASK + OWN_FILES:,} open files; "
+            f"raise the hard limit (ulimit -Hn), or run at most {most:,} at once"
+        )
 
 
 def is_tmpfs(folder: str | os.PathLike[str]) -> bool:

@@ -16,6 +16,7 @@ from typing import Literal, NoReturn
 from msgspec import Struct
 
 from runner.errors import ProcessHostError
+from runner.process import descriptors
 from runner.process.supervisor import wire
 
 Containment = Literal["auto", "cgroup2", "marker"]
@@ -107,13 +108,14 @@ def start(
         log = _descriptor(os.open(Path(state_dir, _LOG_NAME), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
     except OSError as error:
         raise ProcessHostError(f"cannot install the supervisor in {state_dir}: {error.strerror}") from error
+    nofile = str(descriptors.STARTED_WITH)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     connection = _descriptor(theirs.detach())
     try:
         pid = os.posix_spawn(
             sys.executable,
             # Isolated, without site: nothing of the environment or of installed packages is read.
-            [sys.executable, "-I", "-S", "-X", "utf8", str(main), mode, containment, *arguments],
+            [sys.executable, "-I", "-S", "-X", "utf8", str(main), mode, containment, nofile, *arguments],
             {},
             file_actions=(
                 (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
@@ -142,7 +144,8 @@ def become(state_dir: Path | str, *, containment: Containment = "auto", notify: 
     except OSError as error:
         raise ProcessHostError(f"cannot install the supervisor in {state_dir}: {error.strerror}") from error
     folder = os.path.abspath(state_dir)
-    argv = [sys.executable, "-I", "-S", "-X", "utf8", str(main), "service", containment, folder, "", notify]
+    own = [str(main), "service", containment, str(descriptors.STARTED_WITH), folder, "", notify]
+    argv = [sys.executable, "-I", "-S", "-X", "utf8", *own]
     os.execve(sys.executable, argv, {})
 
 

@@ -7,6 +7,7 @@ import hashlib
 import os
 import resource
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,10 +16,12 @@ from runner.logs.files import FileLogStore
 from runner.masking import Masker
 from runner.model.dispatch import AttemptId
 from runner.model.log import STREAMS, Stream
+from runner.process import descriptors
 from runner.process.host import SupervisorHost
-from runner.process.output import CopyingReader
+from runner.process.output import CopyingReader, PlainReader
 from runner.sealing import Sealer
-from tests.contract.process_labs import PlainHost, program
+from tests import apart
+from tests.contract.process_labs import program
 
 ID = AttemptId("group", "task", 1)
 
@@ -74,19 +77,21 @@ async def told(host: SupervisorHost, store: FileLogStore, id: AttemptId, argv: l
     return exit.exit_code
 
 
-@pytest.mark.parametrize("kind", [SupervisorHost, PlainHost])
+@pytest.mark.parametrize("missing", [(), ("tee",)], ids=["with tee", "without"])
 def test_a_hundred_megabytes_of_anything_in_bounded_memory(
-    store: FileLogStore, tmp_path: Path, kind: type[SupervisorHost]
+    store: FileLogStore, tmp_path: Path, missing: tuple[str, ...], require: Callable[[str], None]
 ) -> None:
-    size = 100_000_000 if kind is SupervisorHost else 10_000_000
+    if missing:
+        require("seccomp")
+    size = 10_000_000 if missing else 100_000_000
 
     async def main() -> None:
-        async with asyncio.timeout(50), await kind.start_private(tmp_path / "state") as host:
+        async with asyncio.timeout(50), await SupervisorHost.start_private(tmp_path / "state") as host:
             before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             assert await told(host, store, ID, [sys.executable, "-c", NOISE, "7", str(size)], Masker()) == 0
             assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 32 << 10  # KiB
 
-    asyncio.run(main())
+    apart.run(lambda: asyncio.run(main()), *[apart.without(name) for name in missing])
     assert {stream: digest(store, ID, stream) for stream in STREAMS} == expected(7, size)
 
 
@@ -105,6 +110,44 @@ def test_many_that_write_at_once(store: FileLogStore, tmp_path: Path) -> None:
                 assert {stream: digest(store, id, stream) for stream in STREAMS} == expected(id.attempt, 300_000)
 
     asyncio.run(main())
+
+
+def test_a_thousand_at_once(store: FileLogStore, tmp_path: Path) -> None:
+    """All of them are there, and have written, before the first one goes on."""
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    ids = [ID._replace(attempt=number) for number in range(1000)]
+
+    def work() -> None:
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+        descriptors.use_all()
+        asyncio.run(main())
+
+    async def main() -> None:
+        async with asyncio.timeout(50), await SupervisorHost.start_private(tmp_path / "state") as host:
+            waiting = set(ids)
+            all_wait = asyncio.Event()
+
+            def look(id: AttemptId) -> None:
+                if store.read(id, "stdout") and store.read(id, "stderr"):
+                    waiting.discard(id)
+                if not waiting:
+                    all_wait.set()
+
+            store.subscribe(look)
+            script = f"echo one; echo two >&2; read line < {gate}; echo three; echo four >&2"
+            running = [asyncio.ensure_future(told(host, store, id, ["sh", "-c", script], Masker())) for id in ids]
+            await all_wait.wait()
+            with gate.open("wb") as opened:
+                opened.write(b"\n" * len(ids))  # a shell reads its line byte by byte
+                opened.flush()
+                assert await asyncio.gather(*running) == [0] * len(ids)
+
+    apart.run(work)
+    for id in ids:
+        assert store.read(id, "stdout") == b"one\nthree\n"
+        assert store.read(id, "stderr") == b"two\nfour\n"
 
 
 def test_a_line_of_ten_megabytes_and_no_end_of_line(store: FileLogStore, tmp_path: Path) -> None:
@@ -131,7 +174,12 @@ for number in range(400):
 """
 
 
-def test_what_one_stream_asks_to_mask_is_never_shown_by_the_other(store: FileLogStore, tmp_path: Path) -> None:
+@pytest.mark.parametrize("missing", [(), ("tee",)], ids=["with tee", "without"])
+def test_what_one_stream_asks_to_mask_is_never_shown_by_the_other(
+    store: FileLogStore, tmp_path: Path, missing: tuple[str, ...], require: Callable[[str], None]
+) -> None:
+    if missing:
+        require("seccomp")
     masker = Masker()
     shown: list[bytes] = []
 
@@ -143,11 +191,47 @@ def test_what_one_stream_asks_to_mask_is_never_shown_by_the_other(store: FileLog
             store.subscribe(look)
             assert await told(host, store, ID, [sys.executable, "-S", "-c", ACROSS], masker) == 0
 
+        assert shown == []
+        assert store.read(ID, "stdout") == b"it is ***\n::add-mask::***\n" * 200
+        assert store.read(ID, "stderr") == b"::add-mask::***\nit is ***\n" * 200
+        assert not store.redact(ID, masker)
+
+    apart.run(lambda: asyncio.run(main()), *[apart.without(name) for name in missing])
+
+
+@pytest.mark.parametrize("kind", [CopyingReader, PlainReader])
+def test_what_a_stream_asks_to_mask_that_has_said_nothing_yet(
+    store: FileLogStore, tmp_path: Path, kind: type[CopyingReader | PlainReader]
+) -> None:
+    """It asks for it after the runner has heard of the other stream, and before it reads that."""
+    done = tmp_path / "done"
+    script = f"echo hello; sleep 0.05; echo ::add-mask::a-token >&2; echo it is a-token; echo > {done}; sleep 1000"
+    shown: list[bytes] = []
+
+    class LateReader(kind):  # type: ignore[misc,valid-type]  # mypy: either of two classes
+        def read(self, descriptor: int, limit: int) -> bytes:
+            stand_still_until(done)
+            return bytes(super().read(descriptor, limit))
+
+    class LateHost(SupervisorHost):
+        make_reader = staticmethod(LateReader)
+
+    async def main() -> None:
+        async with asyncio.timeout(50), await LateHost.start_private(tmp_path / "state") as host:
+            store.subscribe(lambda id: shown.extend(frame.data for frame in store.frames(id)))
+            sink = store.open(ID, Masker())
+            await host.spawn("k", program(["sh", "-c", script]), sink)
+            while not any(b"it is" in data for data in shown):  # noqa: ASYNC110 - it tells nobody else
+                await asyncio.sleep(0.005)
+
     asyncio.run(main())
-    assert shown == []
-    assert store.read(ID, "stdout") == b"it is ***\n::add-mask::***\n" * 200
-    assert store.read(ID, "stderr") == b"::add-mask::***\nit is ***\n" * 200
-    assert not store.redact(ID, masker)
+    assert not any(b"a-token" in data for data in shown)
+    assert store.read(ID, "stdout") == b"hello\nit is ***\n"
+
+
+def stand_still_until(path: Path) -> None:
+    while not path.exists():
+        os.sched_yield()
 
 
 def test_a_process_whose_pipe_is_found_full_gets_a_larger_one(store: FileLogStore, tmp_path: Path) -> None:
@@ -155,10 +239,6 @@ def test_a_process_whose_pipe_is_found_full_gets_a_larger_one(store: FileLogStor
     full, go, done = (tmp_path / name for name in ("full", "go", "done"))
     os.mkfifo(go)
     script = f"head -c 65536 /dev/zero; echo > {full}; read line < {go}; head -c 900000 /dev/zero; echo > {done}"
-
-    def stand_still_until(path: Path) -> None:
-        while not path.exists():
-            os.sched_yield()
 
     async def main() -> None:
         async with asyncio.timeout(50), await SupervisorHost.start_private(tmp_path / "state") as host:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from runner.config import available_cores, environment_value, is_tmpfs, load_settings, temp_parent
 from runner.errors import UsageError
+from tests import apart
 
 
 @pytest.mark.parametrize(
@@ -112,6 +114,17 @@ def test_the_folder_of_a_login_session_comes_second(require: Callable[[str], Non
     require("tmpfs")
     with TemporaryDirectory(dir="/dev/shm") as runtime:
         assert load_settings({"HOME": "/h", "XDG_RUNTIME_DIR": runtime}).temp_parent == Path("/dev/shm")
+
+
+def test_no_more_tasks_at_once_than_there_are_files_for() -> None:
+    def work() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
+        assert load_settings({"HOME": "/h"}, max_parallel=52).max_parallel == 52
+        assert load_settings({"HOME": "/h"}).max_parallel == min(52, 4 * available_cores())
+        with pytest.raises(UsageError, match="max_parallel: 53 tasks at once need about 259 open files"):
+            load_settings({"HOME": "/h"}, max_parallel=53)
+
+    apart.run(work)
 
 
 @pytest.mark.parametrize("wanted", ["", "auto", "cgroup2", "marker"])

@@ -40,7 +40,22 @@ class Limits:
         self._own = (hard, hard)
         self._differ = soft != hard
         self._marked = MarkedLimit()
+        self._null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        self._low = [os.dup(self._null) for _ in range(3)]
+        """Below every limit."""
         self.for_own()
+
+    def below(self, ends: list[tuple[int, int]]) -> list[tuple[int, int]]:
+        """The same, for a child: posix_spawn does not take descriptors that the child could not open itself. To be followed by
+        `done_below`."""
+        return [
+            (one if one < self._children[0] else os.dup2(one, self._low[to], inheritable=False), to) for one, to in ends
+        ]
+
+    def done_below(self, ends: list[tuple[int, int]]) -> None:
+        for descriptor, end in ends:
+            if descriptor == self._low[end]:
+                os.dup2(self._null, descriptor, inheritable=False)
 
     def for_children(self, mark: Mark) -> None:
         self._marked.for_children(mark)
@@ -81,18 +96,20 @@ def _spawned(program: Program, ends: list[tuple[int, int]], limits: Limits, mark
         program.enter()  # nothing else runs in this process that could be led astray
         path = program.path
         limits.for_children(mark)
+        low = limits.below(ends)
         try:
             return os.posix_spawn(
                 path,
                 program.argv,
                 program.env,
-                file_actions=[(os.POSIX_SPAWN_DUP2, descriptor, end) for descriptor, end in ends],
+                file_actions=[(os.POSIX_SPAWN_DUP2, descriptor, end) for descriptor, end in low],
                 setsid=True,
                 setsigmask=(),
                 setsigdef=_DEFAULTED,
             )
         finally:
             limits.for_own()
+            limits.done_below(low)
     finally:
         os.chdir("/")  # so that folders can be removed and file systems unmounted
 

@@ -73,6 +73,15 @@ def _use_nothing_of_the_terminal() -> None:
     os.close(null)
 
 
+def _limit_files(number: int) -> None:
+    """The supervisor passes on what it was started with, and its runner may have more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if number != soft:
+        resource.setrlimit(
+            resource.RLIMIT_NOFILE, (number if hard == resource.RLIM_INFINITY else min(number, hard), hard)
+        )
+
+
 def _tell_ready(address: str) -> None:
     """As systemd wants it, see sd_notify(3). `@` stands for the NUL byte that a name without a file begins with."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
@@ -93,15 +102,16 @@ def _remove(folder: str) -> None:
 
 
 def main(arguments: list[str]) -> NoReturn:
-    """`MODE CONTAINMENT FOLDER INCARNATION …`:
+    """`MODE CONTAINMENT NOFILE FOLDER INCARNATION …`:
 
     private  the folder is removed at the end; empty for none
     shared   the folder is the state directory; then IDLE_SECONDS
     service  the same, in the foreground and for ever; then the address to tell that it is ready, empty for none
 
-    The first two are given a connection to their runner. The containment is `auto`, `cgroup2` or `marker`. The incarnation is 32
-    hexadecimal digits; empty for one that is made up."""
-    mode, containment, folder, incarnation, *rest = arguments
+    The first two are given a connection to their runner. The containment is `auto`, `cgroup2` or `marker`. NOFILE is how many files a
+    program can have open that asks for nothing else. The incarnation is 32 hexadecimal digits; empty for one that is made up."""
+    mode, containment, nofile, folder, incarnation, *rest = arguments
+    _limit_files(int(nofile))
     if mode == "service":
         _use_nothing_of_the_terminal()
         try:
