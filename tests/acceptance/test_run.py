@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests import apart
 from tests.acceptance.command import RUNNER, TIMEOUT_SECONDS, Command, group, shell
 
 DIAMOND = group(
@@ -391,3 +394,24 @@ def test_more_tasks_at_once_than_files_that_a_process_may_usually_open(runner: C
     )
     assert done.returncode == 0, done
     assert done.stdout.count(" | 128\n") == count
+
+
+def test_on_a_system_that_forbids_much(runner: Command, require: Callable[[str], None]) -> None:
+    """It has no tee, no pidfd, no memfd, and orphans go to init."""
+    require("seccomp")
+    script = (
+        "echo ::add-mask::asked-for >&2; echo it is asked-for; cat; echo a=1 > $OUTPUT_FILE; setsid sleep 1000 & exit 0"
+    )
+    first = {"name": "t", "type": "os_exec", "spec": {"command": script, "stdin": "read\n"}}
+    second = shell("u", "echo {{ .t.a }}", imports=[{"from": "t", "variable": "a"}])
+    name = runner.write(group([{**first, "exports": [{"name": "a"}]}, second]))
+
+    def work() -> None:
+        done = runner("run", name)
+        assert done.status == 0, done
+        for line in ("t  | it is ***\n", "t  | read\n", "u -- success", "u  | 1\n"):
+            assert line in done.stdout
+        assert runner("run", "--output", "json", name).json["results"]["t"]["kill"]["leftovers"] == 1
+
+    calls = ("tee", "splice", "pidfd_open", "pidfd_send_signal", "memfd_create", "subreaper")
+    apart.run(work, apart.without(*calls, error=errno.EPERM))

@@ -16,12 +16,14 @@ from typing import Any
 import pytest
 
 from drivers.base import ProcessHost, ProcessLimits, ProcessUser
+from runner.config import load_settings
 from runner.errors import StartError
 from runner.model.result import Outcome, Status
 from runner.process.host import SupervisorHost
 from runner.workspace import make_temp
 from taskimpl.os_exec.outputfiles import AttemptFiles
 from tests import apart, hostile
+from tests.acceptance.command import RUNNER, group
 from tests.contract.process_labs import Sink, program
 from tests.os_exec_attempts import KEY, context, driver
 
@@ -69,7 +71,10 @@ def refused(folder: Path, **spec: Any) -> str:
 # Limits.
 
 ALLOCATES = """
-import mmap
+import mmap, os
+file = os.open("/tmp", os.O_TMPFILE | os.O_RDWR)
+os.ftruncate(file, 200 << 20)
+read = mmap.mmap(file, 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ)
 reserved = mmap.mmap(-1, 8 << 30, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=0)
 shared = mmap.mmap(-1, 200 << 20)
 small = b"x" * (20 << 20)
@@ -78,12 +83,49 @@ try:
 except MemoryError:
     print("refused")
 """
+THREADS = """
+import threading
+threading.stack_size(32 << 20)
+go = threading.Event()
+threads = [threading.Thread(target=go.wait) for _ in range(4)]
+try:
+    for thread in threads:
+        thread.start()
+except RuntimeError:
+    print("refused")
+go.set()
+"""
 
 
 def test_memory_is_what_a_program_can_write_and_shares_with_nobody(tmp_path: Path) -> None:
     argv = [sys.executable, "-I", "-c", ALLOCATES]
     assert said(tmp_path, argv) == ""
     assert said(tmp_path, argv, limits=ProcessLimits(memory=100 << 20)) == "refused\n"
+
+
+def test_memory_of_stacks_is_that_of_threads_but_the_first(tmp_path: Path) -> None:
+    argv = [sys.executable, "-I", "-c", THREADS]
+    assert said(tmp_path, argv, limits=ProcessLimits(memory=200 << 20)) == ""
+    assert said(tmp_path, argv, limits=ProcessLimits(memory=100 << 20)) == "refused\n"
+
+
+def test_memory_is_what_each_process_may_use_for_itself(tmp_path: Path) -> None:
+    """Both have it at the same time: each tells, and then waits for the other."""
+    code = """
+import os
+child = os.fork()
+data = b"x" * (60 << 20)
+one, other = ("w", "r") if child else ("r", "w")
+with open("a", one), open("b", other):
+    print(len(data) >> 20, flush=True)
+if child:
+    os.wait()
+"""
+    for name in ("a", "b"):
+        os.mkfifo(tmp_path / name)
+    argv = [sys.executable, "-I", "-c", code]
+    text = said(tmp_path / "state", argv, cwd=str(tmp_path), limits=ProcessLimits(memory=100 << 20))
+    assert text == "60\n60\n"
 
 
 def test_memory_for_no_program_at_all(tmp_path: Path) -> None:
@@ -330,6 +372,58 @@ def test_one_of_another_user_is_stopped_like_any_other(open_path: Path, name: st
         assert hostile.alive(host.incarnation) == []
 
     play(open_path / "state", scenario)
+
+
+CURIOUS = """
+while ! [ -s pid ]; do sleep 0.05; done
+cat {state}/key || echo no key
+ls {state}/runs || echo no runs
+cat {temp}/*/*.files/* || echo no files
+for process in /proc/[0-9]*; do
+    case "$(cat $process/cmdline | tr '\\0' ' ')" in *runner*|*supervisor*|*sleeper*) cat $process/environ $process/mem | grep -ao canary-. || true; esac
+done
+kill -9 $(cat pid) || echo no signal
+"""
+
+
+def test_what_another_user_cannot_read(open_path: Path) -> None:
+    """The runner's state and its key, and the files, the environments and the memory of the runner and of its other tasks."""
+    state = open_path / "state"
+    settings = load_settings({"HOME": str(open_path)}, state_dir=state)
+    stays = "echo $$ > pid; exec -a sleeper sleep 1000"
+    tasks: list[dict[str, Any]] = [
+        {
+            "name": "other",
+            "type": "os_exec",
+            "spec": {"command": ["bash", "-c", stays], "envs": {"A": "canary-1"}, "files": {"b": "canary-2"}},
+        },
+        {
+            "name": "curious",
+            "type": "os_exec",
+            "template": False,
+            "spec": {"command": CURIOUS.format(state=state, temp=settings.temp_parent), "user": "nobody"},
+        },
+    ]
+    (open_path / "group.json").write_text(group(tasks, failFast=False))
+    environment = {"HOME": str(open_path), "PATH": os.environ["PATH"], "LANG": "C.UTF-8"}
+    argv = [*RUNNER, "run", "group.json", "--state-dir", str(state)]
+    run = subprocess.Popen(
+        argv, cwd=open_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    assert run.stdout is not None
+    said = ""
+    try:
+        for line in run.stdout:
+            said += line
+            if line.startswith("curious -- ") and "started" not in line:
+                break
+    finally:
+        run.kill()
+        run.communicate()
+    assert "curious -- success" in said
+    for refused in ("no key", "no runs", "no files", "no signal"):
+        assert f"| {refused}\n" in said
+    assert "canary" not in said
 
 
 NOT_ROOT = """

@@ -44,3 +44,24 @@ def test_links_between_documents_lead_somewhere() -> None:
     for document in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")):
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text()):
             assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+def test_every_promise_about_processes_names_a_file_of_tests_that_exists() -> None:
+    text = (ROOT / "docs" / "processes.md").read_text()
+    letters = dict(re.findall(r"\b([A-Z])\s+is\s+`(tests/[^`]+)`", text))
+    assert len(letters) == 10
+    paths = re.findall(r"`(tests/[^`]+\.py)`", text)
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+    promised = text[text.index("## Who owns them") : text.index("## Limits")]
+    bullets = re.findall(r"^- .+\n(?:  .+\n)*", promised, re.MULTILINE)
+    rows = [
+        row
+        for row in re.findall(r"^\| .+$", promised, re.MULTILINE)
+        if "---" not in row and "what is missing" not in row
+    ]
+    assert len(bullets) >= 50
+    assert len(rows) > 5
+    for promise in (*bullets, *rows):
+        named = {letter for group in re.findall(r"\(([^)]*)\)", promise) for letter in re.findall(r"\b[A-Z]\b", group)}
+        assert named <= letters.keys(), promise
+        assert named or "`tests/" in promise or "same file" in promise, promise
