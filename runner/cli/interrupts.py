@@ -13,24 +13,29 @@ from runner.cli.terminal import complain
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 INTERRUPTED = 130
 
+ECHO_SECONDS = 0.1
+"""Who runs this command may pass a signal on that it has got already: timeout(1), npm, a terminal that closes. What comes so soon
+after another is the same one again."""
+
 WORDS = (
-    "stopping: running tasks are asked to end, clean-up still runs; once more ends clean-up too",
-    "stopping without clean-up; once more leaves at once, with everything killed",
+    ("stopping: running tasks are asked to end, clean-up still runs", "once more ends clean-up too"),
+    ("stopping without clean-up", "once more leaves at once, with everything killed"),
 )
 
 
 class Interrupts:
     """Takes the signals while it is entered. `count` is how many came."""
 
-    def __init__(self, leave: Callable[[], None], words: Sequence[str] = WORDS) -> None:
-        """`leave` removes what must not stay behind when the command leaves at once. `words` are said, one after the other, for
-        each signal that does not make it leave yet."""
+    def __init__(self, leave: Callable[[], None], words: Sequence[tuple[str, str]] = WORDS) -> None:
+        """`leave` removes what must not stay behind when the command leaves at once. `words` are said for each signal that
+        does not make it leave yet: what it does, and a moment later what the next one will do."""
         self.count = 0
         self._leave = leave
         self._words = words
         self._cancel: Callable[[], None] | None = None
         self._loop = asyncio.get_running_loop()
         self._taken: list[signal.Signals] = []
+        self._deaf: asyncio.TimerHandle | None = None
 
     def __enter__(self) -> Interrupts:
         for number in SIGNALS:
@@ -45,6 +50,8 @@ class Interrupts:
     ) -> None:
         for number in self._taken:
             self._loop.remove_signal_handler(number)
+        if self._deaf is not None:
+            self._deaf.cancel()
 
     def cancels(self, cancel: Callable[[], None]) -> None:
         """From now on the first two signals call `cancel`; those that came before call it now."""
@@ -53,11 +60,19 @@ class Interrupts:
             cancel()
 
     def _signalled(self) -> None:
+        if self._deaf is not None:
+            return
         self.count += 1
         if self.count > len(self._words):
             # The supervisor sees that this process is gone and kills what it started for it.
             self._leave()
             os._exit(INTERRUPTED)
-        complain(self._words[self.count - 1])
+        said, next_one = self._words[self.count - 1]
+        complain(said)
+        self._deaf = self._loop.call_later(ECHO_SECONDS, self._listen, next_one)
         if self._cancel is not None:
             self._cancel()
+
+    def _listen(self, words: str) -> None:
+        self._deaf = None
+        complain(words)

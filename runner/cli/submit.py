@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from runner.client import AsyncClient, Submission
 
 WORDS = (
-    "cancelling: running tasks are asked to end, clean-up still runs; once more ends clean-up too",
-    "cancelling without clean-up; once more leaves, and the node goes on ending it",
+    ("cancelling: running tasks are asked to end, clean-up still runs", "once more ends clean-up too"),
+    ("cancelling without clean-up", "once more leaves, and the node goes on ending it"),
 )
 
 

@@ -6,12 +6,13 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
 import pytest
 
+from tests import hostile
 from tests.acceptance.command import Command, group, shell
 
 NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -31,11 +32,11 @@ def _signals_arrive() -> Iterator[None]:
 
 
 def start(
-    runner: Command, *tasks: dict[str, object], output: str = "text"
+    runner: Command, *tasks: dict[str, object], output: str = "text", before: Sequence[str] = ()
 ) -> tuple[subprocess.Popen[bytes], IO[bytes]]:
     document = runner.write(group(list(tasks)))
     said = subprocess.PIPE
-    process = runner.start("run", "--output", output, document, stdout=said, stderr=said)
+    process = runner.start("run", "--output", output, document, before=before, stdout=said, stderr=said)
     stream = process.stdout if output == "text" else process.stderr
     assert stream is not None
     return process, stream
@@ -76,8 +77,22 @@ def test_the_first_one_stops_tasks_and_lets_cleanup_run(runner: Command, number:
     assert "work   | asked to end" in out
     assert "clean  | cleaning up" in out
     assert "aborted" in out.splitlines()[-2] + out.splitlines()[-1]
-    assert "once more" in err
+    assert "stopping: running tasks are asked to end" in err
     assert is_gone(pid)
+    assert (runner.folder / "cleaned").exists()
+
+
+def test_one_that_is_passed_on_twice_is_one(runner: Command) -> None:
+    """timeout(1) sends what it gets to its child, and then to the whole process group."""
+    work = shell("work", WORKS)
+    clean = shell("clean", CLEANS, depends_on=["work"], when="always")
+    process, printed = start(runner, work, clean, before=["timeout", "600"])
+    until(printed, b"work   | ")
+    os.kill(process.pid, signal.SIGTERM)
+    status, out, err = end(process)
+    assert status == 130
+    assert "clean  | cleaning up" in out
+    assert "without clean-up" not in err
     assert (runner.folder / "cleaned").exists()
 
 
@@ -101,6 +116,8 @@ def test_the_second_one_ends_cleanup_too(runner: Command) -> None:
     until(printed, b"work   | ")
     os.killpg(process.pid, signal.SIGINT)
     until(printed, b"clean  | begun")
+    assert process.stderr is not None
+    until(process.stderr, b"once more ends")
     os.killpg(process.pid, signal.SIGINT)
     status, out, _ = end(process)
     assert status == 130
@@ -108,17 +125,25 @@ def test_the_second_one_ends_cleanup_too(runner: Command) -> None:
     assert not (runner.folder / "cleaned").exists()
 
 
-def test_the_third_one_leaves_at_once_and_nothing_stays(runner: Command) -> None:
+def test_the_third_one_leaves_at_once_and_nothing_stays(runner: Command, require: Callable[[str], None]) -> None:
+    """A tracer that does not look delays the end of what it traces by five seconds, which nobody waits for here."""
+    require("ptrace")
     stubborn = shell("work", "trap '' TERM; echo $$; while :; do sleep 0.05; done")
     process, printed = start(runner, stubborn)
     pid = int(until(printed, b"| ").split(b"| ")[1])
-    assert process.stderr is not None
-    for words in (b"once more ends", b"once more leaves"):
+    tracer = hostile.idle_tracer(pid)
+    try:
+        assert process.stderr is not None
+        for words in (b"once more ends", b"once more leaves"):
+            os.killpg(process.pid, signal.SIGINT)
+            until(process.stderr, words)
         os.killpg(process.pid, signal.SIGINT)
-        until(process.stderr, words)
-    os.killpg(process.pid, signal.SIGINT)
-    assert process.wait() == 130
-    end(process)
+        assert process.wait() == 130
+        _, out, _ = end(process)
+        assert "aborted" not in out
+    finally:
+        tracer.kill()
+        tracer.wait()
     while not is_gone(pid):  # the supervisor notices by itself; the test's timeout bounds this
         os.sched_yield()
 

@@ -8,11 +8,12 @@ import re
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests import hostile
 from tests.acceptance.command import Command, Done, group, shell
 from tests.acceptance.mortal import Node
 
@@ -119,7 +120,6 @@ def test_a_log_is_followed_through_the_death_of_the_node(ask: Ask) -> None:
 
 
 def test_ctrl_c_cancels_and_a_second_one_does_not_wait(ask: Ask) -> None:
-    stubborn = "trap '' TERM; echo up; while :; do sleep 0.05; done"
     clean = shell("clean", "echo cleaning; sleep 1000", depends_on=["work"], when="always")
     document = ask.runner.write(
         group([shell("work", "trap 'exit 0' TERM; echo up; while :; do sleep 0.05; done"), clean])
@@ -129,19 +129,32 @@ def test_ctrl_c_cancels_and_a_second_one_does_not_wait(ask: Ask) -> None:
     assert any(line == b"work   | up\n" for line in process.stdout)
     os.killpg(process.pid, signal.SIGINT)
     assert any(line == b"clean  | cleaning\n" for line in process.stdout)
+    assert process.stderr is not None
+    assert any(b"once more ends" in line for line in process.stderr)
     os.killpg(process.pid, signal.SIGINT)
     out, err = process.communicate()
     assert process.returncode == 130, err
     assert b"aborted (the group was cancelled)" in out
+
+
+def test_the_third_one_leaves_and_the_node_goes_on_ending_it(ask: Ask, require: Callable[[str], None]) -> None:
+    """A tracer that does not look delays the end of what it traces by five seconds, which nobody waits for here."""
+    require("ptrace")
+    stubborn = "trap '' TERM; echo $$; while :; do sleep 0.05; done"
     process = ask.start("submit", ask.runner.write(group([shell("work", stubborn)])), "--follow", "--id", "two")
     assert process.stdout is not None
     assert process.stderr is not None
-    assert any(line == b"work  | up\n" for line in process.stdout)
-    for words in (b"once more ends", b"once more leaves"):
+    pid = next(int(line.split(b"| ")[1]) for line in process.stdout if line.startswith(b"work  | "))
+    tracer = hostile.idle_tracer(pid)
+    try:
+        for words in (b"once more ends", b"once more leaves"):
+            os.killpg(process.pid, signal.SIGINT)
+            assert any(words in line for line in process.stderr)
         os.killpg(process.pid, signal.SIGINT)
-        assert any(words in line for line in process.stderr)
-    os.killpg(process.pid, signal.SIGINT)
-    assert process.wait() == 130
+        assert process.wait() == 130
+    finally:
+        tracer.kill()
+        tracer.wait()
     assert ask("watch", "two").status == 1
 
 

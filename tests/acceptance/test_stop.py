@@ -90,7 +90,7 @@ def test_a_second_cancel_does_not_wait_for_the_grace(runner: Command) -> None:
     os.kill(run.pid, signal.SIGINT)
     assert run.stderr is not None
     for line in run.stderr:
-        if b"stopping" in line:
+        if b"once more ends" in line:
             break
     os.kill(run.pid, signal.SIGINT)
     (ended,) = result(run)["results"].values()
