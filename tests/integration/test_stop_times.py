@@ -76,6 +76,37 @@ print(hostile.alive(incarnation))
 """
 
 
+# How often /proc is looked through for an attempt that leaves nothing, and for one that does.
+LOOKS = """
+import os, select
+from runner.process.supervisor import subreaper
+from runner.process.supervisor.children import Program
+from runner.process.supervisor.output import Outputs
+from runner.process.supervisor.table import Table
+
+assert subreaper.become()
+looks = 0
+listdir = os.listdir
+def counted(path="."):
+    global looks
+    looks += path == "/proc"
+    return listdir(path)
+os.listdir = counted
+
+outputs = Outputs(select.epoll(), lambda message, descriptors: None, os.close)
+table = Table(os.urandom(16).hex(), lambda record: None, outputs)
+told = []
+for script in ("true", "sleep 0.01 & wait", "setsid sleep 1000 & sleep 0.05"):
+    looks = 0
+    table.spawn(script, Program(["sh", "-c", script], dict(os.environ), "/"), None, 1.0)
+    while table.running:
+        table.reap()
+        table.run_due()
+    told.append(looks > 0)
+print(told)
+"""
+
+
 def python(script: str, *arguments: str) -> str:
     done = subprocess.run(
         [sys.executable, "-c", script, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=50, check=False
@@ -91,6 +122,10 @@ def test_without_a_limit_that_marks(tmp_path: Path, containment: Containment) ->
 
 def test_without_adoption_and_without_a_list_of_children() -> None:
     assert python(ALONE) == "[]"
+
+
+def test_proc_is_looked_through_only_where_something_is_left() -> None:
+    assert python(LOOKS) == "[False, False, True]"
 
 
 @pytest.mark.parametrize("name", hostile.PROGRAMS)
