@@ -94,7 +94,7 @@ class SupervisorHost:
                 raise _BusyError("it was just beginning or just ending") from refusal
             raise
         finally:
-            await _reaped(launched.pid)
+            await _ends(launched.pid)
 
     @classmethod
     async def start_private(
@@ -123,7 +123,8 @@ class SupervisorHost:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Disconnect. A private supervisor ends its processes first (politely for two seconds). May be repeated."""
+        """Disconnect. A private supervisor ends its processes first (politely for two seconds); one that does not come to an end is
+        killed, and what it has left is ended here. May be repeated."""
         if self._private_pid is None:
             self._channel.close()
             await asyncio.shield(self._gone)
@@ -133,7 +134,9 @@ class SupervisorHost:
         await asyncio.wait([self._gone], timeout=_END_SECONDS)
         self._channel.close()
         await asyncio.shield(self._gone)
-        await _reaped(pid)
+        if not await _ends(pid):
+            _log.error("the supervisor did not end and was killed", extra={"action": "supervisor_killed", "pid": pid})
+            await asyncio.to_thread(remains.end, self._incarnation)
 
     @property
     def incarnation(self) -> str:
@@ -336,11 +339,12 @@ def _dial(state_dir: Path | str) -> socket.socket | None:
     return connection
 
 
-async def _reaped(pid: int) -> None:
-    """Wait for a child that is about to end; one that does not is ended."""
+async def _ends(pid: int) -> bool:
+    """Wait for a child that is about to end; one that does not is killed. Whether it ended by itself."""
     loop = asyncio.get_running_loop()
     until = loop.time() + _END_SECONDS
     while os.waitpid(pid, os.WNOHANG)[0] == 0:  # noqa: ASYNC222 - it does not block
         if loop.time() >= until:
             os.kill(pid, signal.SIGKILL)
         await asyncio.sleep(_FIRST_RETRY_SECONDS)
+    return loop.time() < until

@@ -18,8 +18,10 @@ from typing import Any
 import pytest
 
 from runner.errors import ProcessHostError, StartError
+from runner.process import host as host_module
 from runner.process.host import SupervisorHost
 from runner.process.supervisor import wire
+from tests import hostile
 from tests.contract.process_labs import Sink, program
 
 ROOT = Path(__file__).parents[3]
@@ -182,6 +184,26 @@ def test_nothing_outlives_the_runner_of_a_private_supervisor(tmp_path: Path) -> 
 
     async def main() -> None:
         await until(lambda: not alive(runner.pid) and not alive(child) and not alive(runner.supervisor))
+
+    run(main())
+
+
+def test_what_a_private_supervisor_has_left_that_does_not_end_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a machine that is too busy it may not be done in time."""
+    monkeypatch.setattr(host_module, "_END_SECONDS", 0.1)
+
+    async def main() -> None:
+        host = await SupervisorHost.start_private(tmp_path)
+        sink = Sink()
+        await host.spawn("k", program(hostile.command("has its own session and no environment")), sink)
+        await sink.until(b"ready ")
+        os.kill(host.pid, signal.SIGSTOP)
+        await host.aclose()
+        assert not hostile.is_alive(hostile.pid_said(sink.data["stdout"]))
+        assert hostile.alive(host.incarnation) == []
+        assert hostile.rooms(host.incarnation) == []
 
     run(main())
 
