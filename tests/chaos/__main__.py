@@ -75,7 +75,10 @@ def _told(all_of_it: Iterable[tuple[Plan, Played]], options: argparse.Namespace)
 
 def _stopped(options: argparse.Namespace) -> int:
     scenarios = stops.everything()[options.stops.start : options.stops.stop]
-    began = time.monotonic()
+    if not scenarios:
+        print(f"there are {len(stops.everything())} stops, and none of these", file=sys.stderr)
+        return 2
+    began = told = time.monotonic()
     failed = 0
     for number, stop in enumerate(scenarios, start=options.stops.start):
         faults = stops.play(stop)
@@ -84,9 +87,12 @@ def _stopped(options: argparse.Namespace) -> int:
             print(f"stop {number}: {stop}", *faults, sep="\n", flush=True)
         if failed >= options.most:
             break
-    contained = Counter(stop.containment for stop in scenarios)
-    told = ", ".join(f"{count} under {containment}" for containment, count in sorted(contained.items()))
-    print(f"{len(scenarios)} stops ({told}), {failed} failed, {time.monotonic() - began:.0f} s")
+        if time.monotonic() - told > PROGRESS_SECONDS:
+            told = time.monotonic()
+            print(f"{number + 1 - options.stops.start} played, {failed} failed, {told - began:.0f} s", flush=True)
+    played = Counter(stop.containment for stop in scenarios[: number + 1 - options.stops.start])
+    under = ", ".join(f"{count} under {containment}" for containment, count in sorted(played.items()))
+    print(f"{played.total()} stops ({under}), {failed} failed, {time.monotonic() - began:.0f} s")
     return 1 if failed else 0
 
 
