@@ -113,7 +113,7 @@ async def _until_it_answers(stub: Any, process: subprocess.Popen[bytes], log: Pa
     until = time.monotonic() + LONGEST_START_SECONDS
     while True:
         try:
-            await stub.DescribeRunner(pb.DescribeRunnerRequest(), timeout=1.0)
+            await stub.ListTaskGroups(pb.ListTaskGroupsRequest(page_size=1), timeout=1.0)
             return
         except grpc.aio.AioRpcError as error:
             if process.poll() is not None or time.monotonic() > until:
