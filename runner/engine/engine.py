@@ -303,13 +303,12 @@ class Engine:
 
     def _committed(self, events: Sequence[Event]) -> None:
         for event in events:
-            run = self._runs.get(event.group)
-            if run is None:
-                continue
             if event.kind is Kind.GROUP_FINISHED:
-                self._living.remove(run)
-            if run.idle:
-                del self._runs[event.group]
+                self._living.remove(self._runs[event.group])
+        for group in {event.group for event in events}:
+            run = self._runs.get(group)
+            if run is not None and run.idle and not self._journal.is_unwritten(run):
+                del self._runs[group]
         self._audience.committed(events)
         if self._resting and not self._slots.taken:
             callbacks, self._resting = self._resting, []

@@ -59,6 +59,15 @@ class _World:
         self.clock.run_until(self.clock.now().boot + seconds)
 
 
+def test_a_group_that_is_over_at_once_counts_no_more() -> None:
+    """Its end comes in one commit with what it is the end of, and nothing of it is left to be confirmed."""
+    world = _World()
+    id = world.submit(Task(name="a", type="scripted", condition="{{ false }}"))
+    world.pass_time(1)
+    assert world.engine.status(id) is Status.SUCCESS
+    assert (world.engine.active, world.engine.active_of("")) == (0, 0)
+
+
 def _gives(size: int) -> Script:
     return Script(outcome=Outcome(status=Status.SUCCESS, outputs={"x": Value("v" * (size - 1))}))
 
