@@ -67,11 +67,34 @@ def _seccomp() -> str | None:
     return apart.seccomp_missing()
 
 
+def _systemd() -> str | None:
+    from tests.integration import machine
+
+    return machine.missing()
+
+
+def docker_base() -> str:
+    """The image that ours is built on in tests."""
+    return os.environ.get("RUNNER_DOCKER_BASE", "python:3.12-slim")
+
+
+def _docker() -> str | None:
+    if missing := _program("docker")():
+        return missing
+    if subprocess.run(["docker", "info"], capture_output=True, check=False).returncode != 0:
+        return "there is no Docker that this user may use"
+    base = docker_base()
+    if subprocess.run(["docker", "image", "inspect", base], capture_output=True, check=False).returncode != 0:
+        return f"the image {base!r} is not here: docker pull {base}"
+    return None
+
+
 NEEDS: dict[str, Callable[[], str | None]] = {
     "tmpfs": _tmpfs,
     "pidfd": _pidfd,
     "make": _program("make"),
     "cc": _program("cc"),
+    "docker": _docker,
     "git": _program("git"),
     "mount": _mount,
     "strace": _program("strace"),
@@ -79,6 +102,7 @@ NEEDS: dict[str, Callable[[], str | None]] = {
     "ptrace": _ptrace,
     "cgroup2": _cgroup2,
     "seccomp": _seccomp,
+    "systemd": _systemd,
     "root": lambda: None if os.geteuid() == 0 else "only root can run programs as other users",
     "unprivileged": lambda: None if os.geteuid() != 0 else "root ignores the permissions of files",
 }
