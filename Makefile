@@ -23,6 +23,7 @@ $(READY): pyproject.toml constraints.txt
 
 demo: $(READY)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python examples/demo.py
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python examples/node_demo.py
 
 test: $(READY)
 	@$(BIN)/python -m pytest $(ARGS)
