@@ -24,6 +24,8 @@ class Connection:
         self._socket = sock
         self._decoder = wire.Decoder()
         self._segments: list[tuple[bytes, tuple[int, ...]]] = []
+        self._lingering: dict[object, tuple[int, dict[str, Any]]] = {}
+        """By what they are about: messages that may still be completed, and which of the segments each is going to be."""
         self._rest = b""
         """What the kernel did not take yet; its descriptors are gone already."""
         self._unsent = 0
@@ -57,25 +59,44 @@ class Connection:
             return []
         return self._decoder.feed(data) if data else None
 
-    def send(self, message: dict[str, Any], descriptors: tuple[int, ...] = (), *, lingers: bool = False) -> None:
-        """Queue a message for the next `flush`; the descriptors must stay open until nothing is pending.
-
-        One that `lingers` waits a moment for another that does not: that a process was started is mostly told together with
-        its end, and the runner is woken once.
-        """
-        if not lingers:
-            self._urgent = True
-        elif not self._segments:
-            self._due = boot_seconds() + LINGER_SECONDS
+    def send(self, message: dict[str, Any], descriptors: tuple[int, ...] = ()) -> None:
+        """Queue a message for the next `flush`; the descriptors must stay open until nothing is pending."""
+        self._urgent = True
         data = wire.encode(message)
         self._segments.append((data, descriptors))
         self._unsent += len(data)
+
+    def send_lingering(self, about: object, message: dict[str, Any]) -> None:
+        """Queue a message that waits a moment for another that does not, or to be completed: that a process was started is
+        mostly told together with its end, and the runner is woken once."""
+        if about in self._lingering:
+            self._end_lingering()
+        if not self._segments:
+            self._due = boot_seconds() + LINGER_SECONDS
+        self._lingering[about] = (len(self._segments), message)
+        self._segments.append((b"", ()))
+
+    def complete(self, about: object, fields: dict[str, Any]) -> bool:
+        """Set fields of the message about this that lingers, which then waits no more; False where there is none."""
+        if about not in self._lingering:
+            return False
+        self._lingering[about][1].update(fields)
+        self._urgent = True
+        return True
+
+    def _end_lingering(self) -> None:
+        for at, message in self._lingering.values():
+            data = wire.encode(message)
+            self._segments[at] = (data, ())
+            self._unsent += len(data)
+        self._lingering.clear()
 
     def flush(self) -> None:
         """Hand the kernel what it takes. Raises OSError when the runner is gone."""
         if not self._urgent and self._due is not None and not self._rest and boot_seconds() < self._due:
             return
         self._urgent, self._due = True, None  # what the kernel does not take now does not linger again
+        self._end_lingering()
         while self._rest or self._segments:
             data, descriptors = (self._rest, []) if self._rest else self._next_batch()
             ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []

@@ -220,8 +220,13 @@ class Server:
 
     def _on_exit(self, record: Record) -> None:
         ends = self._outputs.look(record)
-        if record.watched:
-            self._send({"op": "exit", "key": record.key, "exit": record.exit, "ends": ends}, ())
+        connection = self._connection
+        if connection is None or not record.watched:
+            return
+        fields = {"exit": record.exit, "ends": ends}
+        # Of one that has written something the start is told first, then what it wrote, then its end.
+        if any(end != 0 for end in ends) or not connection.complete(record, fields):
+            connection.send({"op": "exit", "key": record.key, **fields})
 
     # --- requests ---
 
@@ -309,10 +314,8 @@ class Server:
     def _answer(self, connection: Connection, id: Any, record: Record) -> None:
         record.watched = True
         ends = [pipe.end for pipe in record.pipes]
-        connection.send(
-            {"id": id, "pid": record.pid, "started_at": record.started_at, "exit": record.exit, "ends": ends},
-            lingers=True,
-        )
+        answer = {"id": id, "pid": record.pid, "started_at": record.started_at, "exit": record.exit, "ends": ends}
+        connection.send_lingering(record, answer)
 
     def _consume(self, request: dict[str, Any]) -> None:
         record = self._table.get(request["key"])

@@ -56,7 +56,7 @@ _HEADER = struct.Struct("!I")
 _encoder = json.JSONEncoder(separators=(",", ":"), check_circular=False)
 
 
-_decode = json.JSONDecoder().decode
+_decode = json.JSONDecoder().raw_decode
 
 
 def _parts_of() -> Callable[[object, int], Iterable[str]]:
@@ -128,4 +128,9 @@ class Decoder:
 
 
 def _from_json(body: bytes) -> Any:
-    return _decode(body.decode())
+    """What `JSONDecoder.decode` does, but for the blanks around a value, which nobody sends."""
+    text = body.decode()
+    value, end = _decode(text)
+    if end != len(text):
+        raise ValueError(f"something follows it, at character {end}")
+    return value
