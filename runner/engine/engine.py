@@ -305,10 +305,10 @@ class Engine:
         for event in events:
             if event.kind is Kind.GROUP_FINISHED:
                 self._living.remove(self._runs[event.group])
-        for group in {event.group for event in events}:
-            run = self._runs.get(group)
+        for id in dict.fromkeys(event.group for event in events):
+            run = self._runs.get(id)
             if run is not None and run.idle and not self._journal.is_unwritten(run):
-                del self._runs[group]
+                del self._runs[id]
         self._audience.committed(events)
         if self._resting and not self._slots.taken:
             callbacks, self._resting = self._resting, []

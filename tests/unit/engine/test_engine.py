@@ -187,3 +187,12 @@ def test_a_dispatch_carries_what_the_attempt_needs() -> None:
     assert (second.workspace, second.grace, second.resumed) == ("/srv/g", GRACE_SECONDS, False)
     assert (second.bindings.group_id, second.bindings.group_name) == ("g", "deploy")
     assert (second.bindings.task_name, second.bindings.task_attempt) == ("a", 2)
+
+
+def test_a_group_counts_until_its_end_is_written_and_no_longer() -> None:
+    world = _World()
+    world.submit(Task(name="a", type="scripted"), Task(name="b", type="scripted", depends_on=("a",)))
+    assert (world.engine.active, world.engine.active_of("")) == (1, 1)
+    world.clock.run_until_idle()
+    assert world.engine.result("g").status is Status.SUCCESS
+    assert (world.engine.active, world.engine.active_of("")) == (0, 0)
