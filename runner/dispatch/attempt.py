@@ -22,7 +22,7 @@ from runner.dispatch.exports import collected
 from runner.dispatch.render import SpecError, rendered_env, rendered_spec
 from runner.dispatch.reports import Reports
 from runner.dispatch.secrets import GroupInputs, Secrets
-from runner.dispatch.timing import Deadline, OutOfPatienceError, Patience
+from runner.dispatch.timing import Deadline, OutOfPatienceError, Patience, within
 from runner.errors import DriverError, ProcessHostError, TemplateError
 from runner.model.dispatch import Dispatch
 from runner.model.event import Kind
@@ -382,8 +382,7 @@ class Attempt:
     async def _quietly(self, verb: str, call: Awaitable[None]) -> bool:
         """Whether the call of the driver went well. Its failures are for the runner's own log: the attempt goes on."""
         try:
-            async with asyncio.timeout(DRIVER_CALL_SECONDS):
-                await call
+            await within(DRIVER_CALL_SECONDS, call)
         except Exception as error:  # noqa: BLE001 - a driver may raise anything
             self._complain(verb, error)
             return False

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import types
+from collections.abc import Awaitable, Callable, Generator
 from typing import Any, TypeVar
 
 from runner.clock import Clock, Timer
@@ -13,6 +14,34 @@ T = TypeVar("T")
 
 class OutOfPatienceError(Exception):
     """The driver did not come back in time."""
+
+
+async def within(seconds: float, work: Awaitable[T]) -> T:
+    """`work`; raises TimeoutError when it takes longer. What is done without waiting, as most is, costs no timer."""
+    steps = work.__await__()
+    try:
+        waits_for = next(steps)
+    except StopIteration as done:
+        result: T = done.value
+        return result
+    async with asyncio.timeout(seconds):
+        return await _rest(steps, waits_for)
+
+
+@types.coroutine
+def _rest(steps: Generator[Any, Any, T], waits_for: Any) -> Generator[Any, Any, T]:
+    """The rest of some work that has begun to wait for something."""
+    while True:
+        try:
+            yield waits_for
+        except BaseException as error:  # noqa: BLE001 - whatever it is, it belongs to the work
+            try:
+                waits_for = steps.throw(error)
+            except StopIteration as done:
+                result: T = done.value
+                return result
+        else:
+            return (yield from steps)
 
 
 class Deadline:

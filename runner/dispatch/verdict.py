@@ -58,7 +58,11 @@ def checked(outcome: Any) -> Outcome:
         raise DriverError(f"the driver's word on the attempt's end is of type {type(outcome).__name__}, not an Outcome")
     if not any(outcome.status is end for end in _ENDS):
         raise DriverError(f"the driver says that the attempt ended as {str(outcome.status)!r}")
-    wrong = [name for name, sound in _SOUND.items() if not sound(getattr(outcome, name))]
+    wrong = [
+        name for name, sound in _SOUND.items() if (value := getattr(outcome, name)) is not None and not sound(value)
+    ]
+    if not _are_values(outcome.outputs):
+        wrong.append("outputs")
     if wrong:
         raise DriverError(f"the driver told of the attempt's end what cannot be kept: {', '.join(wrong)}")
     if _is_clean(outcome.reason) and _is_clean(outcome.error):
@@ -67,11 +71,11 @@ def checked(outcome: Any) -> Outcome:
 
 
 def _is_code(number: Any) -> bool:
-    return number is None or (isinstance(number, int) and abs(number) <= _LARGEST_CODE)
+    return isinstance(number, int) and abs(number) <= _LARGEST_CODE
 
 
 def _is_time(seconds: Any) -> bool:
-    return seconds is None or (isinstance(seconds, float | int) and math.isfinite(seconds))
+    return isinstance(seconds, float | int) and math.isfinite(seconds)
 
 
 def _is_plain(kill: Any) -> bool:
@@ -89,7 +93,7 @@ def _are_values(outputs: Any) -> bool:
 
 
 def _is_text(text: Any) -> bool:
-    return text is None or isinstance(text, str)
+    return isinstance(text, str)
 
 
 _SOUND: Mapping[str, Callable[[Any], bool]] = {
@@ -99,9 +103,9 @@ _SOUND: Mapping[str, Callable[[Any], bool]] = {
     "signal": _is_code,
     "started_at": _is_time,
     "finished_at": _is_time,
-    "kill": lambda kill: kill is None or _is_plain(kill),
-    "outputs": lambda outputs: outputs == {} or _are_values(outputs),
+    "kill": _is_plain,
 }
+"""What may be said of an end beside its status and outputs, and None where it is not."""
 
 
 def _is_clean(text: str | None) -> bool:

@@ -99,11 +99,13 @@ class Engine:
         """All that accepting a group takes before it changes anything; may be called from any thread. Raises UsageError for
         inputs that are undeclared, missing or no text."""
         values = variables.bind_inputs(group, inputs or {})
+        whole = codec.encode_group(group)
+        stored = variables.without_secrets(group)
         return Submission(
             group=group,
             inputs=values,
-            digest=codec.digest(group, values, key=self._sealer.mac_key("group digest")),
-            document=codec.encode_group(variables.without_secrets(group)),
+            digest=codec.digest(whole, values, key=self._sealer.mac_key("group digest")),
+            document=whole if stored is group else codec.encode_group(stored),
         )
 
     def accept(self, submission: Submission, *, caller: str = "", workspace: str = "") -> Acceptance:

@@ -52,9 +52,11 @@ def secrets(group: TaskGroup) -> dict[str, Value]:
 
 
 def without_secrets(group: TaskGroup) -> TaskGroup:
-    """The group as it may be stored in the clear: without confidential defaults."""
-    inputs = tuple(replace(item, default=None) if item.confidential else item for item in group.inputs)
-    return _with_defaults(replace(group, inputs=inputs), lambda task, export: None)
+    """The group as it may be stored in the clear: without confidential defaults. The same where it has none."""
+    if any(item.confidential and item.default is not None for item in group.inputs):
+        inputs = tuple(replace(item, default=None) if item.confidential else item for item in group.inputs)
+        group = replace(group, inputs=inputs)
+    return _with_defaults(group, lambda task, export: None)
 
 
 def with_secrets(group: TaskGroup, stored: Mapping[str, Value]) -> tuple[TaskGroup, dict[str, Value]]:

@@ -73,11 +73,11 @@ def decode_values(data: bytes, open: Transform) -> dict[str, Value]:
     }
 
 
-def digest(group: TaskGroup, inputs: Mapping[str, Value], *, key: bytes = b"") -> str:
-    """What is submitted, as hex of SHA-256; under a `key` (HMAC) nobody who reads it can try out confidential inputs."""
+def digest(group: bytes, inputs: Mapping[str, Value], *, key: bytes = b"") -> str:
+    """What is submitted, a group by `encode_group` and its inputs, as hex of SHA-256; under a `key` (HMAC) nobody who reads it can try out confidential inputs."""
     plain = {name: [value.text, value.confidential] for name, value in inputs.items()}
     # The group's bytes are JSON and hold no NUL.
-    data = encode_group(group) + b"\0" + _dump(plain)
+    data = group + b"\0" + _dump(plain)
     return (hmac.new(key, data, "sha256") if key else hashlib.sha256(data)).hexdigest()
 
 

@@ -117,8 +117,11 @@ class LastingHost:
 
     async def _present(self) -> SupervisorHost:
         """The supervisor, once it is there. One that could not be started is tried again by whoever asks next."""
-        if self._host.done() and self._host.exception() is not None and not self._closing:
-            self._renew(None)
+        if self._host.done():
+            if self._host.exception() is None:
+                return self._host.result()
+            if not self._closing:
+                self._renew(None)
         return await asyncio.shield(self._host)
 
     def _use(self, host: SupervisorHost) -> None:

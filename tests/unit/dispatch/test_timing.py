@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from runner.dispatch.timing import Deadline, OutOfPatienceError, Patience
+from runner.dispatch.timing import Deadline, OutOfPatienceError, Patience, within
 from runner.simulator.clock import VirtualClock
 
 
@@ -70,5 +70,70 @@ def test_a_timeout_of_the_work_itself_is_not_mistaken() -> None:
     async def main() -> None:
         with pytest.raises(TimeoutError, match="mine"):
             await Patience(VirtualClock()).wait(work())
+
+    asyncio.run(main())
+
+
+def test_what_is_done_without_waiting_may_take_no_time_at_all() -> None:
+    async def done() -> str:
+        return "done"
+
+    async def refused() -> str:
+        raise ValueError("no")
+
+    async def main() -> None:
+        assert await within(0.0, done()) == "done"
+        with pytest.raises(ValueError, match="no"):
+            await within(0.0, refused())
+
+    asyncio.run(main())
+
+
+def test_what_waits_goes_on_until_its_time_is_up() -> None:
+    async def main() -> None:
+        event = asyncio.Event()
+        seen: list[str] = []
+
+        async def work() -> str:
+            await asyncio.sleep(0)
+            seen.append("began")
+            try:
+                await event.wait()
+            except asyncio.CancelledError:
+                seen.append("cancelled")
+                await asyncio.sleep(0)
+                seen.append("cleaned up")
+                raise
+            return "done"
+
+        asyncio.get_running_loop().call_soon(event.set)
+        assert await within(60.0, work()) == "done"
+        event.clear()
+        with pytest.raises(TimeoutError):
+            await within(0.01, work())
+        assert seen == ["began", "began", "cancelled", "cleaned up"]
+
+    asyncio.run(main())
+
+
+def test_what_waits_is_cancelled_where_it_waits_first() -> None:
+    async def main() -> None:
+        begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        seen: list[str] = []
+
+        async def stubborn() -> str:
+            try:
+                begun.set_result(None)
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                seen.append("cancelled")
+                await asyncio.sleep(0)
+            return "done all the same"
+
+        task = asyncio.ensure_future(within(60.0, stubborn()))
+        await begun
+        task.cancel()
+        assert await task == "done all the same"
+        assert seen == ["cancelled"]
 
     asyncio.run(main())
