@@ -93,7 +93,7 @@ def read(data: bytes, *, source: str = "<document>", limits: Limits | None = Non
 
 def _read_yaml(text: str, source: str, limits: Limits) -> Document:
     data, faults, complete = yaml.read(text, limits)
-    strange = _STRANGE_INDENT.search(text)
+    strange = None if text.isascii() else _STRANGE_INDENT.search(text)
     if strange and (not complete or any(not key[:1].isprintable() for key in _keys(data))):
         # Copied from a web page, most likely. Mended, the rest of it can be judged too.
         text = text.translate(dict.fromkeys(map(ord, _STRANGE_SPACES), " "))

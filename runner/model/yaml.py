@@ -125,7 +125,7 @@ class _Builder:
         self._largest_alias: tuple[int, Event, Path] = (0, Event(), ())
 
     def read(self, parser_type: ParserType) -> Reading:
-        if len(_TAG_DIRECTIVE.findall(self._text)) > MOST_TAG_DIRECTIVES:
+        if "%TAG" in self._text and len(_TAG_DIRECTIVE.findall(self._text)) > MOST_TAG_DIRECTIVES:
             fault = Fault(
                 path=(), message=f"there are more than {MOST_TAG_DIRECTIVES} %TAG directives", line=1, column=1
             )

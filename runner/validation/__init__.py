@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import gc
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 from msgspec import Struct
 
@@ -29,6 +31,20 @@ Judge = Callable[[TaskGroup, str], Iterable[Fault]]
 """What else is to be said of a valid group; the second argument is how its document calls the list of tasks."""
 
 
+@contextmanager
+def _collector_at_rest() -> Iterator[None]:
+    """Nearly all that a document becomes lives on: to look for garbage in it again and again, as it grows, takes a tenth of the
+    time and finds nothing."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
+
+
+@_collector_at_rest()
 def load(
     data: bytes, *, source: str, registry: Registry, limits: Limits | None = None, judge: Judge | None = None
 ) -> Loaded:

@@ -21,11 +21,11 @@ Names = tuple[str, ...]
 
 LONGEST_CHARS = 1000
 
+_PATH = r"\.([A-Za-z_][A-Za-z0-9_-]*(?:\.[A-Za-z_][A-Za-z0-9_-]*)*)"
+_PATH_ALONE = re.compile(rf"\{{\{{ *{_PATH} *\}}\}}")
 # Quoted texts with escapes or braces, and subscripts (whose quoted text is a name), are left to the parser.
 _TAG = re.compile(r"""\{\{((?:[^'"{}\\\[]++|'[^'{}\\\0]*+'|"[^"{}\\\0]*+")*+)\}\}""")
-_PART = re.compile(
-    r"""'[^']*'|"[^"]*"|(?<![\w)'".-])\.([A-Za-z_][A-Za-z0-9_-]*(?:\.[A-Za-z_][A-Za-z0-9_-]*)*)(?![\w.])"""
-)
+_PART = re.compile(rf"""'[^']*'|"[^"]*"|(?<![\w)'".-]){_PATH}(?![\w.])""")
 
 
 class Outline(NamedTuple):
@@ -38,6 +38,9 @@ class Outline(NamedTuple):
 def read(text: str) -> Outline:
     """Raises TemplateError as `expressions.parse` does."""
     if len(text) <= LONGEST_CHARS and "{{{" not in text and "__" not in text:
+        alone = _PATH_ALONE.fullmatch(text)
+        if alone is not None:  # as most templates are
+            return Outline((tuple(alone[1].split(".")),), True)
         tags = list(_TAG.finditer(text))
         if len(tags) == text.count("{{"):
             try:

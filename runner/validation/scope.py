@@ -211,11 +211,11 @@ class _Text:
 
 def _collect_templates(path: Path, value: Any, found: list[_Text]) -> None:
     """Every text in `value` that has a template, with its path. Keys are no templates."""
-    for key, item in value.items() if isinstance(value, Mapping) else enumerate(value):
+    for key, item in value.items() if isinstance(value, dict) else enumerate(value):
         if isinstance(item, str):
             if "{{" in item:
                 found.append(_Text((*path, key), item))
-        elif isinstance(item, Mapping | list):
+        elif isinstance(item, dict | list):
             _collect_templates((*path, key), item, found)
 
 

@@ -19,6 +19,8 @@ from runner.model.scalars import Plain
 
 _LISTS = (collections.abc.Sequence, collections.abc.Set, collections.abc.Iterable)
 _TYPED = (bool, int, float, complex, Decimal)
+_MAY_BE_NULL = (type(None), dict, list)
+"""Or hold something that is."""
 
 
 class Shape:
@@ -50,10 +52,10 @@ class Shape:
             if fields is not None:
                 return {key: fields.get(key, _ANY).prepare(item) for key, item in value.items()}
             inner = self.values or self
-            return {key: inner.prepare(item) for key, item in value.items()}
+            return {key: item if type(item) is str else inner.prepare(item) for key, item in value.items()}
         if kind is list:
             inner = self.items or self
-            return [inner.prepare(item) for item in value]
+            return [item if type(item) is str else inner.prepare(item) for item in value]
         if kind is bool and self.text:
             # From a JSON document.
             return "true" if value else "false"
@@ -66,11 +68,13 @@ class Shape:
                 yield path
         elif type(value) is dict:
             for key, item in value.items():
-                inner = self.fields.get(key, _ANY) if self.fields is not None else self.values or self
-                yield from inner.nulls(item, (*path, key))
+                if type(item) in _MAY_BE_NULL:
+                    inner = self.fields.get(key, _ANY) if self.fields is not None else self.values or self
+                    yield from inner.nulls(item, (*path, key))
         elif type(value) is list:
             for index, item in enumerate(value):
-                yield from (self.items or self).nulls(item, (*path, index))
+                if type(item) in _MAY_BE_NULL:
+                    yield from (self.items or self).nulls(item, (*path, index))
 
     def settle(self) -> Shape:
         """Where no scalar is expected, one that comes all the same is treated like those within."""

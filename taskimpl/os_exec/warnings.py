@@ -23,7 +23,7 @@ def find(spec: Mapping[str, Any], confidential: Collection[str]) -> Sequence[Fin
     """Warnings as `Driver.check` gives them. `confidential` names values as templates do, e.g. `fetch.password`."""
     command = spec.get("command")
     findings: list[Finding] = []
-    for path, text in _texts(command):
+    for path, text in _texts(command) if confidential else ():
         findings += _warnings(path, _visible(text, confidential))
     for path, script in _scripts(command, spec.get("shell")):
         findings += _warnings(path, _unquoted(script))
