@@ -296,6 +296,7 @@ def _create(path: Path, scripts: Sequence[str]) -> None:
             connection.execute("PRAGMA journal_mode = MEMORY")
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             migrate(connection, scripts, path)
+            connection.execute("PRAGMA journal_mode = WAL")
         _sync_file(draft)
         draft.replace(path)
     except BaseException:
