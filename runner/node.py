@@ -19,12 +19,6 @@ from drivers.registry import Registry
 from runner.clock import Clock, SystemClock
 from runner.config import Settings
 from runner.config.service import SOCKET_NAME, Service
-from runner.dispatch.local import LocalDispatcher
-from runner.engine.engine import Engine
-from runner.engine.story import told
-from runner.logs.base import LogStore
-from runner.logs.files import FileLogStore
-from runner.model.watch import Happening
 from runner.process import descriptors, launch
 from runner.process.host import SupervisorHost
 from runner.process.lasting import LastingHost
@@ -35,6 +29,9 @@ from runner.workspace import make_private, make_temp, run_temp
 from taskimpl import built_in_drivers
 
 if TYPE_CHECKING:
+    from runner.engine.engine import Engine
+    from runner.logs.base import LogStore
+    from runner.model.watch import Happening
     from runner.rpc.server import Server
 
 LOCAL_RUNNER = "local"
@@ -56,6 +53,8 @@ class Node(Struct, frozen=True, kw_only=True):
 
     def watch(self, id: str) -> AsyncIterator[Sequence[Happening]]:
         """The story of a group as it happens, up to its end."""
+        from runner.engine.story import told
+
         return told(self.engine, self.logs, id)
 
 
@@ -88,7 +87,11 @@ async def open_run_node(run_dir: Path, settings: Settings) -> AsyncIterator[Node
 
         async def start(incarnation: str) -> SupervisorHost:
             return await SupervisorHost.start_private(
-                settings.state_dir, temp, incarnation=incarnation, containment=settings.containment
+                settings.state_dir,
+                temp,
+                incarnation=incarnation,
+                containment=settings.containment,
+                meanwhile=_import_parts,
             )
 
         host = await LastingHost.open(start)
@@ -206,6 +209,14 @@ def _open_store(stack: AsyncExitStack, folder: Path) -> Store:
     return store
 
 
+def _import_parts() -> None:
+    """What only an open node is made of takes about as long to import as a supervisor takes to start."""
+    import runner.dispatch.local
+    import runner.engine.engine
+    import runner.engine.story
+    import runner.logs.files  # noqa: F401 - for `_assembled`
+
+
 async def _assembled(
     stack: AsyncExitStack,
     folder: Path,
@@ -217,6 +228,10 @@ async def _assembled(
     name: str = LOCAL_RUNNER,
     on_release: OnRelease = _ignored,
 ) -> Node:
+    from runner.dispatch.local import LocalDispatcher
+    from runner.engine.engine import Engine
+    from runner.logs.files import FileLogStore
+
     sealer = Sealer.open_or_create(settings.key_file)
     logs = FileLogStore(folder / "logs", sealer=sealer, limit=settings.log_bytes)
     stack.callback(logs.close)

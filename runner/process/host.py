@@ -29,6 +29,7 @@ DEFAULT_IDLE_SECONDS = 60.0
 _ANSWER_SECONDS = 10.0
 _CONNECT_SECONDS = 10.0
 _END_SECONDS = 10.0
+_FIRST_LOOK_SECONDS = 0.001
 _FIRST_RETRY_SECONDS = 0.01
 _LONGEST_RETRY_SECONDS = 0.5
 
@@ -104,13 +105,16 @@ class SupervisorHost:
         *,
         incarnation: str = "",
         containment: launch.Containment = "auto",
+        meanwhile: Callable[[], None] = lambda: None,
     ) -> Self:
         """Start a supervisor that is ours alone and ends, with all its processes, when we do; the last thing it does is to
-        remove the folder `temp`. Its code is kept in `state_dir`. Raises ProcessHostError."""
+        remove the folder `temp`. Its code is kept in `state_dir`. `meanwhile` is called while it starts. Raises
+        ProcessHostError."""
         arguments = (os.path.abspath(temp) if temp else "", incarnation)
         launched = launch.start("private", state_dir, *arguments, containment=containment)
         host = cls(launched.connection, private_pid=launched.pid)
         try:
+            meanwhile()
             return await host._greeted()
         except BaseException:
             await host.aclose()
@@ -343,8 +347,10 @@ async def _ends(pid: int) -> bool:
     """Wait for a child that is about to end; one that does not is killed. Whether it ended by itself."""
     loop = asyncio.get_running_loop()
     until = loop.time() + _END_SECONDS
+    pause = _FIRST_LOOK_SECONDS
     while os.waitpid(pid, os.WNOHANG)[0] == 0:  # noqa: ASYNC222 - it does not block
         if loop.time() >= until:
             os.kill(pid, signal.SIGKILL)
-        await asyncio.sleep(_FIRST_RETRY_SECONDS)
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, _FIRST_RETRY_SECONDS)
     return loop.time() < until

@@ -91,13 +91,13 @@ def _tell_ready(address: str) -> None:
 def _remove(folder: str) -> None:
     """What a runner that was killed could not remove itself, unless the next one has taken it already: who uses it holds a
     lock on it."""
-    import shutil  # takes a while, and nobody waits for us any more
-
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         return
+    import shutil  # takes longer than all else at the end, and is seldom needed
+
     shutil.rmtree(folder, ignore_errors=True)
 
 
