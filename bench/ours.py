@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import compileall
 import json
 import os
 import signal
 import subprocess
 import sys
 import threading
+from functools import cache
 from pathlib import Path
 
 from bench import workloads
@@ -16,6 +18,7 @@ from bench.samples import BenchError
 from bench.workloads import Workload
 
 ROOT = Path(__file__).parents[1]
+PACKAGES = ("runner", "drivers", "taskimpl", "cache")
 LONGEST_START_SECONDS = 30.0
 READY = "ready-and-waiting"
 WAITING_DOCUMENT = (
@@ -23,11 +26,15 @@ WAITING_DOCUMENT = (
 )
 
 
+@cache
 def command() -> str:
-    """The installed command `runner` of this Python. Raises BenchError when there is none."""
+    """The installed command `runner` of this Python, its modules compiled, as an installation leaves them, whatever
+    PYTHONDONTWRITEBYTECODE says. Raises BenchError when there is none."""
     path = Path(sys.executable).with_name("runner")
     if not path.exists():
         raise BenchError(f"there is no {path}: install the project into this environment, e.g. with `make venv`")
+    for package in PACKAGES:
+        compileall.compile_dir(ROOT / package, quiet=2)
     return str(path)
 
 
