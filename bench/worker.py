@@ -94,8 +94,11 @@ async def node(folder: Path, graph: Workload, *, shell: bool) -> Metrics:
 
 
 async def engine_alone(folder: Path, graph: Workload, *, store: str) -> Metrics:
-    """The engine and a store; every attempt succeeds at once."""
+    """The engine and a store; every attempt succeeds at once. The garbage collector is as in a node."""
+    from runner.node import calm_collector
+
     engine, opened = _engine(folder, store)
+    calm_collector()
     group = workloads.task_group(graph)
     inputs = workloads.secret_values()
     await finish(engine, workloads.task_group(workloads.indep(WARM_UP_TASKS)), inputs, str(folder))

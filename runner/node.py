@@ -258,11 +258,11 @@ async def _assembled(
     )
     stack.callback(engine.close)
     engine.recover()
-    _calm_collector()
+    calm_collector()
     return Node(engine=engine, store=store, logs=logs, registry=types, clock=clock)
 
 
-def _calm_collector() -> None:
+def calm_collector() -> None:
     """What a node is made of, and its groups, live long: walking them again and again took a tenth of a task's time."""
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
