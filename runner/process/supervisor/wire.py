@@ -17,6 +17,9 @@ Requests have `op` and `id`, replies the same `id`; notices have `op` alone. Des
 `spawn` may also have `stdin` (a text; else /dev/null), `user` ([uid, gid, [supplementary groups]]) and `limits` ({memory (bytes),
 nofile, nice, oom_score_adj}, any of them); a key that a supervisor does not know is refused with 125.
 
+An answer to `spawn` or `attach` may be held back for two milliseconds: of a process that ends meanwhile, and has written
+nothing, it tells the end too, and no `exit` follows.
+
 `exit` is null while the process runs, else its exit record: {exit_code, signal, cause, started_at, finished_at, kill}.
 `kill` is null where nothing was killed, else {signals: [[name, seconds after the stop began, or after the end of a process
 that was not stopped]], containment, leftovers: how many others were killed one by one, left: [{pid, name, state}],
