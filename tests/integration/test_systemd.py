@@ -41,7 +41,7 @@ def submit(machine: Machine, command: str = "true", **more: Any) -> str:
     waits = f"echo $$ >> /tmp/begun; while [ ! -e /tmp/go ]; do sleep 0.02; done; {command}"
     task = {"name": "it", "type": "os_exec", "spec": {"command": waits}, **more}
     document = json.dumps({"taskGroup": [task]})
-    id = machine.run(f"runner submit {TO} - <<'END'\n{document}\nEND").strip()
+    *_, id = machine.run(f"runner submit {TO} - <<'END'\n{document}\nEND").splitlines()
     machine.until("test -s /tmp/begun")
     return id
 
