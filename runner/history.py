@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import logging
 import random
-import secrets
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from runner import removal
 from runner.errors import RunnerError
-from runner.removal import remove_tree
 from runner.store import retirement
-
-REMOVED = ".removed-"
-"""What a folder's name begins with once it is no run any more. No group's id does."""
 
 MOST_LOOKED_AT = 50
 """In one go: so that it stays short where many that are old are unfinished. Which ones, chance decides: all have their turn."""
@@ -36,11 +32,10 @@ def prune(runs: Path, *, keep_days: int, keep_runs: int) -> None:
         old = _old(runs, time.time() - keep_days * DAY_SECONDS, keep_runs)
         for folder in random.sample(old, min(len(old), MOST_LOOKED_AT)):
             try:
-                retirement.retire(folder, runs / f"{REMOVED}{secrets.token_hex(8)}")
+                retirement.retire(folder, removal.aside(runs))
             except (RunnerError, OSError) as error:
                 failures.append(error)
-        for rest in runs.glob(f"{REMOVED}*"):
-            remove_tree(rest)
+        removal.remove_aside(runs)
     except OSError as error:
         failures.append(error)
     if failures:

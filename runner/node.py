@@ -8,7 +8,8 @@ import logging
 import os
 import resource
 import secrets
-from collections.abc import AsyncIterator, Callable, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -16,14 +17,14 @@ from typing import TYPE_CHECKING, NoReturn
 from msgspec import Struct
 
 from drivers.registry import Registry
-from runner.clock import Clock, SystemClock
+from runner.clock import Clock, SystemClock, system_boot_seconds
 from runner.config import Settings
 from runner.config.service import SOCKET_NAME, Service
 from runner.process import descriptors, launch
 from runner.process.host import SupervisorHost
 from runner.process.lasting import LastingHost
 from runner.sealing import Sealer
-from runner.store.base import Store
+from runner.store.base import Archive
 from runner.store.sqlite import SqliteStore
 from runner.workspace import make_private, make_temp, run_temp
 from taskimpl import built_in_drivers
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from runner.engine.engine import Engine
     from runner.logs.base import LogStore
     from runner.model.watch import Happening
+    from runner.retention import Keeper
     from runner.rpc.server import Server
 
 LOCAL_RUNNER = "local"
@@ -46,7 +48,7 @@ class Node(Struct, frozen=True, kw_only=True):
     """A runner that is open for work."""
 
     engine: Engine
-    store: Store
+    store: Archive
     logs: LogStore
     registry: Registry
     clock: Clock
@@ -63,6 +65,7 @@ class Serving(Struct, frozen=True, kw_only=True):
 
     node: Node
     server: Server
+    keeper: Keeper
 
 
 def _ignored(group: str) -> None:
@@ -126,6 +129,7 @@ async def open_node(
 @asynccontextmanager
 async def open_server(settings: Settings, service: Service) -> AsyncIterator[Serving]:
     """A node that serves what `service` says. Raises UsageError, for an address that it cannot have, say."""
+    from runner.retention import Keeper
     from runner.rpc.server import Server
     from runner.rpc.servicer import Premises
     from runner.tokens import Tokens
@@ -135,13 +139,14 @@ async def open_server(settings: Settings, service: Service) -> AsyncIterator[Ser
     make_private(settings.state_dir)
     limits = service.limits
     allowance = Allowance(bytes=limits.workspace_bytes, entries=limits.workspace_entries)
-    workspaces = Workspaces(settings.state_dir / "workspaces", allowance)
+    workspaces = Workspaces(settings.state_dir / "workspaces", allowance, _steady_time())
     loop = asyncio.get_running_loop()
 
     def released(group: str) -> None:
         loop.run_in_executor(None, workspaces.remove, group)
 
     async with open_node(settings, service.name, released) as node:
+        started = node.clock.now()
         await asyncio.to_thread(workspaces.sweep, frozenset(node.store.unfinished()))
         premises = Premises(
             engine=node.engine,
@@ -150,12 +155,40 @@ async def open_server(settings: Settings, service: Service) -> AsyncIterator[Ser
             workspaces=workspaces,
             clock=node.clock,
             node_id=_node_id(settings.state_dir / "node"),
-            started_at=node.clock.now().wall,
+            started_at=started.wall,
         )
         tokens = Tokens(settings.state_dir)
         socket_path = str(settings.state_dir / SOCKET_NAME)
-        async with Server(premises, service, tokens, socket_path=socket_path) as server:
-            yield Serving(node=node, server=server)
+        server = Server(premises, service, tokens, socket_path=socket_path)
+        keeper = Keeper(
+            lambda: server.service.retention,
+            engine=node.engine,
+            store=node.store,
+            logs=node.logs,
+            clock=node.clock,
+            expire=workspaces.expire,
+        )
+        keeper.recover()
+        async with server, _beside(keeper.run()):
+            yield Serving(node=node, server=server, keeper=keeper)
+
+
+@asynccontextmanager
+async def _beside(*work: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    """Do all this, which neither ends nor raises anything by itself, while this is entered."""
+    tasks = [asyncio.create_task(each) for each in work]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+
+def _steady_time() -> Callable[[], float]:
+    """Seconds since the epoch, as they were known at first: however the clock is set, they go on at their pace."""
+    offset = time.time() - system_boot_seconds()
+    return lambda: system_boot_seconds() + offset
 
 
 def _node_id(path: Path) -> str:
@@ -201,7 +234,7 @@ def _warn_of_disk(temp: Path, settings: Settings) -> None:
         )
 
 
-def _open_store(stack: AsyncExitStack, folder: Path) -> Store:
+def _open_store(stack: AsyncExitStack, folder: Path) -> Archive:
     make_private(folder)
     loop = asyncio.get_running_loop()
     store = SqliteStore.open(folder / "state.db", call_soon_threadsafe=loop.call_soon_threadsafe)
@@ -222,7 +255,7 @@ async def _assembled(
     folder: Path,
     temp: Path,
     settings: Settings,
-    store: Store,
+    store: Archive,
     host: LastingHost,
     *,
     name: str = LOCAL_RUNNER,

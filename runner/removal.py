@@ -1,12 +1,30 @@
-"""Removing folders that programs have filled, perhaps out of malice: however deep, whatever the modes, without following links."""
+"""Removing folders that programs have filled, perhaps out of malice: however deep, whatever the modes, without following links.
+
+What takes long to remove is put aside first, by one rename, and removed later: whoever is ended in between has removed it all the same.
+"""
 
 from __future__ import annotations
 
 import os
 import secrets
 from contextlib import suppress
+from pathlib import Path
+
+ASIDE = ".removed-"
+"""What the name of a folder begins with that was put aside. No group's id does."""
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def aside(folder: Path) -> Path:
+    """A name in `folder` for something of it that is to be removed."""
+    return folder / f"{ASIDE}{secrets.token_hex(8)}"
+
+
+def remove_aside(folder: Path) -> None:
+    """Remove all that was put aside in `folder`. Raises OSError where it cannot be looked into."""
+    for rest in folder.glob(f"{ASIDE}*"):
+        remove_tree(rest)
 
 
 def remove_tree(path: str | os.PathLike[str]) -> None:

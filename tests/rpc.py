@@ -58,11 +58,12 @@ async def desk(
     listen: Sequence[str] = (),
     tls: Tls | None = None,
     max_parallel: int = 8,
+    **more: Any,
 ) -> AsyncIterator[Desk]:
-    """Who asks there does so at the first of the addresses to listen on."""
+    """Who asks there does so at the first of the addresses to listen on. `more` is of the service."""
     labels = {"site": "here"}
     service = Service(
-        name="n1", labels=labels, limits=limits or Limits(), rules=tuple(rules), listen=tuple(listen), tls=tls
+        name="n1", labels=labels, limits=limits or Limits(), rules=tuple(rules), listen=tuple(listen), tls=tls, **more
     )
     settings = load_settings({"PATH": "/usr/bin:/bin"}, state_dir=state, max_parallel=max_parallel)
     async with (

@@ -64,6 +64,16 @@ class Limits(Struct, frozen=True, kw_only=True):
     workspace_entries: int = 100_000
 
 
+class Retention(Struct, frozen=True, kw_only=True):
+    """How long groups that are over are kept, and how many: 0 is no limit. The ones that have been over for the longest time go
+    first."""
+
+    age_seconds: float = 30 * 86_400.0
+    groups: int = 100_000
+    bytes: int = 20 << 30
+    """Of their logs and the database together."""
+
+
 class Service(Struct, frozen=True, kw_only=True):
     """`name` is how results call this runner. `listen` holds `host:port`, `[v6]:port` and `unix:/path`; empty for the socket in the
     state directory alone. Plain text is spoken on sockets and loopback; anywhere else only with `tls`, or if `insecure`."""
@@ -75,5 +85,6 @@ class Service(Struct, frozen=True, kw_only=True):
     insecure: bool = False
     rules: tuple[Rule, ...] = DEFAULT_RULES
     limits: Limits = Limits()
+    retention: Retention = Retention()
     drain_seconds: float = 0.0
     """How long a node that is asked to end waits for what runs. What runs longer is left to the supervisor, and to the next node."""

@@ -33,6 +33,9 @@ class Audience:
 
         return unsubscribe
 
+    def watches(self, group: str) -> bool:
+        return group in self._watchers
+
     def committed(self, events: Sequence[Event]) -> None:
         """Keep the events, then tell those who watch their groups, each once."""
         touched = dict.fromkeys(event.group for event in events)

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 
 from msgspec.structs import replace
@@ -249,6 +250,27 @@ class Engine:
         """Call `callback` after each commit that added events to the group, and when it has an `unwritten_end`; the returned
         function ends that."""
         return self._audience.subscribe(id, callback)
+
+    @contextmanager
+    def held(self, id: str) -> Iterator[None]:
+        """While this is entered, the group is not forgotten."""
+        let_go = self._audience.subscribe(id, lambda: None)
+        try:
+            yield
+        finally:
+            let_go()
+
+    def forget(self, id: str) -> bool:
+        """Remove a group that is over; False, and nothing is changed, while somebody watches it, something of it may still
+        report, or it is not over. Its logs are the caller's affair. Raises StoreError."""
+        if id in self._runs or self._audience.watches(id):
+            return False
+        head = self._store.head(id)
+        if head is None or not head.group.status.terminal:
+            return False
+        self._store.delete_group(id)
+        self._library.forget(id)
+        return True
 
     def when_durable(self, done: Callable[[Exception | None], None]) -> None:
         """Call `done` once all that was recorded before this call survives a loss of power."""

@@ -87,6 +87,10 @@ class Library:
         while len(self._read) > 1 and sum(len(kept.group.tasks) for kept in self._read.values()) > KEPT_TASKS:
             self._read.popitem(last=False)
 
+    def forget(self, id: str) -> None:
+        """The group is gone; another one may come to have its id."""
+        self._read.pop(id, None)
+
     def task(self, id: str, name: str) -> TaskResult:
         """Raises GroupNotFoundError, for the task too."""
         (result,) = self.named(self.head(id), [name]).tasks

@@ -59,8 +59,14 @@ class LogStore(LogReader, Protocol):
         """Call `callback` whenever a log of this process has grown, at most once per turn of the loop and log; the returned
         function ends that."""
 
+    def size(self, group: str) -> int:
+        """How many bytes the logs of a group take where they are kept, about. May be called from any thread."""
+
     def delete_group(self, group: str) -> None:
-        """Remove all logs of a group."""
+        """Remove all logs of a group: nobody sees any of them again. Takes no time; what is left of them is for `purge`."""
+
+    def purge(self) -> None:
+        """Give back what the logs of deleted groups take. May take long, and may be called from any thread."""
 
     def close(self) -> None:
         """Idempotent."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
+import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from runner import removal
 from runner.logs import holes, rewriting
 from runner.logs.reader import FileLogReader, file_name
 from runner.logs.sink import CallSoon, Growth, MaskingSink
@@ -73,7 +74,16 @@ class FileLogStore(FileLogReader):
             self._writers.pop(id).abandon()
         self._places.forget_group(group)
         with suppress(FileNotFoundError):
-            shutil.rmtree(self._folder / file_name(group))
+            (self._folder / file_name(group)).rename(removal.aside(self._folder))
+
+    def purge(self) -> None:
+        with suppress(FileNotFoundError):
+            removal.remove_aside(self._folder)
+
+    def size(self, group: str) -> int:
+        with suppress(FileNotFoundError), os.scandir(self._folder / file_name(group)) as files:
+            return sum(_blocks(file) for file in files)
+        return 0
 
     def close(self) -> None:
         for writer in self._writers.values():
@@ -82,3 +92,10 @@ class FileLogStore(FileLogReader):
 
     def _closed(self, id: AttemptId) -> None:
         self._writers.pop(id, None)
+
+
+def _blocks(file: os.DirEntry[str]) -> int:
+    """What it takes on the disk: holes take nothing."""
+    with suppress(FileNotFoundError):
+        return file.stat(follow_symlinks=False).st_blocks * 512
+    return 0

@@ -180,6 +180,13 @@ class MemoryLogStore:
         for id in [id for id in self._logs if id.group == group]:
             del self._logs[id]
 
+    def purge(self) -> None:
+        pass
+
+    def size(self, group: str) -> int:
+        logs = [log for id, log in list(self._logs.items()) if id.group == group]
+        return sum(len(frame.data) for log in logs for frame in list(log.frames))
+
     def close(self) -> None:
         pass
 

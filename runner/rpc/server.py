@@ -50,13 +50,14 @@ _log = logging.getLogger(__name__)
 
 
 class Server:
-    """Serves inside `async with`. `addresses` are those that it listens on, with the ports that it was given."""
+    """Serves inside `async with`. `addresses` are those that it listens on, with the ports that it was given. `service` is what it
+    was told last."""
 
     def __init__(self, premises: Premises, service: Service, tokens: Tokens, *, socket_path: str) -> None:
         """`socket_path` is where it listens when `service` names no address."""
         self.addresses: Sequence[str] = ()
+        self.service = service
         self._premises = premises
-        self._service = service
         self._clock: Clock = premises.clock
         self._wanted = service.listen or (UNIX + socket_path,)
         self._traffic = Traffic(service.limits)
@@ -70,7 +71,7 @@ class Server:
 
     async def __aenter__(self) -> Server:
         """Raises UsageError for an address that cannot be listened on, or must not be."""
-        service = self._service
+        service = self.service
         if service.tls is not None:
             self._credentials = Credentials(service.tls, self._clock.now().wall)
             self._complain(self._credentials)
@@ -108,7 +109,7 @@ class Server:
             raise UsageError("whether TLS is spoken changes only with a restart")
         self._guard.policy = Policy(service.rules)
         self._traffic.limits = service.limits
-        self._servicer.service = self._service = service
+        self._servicer.service = self.service = service
 
     async def drain(self, seconds: float) -> None:
         """Take and begin nothing new, end all streams, and wait up to `seconds` until nothing runs any more."""
@@ -130,7 +131,7 @@ class Server:
             return text
         if self._credentials is not None:
             bound = _bound(text, lambda: server.add_secure_port(text, self._listener()))
-        elif self._service.insecure or address.is_local:
+        elif self.service.insecure or address.is_local:
             bound = _bound(text, lambda: server.add_insecure_port(text))
         else:
             raise UsageError(

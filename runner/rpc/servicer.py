@@ -161,7 +161,8 @@ class RunnerServicer(runner_pb2_grpc.RunnerServiceServicer):
         library = self._engine.library
         unread = library.unread(head)
         if unread is not None:
-            library.keep(head, await self._beside(len(unread), partial(read_document, unread)))
+            with self._engine.held(head.group.id):
+                library.keep(head, await self._beside(len(unread), partial(read_document, unread)))
         if request.tasks:
             page = library.named(head, request.tasks[:MOST_TASKS])
         else:
@@ -215,8 +216,8 @@ class RunnerServicer(runner_pb2_grpc.RunnerServiceServicer):
     async def ReadLog(self, request: pb.ReadLogRequest, context: Context) -> AsyncIterator[pb.ReadLogResponse]:
         id = self._visible(request.id).group.id
         attempt = self._engine.library.attempt(id, request.task, request.attempt, ahead=request.follow)
-        wanted = await self._log_reading(attempt, request)
-        with self._traffic.stream(guard.caller().name):
+        with self._traffic.stream(guard.caller().name), self._engine.held(id):
+            wanted = await self._log_reading(attempt, request)
             if request.follow:
                 pieces = Following(self._engine, self._premises.logs, self._traffic, attempt, wanted).run()
             else:

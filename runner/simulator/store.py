@@ -75,7 +75,9 @@ class CrashingStore:
         self._write(kept, lambda store: store.accept_group(row, kept.events))
 
     def record(self, batch: Batch) -> None:
-        kept = Batch(list(batch.groups), list(batch.tasks), list(batch.attempts), list(batch.events))
+        kept = Batch(
+            list(batch.groups), list(batch.tasks), list(batch.attempts), list(batch.events), list(batch.notices)
+        )
         self._write(kept, lambda store: store.record(kept))
 
     def sync(self, done: Callable[[Exception | None], None]) -> None:

@@ -98,15 +98,17 @@ class AttemptRow(Struct, frozen=True, kw_only=True):
 
 class Batch(Struct):
     """What one transaction records. Rows replace the row of the same identity: a group's `id`, a task's (`group`, `name`),
-    an attempt's (`group`, `task`, `attempt`); of several with one identity the last counts. Events are appended."""
+    an attempt's (`group`, `task`, `attempt`); of several with one identity the last counts. Events are appended. `notices`
+    are groups whose end somebody outside has to be told of, each once."""
 
     groups: list[GroupRow] = []
     tasks: list[TaskRow] = []
     attempts: list[AttemptRow] = []
     events: list[Event] = []
+    notices: list[str] = []
 
     def __bool__(self) -> bool:
-        return bool(self.groups or self.tasks or self.attempts or self.events)
+        return bool(self.groups or self.tasks or self.attempts or self.events or self.notices)
 
 
 class GroupRecord(Struct, frozen=True, kw_only=True):
@@ -144,6 +146,33 @@ class GroupPage(Struct, frozen=True, kw_only=True):
 
     rows: Sequence[GroupRow]
     next: int | None = None
+
+
+class FinishedGroup(Struct, frozen=True, kw_only=True):
+    """A group that is over. `finished_at` in seconds since the epoch; `number` grows in the order of acceptance. `log_bytes` is
+    what its logs take on disk, 0 where that is not known yet."""
+
+    id: str
+    number: int
+    finished_at: float
+    accepted: Moment
+    log_bytes: int = 0
+
+
+class Usage(Struct, frozen=True, kw_only=True):
+    """So many groups are over, and so much their logs take, as far as that is known."""
+
+    groups: int
+    log_bytes: int
+
+
+class Notice(Struct, frozen=True, kw_only=True):
+    """That a group is over has to be told, and was tried `tries` times; it is to be tried at `due`, seconds since the epoch."""
+
+    group: str
+    message_id: str
+    tries: int = 0
+    due: float = 0.0
 
 
 class StoreReader(Protocol):
@@ -204,7 +233,45 @@ class Store(StoreReader, Protocol):
         together. Every call is answered, in the order of the calls, also when the store is closed meanwhile."""
 
     def delete_group(self, id: str) -> None:
-        """Remove a group and all that belongs to it. Unknown ids are ignored."""
+        """Remove a group and all that belongs to it: nobody sees any of it again. Takes no time, whatever the group's size: what is
+        left of it is for `purge`. Unknown ids are ignored."""
 
     def close(self) -> None:
         """Give the state free for another process. Idempotent."""
+
+
+class Archive(Store, Protocol):
+    """A store whose groups are looked after once they are over. Its verbs are transactions too."""
+
+    def purge(self, rows: int) -> bool:
+        """Remove about so many rows that deleted groups have left; whether there may be more."""
+
+    def removed(self) -> Sequence[str]:
+        """The ids of deleted groups of which rows are left. There may be new groups of the same ids."""
+
+    def finished(self, after: FinishedGroup | None = None, limit: int = 100) -> Sequence[FinishedGroup]:
+        """Groups that are over and of which nobody has to be told any more, behind `after`; those that have been over for the
+        longest time first."""
+
+    def usage(self) -> Usage: ...
+
+    def used_bytes(self) -> int:
+        """What is in use of the store itself, whatever the size of a file: what is free in it is used again."""
+
+    def unmeasured(self, limit: int = 100) -> Sequence[str]:
+        """Groups that are over and of which it is not known how much their logs take."""
+
+    def measured(self, log_bytes: Mapping[str, int]) -> None:
+        """Keep how much the logs of these groups take. Unknown ids are ignored."""
+
+    def notices(self, due: float, limit: int = 100) -> Sequence[Notice]:
+        """Notices that are due at this time, the longest overdue first."""
+
+    def next_notice(self) -> float | None:
+        """When the next notice is due; None where there is none."""
+
+    def postpone(self, notice: Notice) -> None:
+        """Keep its `tries` and `due`. One that is not there any more is ignored."""
+
+    def settle(self, group: str) -> None:
+        """The end of this group needs to be told no more."""

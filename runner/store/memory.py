@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,12 +17,15 @@ from runner.model.result import Status
 from runner.store.base import (
     AttemptRow,
     Batch,
+    FinishedGroup,
     GroupHead,
     GroupPage,
     GroupQuery,
     GroupRecord,
     GroupRow,
+    Notice,
     TaskRow,
+    Usage,
 )
 
 
@@ -32,6 +36,7 @@ class _Group:
     tasks: dict[str, TaskRow] = field(default_factory=dict)
     attempts: dict[tuple[str, int], AttemptRow] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
+    log_bytes: int | None = None
 
 
 class MemoryStore:
@@ -40,6 +45,7 @@ class MemoryStore:
     def __init__(self, call_soon: Callable[[Callable[[], None]], object]) -> None:
         self._call_soon = call_soon
         self._groups: dict[str, _Group] = {}
+        self._notices: dict[str, Notice] = {}
         self._accepted = 0
         self._closed = False
 
@@ -57,6 +63,7 @@ class MemoryStore:
         self._check_open()
         names = {
             *(row.id for row in batch.groups),
+            *batch.notices,
             *(item.group for rows in (batch.tasks, batch.attempts, batch.events) for item in rows),
         }
         touched = {name: self._find(name) for name in names}
@@ -70,6 +77,8 @@ class MemoryStore:
             touched[attempt.group].attempts[attempt.task, attempt.attempt] = attempt
         for event in batch.events:
             touched[event.group].events.append(event)
+        for id in batch.notices:
+            self._notices[id] = Notice(group=id, message_id=secrets.token_hex(16))
 
     def sync(self, done: Callable[[Exception | None], None]) -> None:
         self._check_open()
@@ -136,6 +145,66 @@ class MemoryStore:
     def delete_group(self, id: str) -> None:
         self._check_open()
         self._groups.pop(id, None)
+        self._notices.pop(id, None)
+
+    def purge(self, rows: int) -> bool:
+        self._check_open()
+        return False
+
+    def removed(self) -> Sequence[str]:
+        self._check_open()
+        return []
+
+    def finished(self, after: FinishedGroup | None = None, limit: int = 100) -> Sequence[FinishedGroup]:
+        self._check_open()
+        found = sorted(
+            (_finished(group) for id, group in self._over() if id not in self._notices),
+            key=lambda group: (group.finished_at, group.number),
+        )
+        if after is not None:
+            place = (after.finished_at, after.number)
+            found = [group for group in found if (group.finished_at, group.number) > place]
+        return found[: max(0, limit)]
+
+    def usage(self) -> Usage:
+        self._check_open()
+        over = [group.log_bytes or 0 for _, group in self._over()]
+        return Usage(groups=len(over), log_bytes=sum(over))
+
+    def used_bytes(self) -> int:
+        self._check_open()
+        return 0
+
+    def unmeasured(self, limit: int = 100) -> Sequence[str]:
+        self._check_open()
+        return [id for id, group in self._over() if group.log_bytes is None][: max(0, limit)]
+
+    def measured(self, log_bytes: Mapping[str, int]) -> None:
+        self._check_open()
+        for id, size in log_bytes.items():
+            if id in self._groups:
+                self._groups[id].log_bytes = size
+
+    def notices(self, due: float, limit: int = 100) -> Sequence[Notice]:
+        self._check_open()
+        found = sorted((notice for notice in self._notices.values() if notice.due <= due), key=lambda item: item.due)
+        return found[: max(0, limit)]
+
+    def next_notice(self) -> float | None:
+        self._check_open()
+        return min((notice.due for notice in self._notices.values()), default=None)
+
+    def postpone(self, notice: Notice) -> None:
+        self._check_open()
+        if notice.group in self._notices:
+            self._notices[notice.group] = notice
+
+    def settle(self, group: str) -> None:
+        self._check_open()
+        self._notices.pop(group, None)
+
+    def _over(self) -> list[tuple[str, _Group]]:
+        return [(id, group) for id, group in self._groups.items() if group.row.status.terminal]
 
     def close(self) -> None:
         self._closed = True
@@ -149,6 +218,17 @@ class MemoryStore:
             return self._groups[id]
         except KeyError:
             raise GroupNotFoundError(f"there is no group {id}") from None
+
+
+def _finished(group: _Group) -> FinishedGroup:
+    row = group.row
+    return FinishedGroup(
+        id=row.id,
+        number=group.number,
+        finished_at=row.finished_at or 0.0,
+        accepted=row.accepted,
+        log_bytes=group.log_bytes or 0,
+    )
 
 
 def _without_content(row: GroupRow) -> GroupRow:

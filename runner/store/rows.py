@@ -15,7 +15,7 @@ import msgspec
 from runner.clock import Moment
 from runner.model.event import Event, Kind
 from runner.model.result import Status
-from runner.store.base import AttemptRow, GroupQuery, GroupRow, TaskRow
+from runner.store.base import AttemptRow, FinishedGroup, GroupQuery, GroupRow, Notice, TaskRow
 
 Values = tuple[Any, ...]
 
@@ -89,6 +89,18 @@ def group_row(values: Values) -> GroupRow:
         document=values[17],
         inputs=values[18],
     )
+
+
+def finished_group(values: Values) -> FinishedGroup:
+    """From the columns of `select_finished`."""
+    return FinishedGroup(
+        id=values[0], number=values[1], finished_at=values[2], accepted=_moment(values[3]), log_bytes=values[4]
+    )
+
+
+def notice(values: Values) -> Notice:
+    """From the columns of `select_notices`."""
+    return Notice(group=values[0], message_id=values[1], tries=values[2], due=values[3])
 
 
 def query_values(query: GroupQuery, *, newest: int, scan: int) -> dict[str, Any]:

@@ -6,14 +6,14 @@ import contextlib
 import logging
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 from runner.errors import GroupExistsError, StoreError
 from runner.model.event import Event
 from runner.store import database, rows, statements, trouble
-from runner.store.base import Batch, GroupRow
+from runner.store.base import Batch, FinishedGroup, GroupRow, Notice, Usage
 from runner.store.durability import CallSoon, Checkpointer, Done, LogSync, checkpoint
 from runner.store.reader import Known, SqliteReader
 
@@ -84,6 +84,8 @@ class SqliteStore(SqliteReader):
                 connection.executemany(sql["replace_attempt"], values)
             if batch.events:
                 connection.executemany(sql["insert_event"], self._event_values(batch.events))
+            if batch.notices:
+                connection.executemany(sql["insert_notice"], [(find(id).number,) for id in batch.notices])
         for row in batch.groups:
             if row.status.terminal:
                 self._known.pop(row.id, None)
@@ -98,9 +100,80 @@ class SqliteStore(SqliteReader):
             found = connection.execute(self._sql["find_group"], (id,)).fetchone()
             if found is None:
                 return
-            for part in ("events", "attempts", "tasks", "document", "group"):
-                connection.execute(self._sql[f"delete_{part}"], found[:1])
+            connection.execute(self._sql["insert_removed"], (found[0], id))
+            connection.execute(self._sql["delete_notice"], found[:1])
+            connection.execute(self._sql["delete_group"], found[:1])
             self._known.pop(id, None)
+        self._checkpointer.changed(3)
+
+    def purge(self, rows: int) -> bool:
+        left = rows
+        with self._transaction() as connection:
+            while found := connection.execute(self._sql["select_next_removed"]).fetchone():
+                number, document_bytes = found
+                for part in ("events", "attempts", "tasks"):
+                    if left > 0:
+                        wanted = {"group": number, "rows": left}
+                        left -= connection.execute(self._sql[f"purge_{part}"], wanted).rowcount
+                if left <= 0:
+                    break
+                connection.execute(self._sql["delete_document"], (number,))
+                connection.execute(self._sql["delete_removed"], (number,))
+                left -= 2 + (document_bytes or 0) // PAGE_BYTES
+        self._checkpointer.changed(rows - left)
+        return found is not None
+
+    def removed(self) -> Sequence[str]:
+        with self._reading() as connection:
+            return [id for (id,) in connection.execute(self._sql["select_removed"])]
+
+    def finished(self, after: FinishedGroup | None = None, limit: int = 100) -> Sequence[FinishedGroup]:
+        place = (after.finished_at, after.number) if after else (float("-inf"), 0)
+        with self._reading() as connection:
+            page = connection.execute(self._sql["select_finished"], (*place, max(0, limit)))
+            return [rows.finished_group(values) for values in page]
+
+    def usage(self) -> Usage:
+        with self._reading() as connection:
+            groups, log_bytes = connection.execute(self._sql["count_finished"]).fetchone()
+            return Usage(groups=groups, log_bytes=log_bytes)
+
+    def used_bytes(self) -> int:
+        with self._reading() as connection:
+            pages: int = connection.execute("PRAGMA page_count").fetchone()[0]
+            free: int = connection.execute("PRAGMA freelist_count").fetchone()[0]
+            return (pages - free) * PAGE_BYTES
+
+    def unmeasured(self, limit: int = 100) -> Sequence[str]:
+        with self._reading() as connection:
+            return [id for (id,) in connection.execute(self._sql["select_unmeasured"], (max(0, limit),))]
+
+    def measured(self, log_bytes: Mapping[str, int]) -> None:
+        with self._transaction() as connection:
+            connection.executemany(self._sql["update_log_bytes"], [(size, id) for id, size in log_bytes.items()])
+        self._checkpointer.changed(len(log_bytes))
+
+    def notices(self, due: float, limit: int = 100) -> Sequence[Notice]:
+        with self._reading() as connection:
+            page = connection.execute(self._sql["select_notices"], (due, max(0, limit)))
+            return [rows.notice(values) for values in page]
+
+    def next_notice(self) -> float | None:
+        with self._reading() as connection:
+            due: float | None = connection.execute(self._sql["select_next_notice"]).fetchone()[0]
+            return due
+
+    def postpone(self, notice: Notice) -> None:
+        self._change_notice("postpone_notice", notice.group, notice.tries, notice.due)
+
+    def settle(self, group: str) -> None:
+        self._change_notice("delete_notice", group)
+
+    def _change_notice(self, statement: str, group: str, *values: float) -> None:
+        with self._transaction() as connection:
+            found = connection.execute(self._sql["find_group"], (group,)).fetchone()
+            if found is not None:
+                connection.execute(self._sql[statement], (*values, found[0]))
 
     def close(self) -> None:
         if self._closed:

@@ -314,6 +314,23 @@ def test_a_group_is_deleted_with_its_open_logs(store: LogStore) -> None:
     assert [(frame.offset, frame.data) for frame in store.frames(ID)] == [(0, b"new")]
 
 
+def test_what_deleted_logs_take_is_given_back(store: LogStore) -> None:
+    sink = store.open(ID, masker())
+    sink.write("stdout", b"x" * 100_000)
+    sink.close()
+    assert 100_000 <= store.size("group") < 200_000
+    assert store.size("never known") == 0
+    store.purge()
+    assert len(store.read(ID, "stdout")) == 100_000
+    store.delete_group("group")
+    assert store.size("group") == 0
+    again = store.open(ID, masker())
+    again.write("stdout", b"new")
+    again.close()
+    store.purge()
+    assert store.read(ID, "stdout") == b"new"
+
+
 Reopen = Callable[[], LogStore]
 
 

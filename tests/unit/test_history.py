@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from runner import history
+from runner import history, removal
 from runner.model.result import Status
 from runner.store.retirement import DATABASE
 from tests.unit.store.test_retirement import opened, run
@@ -56,7 +56,7 @@ def test_what_is_unfinished_or_in_use_stays(tmp_path: Path) -> None:
 
 
 def test_what_somebody_began_to_remove_is_removed(tmp_path: Path) -> None:
-    rest = tmp_path / f"{history.REMOVED}x"
+    rest = tmp_path / f"{removal.ASIDE}x"
     (rest / "logs").mkdir(parents=True)
     (rest / "logs").chmod(0o500)
     assert pruned(tmp_path) == []

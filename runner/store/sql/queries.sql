@@ -1,10 +1,14 @@
 -- Each statement stands below its name. The order of columns is that of the functions in `runner.store.rows`.
 
 -- name: insert_group
+-- With a number that no group had of which rows are left.
 INSERT INTO groups (
-    id, public_id, caller, name, digest, task_count, labels_json, workspace, status, reason, accepted, started_at,
+    number, id, public_id, caller, name, digest, task_count, labels_json, workspace, status, reason, accepted, started_at,
     finished_at, abort, abort_because_of, abort_at, abort_count
-) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+) VALUES (
+    1 + max((SELECT coalesce(max(number), 0) FROM groups), (SELECT coalesce(max(group_number), 0) FROM removed)),
+    ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?
+);
 
 -- name: insert_document
 INSERT INTO documents (group_number, document, inputs) VALUES (?, ?, ?);
@@ -107,17 +111,70 @@ FROM attempts WHERE group_number = ? ORDER BY task, attempt;
 SELECT number, at, kind, task, attempt, fields_json FROM events
 WHERE group_number = ? AND number > ? ORDER BY number LIMIT ?;
 
--- name: delete_events
-DELETE FROM events WHERE group_number = ?;
+-- name: insert_notice
+INSERT INTO notices (group_number, message_id, tries, due) VALUES (?, lower(hex(randomblob(16))), 0, 0);
 
--- name: delete_attempts
-DELETE FROM attempts WHERE group_number = ?;
+-- name: select_notices
+SELECT id, message_id, tries, due FROM notices JOIN groups ON group_number = number WHERE due <= ? ORDER BY due LIMIT ?;
 
--- name: delete_tasks
-DELETE FROM tasks WHERE group_number = ?;
+-- name: select_next_notice
+SELECT min(due), count(*) FROM notices;
+
+-- name: postpone_notice
+UPDATE notices SET tries = ?, due = ? WHERE group_number = ?;
+
+-- name: delete_notice
+DELETE FROM notices WHERE group_number = ?;
+
+-- name: select_finished
+-- The ones that have been over for the longest time first, but for those that somebody has still to be told of.
+SELECT id, number, finished_at, accepted, coalesce(log_bytes, 0) FROM groups
+WHERE status NOT IN ('pending', 'running') AND (finished_at, number) > (?, ?)
+    AND NOT EXISTS (SELECT 1 FROM notices WHERE group_number = number)
+ORDER BY finished_at, number LIMIT ?;
+
+-- name: count_finished
+SELECT count(*), coalesce(sum(log_bytes), 0) FROM groups WHERE status NOT IN ('pending', 'running');
+
+-- name: select_unmeasured
+SELECT id FROM groups WHERE log_bytes IS NULL AND status NOT IN ('pending', 'running') ORDER BY number LIMIT ?;
+
+-- name: update_log_bytes
+UPDATE groups SET log_bytes = ? WHERE id = ?;
+
+-- name: insert_removed
+INSERT INTO removed (group_number, id) VALUES (?, ?);
+
+-- name: delete_group
+DELETE FROM groups WHERE number = ?;
+
+-- name: select_removed
+SELECT id FROM removed ORDER BY group_number;
+
+-- name: select_next_removed
+SELECT group_number, (SELECT length(document) + length(inputs) FROM documents WHERE documents.group_number = removed.group_number)
+FROM removed ORDER BY group_number LIMIT 1;
+
+-- name: purge_events
+DELETE FROM events WHERE group_number = :group AND number <= coalesce(
+    (SELECT number FROM events WHERE group_number = :group ORDER BY number LIMIT 1 OFFSET :rows - 1),
+    (SELECT max(number) FROM events WHERE group_number = :group)
+);
+
+-- name: purge_attempts
+DELETE FROM attempts WHERE group_number = :group AND task <= coalesce(
+    (SELECT task FROM attempts WHERE group_number = :group ORDER BY task LIMIT 1 OFFSET :rows - 1),
+    (SELECT max(task) FROM attempts WHERE group_number = :group)
+);
+
+-- name: purge_tasks
+DELETE FROM tasks WHERE group_number = :group AND name <= coalesce(
+    (SELECT name FROM tasks WHERE group_number = :group ORDER BY name LIMIT 1 OFFSET :rows - 1),
+    (SELECT max(name) FROM tasks WHERE group_number = :group)
+);
 
 -- name: delete_document
 DELETE FROM documents WHERE group_number = ?;
 
--- name: delete_group
-DELETE FROM groups WHERE number = ?;
+-- name: delete_removed
+DELETE FROM removed WHERE group_number = ?;
