@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -14,7 +15,7 @@ from msgspec.structs import replace
 from runner.config import address, machine
 from runner.config.keys import NODE_KEYS, RUN_KEYS, STATE_DIR
 from runner.config.reading import Layers, Reading, Value, find_file, read, slips, state_dir_of
-from runner.config.service import Limits, Service, Tls
+from runner.config.service import Limits, Metrics, Retention, Service, Tls, Tracing, Webhook
 from runner.config.settings import LogFormat, LogLevel, Settings
 from runner.model.fault import Fault
 
@@ -66,6 +67,7 @@ def load_configuration(
     reading.faults += slips((*NODE_KEYS, *RUN_KEYS), environ)
     _check_tls(reading)
     _check_plain_text(reading)
+    _check_outgoing(reading)
     warnings = reading.finish()
     values = {name: found.value for name, found in reading.values.items()}
     return Configuration(
@@ -143,23 +145,45 @@ def _service(values: Mapping[str, Any]) -> Service:
             workspace_bytes=values["limits.workspace"],
             workspace_entries=values["limits.workspace_entries"],
         ),
+        retention=Retention(
+            age_seconds=values["retention.age"], groups=values["retention.groups"], bytes=values["retention.size"]
+        ),
+        metrics=Metrics(listen=values["metrics.listen"]),
+        tracing=Tracing(endpoint=values["tracing.endpoint"], ca=values["tracing.ca"]),
+        webhook=Webhook(url=values["webhook.url"], secret=values["webhook.secret"], ca=values["webhook.ca"]),
         drain_seconds=values["drain"],
     )
 
 
 def _check_tls(reading: Reading) -> None:
-    """What of TLS is missing, by its key or on the disk. A file that this user may not see is left to who reads it."""
-    files = {name: reading.values[name].value for name in ("tls.certificate", "tls.key", "tls.client_ca")}
-    if reading.refused & files.keys():
+    """What of TLS is missing, by its key or on the disk."""
+    pairs = (("tls.certificate", "tls.key"), ("tls.key", "tls.certificate"), ("tls.client_ca", "tls.certificate"))
+    _check_files(reading, ("tls.certificate", "tls.key", "tls.client_ca"), pairs)
+
+
+def _check_outgoing(reading: Reading) -> None:
+    """What is missing of what the node sends to others, and what would be sent where others can listen in."""
+    pairs = (("webhook.url", "webhook.secret"), ("webhook.secret", "webhook.url"))
+    _check_files(reading, ("webhook.secret", "webhook.ca", "tracing.ca"), pairs)
+    if "insecure" in reading.refused or reading.values["insecure"].value:
         return
-    for name, needed in (
-        ("tls.certificate", "tls.key"),
-        ("tls.key", "tls.certificate"),
-        ("tls.client_ca", "tls.certificate"),
-    ):
-        if files[name] is not None and files[needed] is None:
+    for name in ("webhook.url", "tracing.endpoint"):
+        url = None if name in reading.refused else reading.values[name].value
+        parts = urlsplit(url or "")
+        if parts.scheme == "http" and not address.Address(host=parts.hostname or "").is_local:
+            reading.refuse(name, f"others could listen in on the way to {url}", hint="use https, or insecure = true")
+
+
+def _check_files(reading: Reading, names: Sequence[str], pairs: Iterable[tuple[str, str]]) -> None:
+    """Whether the files that are named are there, and nothing that needs something else is named alone. A file that this user may
+    not see is left to who reads it."""
+    if reading.refused & {*names, *(name for pair in pairs for name in pair)}:
+        return
+    for name, needed in pairs:
+        if reading.values[name].value is not None and reading.values[needed].value is None:
             reading.refuse(name, f"there is no {needed} with it")
-    for name, file in files.items():
+    for name in names:
+        file = reading.values[name].value
         if file is None:
             continue
         try:

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from runner.config import kinds, machine
 from runner.config.kinds import Kind
-from runner.config.service import DEFAULT_RULES, Limits
+from runner.config.service import DEFAULT_RULES, Limits, Retention
 from runner.config.settings import KEEP_DAYS, KEEP_RUNS, Containment, LogFormat, LogLevel
 from runner.model.limits import Limits as DocumentLimits
 from runner.model.log import LEAST_LOG_LIMIT_BYTES
@@ -213,6 +213,70 @@ NODE_KEYS = (
         attribute="workspace_bytes",
     ),
     _limit("workspace_entries", kinds.number(1, LARGEST_COUNT), "how many files and folders may be in one", "20000"),
+    Key(
+        path=("retention", "age"),
+        kind=kinds.DURATION,
+        default=Retention().age_seconds,
+        about="for how long groups that are over are kept; 0 for ever",
+        example='"7d"',
+        reloads=True,
+    ),
+    Key(
+        path=("retention", "groups"),
+        kind=kinds.number(0, LARGEST_COUNT),
+        default=Retention().groups,
+        about="how many groups that are over are kept; 0 for all of them",
+        example="1000",
+        reloads=True,
+    ),
+    Key(
+        path=("retention", "size"),
+        kind=kinds.data_size(0),
+        default=Retention().bytes,
+        about="how much their logs and the database may take together; 0 for no limit",
+        example='"100GiB"',
+        reloads=True,
+    ),
+    Key(
+        path=("metrics", "listen"),
+        kind=kinds.ADDRESSES,
+        default=(),
+        about="where Prometheus finds `/metrics`; nowhere by default",
+        example='["127.0.0.1:9464"]',
+    ),
+    Key(
+        path=("tracing", "endpoint"),
+        kind=kinds.URL,
+        about="the OTLP/gRPC collector that traces are sent to",
+        example='"http://127.0.0.1:4317"',
+    ),
+    Key(
+        path=("tracing", "ca"),
+        kind=kinds.PATH,
+        about="who issues the collector's certificate, PEM, where the system does not know it",
+        example='"ca.pem"',
+    ),
+    Key(
+        path=("webhook", "url"),
+        kind=kinds.URL,
+        about="who is told of groups that are over",
+        example='"https://example.org/hooks/runner"',
+        reloads=True,
+    ),
+    Key(
+        path=("webhook", "secret"),
+        kind=kinds.PATH,
+        about="the file of what its messages are signed with: `whsec_` and at least 24 bytes in base64",
+        example='"webhook.secret"',
+        reloads=True,
+    ),
+    Key(
+        path=("webhook", "ca"),
+        kind=kinds.PATH,
+        about="who issues the certificate of that URL, PEM, where the system does not know it",
+        example='"ca.pem"',
+        reloads=True,
+    ),
     Key(
         path=("rules",),
         kind=kinds.RULES,

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from msgspec import Struct
 
@@ -144,6 +145,26 @@ def _path(faults: Faults, path: Place, value: Any) -> Path:
     return Path()
 
 
+def _url(faults: Faults, path: Place, value: Any) -> str:
+    text = fields.one_line(faults, path, value)
+    if not isinstance(value, str) or not text:
+        if text == "" and isinstance(value, str):
+            faults.add(path, "must not be empty")
+        return text
+    try:
+        parts = urlsplit(text)
+        right = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        right = False
+    if not right or not text.isascii() or any(char.isspace() for char in text):
+        faults.add(path, f"{quote(text)} is no URL; expected one such as https://example.org/hook")
+    elif parts.username is not None or parts.password is not None:
+        faults.add(path, "a URL must not have a user or a password in it: others may read it")
+    elif parts.fragment:
+        faults.add(path, f"{quote(text)}: what stands behind '#' is never sent")
+    return text
+
+
 def _word(words: Sequence[str], faults: Faults, path: Place, value: Any) -> str:
     if not isinstance(value, str):
         fields.expected(faults, path, fields.alternatives(list(words)), value)
@@ -237,6 +258,7 @@ RUNNER_NAME = Kind(wanted="name", read=_name, spelled=spell_text)
 DURATION = Kind(wanted="duration", read=_seconds, spelled=lambda seconds: spell_text(duration.spell(seconds)))
 PATH = Kind(wanted="path", read=_path, spelled=lambda path: spell_text(str(path)), placed=_placed_path)
 LABELS = Kind(wanted="labels", read=_mapping, taken=_taken_mapping, spelled=_spell_mapping)
+URL = Kind(wanted="URL", read=_url, spelled=spell_text)
 ADDRESSES = Kind(
     wanted="addresses", read=_addresses, taken=split, spelled=_spell_list, placed=_placed_addresses, is_list=True
 )

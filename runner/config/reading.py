@@ -241,7 +241,7 @@ class _Tables:
     def __init__(self, keys: Sequence[Key]) -> None:
         self.faults = Faults(MAX_FAULTS)
         self.found: list[tuple[Key, Any]] = []
-        self._homes = {key.path[-1]: key.name for key in keys}
+        self._homes = {key.path[-1]: key.name for key in reversed(keys)}
 
     def read(self, path: Place, table: Mapping[str, Any], tree: Mapping[str, Any]) -> None:
         for name, item in table.items():

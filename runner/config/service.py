@@ -74,6 +74,29 @@ class Retention(Struct, frozen=True, kw_only=True):
     """Of their logs and the database together."""
 
 
+class Metrics(Struct, frozen=True, kw_only=True):
+    """Where Prometheus finds what a node counts: `listen` as that of `Service`, empty for nowhere."""
+
+    listen: tuple[str, ...] = ()
+
+
+class Tracing(Struct, frozen=True, kw_only=True):
+    """Where a node sends what it traces: `endpoint` is the URL of an OTLP/gRPC collector, None for nowhere. `ca` are the issuers
+    of its certificate, PEM; None for those that the system knows."""
+
+    endpoint: str | None = None
+    ca: Path | None = None
+
+
+class Webhook(Struct, frozen=True, kw_only=True):
+    """Whom a node tells of groups that are over: None for nobody. `secret` is the file of what messages are signed with; `ca` as
+    that of `Tracing`."""
+
+    url: str | None = None
+    secret: Path | None = None
+    ca: Path | None = None
+
+
 class Service(Struct, frozen=True, kw_only=True):
     """`name` is how results call this runner. `listen` holds `host:port`, `[v6]:port` and `unix:/path`; empty for the socket in the
     state directory alone. Plain text is spoken on sockets and loopback; anywhere else only with `tls`, or if `insecure`."""
@@ -86,5 +109,8 @@ class Service(Struct, frozen=True, kw_only=True):
     rules: tuple[Rule, ...] = DEFAULT_RULES
     limits: Limits = Limits()
     retention: Retention = Retention()
+    metrics: Metrics = Metrics()
+    tracing: Tracing = Tracing()
+    webhook: Webhook = Webhook()
     drain_seconds: float = 0.0
     """How long a node that is asked to end waits for what runs. What runs longer is left to the supervisor, and to the next node."""

@@ -11,7 +11,7 @@ import pytest
 from runner.config import Configuration, load_configuration, load_state_dir
 from runner.config.keys import NODE_KEYS
 from runner.config.reading import Origin
-from runner.config.service import DEFAULT_RULES, Limits, Rule, Scope, Service, Tls
+from runner.config.service import DEFAULT_RULES, Limits, Metrics, Retention, Rule, Scope, Service, Tls, Tracing, Webhook
 from runner.errors import ConfigurationError, UsageError
 from runner.model.fault import Fault
 
@@ -73,6 +73,23 @@ streams_per_caller = 4
 workspace = 5
 workspace_entries = 6
 
+[retention]
+age = "1h"
+groups = 7
+size = 8
+
+[metrics]
+listen = ["127.0.0.1:9464"]
+
+[tracing]
+endpoint = "http://127.0.0.1:4317"
+ca = "ca.pem"
+
+[webhook]
+url = "https://example.org/h"
+secret = "hook"
+ca = "ca.pem"
+
 [[rules]]
 callers = ["ci-*"]
 scopes = ["submit"]
@@ -86,7 +103,7 @@ scopes = ["admin", "read"]
 
 
 def test_every_key_arrives_where_it_belongs(tmp_path: Path) -> None:
-    for name in ("node.pem", "ca.pem", "node.key"):
+    for name in ("node.pem", "ca.pem", "node.key", "hook"):
         (tmp_path / name).touch()
     configuration = load(tmp_path, FULL.replace("/dev/null/../", f"{tmp_path}/"))
     assert configuration.service == Service(
@@ -108,6 +125,10 @@ def test_every_key_arrives_where_it_belongs(tmp_path: Path) -> None:
             workspace_bytes=5,
             workspace_entries=6,
         ),
+        retention=Retention(age_seconds=3600.0, groups=7, bytes=8),
+        metrics=Metrics(listen=("127.0.0.1:9464",)),
+        tracing=Tracing(endpoint="http://127.0.0.1:4317", ca=tmp_path / "ca.pem"),
+        webhook=Webhook(url="https://example.org/h", secret=tmp_path / "hook", ca=tmp_path / "ca.pem"),
         drain_seconds=90.0,
     )
     settings = configuration.settings
@@ -371,6 +392,40 @@ def test_a_variable_that_is_nearly_known(tmp_path: Path) -> None:
     ]
 
 
+def test_what_is_sent_to_others_needs_tls_and_a_secret(tmp_path: Path) -> None:
+    (tmp_path / "hook").touch()
+    text = '[webhook]\nurl = "http://{}/h"\nsecret = "hook"\n[tracing]\nendpoint = "http://{}:4317"\n'
+    for local in ("127.0.0.1", "[::1]", "localhost"):
+        assert load(tmp_path, text.format(local, local)).service.webhook.url == f"http://{local}/h"
+    assert load(tmp_path, "insecure = true\n" + text.format("10.0.0.1", "10.0.0.1")).service.tracing.endpoint
+    with pytest.raises(ConfigurationError) as caught:
+        load(tmp_path, text.format("10.0.0.1", "example.org"))
+    told = "\n".join(map(str, caught.value.faults))
+    assert "webhook.url: others could listen in on the way to http://10.0.0.1/h (use https, or insecure = true)" in told
+    assert "tracing.endpoint: others could listen in" in told
+    for alone, needed in (('url = "https://a"', "webhook.secret"), ('secret = "hook"', "webhook.url")):
+        with pytest.raises(ConfigurationError, match=f"there is no {needed} with it"):
+            load(tmp_path, f"[webhook]\n{alone}")
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("ftp://a", "is no URL"),
+        ("https://", "is no URL"),
+        ("https://a b", "is no URL"),
+        ("https://a:99999/", "is no URL"),
+        ("https://ä.org", "is no URL"),
+        ("https://u:p@a/", "must not have a user"),
+        ("https://a/#x", "never sent"),
+        ("", "must not be empty"),
+    ],
+)
+def test_what_is_no_url(tmp_path: Path, url: str, told: str) -> None:
+    with pytest.raises(ConfigurationError, match=told):
+        load(tmp_path, f'[webhook]\nurl = "{url}"\nsecret = "/dev/null"')
+
+
 def test_a_file_that_everybody_can_write(tmp_path: Path) -> None:
     (tmp_path / "runner.toml").touch()
     (tmp_path / "runner.toml").chmod(0o666)
@@ -385,9 +440,23 @@ def test_names_are_unique() -> None:
 
 def test_every_setting_of_a_service_has_a_key() -> None:
     """So that none is forgotten when one is added."""
-    spelled = {"message_bytes": "message", "workspace_bytes": "workspace", "drain_seconds": "drain"}
+    spelled = {
+        "message_bytes": "message",
+        "workspace_bytes": "workspace",
+        "drain_seconds": "drain",
+        "age_seconds": "age",
+        "bytes": "size",
+    }
     names = {key.name for key in NODE_KEYS}
-    for prefix, struct in (("", Service), ("limits.", Limits), ("tls.", Tls)):
+    for prefix, struct in (
+        ("", Service),
+        ("limits.", Limits),
+        ("tls.", Tls),
+        ("retention.", Retention),
+        ("metrics.", Metrics),
+        ("tracing.", Tracing),
+        ("webhook.", Webhook),
+    ):
         for field in struct.__struct_fields__:
             name = prefix + spelled.get(field, field)
             assert name in names or any(known.startswith(f"{name}.") for known in names), name
