@@ -11,6 +11,7 @@
     │   ├── StoreCorruptError    the state is damaged
     │   ├── StoreFullError       the disk is full
     │   └── StoreReadOnlyError   the disk or folder cannot be written
+    ├── BackupError              a backup is none, or is damaged
     ├── LogGapError              this part of a log is not kept
     ├── StateLockedError         another process uses this state directory
     ├── GroupExistsError         the group id is taken by different content
@@ -96,6 +97,10 @@ class StoreFullError(StoreError):
 
 class StoreReadOnlyError(StoreError):
     """The state cannot be written."""
+
+
+class BackupError(RunnerError):
+    """The backup cannot be used."""
 
 
 class LogGapError(RunnerError):

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NoReturn
 from msgspec import Struct
 
 from drivers.registry import Registry
+from runner.backup.restoring import RESTORED
 from runner.clock import Clock, SystemClock, system_boot_seconds
 from runner.config import Settings
 from runner.config.service import SOCKET_NAME, Service
@@ -123,6 +124,7 @@ async def open_node(
         stack.push_async_callback(host.aclose)
         node = await _assembled(stack, folder, temp, settings, store, host, name=name, on_release=on_release)
         stack.push_async_callback(_flushed, node.engine)
+        _end_what_was_restored(node, folder / RESTORED)
         yield node
 
 
@@ -222,6 +224,19 @@ async def _flushed(engine: Engine) -> None:
     with suppress(TimeoutError):  # a full disk must not keep the node from closing
         async with asyncio.timeout(FLUSH_SECONDS):
             await done.wait()
+
+
+def _end_what_was_restored(node: Node, mark: Path) -> None:
+    """What was not over when a backup was taken must not go on from there. Nothing of it has been set in motion yet: that
+    happens at the end of this turn of the loop."""
+    if not mark.exists():
+        return
+    unfinished = node.store.unfinished()
+    for id in unfinished:
+        node.engine.cancel_once(id, at_once=True)
+    extra = {"action": "restored", "groups": len(unfinished)}
+    _log.warning("this state was restored: %d groups that were not over are ended", len(unfinished), extra=extra)
+    node.engine.when_durable(lambda error: None if error else mark.unlink(missing_ok=True))
 
 
 def _warn_of_disk(temp: Path, settings: Settings) -> None:

@@ -112,6 +112,19 @@ class Sealer:
         return AESGCM(self._key)
 
 
+def former_key(key_file: Path) -> Path:
+    """Where the key is that `key_file` takes the place of, while something may still be sealed with it."""
+    return key_file.with_name(f"{key_file.name}.former")
+
+
+def read_key(path: Path) -> bytes:
+    """The key in a file. Raises SealError."""
+    try:
+        return _read(path)
+    except OSError as error:
+        raise SealError(f"the key file {path} cannot be read: {error.strerror or error}") from error
+
+
 def _read(path: Path) -> bytes:
     # Not blocking: opening a named pipe would wait for somebody to write.
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)

@@ -45,6 +45,8 @@ COMMANDS = {
     "config": "check the configuration of a node",
     "token": "make, show and revoke the tokens by which callers prove to a node who they are",
     "certs": "make a private certificate authority, and certificates for nodes and their callers",
+    "backup": "copy a state directory into a file, also while a node works on it",
+    "restore": "make a state directory of a backup",
     "supervisor": "serve the processes of a state directory's tasks, so that they outlive restarts of the runner",
 }
 """Each is a module of this package with `run(options)` and `add_arguments(parser)`, imported when it is asked for."""

@@ -75,7 +75,7 @@ class Node:
 @contextmanager
 def serving(runner: Command, *arguments: str, **environment: str) -> Iterator[Node]:
     """A node that is ready."""
-    address = runner.folder.parent / "notify"
+    address = runner.folder.parent / f"notify-{len(runner.started)}"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(address))
         manager.settimeout(SECONDS)

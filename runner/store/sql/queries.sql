@@ -178,3 +178,6 @@ DELETE FROM documents WHERE group_number = ?;
 
 -- name: delete_removed
 DELETE FROM removed WHERE group_number = ?;
+
+-- name: disown_attempts
+UPDATE attempts SET instance = ? || '/' || instance WHERE status IN ('pending', 'running');
