@@ -3,6 +3,8 @@
 A sealed value is: version (1 byte), key id (8), nonce (12), ciphertext, tag (16). Nonces are random, so a key is good for
 about 2³² values. The context of a value, e.g. `group 8c1f… input password`, is authenticated with it but not stored: a
 sealed value that is moved to another place does not open there.
+
+While a key takes the place of another one, the former lies beside it, and what was sealed with that still opens (`runner.rotation`).
 """
 
 from __future__ import annotations
@@ -34,13 +36,15 @@ _HEADER_BYTES = 1 + KEY_ID_BYTES
 class Sealer:
     """Seals and unseals under one key. May be used from several threads."""
 
-    def __init__(self, key: bytes, origin: str = "here") -> None:
-        """`key`: 32 random bytes. `origin` tells a person where it is, e.g. `in the file /var/lib/runner/key`."""
+    def __init__(self, key: bytes, origin: str = "here", former: bytes | None = None) -> None:
+        """`key`: 32 random bytes. `origin` tells a person where it is, e.g. `in the file /var/lib/runner/key`. What was sealed with
+        the key `former` opens too."""
         if len(key) != KEY_BYTES:
             raise SealError(f"a key has {KEY_BYTES} bytes, not {len(key)}")
         self._key = key
         self._origin = origin
         self._key_id = hashlib.sha256(b"runner key id\0" + key).digest()[:KEY_ID_BYTES]
+        self.former = None if former is None else Sealer(former)
 
     @classmethod
     def open_or_create(cls, key_file: str | os.PathLike[str]) -> Self:
@@ -53,10 +57,14 @@ class Sealer:
         try:
             origin = f"in the file {path}"
             try:
-                return cls(_read(path), origin)
+                key = _read(path)
             except FileNotFoundError:
                 _create(path)
-                return cls(_read(path), origin)
+                key = _read(path)
+            try:
+                return cls(key, origin, _read(former_key(path)))
+            except FileNotFoundError:
+                return cls(key, origin)
         except OSError as error:
             raise SealError(f"the key file {path} can be neither read nor made: {error.strerror or error}") from error
         except ValueError as error:
@@ -86,6 +94,8 @@ class Sealer:
             raise SealError(f"the sealed value of {context!r} is cut off: {len(sealed)} bytes")
         if sealed[0] != VERSION:
             raise SealError(f"the value of {context!r} is sealed in form {sealed[0]}; this runner knows form {VERSION}")
+        if self.is_former(sealed) and self.former is not None:
+            return self.former.unseal(sealed, context)
         header, rest = sealed[:_HEADER_BYTES], sealed[_HEADER_BYTES:]
         if header[1:] != self._key_id:
             raise SealError(
@@ -96,6 +106,10 @@ class Sealer:
             return self._cipher.decrypt(rest[:NONCE_BYTES], rest[NONCE_BYTES:], header + context.encode())
         except InvalidTag as error:
             raise SealError(f"the sealed value of {context!r} was altered, or sealed for another place") from error
+
+    def is_former(self, sealed: bytes) -> bool:
+        """Whether it was sealed with the former key."""
+        return self.former is not None and sealed[1:_HEADER_BYTES] == bytes.fromhex(self.former.key_id)
 
     def mac_key(self, purpose: str) -> bytes:
         """A key for HMAC over what is stored to be compared, so that nobody who reads the store can try out values."""

@@ -46,6 +46,7 @@ COMMANDS = {
     "token": "make, show and revoke the tokens by which callers prove to a node who they are",
     "certs": "make a private certificate authority, and certificates for nodes and their callers",
     "backup": "copy a state directory into a file, also while a node works on it",
+    "secrets": "put a new sealing key in the place of the old one",
     "restore": "make a state directory of a backup",
     "supervisor": "serve the processes of a state directory's tasks, so that they outlive restarts of the runner",
 }

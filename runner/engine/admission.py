@@ -15,11 +15,13 @@ if TYPE_CHECKING:
 
 
 class Submission(Struct, frozen=True, kw_only=True):
-    """A validated group with its inputs, ready to be accepted."""
+    """A validated group with its inputs, ready to be accepted. `former_digest` is the one that it would have had before the
+    sealing key was replaced, where that is not over."""
 
     group: TaskGroup
     inputs: Mapping[str, Value]
     digest: str
+    former_digest: str | None = None
     document: bytes
 
 

@@ -21,7 +21,7 @@ from runner.engine.audience import Audience
 from runner.engine.group_run import GroupRun
 from runner.engine.journal import Journal
 from runner.engine.library import Document, Library
-from runner.engine.services import MAX_OUTPUT_BYTES, Services, input_context
+from runner.engine.services import MAX_OUTPUT_BYTES, Services, group_digest, input_context
 from runner.engine.slots import Load, SlotQueue
 from runner.errors import GroupExistsError, GroupNotFoundError
 from runner.model import codec
@@ -102,10 +102,12 @@ class Engine:
         values = variables.bind_inputs(group, inputs or {})
         whole = codec.encode_group(group)
         stored = variables.without_secrets(group)
+        former = self._sealer.former
         return Submission(
             group=group,
             inputs=values,
-            digest=codec.digest(whole, values, key=self._sealer.mac_key("group digest")),
+            digest=group_digest(whole, values, self._sealer),
+            former_digest=None if former is None else group_digest(whole, values, former),
             document=whole if stored is group else codec.encode_group(stored),
         )
 
@@ -164,7 +166,7 @@ class Engine:
         public_id = submission.group.id
         id = None if public_id is None else self._store.find(caller, public_id)
         head = None if id is None else self._store.head(id)
-        if head is not None and head.group.digest != submission.digest:
+        if head is not None and head.group.digest not in (submission.digest, submission.former_digest):
             raise GroupExistsError(
                 f"a group with the id {public_id!r} exists already and has different content or inputs"
             )

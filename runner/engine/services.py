@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from msgspec import Struct
 
 from runner.clock import Clock
 from runner.dispatch.base import Dispatcher, Sink
 from runner.engine.journal import Journal
 from runner.engine.slots import SlotQueue
+from runner.model import codec
+from runner.model.value import Value
 from runner.sealing import Sealer
 
 CONFIRM_SECONDS = 10.0
@@ -28,6 +32,11 @@ class Services(Struct, frozen=True, kw_only=True):
     sink: Sink
     grace: float
     max_output_bytes: int = MAX_OUTPUT_BYTES
+
+
+def group_digest(group: bytes, inputs: Mapping[str, Value], sealer: Sealer) -> str:
+    """What tells a submission from others, and says nothing to who has not the key. `group` as `codec.encode_group` gives it."""
+    return codec.digest(group, inputs, key=sealer.mac_key("group digest"))
 
 
 def input_context(group: str) -> str:

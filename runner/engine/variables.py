@@ -41,14 +41,20 @@ def bind_inputs(group: TaskGroup, given: Mapping[str, str]) -> dict[str, Value]:
 
 
 def secrets(group: TaskGroup) -> dict[str, Value]:
-    """The confidential defaults of exports by `task.export`, to be stored encrypted beside the inputs (whose names have no
-    dot). Those of inputs were bound to them."""
-    return {
+    """The confidential defaults of exports by `task.export`, and of inputs by `.input`, to be stored encrypted beside the inputs
+    (whose names have no dot)."""
+    exports = {
         f"{task.name}.{export.name}": Value(export.default, True)
         for task in group.tasks
         for export in task.exports
         if export.confidential and export.default is not None
     }
+    inputs = {
+        f".{item.name}": Value(item.default, True)
+        for item in group.inputs
+        if item.confidential and item.default is not None
+    }
+    return exports | inputs
 
 
 def without_secrets(group: TaskGroup) -> TaskGroup:
@@ -64,7 +70,11 @@ def with_secrets(group: TaskGroup, stored: Mapping[str, Value]) -> tuple[TaskGro
     inputs = {name: value for name, value in stored.items() if "." not in name}
     if len(inputs) < len(stored):
         hidden = {name: value.text for name, value in stored.items() if "." in name}
-        group = _with_defaults(group, lambda task, export: hidden.get(f"{task.name}.{export.name}"))
+        declared = tuple(
+            replace(item, default=hidden.get(f".{item.name}")) if item.confidential else item for item in group.inputs
+        )
+        restored = replace(group, inputs=declared)
+        group = _with_defaults(restored, lambda task, export: hidden.get(f"{task.name}.{export.name}"))
     return group, inputs
 
 

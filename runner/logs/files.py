@@ -12,7 +12,7 @@ from runner import removal
 from runner.logs import holes, rewriting
 from runner.logs.reader import FileLogReader, file_name
 from runner.logs.sink import CallSoon, Growth, MaskingSink
-from runner.logs.writing import Writer
+from runner.logs.writing import Writer, log_context
 from runner.masking import Masker
 from runner.model.dispatch import AttemptId
 from runner.model.log import LogSink, Redaction
@@ -65,6 +65,21 @@ class FileLogStore(FileLogReader):
                 writer.reopen()
             self._places.forget(id)
         return told
+
+    def reseal(self, id: AttemptId) -> int:
+        """Seal with the present key what was sealed with the former one; how many secrets there were. While nobody writes this
+        log. Raises SealError too."""
+        context = log_context(id)
+
+        def anew(secret: bytes) -> bytes:
+            return (
+                self._sealer.seal(self._sealer.unseal(secret, context), context)
+                if self._sealer.is_former(secret)
+                else secret
+            )
+
+        with self._reading(id) as reader:
+            return rewriting.reseal(reader, self._path(id), anew) if reader else 0
 
     def subscribe(self, callback: Callable[[AttemptId], None]) -> Callable[[], None]:
         return self._growth.subscribe(callback)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from runner.logs import framing
@@ -25,9 +25,7 @@ def redact(reader: framing.Reader, path: Path, masker: Masker) -> Sequence[Redac
     told = [masked[stream] for stream in STREAMS if stream in masked]
     if not found:
         return told
-    new = _draft(path)  # a former one, left by a crash, is overwritten
-    descriptor = os.open(new, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
+    with _replacing(path) as descriptor:
         _copy(reader, descriptor)
         gap = reader.gap
         for redaction in found:
@@ -35,6 +33,16 @@ def redact(reader: framing.Reader, path: Path, masker: Masker) -> Sequence[Redac
         if gap is not None:
             _write_all(descriptor, framing.MAGIC + framing.encode_gap(gap) + bytes(framing.GAP_BYTES), 0)
         _write_all(descriptor, framing.encode_masked(masked), framing.MASKED_PLACE)
+    return told
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[int]:
+    """A descriptor of a new file, which takes the place of the one at `path` when all goes well."""
+    new = _draft(path)  # a former one, left by a crash, is overwritten
+    descriptor = os.open(new, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        yield descriptor
         os.fsync(descriptor)
         os.replace(new, path)
     except BaseException:
@@ -43,7 +51,22 @@ def redact(reader: framing.Reader, path: Path, masker: Masker) -> Sequence[Redac
         raise
     finally:
         os.close(descriptor)
-    return told
+
+
+def reseal(reader: framing.Reader, path: Path, anew: Callable[[bytes], bytes]) -> int:
+    """Put `anew(secret)`, which has its length, in the place of every secret where it differs, if there is one; how many there were.
+    Raises OSError, StoreCorruptError and what `anew` raises; then the file is as it was."""
+    changed = []
+    for head in reader.heads(0):
+        content = reader.content(head) if head.secret_length else None
+        if content is not None and (secret := anew(content.secret)) != content.secret:
+            changed.append((head, framing.Content(content.data, secret)))
+    if changed:
+        with _replacing(path) as descriptor:
+            _copy(reader, descriptor)
+            for head, content in changed:
+                _write_all(descriptor, framing.encode(head, content), head.start)
+    return len(changed)
 
 
 def remove_draft(path: Path) -> None:

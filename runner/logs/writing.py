@@ -207,7 +207,12 @@ class Writer:
 
     @property
     def _context(self) -> str:
-        return f"log {self._id}"
+        return log_context(self._id)
+
+
+def log_context(id: AttemptId) -> str:
+    """What is held back of an attempt's output is sealed for this."""
+    return f"log {id}"
 
 
 def _parts(progress: Progress, asked: Sequence[str]) -> Iterator[Progress]:

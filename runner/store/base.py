@@ -243,6 +243,13 @@ class Store(StoreReader, Protocol):
 class Archive(Store, Protocol):
     """A store whose groups are looked after once they are over. Its verbs are transactions too."""
 
+    def reseal(self, id: str, digest: str, inputs: bytes, outputs: Mapping[str, bytes]) -> None:
+        """Put these in the place of what is kept of a group, and of the outputs of those of its tasks that are named: the same,
+        sealed anew. Raises GroupNotFoundError."""
+
+    def compact(self) -> None:
+        """Leave nothing in the file of what was removed or replaced. Takes as long as all is written anew, and as much room."""
+
     def purge(self, rows: int) -> bool:
         """Remove about so many rows that deleted groups have left; whether there may be more."""
 

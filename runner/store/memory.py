@@ -147,6 +147,17 @@ class MemoryStore:
         self._groups.pop(id, None)
         self._notices.pop(id, None)
 
+    def reseal(self, id: str, digest: str, inputs: bytes, outputs: Mapping[str, bytes]) -> None:
+        self._check_open()
+        group = self._find(id)
+        group.row = replace(group.row, digest=digest, inputs=inputs)
+        for name, sealed in outputs.items():
+            if name in group.tasks:
+                group.tasks[name] = replace(group.tasks[name], outputs=sealed)
+
+    def compact(self) -> None:
+        self._check_open()
+
     def purge(self, rows: int) -> bool:
         self._check_open()
         return False

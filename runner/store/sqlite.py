@@ -106,6 +106,20 @@ class SqliteStore(SqliteReader):
             self._known.pop(id, None)
         self._checkpointer.changed(3)
 
+    def reseal(self, id: str, digest: str, inputs: bytes, outputs: Mapping[str, bytes]) -> None:
+        with self._transaction() as connection:
+            number = self._find(id).number
+            connection.execute(self._sql["update_digest"], (digest, number))
+            connection.execute(self._sql["update_inputs"], (inputs, number))
+            values = [(sealed, number, name) for name, sealed in outputs.items()]
+            connection.executemany(self._sql["update_outputs"], values)
+        self._checkpointer.changed(2 + len(outputs))
+
+    def compact(self) -> None:
+        with self._reading() as connection:
+            connection.execute("VACUUM")
+            checkpoint(connection, "TRUNCATE")
+
     def purge(self, rows: int) -> bool:
         left = rows
         with self._transaction() as connection:

@@ -111,6 +111,15 @@ FROM attempts WHERE group_number = ? ORDER BY task, attempt;
 SELECT number, at, kind, task, attempt, fields_json FROM events
 WHERE group_number = ? AND number > ? ORDER BY number LIMIT ?;
 
+-- name: update_digest
+UPDATE groups SET digest = ? WHERE number = ?;
+
+-- name: update_inputs
+UPDATE documents SET inputs = ? WHERE group_number = ?;
+
+-- name: update_outputs
+UPDATE tasks SET outputs = ? WHERE group_number = ? AND name = ?;
+
 -- name: insert_notice
 INSERT INTO notices (group_number, message_id, tries, due) VALUES (?, lower(hex(randomblob(16))), 0, 0);
 
