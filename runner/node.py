@@ -73,6 +73,15 @@ def _ignored(group: str) -> None:
     pass
 
 
+class Role(Struct, frozen=True, kw_only=True):
+    """What one node is beside what others are. `name` is how results call it; `on_release` is told of groups that are over;
+    `prepare` is given its engine before that takes up what a former life has left."""
+
+    name: str = LOCAL_RUNNER
+    on_release: OnRelease = _ignored
+    prepare: Callable[[Engine], None] = lambda engine: None
+
+
 def registry(settings: Settings) -> Registry:
     """All task types of this runner."""
     return Registry(built_in_drivers(settings.base_env, settings.template_milliseconds))
@@ -104,11 +113,8 @@ async def open_run_node(run_dir: Path, settings: Settings) -> AsyncIterator[Node
 
 
 @asynccontextmanager
-async def open_node(
-    settings: Settings, name: str = LOCAL_RUNNER, on_release: OnRelease = _ignored
-) -> AsyncIterator[Node]:
-    """A long-lived node: its processes outlive this one, and the next node on the same state directory goes on with them.
-    `name` is how results call it; `on_release` is told of groups that are over."""
+async def open_node(settings: Settings, role: Role = Role()) -> AsyncIterator[Node]:  # noqa: B008 - it is frozen
+    """A long-lived node: its processes outlive this one, and the next node on the same state directory goes on with them."""
     _keep_no_core_files()
     descriptors.use_all()
     async with AsyncExitStack() as stack:
@@ -122,7 +128,7 @@ async def open_node(
 
         host = await LastingHost.open(start)
         stack.push_async_callback(host.aclose)
-        node = await _assembled(stack, folder, temp, settings, store, host, name=name, on_release=on_release)
+        node = await _assembled(stack, folder, temp, settings, store, host, role)
         stack.push_async_callback(_flushed, node.engine)
         _end_what_was_restored(node, folder / RESTORED)
         yield node
@@ -136,6 +142,7 @@ async def open_server(settings: Settings, service: Service) -> AsyncIterator[Ser
     from runner.rpc.servicer import Premises
     from runner.tokens import Tokens
     from runner.uploads import Allowance
+    from runner.webhook.herald import Herald
     from runner.workspaces import Workspaces
 
     make_private(settings.state_dir)
@@ -147,7 +154,17 @@ async def open_server(settings: Settings, service: Service) -> AsyncIterator[Ser
     def released(group: str) -> None:
         loop.run_in_executor(None, workspaces.remove, group)
 
-    async with open_node(settings, service.name, released) as node:
+    server: Server | None = None
+
+    def told() -> Service:
+        """What the node was told last."""
+        return service if server is None else server.service
+
+    herald = Herald(lambda: told().webhook)
+    role = Role(
+        name=service.name, on_release=released, prepare=lambda engine: engine.announce(herald.wanted, herald.wake)
+    )
+    async with open_node(settings, role) as node:
         started = node.clock.now()
         await asyncio.to_thread(workspaces.sweep, frozenset(node.store.unfinished()))
         premises = Premises(
@@ -163,7 +180,7 @@ async def open_server(settings: Settings, service: Service) -> AsyncIterator[Ser
         socket_path = str(settings.state_dir / SOCKET_NAME)
         server = Server(premises, service, tokens, socket_path=socket_path)
         keeper = Keeper(
-            lambda: server.service.retention,
+            lambda: told().retention,
             engine=node.engine,
             store=node.store,
             logs=node.logs,
@@ -171,14 +188,22 @@ async def open_server(settings: Settings, service: Service) -> AsyncIterator[Ser
             expire=workspaces.expire,
         )
         keeper.recover()
-        async with server, _beside(keeper.run()):
+        telling = herald.run(node.engine, node.store, node.clock, node=service.name, node_id=premises.node_id)
+        async with server, _beside(keeper.run(), telling):
             yield Serving(node=node, server=server, keeper=keeper)
 
 
 @asynccontextmanager
 async def _beside(*work: Coroutine[None, None, None]) -> AsyncIterator[None]:
-    """Do all this, which neither ends nor raises anything by itself, while this is entered."""
-    tasks = [asyncio.create_task(each) for each in work]
+    """Do all this, which never ends by itself, while this is entered."""
+
+    async def done(work: Coroutine[None, None, None]) -> None:
+        try:
+            await work
+        except Exception:  # noqa: BLE001 (it is no reason to end the node)
+            _log.exception("a part of the node has failed; the others go on", extra={"action": "part_failed"})
+
+    tasks = [asyncio.create_task(done(each)) for each in work]
     try:
         yield
     finally:
@@ -272,9 +297,7 @@ async def _assembled(
     settings: Settings,
     store: Archive,
     host: LastingHost,
-    *,
-    name: str = LOCAL_RUNNER,
-    on_release: OnRelease = _ignored,
+    role: Role = Role(),  # noqa: B008 - it is frozen
 ) -> Node:
     from runner.dispatch.local import LocalDispatcher
     from runner.engine.engine import Engine
@@ -287,14 +310,14 @@ async def _assembled(
     types = registry(settings)
     dispatcher = await stack.enter_async_context(
         LocalDispatcher(
-            name=name,
+            name=role.name,
             registry=types,
             processes=host,
             logs=logs,
             temp=str(temp),
             clock=clock,
             template_milliseconds=settings.template_milliseconds,
-            on_release=on_release,
+            on_release=role.on_release,
         )
     )
     engine = Engine(
@@ -305,6 +328,7 @@ async def _assembled(
         max_parallel=settings.max_parallel,
     )
     stack.callback(engine.close)
+    role.prepare(engine)
     engine.recover()
     calm_collector()
     return Node(engine=engine, store=store, logs=logs, registry=types, clock=clock)

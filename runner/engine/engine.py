@@ -63,6 +63,7 @@ class Engine:
         self._resting: list[Callable[[], None]] = []
         self._library = Library(store, sealer, self._at_hand)
         self._audience = Audience()
+        self._on_end: Callable[[], None] = lambda: None
         self._slots = SlotQueue(max_parallel)
         self._journal = Journal(store, clock, self._fill_slots)
         self._journal.on_commit = self._committed
@@ -77,6 +78,12 @@ class Engine:
             grace=GRACE_SECONDS,
             max_output_bytes=max_output_bytes,
         )
+
+    def announce(self, wanted: Callable[[], bool], told: Callable[[], None]) -> None:
+        """While `wanted()`, record with the end of each group that it has to be told (`Batch.notices`), and call `told` behind
+        that. To be called before `recover`."""
+        self._journal.announces = wanted
+        self._on_end = told
 
     def recover(self) -> None:
         """Take up every unfinished group of the store. Called once, before anything else."""
@@ -331,6 +338,7 @@ class Engine:
         for event in events:
             if event.kind is Kind.GROUP_FINISHED:
                 self._living.remove(self._runs[event.group])
+                self._on_end()
         for id in dict.fromkeys(event.group for event in events):
             run = self._runs.get(id)
             if run is not None and run.idle and not self._journal.is_unwritten(run):

@@ -17,7 +17,7 @@ from typing import Protocol
 
 from runner.clock import Clock, Timer
 from runner.errors import RunnerError
-from runner.model.event import Event
+from runner.model.event import Event, Kind
 from runner.store.base import AttemptRow, Batch, GroupRow, Store, TaskRow
 
 log = logging.getLogger(__name__)
@@ -57,6 +57,8 @@ class Journal:
         """Why the last transaction was refused; None where it was not."""
         self.on_commit: Callable[[Sequence[Event]], None] = lambda events: None
         """Called after each commit, and what it led to, with the events that it holds."""
+        self.announces: Callable[[], bool] = lambda: False
+        """Whether somebody outside has to be told of groups that end."""
         self.on_failure: Callable[[], None] = lambda: None
         """Called after each transaction that was refused. It is tried again until it is not."""
 
@@ -144,6 +146,8 @@ class Journal:
 
     def _batch(self) -> Batch:
         batch = Batch(events=self._events)
+        if self.announces():
+            batch.notices = [event.group for event in self._events if event.kind is Kind.GROUP_FINISHED]
         for state in self._dirty:
             row = state.row()
             if isinstance(row, TaskRow):

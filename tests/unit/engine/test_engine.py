@@ -196,3 +196,17 @@ def test_a_group_counts_until_its_end_is_written_and_no_longer() -> None:
     world.clock.run_until_idle()
     assert world.engine.result("g").status is Status.SUCCESS
     assert (world.engine.active, world.engine.active_of("")) == (0, 0)
+
+
+def test_a_group_whose_end_is_told_together_with_other_events_does_not_count_any_more() -> None:
+    told: list[str] = []
+    world = _World()
+    world.engine.announce(lambda: True, lambda: told.append("end"))
+    id = world.submit(Task(name="a", type="os_exec"))
+    assert (world.engine.active, world.engine.active_of("")) == (1, 1)
+    world.pass_time(60)
+    assert world.engine.status(id) is Status.SUCCESS
+    assert (world.engine.active, world.engine.active_of("")) == (0, 0)
+    assert told == ["end"]
+    assert [notice.group for notice in world.store.notices(0.0)] == [id]
+    assert world.engine.forget(id)

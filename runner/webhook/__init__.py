@@ -1,0 +1,1 @@
+"""Tells somebody outside that a group is over: signed, at least once, tried again for a day."""
