@@ -7,15 +7,16 @@ workspaces/.uploads/<id>.part    one that has not come to its end
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import secrets
 import time
-from collections.abc import Callable, Collection
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from runner.errors import GroupNotFoundError
+from runner.errors import GroupNotFoundError, StoreFullError, StoreReadOnlyError
 from runner.removal import remove_tree
 from runner.uploads import Allowance, Unpacked, unpack
 from runner.workspace import make_private
@@ -48,15 +49,16 @@ class Workspaces:
         return id, unpacked
 
     def make(self, group: str) -> Path:
-        """An empty workspace."""
+        """An empty workspace. Raises StoreFullError and StoreReadOnlyError where the disk takes none."""
         path = self._folder / group
-        path.mkdir(mode=0o700)
+        with _told():
+            path.mkdir(mode=0o700)
         return path
 
     def claim(self, group: str, caller: str, upload: str) -> Path:
-        """The upload as the group's workspace. Raises GroupNotFoundError where the caller has no such upload."""
+        """The upload as the group's workspace. Raises GroupNotFoundError where the caller has no such upload, and as `make`."""
         path = self._folder / group
-        with suppress(OSError, ValueError):
+        with suppress(OSError, ValueError), _told():
             if upload.isalnum():
                 self._upload(upload, caller).rename(path)
                 return path
@@ -86,3 +88,16 @@ class Workspaces:
 
     def _upload(self, id: str, caller: str) -> Path:
         return self._uploads / f"{id}.{hashlib.sha256(caller.encode()).hexdigest()[:16]}"
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """What a disk does not take is said so that whoever asked knows when to ask again."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StoreFullError from error
+        if error.errno == errno.EROFS:
+            raise StoreReadOnlyError from error
+        raise

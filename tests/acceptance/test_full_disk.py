@@ -1,4 +1,4 @@
-"""A disk that is full in the middle of a run: what runs can be stopped, the command ends in time, and nothing is lost."""
+"""A disk that is full: what runs can be stopped, a command ends in time, a node takes nothing that it could lose, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -8,10 +8,15 @@ import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import grpc
 import pytest
 
+from runner.rpc import status
+from runner.v1 import runner_pb2 as pb
 from tests.acceptance.command import Command, group, shell
+from tests.acceptance.serving import SECONDS, serving, submit, watched
 
 MIB = 1 << 20
 
@@ -22,7 +27,7 @@ def disk(require: Callable[[str], None], tmp_path: Path) -> Iterator[Path]:
     require("mount")
     disk = tmp_path / "disk"
     disk.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", disk], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m,nr_inodes=400", "tmpfs", disk], check=True)
     yield disk
     subprocess.run(["umount", "--lazy", disk], check=True)
 
@@ -44,6 +49,16 @@ def fill(disk: Path) -> None:
                     pass
             except OSError:
                 pass
+
+
+def use_up_names(disk: Path) -> None:
+    """Leave no file to be made."""
+    for number in range(1000):
+        try:
+            (disk / f"ballast-{number}").touch()
+        except OSError:
+            return
+    raise AssertionError("there is no end of files")
 
 
 def document(runner: Command) -> str:
@@ -112,3 +127,61 @@ def test_a_run_on_a_full_disk_can_be_cancelled_and_goes_on_later(runner: Command
         "clean": 1,
     }
     assert (runner.folder / "started").read_text().split() == ["first", "clean"]
+
+
+def refused(call: Callable[[], object]) -> tuple[grpc.StatusCode, float | None]:
+    """How a node refuses it, and in how many seconds it is worth to try again."""
+    with pytest.raises(grpc.RpcError) as caught:
+        call()
+    error: Any = caught.value
+    details = dict(error.trailing_metadata())[status.DETAILS_KEY]
+    told = status.from_wire(error.code(), error.details(), details)
+    assert "nothing was accepted" in told.message
+    return error.code(), getattr(told, "retry_after", None)
+
+
+def test_a_node_takes_nothing_while_the_disk_is_full_and_goes_on_later(runner: Command, disk: Path) -> None:
+    state = disk / "state"
+    go = runner.folder / "go"
+    waits = group([shell("w", f"while [ ! -e {go} ]; do sleep 0.02; done"), shell("then", "echo x", depends_on=["w"])])
+    with serving(runner, "--state-dir", str(state)) as node, node.service() as service:
+        submit(service, waits, "before")
+        for event in watched(service, "before"):
+            if event.WhichOneof("fact") == "task_started":
+                break
+        fill(disk)
+        document = group([shell("t", "echo x" + "x" * 20_000)])
+        for _ in range(3):
+            code, seconds = refused(lambda: submit(service, document, "full"))
+            assert (code, bool(seconds)) == (grpc.StatusCode.UNAVAILABLE, True)
+        go.touch()
+        node.until_said("store_failed")
+        answer = service.GetTaskGroup(pb.GetTaskGroupRequest(id="before"), timeout=SECONDS)
+        assert answer.group.status == pb.STATUS_RUNNING  # it reads, and says what is written
+        (disk / "ballast").unlink()
+        assert list(watched(service, "before"))[-1].WhichOneof("fact") == "group_finished"
+        listed = service.ListTaskGroups(pb.ListTaskGroupsRequest(), timeout=SECONDS).groups
+        assert [found.id for found in listed] == ["before"]
+        request = pb.SubmitTaskGroupRequest(document=document.encode(), id="full")
+        assert not service.SubmitTaskGroup(request, timeout=SECONDS).existed
+        assert list(watched(service, "full"))[-1].group_finished.status == pb.STATUS_SUCCESS
+
+
+def test_a_node_that_can_make_no_more_files_takes_nothing(runner: Command, disk: Path) -> None:
+    with serving(runner, "--state-dir", str(disk / "state")) as node, node.service() as service:
+        use_up_names(disk)
+        code, _ = refused(lambda: submit(service, group([shell("t", "true")]), "full"))
+        assert code is grpc.StatusCode.UNAVAILABLE
+        for path in disk.glob("ballast-*"):
+            path.unlink()
+        submit(service, group([shell("t", "true")]), "full")
+        assert list(watched(service, "full"))[-1].group_finished.status == pb.STATUS_SUCCESS
+
+
+def test_a_node_does_not_start_on_a_disk_that_is_read_only(runner: Command, disk: Path) -> None:
+    assert runner("run", "--state-dir", str(disk / "state"), runner.write(group([shell("t", "true")]))).status == 0
+    subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+    done = runner("serve", "--log-format", "json", "--state-dir", str(disk / "state"))
+    last = json.loads(done.stderr.splitlines()[-1])
+    assert (done.status, last["action"]) == (2, "node_failed")
+    assert "Read-only file system" in last["message"]
