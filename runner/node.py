@@ -9,8 +9,9 @@ import os
 import resource
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -21,6 +22,7 @@ from runner.backup.restoring import RESTORED
 from runner.clock import Clock, SystemClock, system_boot_seconds
 from runner.config import Settings
 from runner.config.service import SOCKET_NAME, Service
+from runner.errors import UsageError
 from runner.process import descriptors, launch
 from runner.process.host import SupervisorHost
 from runner.process.lasting import LastingHost
@@ -36,6 +38,9 @@ if TYPE_CHECKING:
     from runner.model.watch import Happening
     from runner.retention import Keeper
     from runner.rpc.server import Server
+    from runner.telemetry.base import Telemetry
+    from runner.telemetry.calls import Watcher
+    from runner.telemetry.prometheus import Prometheus
 
 LOCAL_RUNNER = "local"
 FLUSH_SECONDS = 5.0
@@ -53,6 +58,7 @@ class Node(Struct, frozen=True, kw_only=True):
     logs: LogStore
     registry: Registry
     clock: Clock
+    processes: LastingHost
 
     def watch(self, id: str) -> AsyncIterator[Sequence[Happening]]:
         """The story of a group as it happens, up to its end."""
@@ -67,6 +73,8 @@ class Serving(Struct, frozen=True, kw_only=True):
     node: Node
     server: Server
     keeper: Keeper
+    metrics: Sequence[str] = ()
+    """Where they can be read."""
 
 
 def _ignored(group: str) -> None:
@@ -80,6 +88,7 @@ class Role(Struct, frozen=True, kw_only=True):
     name: str = LOCAL_RUNNER
     on_release: OnRelease = _ignored
     prepare: Callable[[Engine], None] = lambda engine: None
+    telemetry: Sequence[Telemetry] = ()
 
 
 def registry(settings: Settings) -> Registry:
@@ -119,7 +128,7 @@ async def open_node(settings: Settings, role: Role = Role()) -> AsyncIterator[No
     descriptors.use_all()
     async with AsyncExitStack() as stack:
         folder = settings.state_dir
-        store = _open_store(stack, folder)
+        store = _open_store(stack, folder, role.telemetry)
         temp = make_temp(settings.temp_dir(folder))
         _warn_of_disk(temp, settings)
 
@@ -161,8 +170,13 @@ async def open_server(settings: Settings, service: Service) -> AsyncIterator[Ser
         return service if server is None else server.service
 
     herald = Herald(lambda: told().webhook)
+    metrics = _metrics(service)
+    telemetry: Sequence[Telemetry] = () if metrics is None else (metrics,)
     role = Role(
-        name=service.name, on_release=released, prepare=lambda engine: engine.announce(herald.wanted, herald.wake)
+        name=service.name,
+        on_release=released,
+        prepare=lambda engine: engine.announce(herald.wanted, herald.wake),
+        telemetry=telemetry,
     )
     async with open_node(settings, role) as node:
         started = node.clock.now()
@@ -178,7 +192,8 @@ async def open_server(settings: Settings, service: Service) -> AsyncIterator[Ser
         )
         tokens = Tokens(settings.state_dir)
         socket_path = str(settings.state_dir / SOCKET_NAME)
-        server = Server(premises, service, tokens, socket_path=socket_path)
+        watchers = [_watcher(telemetry)] if telemetry else []
+        server = Server(premises, service, tokens, socket_path=socket_path, watchers=watchers)
         keeper = Keeper(
             lambda: told().retention,
             engine=node.engine,
@@ -188,18 +203,71 @@ async def open_server(settings: Settings, service: Service) -> AsyncIterator[Ser
             expire=workspaces.expire,
         )
         keeper.recover()
-        telling = herald.run(node.engine, node.store, node.clock, node=service.name, node_id=premises.node_id)
-        async with server, _beside(keeper.run(), telling):
-            yield Serving(node=node, server=server, keeper=keeper)
+        telling = partial(herald.run, node.engine, node.store, node.clock, node=service.name, node_id=premises.node_id)
+        async with (
+            server,
+            _beside(keeper.run, telling),
+            _exposed(metrics, settings, service, node, server) as exposed,
+        ):
+            yield Serving(node=node, server=server, keeper=keeper, metrics=exposed)
+
+
+def _metrics(service: Service) -> Prometheus | None:
+    if not service.metrics.listen:
+        return None
+    try:
+        from runner.telemetry.prometheus import Prometheus
+    except ImportError as error:
+        raise UsageError(f"metrics.listen is set, which needs more: pip install 'runner[metrics]' ({error})") from error
+    return Prometheus()
+
+
+def _watcher(telemetry: Sequence[Telemetry]) -> Watcher:
+    from runner.telemetry.calls import Watcher
+
+    return Watcher(telemetry)
 
 
 @asynccontextmanager
-async def _beside(*work: Coroutine[None, None, None]) -> AsyncIterator[None]:
+async def _exposed(
+    metrics: Prometheus | None, settings: Settings, service: Service, node: Node, server: Server
+) -> AsyncIterator[Sequence[str]]:
+    """Show what is counted; the addresses."""
+    if metrics is None:
+        yield ()
+        return
+    from runner.telemetry import exposition
+
+    metrics.type_of = node.engine.type_of
+    metrics.sample = lambda: _sample(node, server, settings)
+    async with exposition.serving(service.metrics.listen, metrics.text) as addresses, _beside(metrics.measure_lag):
+        _log.info("metrics at %s", ", ".join(addresses), extra={"action": "metrics", "addresses": addresses})
+        yield addresses
+
+
+def _sample(node: Node, server: Server, settings: Settings) -> Iterator[tuple[str, str, float]]:
+    load, usage = node.engine.load, node.store.usage()
+    yield "runner_slots", "How many attempts may run at once.", load.slots
+    yield "runner_attempts_running", "How many attempts hold a slot.", load.taken
+    yield "runner_queue_length", "How many tasks wait for a slot.", load.waiting
+    yield "runner_groups_active", "How many groups are not over.", node.engine.active
+    yield "runner_groups_kept", "How many groups that are over are kept.", usage.groups
+    yield "runner_kept_log_bytes", "What their logs take on the disk.", usage.log_bytes
+    yield "runner_database_bytes", "What is in use of the database.", node.store.used_bytes()
+    disk = os.statvfs(settings.state_dir)
+    yield "runner_disk_free_bytes", "What is free where the state is kept.", disk.f_bavail * disk.f_frsize
+    yield "runner_disk_free_files", "How many files can be made there.", disk.f_favail
+    yield "runner_streams", "How many watches and followed logs there are.", server.streams
+    yield "runner_supervisor_restarts", "How many supervisors have ended that should not.", node.processes.restarts
+
+
+@asynccontextmanager
+async def _beside(*work: Callable[[], Coroutine[None, None, None]]) -> AsyncIterator[None]:
     """Do all this, which never ends by itself, while this is entered."""
 
-    async def done(work: Coroutine[None, None, None]) -> None:
+    async def done(work: Callable[[], Coroutine[None, None, None]]) -> None:
         try:
-            await work
+            await work()
         except Exception:  # noqa: BLE001 (it is no reason to end the node)
             _log.exception("a part of the node has failed; the others go on", extra={"action": "part_failed"})
 
@@ -274,10 +342,17 @@ def _warn_of_disk(temp: Path, settings: Settings) -> None:
         )
 
 
-def _open_store(stack: AsyncExitStack, folder: Path) -> Archive:
+def _open_store(stack: AsyncExitStack, folder: Path, telemetry: Sequence[Telemetry] = ()) -> Archive:
     make_private(folder)
     loop = asyncio.get_running_loop()
-    store = SqliteStore.open(folder / "state.db", call_soon_threadsafe=loop.call_soon_threadsafe)
+    if telemetry:
+        from runner.telemetry.observed import ObservedStore
+
+        observed = ObservedStore.open(folder / "state.db", call_soon_threadsafe=loop.call_soon_threadsafe)
+        observed.telemetry = telemetry
+        store: SqliteStore = observed
+    else:
+        store = SqliteStore.open(folder / "state.db", call_soon_threadsafe=loop.call_soon_threadsafe)
     stack.callback(store.close)
     return store
 
@@ -331,7 +406,7 @@ async def _assembled(
     role.prepare(engine)
     engine.recover()
     calm_collector()
-    return Node(engine=engine, store=store, logs=logs, registry=types, clock=clock)
+    return Node(engine=engine, store=store, logs=logs, registry=types, clock=clock, processes=host)
 
 
 def calm_collector() -> None:

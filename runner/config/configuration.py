@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from runner.config import address, machine
 from runner.config.keys import NODE_KEYS, RUN_KEYS, STATE_DIR
 from runner.config.reading import Layers, Reading, Value, find_file, read, slips, state_dir_of
-from runner.config.service import Limits, Metrics, Retention, Service, Tls, Tracing, Webhook
+from runner.config.service import Limits, Metrics, Retention, Service, Tls, Webhook
 from runner.config.settings import LogFormat, LogLevel, Settings
 from runner.model.fault import Fault
 
@@ -149,7 +149,6 @@ def _service(values: Mapping[str, Any]) -> Service:
             age_seconds=values["retention.age"], groups=values["retention.groups"], bytes=values["retention.size"]
         ),
         metrics=Metrics(listen=values["metrics.listen"]),
-        tracing=Tracing(endpoint=values["tracing.endpoint"], ca=values["tracing.ca"]),
         webhook=Webhook(url=values["webhook.url"], secret=values["webhook.secret"], ca=values["webhook.ca"]),
         drain_seconds=values["drain"],
     )
@@ -164,14 +163,15 @@ def _check_tls(reading: Reading) -> None:
 def _check_outgoing(reading: Reading) -> None:
     """What is missing of what the node sends to others, and what would be sent where others can listen in."""
     pairs = (("webhook.url", "webhook.secret"), ("webhook.secret", "webhook.url"))
-    _check_files(reading, ("webhook.secret", "webhook.ca", "tracing.ca"), pairs)
+    _check_files(reading, ("webhook.secret", "webhook.ca"), pairs)
     if "insecure" in reading.refused or reading.values["insecure"].value:
         return
-    for name in ("webhook.url", "tracing.endpoint"):
-        url = None if name in reading.refused else reading.values[name].value
-        parts = urlsplit(url or "")
-        if parts.scheme == "http" and not address.Address(host=parts.hostname or "").is_local:
-            reading.refuse(name, f"others could listen in on the way to {url}", hint="use https, or insecure = true")
+    url = None if "webhook.url" in reading.refused else reading.values["webhook.url"].value
+    parts = urlsplit(url or "")
+    if parts.scheme == "http" and not address.Address(host=parts.hostname or "").is_local:
+        reading.refuse(
+            "webhook.url", f"others could listen in on the way to {url}", hint="use https, or insecure = true"
+        )
 
 
 def _check_files(reading: Reading, names: Sequence[str], pairs: Iterable[tuple[str, str]]) -> None:

@@ -245,18 +245,6 @@ NODE_KEYS = (
         example='["127.0.0.1:9464"]',
     ),
     Key(
-        path=("tracing", "endpoint"),
-        kind=kinds.URL,
-        about="the OTLP/gRPC collector that traces are sent to",
-        example='"http://127.0.0.1:4317"',
-    ),
-    Key(
-        path=("tracing", "ca"),
-        kind=kinds.PATH,
-        about="who issues the collector's certificate, PEM, where the system does not know it",
-        example='"ca.pem"',
-    ),
-    Key(
         path=("webhook", "url"),
         kind=kinds.URL,
         about="who is told of groups that are over",

@@ -80,17 +80,9 @@ class Metrics(Struct, frozen=True, kw_only=True):
     listen: tuple[str, ...] = ()
 
 
-class Tracing(Struct, frozen=True, kw_only=True):
-    """Where a node sends what it traces: `endpoint` is the URL of an OTLP/gRPC collector, None for nowhere. `ca` are the issuers
-    of its certificate, PEM; None for those that the system knows."""
-
-    endpoint: str | None = None
-    ca: Path | None = None
-
-
 class Webhook(Struct, frozen=True, kw_only=True):
-    """Whom a node tells of groups that are over: None for nobody. `secret` is the file of what messages are signed with; `ca` as
-    that of `Tracing`."""
+    """Whom a node tells of groups that are over: None for nobody. `secret` is the file of what messages are signed with; `ca` are
+    the issuers of its certificate, PEM, None for those that the system knows."""
 
     url: str | None = None
     secret: Path | None = None
@@ -110,7 +102,6 @@ class Service(Struct, frozen=True, kw_only=True):
     limits: Limits = Limits()
     retention: Retention = Retention()
     metrics: Metrics = Metrics()
-    tracing: Tracing = Tracing()
     webhook: Webhook = Webhook()
     drain_seconds: float = 0.0
     """How long a node that is asked to end waits for what runs. What runs longer is left to the supervisor, and to the next node."""

@@ -281,6 +281,11 @@ class Engine:
         self._library.forget(id)
         return True
 
+    def type_of(self, id: str, task: str) -> str:
+        """The type of a task of a group that is not over or ended just now; empty of all others."""
+        run = self._runs.get(id)
+        return "" if run is None or task not in run.graph.index else run.task(task).task.type
+
     def when_durable(self, done: Callable[[Exception | None], None]) -> None:
         """Call `done` once all that was recorded before this call survives a loss of power."""
         self._journal.then(lambda: self._store.sync(done))

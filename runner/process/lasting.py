@@ -41,6 +41,8 @@ class LastingHost:
         self._incarnation = host.incarnation
         self._closing = False
         self._born = 0.0
+        self.restarts = 0
+        """How many supervisors have ended that should not."""
         self._short_lives = 0
         self._ended: dict[str, asyncio.Future[Mapping[str, Any] | None]] = {}
         """By incarnation: the end of what it left."""
@@ -132,6 +134,7 @@ class LastingHost:
     def _on_lost(self, host: SupervisorHost, error: ProcessHostError) -> None:
         if self._closing or not isinstance(error, EndedError):
             return
+        self.restarts += 1
         _log.error("the supervisor ended; another is started", extra={"action": "supervisor_lost", "pid": host.pid})
         self._end(host.incarnation)
         short = asyncio.get_running_loop().time() - self._born < SHORT_LIFE_SECONDS

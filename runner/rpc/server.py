@@ -53,10 +53,20 @@ class Server:
     """Serves inside `async with`. `addresses` are those that it listens on, with the ports that it was given. `service` is what it
     was told last."""
 
-    def __init__(self, premises: Premises, service: Service, tokens: Tokens, *, socket_path: str) -> None:
-        """`socket_path` is where it listens when `service` names no address."""
+    def __init__(
+        self,
+        premises: Premises,
+        service: Service,
+        tokens: Tokens,
+        *,
+        socket_path: str,
+        watchers: Sequence[grpc.aio.ServerInterceptor] = (),
+    ) -> None:
+        """`socket_path` is where it listens when `service` names no address. `watchers` see every call, also those
+        that are refused."""
         self.addresses: Sequence[str] = ()
         self.service = service
+        self._watchers = watchers
         self._premises = premises
         self._clock: Clock = premises.clock
         self._wanted = service.listen or (UNIX + socket_path,)
@@ -76,7 +86,7 @@ class Server:
             self._credentials = Credentials(service.tls, self._clock.now().wall)
             self._complain(self._credentials)
         options = [*_OPTIONS, ("grpc.max_receive_message_length", service.limits.message_bytes)]
-        server = self._server = grpc.aio.server(interceptors=[self._guard], options=options)
+        server = self._server = grpc.aio.server(interceptors=[*self._watchers, self._guard], options=options)
         runner_pb2_grpc.add_RunnerServiceServicer_to_server(self._servicer, server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
@@ -98,6 +108,11 @@ class Server:
             if address.startswith(UNIX):
                 with suppress(OSError):
                     os.unlink(address.removeprefix(UNIX))
+
+    @property
+    def streams(self) -> int:
+        """How many watches and followed logs there are."""
+        return self._traffic.streams
 
     def reload(self, service: Service) -> None:
         """Take what may change while it serves: certificates, rules, limits, labels. Raises UsageError, and then nothing has

@@ -28,6 +28,11 @@ class Traffic:
     def leaving(self) -> bool:
         return self._leaving
 
+    @property
+    def streams(self) -> int:
+        """How many go on."""
+        return self._streams.total()
+
     def leave(self) -> None:
         """From now on nothing new is taken, and streams come to their end."""
         self._leaving = True

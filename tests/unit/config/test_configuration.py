@@ -11,7 +11,7 @@ import pytest
 from runner.config import Configuration, load_configuration, load_state_dir
 from runner.config.keys import NODE_KEYS
 from runner.config.reading import Origin
-from runner.config.service import DEFAULT_RULES, Limits, Metrics, Retention, Rule, Scope, Service, Tls, Tracing, Webhook
+from runner.config.service import DEFAULT_RULES, Limits, Metrics, Retention, Rule, Scope, Service, Tls, Webhook
 from runner.errors import ConfigurationError, UsageError
 from runner.model.fault import Fault
 
@@ -81,10 +81,6 @@ size = 8
 [metrics]
 listen = ["127.0.0.1:9464"]
 
-[tracing]
-endpoint = "http://127.0.0.1:4317"
-ca = "ca.pem"
-
 [webhook]
 url = "https://example.org/h"
 secret = "hook"
@@ -127,7 +123,6 @@ def test_every_key_arrives_where_it_belongs(tmp_path: Path) -> None:
         ),
         retention=Retention(age_seconds=3600.0, groups=7, bytes=8),
         metrics=Metrics(listen=("127.0.0.1:9464",)),
-        tracing=Tracing(endpoint="http://127.0.0.1:4317", ca=tmp_path / "ca.pem"),
         webhook=Webhook(url="https://example.org/h", secret=tmp_path / "hook", ca=tmp_path / "ca.pem"),
         drain_seconds=90.0,
     )
@@ -394,15 +389,14 @@ def test_a_variable_that_is_nearly_known(tmp_path: Path) -> None:
 
 def test_what_is_sent_to_others_needs_tls_and_a_secret(tmp_path: Path) -> None:
     (tmp_path / "hook").touch()
-    text = '[webhook]\nurl = "http://{}/h"\nsecret = "hook"\n[tracing]\nendpoint = "http://{}:4317"\n'
+    text = '[webhook]\nurl = "http://{}/h"\nsecret = "hook"\n'
     for local in ("127.0.0.1", "[::1]", "localhost"):
-        assert load(tmp_path, text.format(local, local)).service.webhook.url == f"http://{local}/h"
-    assert load(tmp_path, "insecure = true\n" + text.format("10.0.0.1", "10.0.0.1")).service.tracing.endpoint
+        assert load(tmp_path, text.format(local)).service.webhook.url == f"http://{local}/h"
+    assert load(tmp_path, "insecure = true\n" + text.format("10.0.0.1")).service.webhook.url
     with pytest.raises(ConfigurationError) as caught:
-        load(tmp_path, text.format("10.0.0.1", "example.org"))
+        load(tmp_path, text.format("10.0.0.1"))
     told = "\n".join(map(str, caught.value.faults))
     assert "webhook.url: others could listen in on the way to http://10.0.0.1/h (use https, or insecure = true)" in told
-    assert "tracing.endpoint: others could listen in" in told
     for alone, needed in (('url = "https://a"', "webhook.secret"), ('secret = "hook"', "webhook.url")):
         with pytest.raises(ConfigurationError, match=f"there is no {needed} with it"):
             load(tmp_path, f"[webhook]\n{alone}")
@@ -454,7 +448,6 @@ def test_every_setting_of_a_service_has_a_key() -> None:
         ("tls.", Tls),
         ("retention.", Retention),
         ("metrics.", Metrics),
-        ("tracing.", Tracing),
         ("webhook.", Webhook),
     ):
         for field in struct.__struct_fields__:
