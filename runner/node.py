@@ -18,11 +18,10 @@ from typing import TYPE_CHECKING, NoReturn
 from msgspec import Struct
 
 from drivers.registry import Registry
-from runner.backup.restoring import RESTORED
+from runner.backup import RESTORED
 from runner.clock import Clock, SystemClock, system_boot_seconds
 from runner.config import Settings
 from runner.config.service import SOCKET_NAME, Service
-from runner.errors import UsageError
 from runner.process import descriptors, launch
 from runner.process.host import SupervisorHost
 from runner.process.lasting import LastingHost
@@ -39,13 +38,12 @@ if TYPE_CHECKING:
     from runner.retention import Keeper
     from runner.rpc.server import Server
     from runner.telemetry.base import Telemetry
-    from runner.telemetry.calls import Watcher
-    from runner.telemetry.prometheus import Prometheus
 
 LOCAL_RUNNER = "local"
 FLUSH_SECONDS = 5.0
 
 OnRelease = Callable[[str], None]
+Work = Callable[[], Coroutine[None, None, None]]
 
 _log = logging.getLogger(__name__)
 
@@ -149,6 +147,7 @@ async def open_server(settings: Settings, service: Service) -> AsyncIterator[Ser
     from runner.retention import Keeper
     from runner.rpc.server import Server
     from runner.rpc.servicer import Premises
+    from runner.telemetry import opening
     from runner.tokens import Tokens
     from runner.uploads import Allowance
     from runner.webhook.herald import Herald
@@ -170,7 +169,7 @@ async def open_server(settings: Settings, service: Service) -> AsyncIterator[Ser
         return service if server is None else server.service
 
     herald = Herald(lambda: told().webhook)
-    metrics = _metrics(service)
+    metrics = opening.metrics() if service.metrics.listen else None
     telemetry: Sequence[Telemetry] = () if metrics is None else (metrics,)
     role = Role(
         name=service.name,
@@ -192,7 +191,7 @@ async def open_server(settings: Settings, service: Service) -> AsyncIterator[Ser
         )
         tokens = Tokens(settings.state_dir)
         socket_path = str(settings.state_dir / SOCKET_NAME)
-        watchers = [_watcher(telemetry)] if telemetry else []
+        watchers = [opening.watcher(telemetry)] if telemetry else []
         server = Server(premises, service, tokens, socket_path=socket_path, watchers=watchers)
         keeper = Keeper(
             lambda: told().retention,
@@ -204,45 +203,17 @@ async def open_server(settings: Settings, service: Service) -> AsyncIterator[Ser
         )
         keeper.recover()
         telling = partial(herald.run, node.engine, node.store, node.clock, node=service.name, node_id=premises.node_id)
-        async with (
-            server,
-            _beside(keeper.run, telling),
-            _exposed(metrics, settings, service, node, server) as exposed,
-        ):
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(server)
+            work: list[Work] = [keeper.run, telling]
+            exposed: Sequence[str] = ()
+            if metrics is not None:
+                metrics.type_of = node.engine.type_of
+                metrics.sample = partial(_sample, node, server, settings)
+                exposed = await stack.enter_async_context(opening.exposed(metrics, service.metrics))
+                work.append(metrics.measure_lag)
+            await stack.enter_async_context(_beside(*work))
             yield Serving(node=node, server=server, keeper=keeper, metrics=exposed)
-
-
-def _metrics(service: Service) -> Prometheus | None:
-    if not service.metrics.listen:
-        return None
-    try:
-        from runner.telemetry.prometheus import Prometheus
-    except ImportError as error:
-        raise UsageError(f"metrics.listen is set, which needs more: pip install 'runner[metrics]' ({error})") from error
-    return Prometheus()
-
-
-def _watcher(telemetry: Sequence[Telemetry]) -> Watcher:
-    from runner.telemetry.calls import Watcher
-
-    return Watcher(telemetry)
-
-
-@asynccontextmanager
-async def _exposed(
-    metrics: Prometheus | None, settings: Settings, service: Service, node: Node, server: Server
-) -> AsyncIterator[Sequence[str]]:
-    """Show what is counted; the addresses."""
-    if metrics is None:
-        yield ()
-        return
-    from runner.telemetry import exposition
-
-    metrics.type_of = node.engine.type_of
-    metrics.sample = lambda: _sample(node, server, settings)
-    async with exposition.serving(service.metrics.listen, metrics.text) as addresses, _beside(metrics.measure_lag):
-        _log.info("metrics at %s", ", ".join(addresses), extra={"action": "metrics", "addresses": addresses})
-        yield addresses
 
 
 def _sample(node: Node, server: Server, settings: Settings) -> Iterator[tuple[str, str, float]]:
@@ -262,10 +233,10 @@ def _sample(node: Node, server: Server, settings: Settings) -> Iterator[tuple[st
 
 
 @asynccontextmanager
-async def _beside(*work: Callable[[], Coroutine[None, None, None]]) -> AsyncIterator[None]:
+async def _beside(*work: Work) -> AsyncIterator[None]:
     """Do all this, which never ends by itself, while this is entered."""
 
-    async def done(work: Callable[[], Coroutine[None, None, None]]) -> None:
+    async def done(work: Work) -> None:
         try:
             await work()
         except Exception:  # noqa: BLE001 (it is no reason to end the node)

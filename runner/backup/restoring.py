@@ -16,16 +16,13 @@ from pathlib import Path
 from msgspec import Struct
 
 from runner import privatefile, sealing
-from runner.backup import archive
+from runner.backup import RESTORED, archive
 from runner.backup.archive import Heading
 from runner.backup.taking import KEY
 from runner.errors import BackupError, UsageError
 from runner.removal import remove_tree
 from runner.store import snapshot
 from runner.store.retirement import DATABASE
-
-RESTORED = "restored"
-"""A file in the state directory: its groups that are not over were not over when a backup was taken."""
 
 
 class Restored(Struct, frozen=True, kw_only=True):
