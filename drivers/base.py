@@ -301,7 +301,8 @@ class Driver(ABC, Generic[SpecT]):
         return {}
 
     async def clear(self, temp: str, key: str) -> None:
-        """Remove from `temp` what an attempt has left there that was salvaged, once its end is recorded. Idempotent."""
+        """Remove from `temp` what an attempt has left there that was salvaged, or that a runner which was killed had not started yet, once
+        its end is recorded. Idempotent."""
         return
 
     def sweep(self, temp: str, live: Collection[str]) -> None:

@@ -91,7 +91,8 @@ class Attempt:
         self._to_be_destroyed = False
         """What its origin wants, also before it was started."""
         self._abandoned = False
-        self._salvaged = False
+        self._to_be_cleared = dispatch.resumed
+        """It may have left files that `destroy` knows nothing of: in a former life, or with its supervisor."""
 
     async def run(self) -> None:
         """Carry it out, report it, wait until the report is acknowledged, then free what it holds.
@@ -112,7 +113,7 @@ class Attempt:
         finally:
             self._disarm()
         await self._destroy()
-        if self._salvaged and self._driver is not None:
+        if self._to_be_cleared and self._driver is not None:
             await self._quietly("clear", self._driver.clear(self._around.temp, self._key))
 
     def cancel(self, grace: float) -> None:
@@ -173,7 +174,7 @@ class Attempt:
     async def _salvage(self, driver: Driver[Any]) -> None:
         """Learn what a lost attempt has made confidential, so that it is masked in what it has said."""
         task = self._dispatch.task
-        self._salvaged = True
+        self._to_be_cleared = True
         try:
             if self._log.sink is None:
                 self._context(driver)
@@ -203,9 +204,8 @@ class Attempt:
         driver, dispatch = self._driver, self._dispatch
         if driver is None:
             known = ", ".join(self._around.registry.types) or "none"
-            return verdict.errored(
-                Reason.UNKNOWN_TYPE, f"this runner has no task type {dispatch.task.type!r}; it has: {known}"
-            )
+            message = f"this runner has no task type {dispatch.task.type!r}; it has: {known}"
+            return verdict.errored(Reason.UNKNOWN_TYPE, message)
         lost = verdict.lost(dispatch, self._around.instance, self._recovery)
         if lost is not None:
             return lost
@@ -257,6 +257,7 @@ class Attempt:
         """Begin it, or find it again; its outcome if it was cancelled meanwhile and did not come that far."""
         known = self._dispatch.handle if self._dispatch.resumed and self._recovery is Recovery.ATTACH else None
         self._begun = True
+        self._to_be_cleared = False
         self._handle = known
         if self._cancel_grace is not None:
             self._patience.end_in(self._cancel_grace + STOP_MARGIN_SECONDS)

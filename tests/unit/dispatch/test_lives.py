@@ -304,6 +304,26 @@ def test_what_a_lost_attempt_has_left_is_cleared_once_its_end_is_recorded() -> N
     asyncio.run(main())
 
 
+def test_what_a_former_life_made_for_an_attempt_that_it_did_not_start_is_cleared_when_it_is_cancelled() -> None:
+    """It was killed between the files of the attempt and its process."""
+    cleared: list[str] = []
+
+    class Made(ScriptedDriver):
+        async def clear(self, temp: str, key: str) -> None:
+            cleared.append(key)
+
+    async def main() -> None:
+        made = Made("made", capabilities=ATTACH)
+        async with running(drivers=[made]) as harness:
+            id = harness.submit(harness.dispatch(Task(name="t", type="made"), resumed=True))
+            harness.dispatcher.cancel(id, 3.0)
+            assert (await harness.finished(id)).status is Status.ABORTED
+            await harness.until(lambda: cleared == [KEY])
+            assert KEY not in made.attempts
+
+    asyncio.run(main())
+
+
 def test_a_dispatch_for_a_former_life_of_the_host_is_not_started() -> None:
     async def body(harness: Harness) -> Outcome:
         dispatch = harness.dispatch()
