@@ -3,6 +3,7 @@
 workspaces/<group id>            of a group that runs
 workspaces/.uploads/<id>.<hash>  an upload that no group has claimed yet; the hash is its caller's
 workspaces/.uploads/<id>.part    one that has not come to its end
+workspaces/.uploads/<id>.<hash>.claimed   a link that names the group which is about to be accepted with it
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import secrets
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from runner.errors import GroupNotFoundError, StoreFullError, StoreReadOnlyError
@@ -22,10 +24,11 @@ from runner.uploads import Allowance, Unpacked, unpack
 from runner.workspace import make_private
 
 UNCLAIMED_SECONDS = 3600.0
+_CLAIMED = ".claimed"
 
 
 class Workspaces:
-    """All methods but `make` and `claim` may take long: call them from a thread."""
+    """All methods but `provided` may take long: call them from a thread."""
 
     def __init__(self, folder: Path, allowance: Allowance, now: Callable[[], float] = time.time) -> None:
         """`now` in seconds since the epoch, as file times are."""
@@ -48,29 +51,46 @@ class Workspaces:
             raise
         return id, unpacked
 
-    def make(self, group: str) -> Path:
-        """An empty workspace. Raises StoreFullError and StoreReadOnlyError where the disk takes none."""
+    @contextmanager
+    def provided(self, group: str, caller: str, upload: str = "") -> Iterator[Path]:
+        """The workspace of a group that is accepted inside: the upload, or an empty folder where there is none. Where it is not
+        accepted, because of an error or because the node is killed meanwhile, its caller has his upload as before. Raises
+        GroupNotFoundError where he has no such upload, StoreFullError and StoreReadOnlyError where the disk takes none."""
         path = self._folder / group
+        if not upload:
+            with _told():
+                path.mkdir(mode=0o700)
+            with _undone(path.rmdir):
+                yield path
+            return
+        kept = self._upload(upload, caller)
+        if not upload.isalnum() or not kept.is_dir():
+            raise GroupNotFoundError(
+                f"there is no upload {upload!r}: one is kept for an hour and becomes the workspace of one group; bring it again"
+            )
+        mark = kept.with_name(kept.name + _CLAIMED)
         with _told():
-            path.mkdir(mode=0o700)
-        return path
-
-    def claim(self, group: str, caller: str, upload: str) -> Path:
-        """The upload as the group's workspace. Raises GroupNotFoundError where the caller has no such upload, and as `make`."""
-        path = self._folder / group
-        with suppress(OSError, ValueError), _told():
-            if upload.isalnum():
-                self._upload(upload, caller).rename(path)
-                return path
-        raise GroupNotFoundError(
-            f"there is no upload {upload!r}: one is kept for an hour and becomes the workspace of one group; bring it again"
-        )
+            mark.unlink(missing_ok=True)
+            mark.symlink_to(group)
+        with _undone(partial(_give_back, mark, path)):
+            with _told():
+                kept.rename(path)
+            yield path
+        with suppress(OSError):  # the group has it, and the next `sweep` sees that
+            mark.unlink()
 
     def remove(self, group: str) -> None:
         remove_tree(self._folder / group)
 
     def sweep(self, live: Collection[str]) -> None:
-        """Remove the workspaces of all groups but these, and uploads that nobody has claimed in time or that were cut off."""
+        """Remove the workspaces of all groups but these, and uploads that nobody has claimed in time or that were cut off. What was
+        claimed for a group that was not accepted is an upload again."""
+        for mark in list(self._uploads.glob("*" + _CLAIMED)):
+            group = os.readlink(mark)
+            if group in live:
+                mark.unlink()
+            else:
+                _give_back(mark, self._folder / group)
         for path in list(self._folder.iterdir()):
             if path != self._uploads and path.name not in live:
                 remove_tree(path)
@@ -83,11 +103,29 @@ class Workspaces:
         """Remove uploads that nobody has claimed in time."""
         for path in list(self._uploads.iterdir()):
             with suppress(FileNotFoundError):
-                if path.suffix != ".part" and path.lstat().st_mtime < self._now() - UNCLAIMED_SECONDS:
+                if path.suffix not in (".part", _CLAIMED) and path.lstat().st_mtime < self._now() - UNCLAIMED_SECONDS:
                     remove_tree(path)
 
     def _upload(self, id: str, caller: str) -> Path:
         return self._uploads / f"{id}.{hashlib.sha256(caller.encode()).hexdigest()[:16]}"
+
+
+def _give_back(mark: Path, workspace: Path) -> None:
+    """Make an upload again of what was claimed; a part of that may have been done."""
+    with suppress(FileNotFoundError):
+        workspace.rename(mark.with_suffix(""))
+    mark.unlink(missing_ok=True)
+
+
+@contextmanager
+def _undone(undo: Callable[[], object]) -> Iterator[None]:
+    """Call `undo` where what is done inside fails."""
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):
+            undo()
+        raise
 
 
 @contextmanager

@@ -92,12 +92,8 @@ class RunnerServicer(runner_pb2_grpc.RunnerServiceServicer):
         if known is None:
             self._traffic.check_groups(self._engine, caller.name)
             id = self._engine.id_for(caller.name, public_id)
-            workspace = self._workspace(id, caller, request.workspace_id)
-            try:
-                self._engine.accept(submission, caller=caller.name, workspace=workspace)
-            except BaseException:
-                self._premises.workspaces.remove(id)
-                raise
+            with self._premises.workspaces.provided(id, caller.name, request.workspace_id) as workspace:
+                self._engine.accept(submission, caller=caller.name, workspace=str(workspace))
         await self._durable()
         warnings = [convert.fault_to_proto(fault) for fault in loaded.warnings]
         return pb.SubmitTaskGroupResponse(id=public_id, existed=known is not None, warnings=warnings)
@@ -124,7 +120,8 @@ class RunnerServicer(runner_pb2_grpc.RunnerServiceServicer):
         workspaces = self._premises.workspaces
         await asyncio.to_thread(workspaces.expire)
         pieces = (request.data async for request in request_iterator if request.data)
-        id, unpacked = await self._receiver.receive(pieces, partial(workspaces.receive, guard.caller().name))
+        caller = guard.caller().name
+        id, unpacked = await self._receiver.receive(caller, pieces, partial(workspaces.receive, caller))
         return pb.UploadWorkspaceResponse(workspace_id=id, bytes=unpacked.bytes, entries=unpacked.entries)
 
     async def _load(self, document: bytes, source: str, caller: Caller) -> Loaded:
@@ -146,10 +143,6 @@ class RunnerServicer(runner_pb2_grpc.RunnerServiceServicer):
             return work()
         async with self._reading:
             return await asyncio.to_thread(work)
-
-    def _workspace(self, id: str, caller: Caller, upload: str) -> str:
-        workspaces = self._premises.workspaces
-        return str(workspaces.claim(id, caller.name, upload) if upload else workspaces.make(id))
 
     # Groups that are there.
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.errors import GroupNotFoundError, LimitError, UsageError
+from runner.errors import GroupNotFoundError, LimitError, StoreFullError, UsageError
 from runner.uploads import Allowance, Tape, unpack
 from runner.workspaces import UNCLAIMED_SECONDS, Workspaces
 
@@ -164,17 +164,22 @@ class TestWorkspaces:
     def spaces(self, tmp_path: Path, now: float | None = None) -> Workspaces:
         return Workspaces(tmp_path / "w", PLENTY, *(() if now is None else (lambda: now,)))
 
+    def accepted(self, spaces: Workspaces, group: str, caller: str = "me", upload: str = "") -> Path:
+        with spaces.provided(group, caller, upload) as path:
+            assert path.is_dir()
+        return path
+
     def test_an_upload_becomes_a_workspace_once(self, tmp_path: Path) -> None:
         spaces = self.spaces(tmp_path)
         id, _ = spaces.receive("me", reader(tar((entry("a"), b"x"))))
         with pytest.raises(GroupNotFoundError):
-            spaces.claim("g", "you", id)
-        path = spaces.claim("g", "me", id)
+            self.accepted(spaces, "g", "you", id)
+        path = self.accepted(spaces, "g", "me", id)
         assert (path / "a").read_bytes() == b"x"
         assert stat.S_IMODE(path.stat().st_mode) == 0o700
-        for again in (id, "../../etc", "", "nope"):
+        for again in (id, "../../etc", "nope"):
             with pytest.raises(GroupNotFoundError):
-                spaces.claim("h", "me", again)
+                self.accepted(spaces, "h", "me", again)
         spaces.remove("g")
         assert not path.exists()
 
@@ -189,19 +194,53 @@ class TestWorkspaces:
         spaces = self.spaces(tmp_path, now)
         id, _ = spaces.receive("me", reader(tar((entry("a"), b"x"))))
         self.spaces(tmp_path, now + UNCLAIMED_SECONDS - 1).expire()
-        assert spaces.claim("g", "me", id).exists()
+        assert (self.accepted(spaces, "g", "me", id) / "a").exists()
         id, _ = spaces.receive("me", reader(tar((entry("a"), b"x"))))
         self.spaces(tmp_path, now + UNCLAIMED_SECONDS + 1).expire()
         with pytest.raises(GroupNotFoundError):
-            spaces.claim("h", "me", id)
+            self.accepted(spaces, "h", "me", id)
 
     def test_after_a_crash(self, tmp_path: Path) -> None:
         spaces = self.spaces(tmp_path)
         id, _ = spaces.receive("me", reader(tar((entry("a"), b"x"))))
-        spaces.make("runs")
-        spaces.make("over")
+        self.accepted(spaces, "runs")
+        self.accepted(spaces, "over")
         (tmp_path / "w" / ".uploads" / "cut.part").mkdir()
         spaces.sweep({"runs"})
         assert sorted(os.listdir(tmp_path / "w")) == [".uploads", "runs"]
         assert len(os.listdir(tmp_path / "w" / ".uploads")) == 1
-        assert spaces.claim("g", "me", id).exists()
+        assert (self.accepted(spaces, "g", "me", id) / "a").exists()
+
+    def test_an_upload_outlives_the_failure_of_its_submission(self, tmp_path: Path) -> None:
+        """Whoever brought it has been told so, and submits again."""
+        spaces = self.spaces(tmp_path)
+        id, _ = spaces.receive("me", reader(tar((entry("a"), b"x"))))
+        for upload in (id, ""):
+            with pytest.raises(StoreFullError), spaces.provided("g", "me", upload):
+                raise StoreFullError
+            assert sorted(os.listdir(tmp_path / "w")) == [".uploads"]
+        assert (self.accepted(spaces, "g", "me", id) / "a").read_bytes() == b"x"
+        assert os.listdir(tmp_path / "w" / ".uploads") == []
+
+    @pytest.mark.parametrize("moved", [True, False])
+    def test_an_upload_outlives_a_node_that_is_killed_before_it_has_accepted_its_group(
+        self, tmp_path: Path, moved: bool
+    ) -> None:
+        spaces = self.spaces(tmp_path)
+        id, _ = spaces.receive("me", reader(tar((entry("a"), b"x"))))
+        (upload,) = (tmp_path / "w" / ".uploads").iterdir()
+        upload.with_name(upload.name + ".claimed").symlink_to("g")
+        if moved:
+            upload.rename(tmp_path / "w" / "g")
+        self.spaces(tmp_path).sweep(set())
+        assert (self.accepted(spaces, "g", "me", id) / "a").read_bytes() == b"x"
+        assert os.listdir(tmp_path / "w" / ".uploads") == []
+
+    def test_a_node_that_is_killed_once_it_has_accepted_the_group_leaves_it_the_upload(self, tmp_path: Path) -> None:
+        spaces = self.spaces(tmp_path)
+        id, _ = spaces.receive("me", reader(tar((entry("a"), b"x"))))
+        path = self.accepted(spaces, "g", "me", id)
+        (tmp_path / "w" / ".uploads" / f"{id}.0123456789abcdef.claimed").symlink_to("g")
+        self.spaces(tmp_path).sweep({"g"})
+        assert (path / "a").read_bytes() == b"x"
+        assert os.listdir(tmp_path / "w" / ".uploads") == []
