@@ -21,7 +21,8 @@ from runner.sealing import Sealer
 from runner.store.base import GroupHead, StoreReader, TaskRow
 
 KEPT_TASKS = 200_000
-"""How many tasks the documents have together that are kept at hand."""
+"""How many tasks the documents have together that are kept at hand. Each counts for some that it does not have."""
+LEAST_TASKS = 100
 
 
 class Document(NamedTuple):
@@ -49,6 +50,7 @@ class Library:
         self._sealer = sealer
         self._running = running
         self._read: OrderedDict[str, Document] = OrderedDict()
+        self._weight = 0
 
     def head(self, id: str) -> GroupHead:
         """Raises GroupNotFoundError."""
@@ -83,9 +85,13 @@ class Library:
         return None if id in self._read or self._running(id) else self._store.document(id)
 
     def keep(self, head: GroupHead, document: Document) -> None:
+        if head.group.id in self._read:
+            return  # somebody else has read it meanwhile
         self._read[head.group.id] = document
-        while len(self._read) > 1 and sum(len(kept.group.tasks) for kept in self._read.values()) > KEPT_TASKS:
-            self._read.popitem(last=False)
+        self._weight += _weight(document)
+        while len(self._read) > 1 and self._weight > KEPT_TASKS:
+            _, gone = self._read.popitem(last=False)
+            self._weight -= _weight(gone)
 
     def forget(self, id: str) -> None:
         """The group is gone; another one may come to have its id."""
@@ -147,3 +153,7 @@ class Library:
         elif id in self._read:
             self._read.move_to_end(id)
         return known
+
+
+def _weight(document: Document) -> int:
+    return LEAST_TASKS + len(document.group.tasks)
