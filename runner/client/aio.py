@@ -264,7 +264,7 @@ class AsyncClient:
         if self._closed:
             raise UsageError("this client is closed: make another one")
         if self._channel is None:
-            self._channel = open_channel(self._endpoint)
+            self._channel = open_channel(self._endpoint, self._patience.silence)
             self._made = RunnerServiceStub(self._channel)
         return self._made
 

@@ -11,9 +11,6 @@ from runner.errors import RunnerError, UnreachableError, UsageError
 from runner.model.endpoint import Endpoint
 from runner.rpc import status
 
-KEEPALIVE_SECONDS = 30
-KEEPALIVE_TIMEOUT_SECONDS = 15
-"""A node that is silent for longer than both is gone, though nobody closed the line."""
 LONGEST_MESSAGE_BYTES = 64 << 20
 
 _LOST = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.DEADLINE_EXCEEDED})
@@ -25,24 +22,27 @@ _OPTIONS: tuple[tuple[str, int | str], ...] = (
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 5000),
     ("grpc.max_reconnect_backoff_ms", 1000),
-    ("grpc.keepalive_time_ms", KEEPALIVE_SECONDS * 1000),
-    ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_SECONDS * 1000),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.max_receive_message_length", LONGEST_MESSAGE_BYTES),
     ("grpc.max_send_message_length", -1),
 )
 
 
-def open_channel(endpoint: Endpoint) -> aio.Channel:
-    """Nothing is connected yet. Raises UsageError for files that cannot be read."""
+def open_channel(endpoint: Endpoint, silence: float) -> aio.Channel:
+    """Nothing is connected yet. `silence` is as in `Patience`. Raises UsageError for files that cannot be read."""
+    milliseconds = int(silence * 1000)
+    asking = (
+        ("grpc.keepalive_time_ms", milliseconds * 2 // 3),
+        ("grpc.keepalive_timeout_ms", milliseconds // 3),
+    )
+    options = (*_OPTIONS, *asking)
     if not endpoint.is_encrypted:
-        return aio.insecure_channel(endpoint.target, options=_OPTIONS)
+        return aio.insecure_channel(endpoint.target, options=options)
     credentials = grpc.ssl_channel_credentials(
         root_certificates=_pem(endpoint.ca),
         private_key=_pem(endpoint.key),
         certificate_chain=_pem(endpoint.certificate),
     )
-    options = _OPTIONS
     if endpoint.server_name is not None:
         options = (*options, ("grpc.ssl_target_name_override", endpoint.server_name))
     return aio.secure_channel(endpoint.target, credentials, options=options)

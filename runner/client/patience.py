@@ -21,6 +21,10 @@ class Patience(Struct, frozen=True, kw_only=True):
 
     call: float = 20.0
     stream: float = 900.0
+    silence: float = 45.0
+    """How long nothing at all may come from the node, not even an answer to whether it is there, before the line counts as cut:
+    also one that nobody has closed. Two thirds of that pass before it is asked, which a node refuses to be asked too often:
+    by its default at most every ten seconds."""
 
 
 class Attempts:

@@ -151,6 +151,7 @@ def _service(values: Mapping[str, Any]) -> Service:
         metrics=Metrics(listen=values["metrics.listen"]),
         webhook=Webhook(url=values["webhook.url"], secret=values["webhook.secret"], ca=values["webhook.ca"]),
         drain_seconds=values["drain"],
+        keepalive_seconds=values["keepalive"],
     )
 
 

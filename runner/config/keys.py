@@ -144,6 +144,14 @@ NODE_KEYS = (
         reloads=True,
         option=True,
     ),
+    Key(
+        path=("keepalive",),
+        kind=kinds.lasting(1.0),
+        default=30.0,
+        about="how long a connection may be silent before its caller is asked whether he is still there; one who does not answer "
+        "within two thirds of that is gone, and what he watched is let go of",
+        example='"10s"',
+    ),
     MAX_PARALLEL,
     LOG_LIMIT,
     TEMPLATE_MILLISECONDS,

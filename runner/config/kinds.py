@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from runner.config import address
 from runner.config.service import Rule, Scope
@@ -110,6 +111,14 @@ def _name(faults: Faults, path: Place, value: Any) -> str:
 def _seconds(faults: Faults, path: Place, value: Any) -> float:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     return fields.seconds(faults, path, str(value) if number else value)
+
+
+def _at_least(least: float, faults: Faults, path: Place, value: Any) -> float:
+    before = len(faults)
+    seconds = _seconds(faults, path, value)
+    if seconds < least and len(faults) == before:
+        faults.add(path, f"{quote(str(value))}: expected {duration.spell(least)} or more")
+    return seconds
 
 
 def _bytes(least: int, most: int, zero: bool, faults: Faults, path: Place, value: Any) -> int:
@@ -263,6 +272,11 @@ ADDRESSES = Kind(
     wanted="addresses", read=_addresses, taken=split, spelled=_spell_list, placed=_placed_addresses, is_list=True
 )
 RULES = Kind(wanted="rules", read=_rules, taken=_taken_toml, spelled=_spell_rules)
+
+
+def lasting(least: float) -> Kind:
+    """A duration of so many seconds or more."""
+    return replace(DURATION, read=partial(_at_least, least))
 
 
 def number(least: int, most: int) -> Kind:

@@ -105,3 +105,5 @@ class Service(Struct, frozen=True, kw_only=True):
     webhook: Webhook = Webhook()
     drain_seconds: float = 0.0
     """How long a node that is asked to end waits for what runs. What runs longer is left to the supervisor, and to the next node."""
+    keepalive_seconds: float = 30.0
+    """How long a connection may be silent before its caller is asked whether he is there; after two thirds of that he is not."""

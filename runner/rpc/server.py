@@ -39,10 +39,6 @@ UNIX = "unix:"
 _OPTIONS = (
     ("grpc.max_send_message_length", -1),
     ("grpc.so_reuseport", 0),
-    # A caller that is gone without a word is noticed within a minute.
-    ("grpc.keepalive_time_ms", 30_000),
-    ("grpc.keepalive_timeout_ms", 20_000),
-    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
     ("grpc.max_concurrent_streams", 10_000),
 )
 
@@ -85,7 +81,11 @@ class Server:
         if service.tls is not None:
             self._credentials = Credentials(service.tls, self._clock.now().wall)
             self._complain(self._credentials)
-        options = [*_OPTIONS, ("grpc.max_receive_message_length", service.limits.message_bytes)]
+        options = [
+            *_OPTIONS,
+            *_keepalive(service.keepalive_seconds),
+            ("grpc.max_receive_message_length", service.limits.message_bytes),
+        ]
         server = self._server = grpc.aio.server(interceptors=[*self._watchers, self._guard], options=options)
         runner_pb2_grpc.add_RunnerServiceServicer_to_server(self._servicer, server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
@@ -171,6 +171,17 @@ class Server:
     def _complain(self, credentials: Credentials) -> None:
         for warning in credentials.warnings:
             _log.warning("%s", warning, extra={"action": "certificate"})
+
+
+def _keepalive(seconds: float) -> Sequence[tuple[str, int]]:
+    """By which a caller is noticed that is gone without a word."""
+    milliseconds = int(seconds * 1000)
+    return (
+        ("grpc.keepalive_time_ms", milliseconds),
+        ("grpc.keepalive_timeout_ms", milliseconds * 2 // 3),
+        # Callers may ask that often, too.
+        ("grpc.http2.min_ping_interval_without_data_ms", min(10_000, milliseconds // 2)),
+    )
 
 
 def _bound(address: str, bind: Callable[[], int]) -> int:

@@ -52,6 +52,7 @@ state_dir = "state"
 listen = ["10.0.0.1:7070", "[::1]:0", "unix:r.sock"]
 insecure = true
 drain = "1m30s"
+keepalive = "5s"
 max_parallel = 3
 log_limit = "1MiB"
 template_milliseconds = 50
@@ -125,6 +126,7 @@ def test_every_key_arrives_where_it_belongs(tmp_path: Path) -> None:
         metrics=Metrics(listen=("127.0.0.1:9464",)),
         webhook=Webhook(url="https://example.org/h", secret=tmp_path / "hook", ca=tmp_path / "ca.pem"),
         drain_seconds=90.0,
+        keepalive_seconds=5.0,
     )
     settings = configuration.settings
     assert (settings.state_dir, settings.max_parallel, settings.log_bytes) == (tmp_path / "state", 3, 1 << 20)
@@ -282,6 +284,7 @@ def test_every_fault_is_told_at_once_with_its_place(tmp_path: Path) -> None:
         ("limits.nothing = 1", "runner.toml:1:8: limits.nothing: unknown key (known are "),
         ("max_parallel = " + "9" * 4000, "runner.toml:1:1: max_parallel: expected a whole number from 1 to 999999"),
         ("max_parallel = " + "9" * 5000, "runner.toml: this is no TOML: exceeds the limit"),
+        ("keepalive = 0.5", 'runner.toml:1:1: keepalive: "0.5": expected 1s or more'),
         ("drain = inf", 'runner.toml:1:1: drain: "inf": expected a duration'),
         ("name = 'two words'", 'runner.toml:1:1: name: "two words" is not a name: expected at most 128 letters'),
         ("labels = []", 'runner.toml:1:1: labels: expected a mapping such as {site = "eu"}, found a list'),
@@ -440,6 +443,7 @@ def test_every_setting_of_a_service_has_a_key() -> None:
         "drain_seconds": "drain",
         "age_seconds": "age",
         "bytes": "size",
+        "keepalive_seconds": "keepalive",
     }
     names = {key.name for key in NODE_KEYS}
     for prefix, struct in (
