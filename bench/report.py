@@ -97,14 +97,14 @@ def render(samples: Sequence[Sample]) -> str:
     return "\n\n".join("\n".join(table) for table in tables if len(table) > 2)
 
 
-def write(path: Path, text: str) -> None:
-    """Put `text` between the marks of a file. Raises BenchError when they are not there."""
+def write(path: Path, text: str, *, begin: str = BEGIN, end: str = END) -> None:
+    """Put `text` between two marks of a file. Raises BenchError when they are not there."""
     old = path.read_text(encoding="utf-8")
-    before, begin, rest = old.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise BenchError(f"{path} has no lines {BEGIN!r} and {END!r}")
-    path.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}", encoding="utf-8")
+    before, found, rest = old.partition(begin)
+    _, closed, after = rest.partition(end)
+    if not found or not closed:
+        raise BenchError(f"{path} has no lines {begin!r} and {end!r}")
+    path.write_text(f"{before}{begin}\n\n{text}\n\n{end}{after}", encoding="utf-8")
 
 
 def _median(samples: Sequence[Sample], contestant: str, workload: str, metric: str) -> float | None:

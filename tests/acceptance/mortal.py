@@ -7,20 +7,34 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 
+from runner.tokens import Tokens
 from tests.acceptance.command import RUNNER
 
 
 class Node:
     """On the state directory `state`; its socket is the one that `--to local` means."""
 
-    def __init__(self, state: Path, *listen: str) -> None:
+    def __init__(
+        self,
+        state: Path,
+        *listen: str,
+        options: Sequence[str] = (),
+        environment: Mapping[str, str] = MappingProxyType({}),
+        before: Sequence[str] = (),
+    ) -> None:
+        """`options` of the command `serve`, beside where it listens; `environment` beside what it needs; `before` is a command
+        that becomes it."""
         self.socket = f"unix:{state}/runner.sock"
         self.addresses: Sequence[str] = ()
         self._state = state
+        self._options = options
+        self._environment = environment
+        self._before = before
         self._listen: Sequence[str] = (self.socket, *listen)
         self._log = state.with_name("node.log")
         self._process: subprocess.Popen[bytes] | None = None
@@ -29,9 +43,9 @@ class Node:
         """On return it serves."""
         assert self._process is None
         listen = [part for address in self._listen for part in ("--listen", address)]
-        environment = {"PATH": os.environ["PATH"], "HOME": str(self._state.parent)}
+        environment = {"PATH": os.environ["PATH"], "HOME": str(self._state.parent), **self._environment}
         with open(self._log, "wb") as log:
-            command = [*RUNNER, "serve", "--state-dir", str(self._state), *listen]
+            command = [*self._before, *RUNNER, "serve", "--state-dir", str(self._state), *self._options, *listen]
             self._process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
         while not self._is_serving():
             assert self._process.poll() is None, self._log.read_text()
@@ -42,6 +56,21 @@ class Node:
         if process is not None:
             process.send_signal(number)
             process.wait()
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def supervisors(self) -> Sequence[int]:
+        """The processes of its state beside itself: one that serves it, for as long as a task is not about to become another."""
+        own = self._process.pid if self._process is not None else 0
+        return [pid for pid in self._left() if pid != own]
+
+    def token(self, name: str) -> str:
+        """One by which a caller is `name`."""
+        return Tokens(self._state).create(name, now=time.time())[1]
 
     def remove(self) -> None:
         """End it, and the supervisor that would wait for the next one."""
