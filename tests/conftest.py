@@ -43,6 +43,18 @@ def _mount() -> str | None:
     return None if tried.returncode == 0 else "file systems cannot be mounted here"
 
 
+def _netns() -> str | None:
+    if shutil.which("ip") is None:
+        return "the program 'ip' is not installed"
+    # A namespace in which a pair of interfaces can be made; it goes with the command.
+    tried = subprocess.run(
+        ["unshare", "--net", "ip", "link", "add", "name", "one", "type", "veth", "peer", "name", "two"],
+        capture_output=True,
+        check=False,
+    )
+    return None if tried.returncode == 0 else "network namespaces cannot be made here"
+
+
 def _ptrace() -> str | None:
     try:
         scope = Path("/proc/sys/kernel/yama/ptrace_scope").read_text().strip()
@@ -97,6 +109,7 @@ NEEDS: dict[str, Callable[[], str | None]] = {
     "docker": _docker,
     "git": _program("git"),
     "mount": _mount,
+    "netns": _netns,
     "strace": _program("strace"),
     "setpriv": _program("setpriv"),
     "ptrace": _ptrace,
