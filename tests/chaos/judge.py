@@ -35,6 +35,7 @@ from tests.chaos.life import settings_of
 from tests.chaos.scene import ASKED, EXPORTED, LOST, MARK, SECRETS, Actor, Group, Scene, Try, hidden
 
 LONGEST_LOG_BYTES = 1 << 30
+MANY = 1_000_000
 _FILES = {"state.db", "state.db.lock", "key", "supervisor.log", wire.LOCK_NAME, wire.SOCKET_NAME}
 _END_SECONDS = 10.0
 
@@ -61,24 +62,28 @@ class Judge:
         store = SqliteStore.open(self._state / "state.db", call_soon_threadsafe=lambda callback: None)
         logs = FileLogStore(self._state / "logs", sealer=sealer)
         try:
-            for group in self._scene.groups:
-                record = store.group(group.id)
-                if record is None:
-                    print(f"{group.id}: it is not there")
-                    continue
-                result = group_result(record, sealer)
-                outputs = {
-                    name: {key: value.text for key, value in task.outputs.items()}
-                    for name, task in result.results.items()
-                }
-                events = store.events(group.id, 0, 1_000_000)
-                for fault in self._group(group, record, events, outputs, logs):
-                    print(f"{group.id}: {fault}")
+            for fault in self._kept(store, logs, sealer):
+                print(fault)
         finally:
             logs.close()
             store.close()
         for fault in [*self._processes(), *self._supervisor(), *self._files(settings.temp_dir(self._state))]:
             print(fault)
+
+    def _kept(self, store: SqliteStore, logs: FileLogStore, sealer: Sealer) -> Iterator[str]:
+        """Whether rows, events and logs are what they should be."""
+        for group in self._scene.groups:
+            record = store.group(group.id)
+            if record is None:
+                yield f"{group.id}: it is not there"
+                continue
+            result = group_result(record, sealer)
+            outputs = {
+                name: {key: value.text for key, value in task.outputs.items()} for name, task in result.results.items()
+            }
+            events = store.events(group.id, 0, MANY)
+            for fault in self._group(group, record, events, outputs, logs):
+                yield f"{group.id}: {fault}"
 
     # A group.
 
@@ -165,7 +170,7 @@ class Judge:
         gaps = {gap.stream: gap for gap in logs.gaps(id)}
         if bool(gaps) is not actor.shortened and not lost:
             yield f"what is not kept of its log: {gaps}"
-        everything = {stream: _kept(logs, id, stream, gaps.get(stream)) for stream in STREAMS}
+        everything = {stream: kept(logs, id, stream, gaps.get(stream)) for stream in STREAMS}
         asked = any(b"::add-mask::***" in shown for shown in everything.values())
         for stream, shown in everything.items():
             gap = gaps.get(stream)
@@ -173,7 +178,7 @@ class Judge:
             if gap is not None:
                 due = due[: gap.offset] + due[gap.offset + gap.bytes :]
             # Frames are another way to the same bytes, and tell where each of them begins.
-            if b"".join(frame.data for frame in _frames(logs, id) if frame.stream == stream) != shown:
+            if b"".join(frame.data for frame in frames(logs, id) if frame.stream == stream) != shown:
                 yield f"{stream}: its frames say something else than a read"
             partly = lost or (one.cut and not self._marked(row, "ready"))
             fault = _difference(shown, due, partly)
@@ -212,7 +217,7 @@ class Judge:
             where = path.relative_to(self._state)
             if not path.is_file():
                 continue
-            if not _known(where):
+            if not self._is_known(where):
                 yield f"{where} was left"
             data = path.read_bytes()
             found = {secret for secret, spellings in needles.items() if any(text in data for text in spellings)}
@@ -220,6 +225,14 @@ class Judge:
                 found -= {EXPORTED, ASKED}  # the logs were compared
             if found:
                 yield f"{where} holds {found}"
+
+    def _is_known(self, where: Path) -> bool:
+        """Whether the state may hold this file once all is over."""
+        if where.parts[0] == "logs":
+            return where.suffix == ".log"
+        if where.parts[0] == "supervisor":
+            return "." not in where.parts[1] or where.parts[1] == ".lock"
+        return str(where) in _FILES
 
 
 def usual_descriptors(folder: Path) -> int:
@@ -306,7 +319,7 @@ def _spelt(kind: Kind, fields: Mapping[str, object]) -> str:
     return f"{kind} {json.dumps(fields, sort_keys=True)}"
 
 
-def _kept(logs: FileLogStore, id: AttemptId, stream: Stream, gap: LogGap | None) -> bytes:
+def kept(logs: FileLogStore, id: AttemptId, stream: Stream, gap: LogGap | None) -> bytes:
     """All that can be read of a stream."""
     if gap is None:
         return logs.read(id, stream, 0, LONGEST_LOG_BYTES)
@@ -325,7 +338,7 @@ def _end_of(row: AttemptRow) -> tuple[str, int | None, int | None, str | None]:
     return (outcome.status.value, outcome.exit_code, outcome.signal, outcome.reason)
 
 
-def _frames(logs: FileLogStore, id: AttemptId) -> Iterator[Frame]:
+def frames(logs: FileLogStore, id: AttemptId) -> Iterator[Frame]:
     position = 0
     while frames := logs.frames(id, position):
         yield from frames
@@ -382,14 +395,6 @@ def _descriptors(pid: int) -> list[str]:
         except OSError:
             continue
     return sorted(found)
-
-
-def _known(where: Path) -> bool:
-    if where.parts[0] == "logs":
-        return where.suffix == ".log"
-    if where.parts[0] == "supervisor":
-        return "." not in where.parts[1] or where.parts[1] == ".lock"
-    return str(where) in _FILES
 
 
 def _spellings(secret: bytes) -> Iterator[bytes]:

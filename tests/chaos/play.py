@@ -78,7 +78,7 @@ def _random_point(chance: random.Random, most: dict[str, int]) -> Point:
 
 def play(plan: Plan) -> Played:
     played = Played()
-    with _folder() as folder:
+    with a_folder() as folder:
         state, outside = folder / "state", folder / "outside"
         outside.mkdir()
         for group in plan.scene.groups:
@@ -120,12 +120,12 @@ def play(plan: Plan) -> Played:
 
 @cache
 def usual_descriptors() -> int:
-    with _folder() as folder:
+    with a_folder() as folder:
         return judge.usual_descriptors(folder)
 
 
 @contextmanager
-def _folder() -> Iterator[Path]:
+def a_folder() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="chaos-"))
     try:
         yield folder
@@ -135,15 +135,21 @@ def _folder() -> Iterator[Path]:
 
 def in_a_process(work: Callable[[], object], point: Point = sabotage.NEVER) -> tuple[int, str]:
     """Do `work` in a process of its own that is killed at `point`: its exit status, and what it said."""
+    pid, listen = begin(work, point)
+    words = _listened(listen, pid)
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    os.close(listen)
+    return status, words
+
+
+def begin(work: Callable[[], object], point: Point = sabotage.NEVER) -> tuple[int, int]:
+    """As `in_a_process`, without waiting: the number of the process, and the pipe that ends with what it says."""
     listen, tell = os.pipe()
     pid = os.fork()
     if pid == 0:
         _child(work, point, tell)
     os.close(tell)
-    words = _listened(listen, pid)
-    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    os.close(listen)
-    return status, words
+    return pid, listen
 
 
 def _child(work: Callable[[], object], point: Point, tell: int) -> None:

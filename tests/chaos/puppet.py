@@ -4,6 +4,7 @@ The plan is JSON, a list of attempts (what comes after the last does the same as
 
     ["write", fd, base64]     all of it, as one write if the pipe has room
     ["variable", fd, name]    the value of an environment variable
+    ["show", fd, path]        what is in a file, from where it was started on
     ["export", text]          onto the end of $OUTPUT_FILE
     ["mark", name]            make the file `<task>.<attempt>.<name>` in FOLDER: all before it is done
     ["await", name, seconds]  until somebody made the file `name` in FOLDER, no longer than so many seconds
@@ -54,7 +55,7 @@ def escape() -> None:
     os.wait()
 
 
-def main(plan: str, folder: str) -> None:
+def main(plan: str, folder: str) -> None:  # noqa: PLR0912 - a step each
     task, attempt = os.environ["RUNNER_TASK_NAME"], os.environ["RUNNER_TASK_ATTEMPT"]
     append(f"{folder}/started", f"{task} {attempt}\n")
 
@@ -82,6 +83,9 @@ def main(plan: str, folder: str) -> None:
             say(words[0], binascii.a2b_base64(words[1]))
         elif verb == "variable":
             say(words[0], os.environ[words[1]].encode())
+        elif verb == "show":
+            with open(words[1], "rb") as shown:
+                say(words[0], shown.read())
         elif verb == "export":
             append(os.environ["OUTPUT_FILE"], words[0])
         elif verb == "mark":

@@ -138,6 +138,11 @@ class Script:
         self._said[descriptor] += value.encode()
         return self.do("variable", descriptor, name)
 
+    def show(self, descriptor: int, path: str, data: bytes) -> Script:
+        """A file of the workspace, which holds `data`."""
+        self._said[descriptor] += data
+        return self.do("show", descriptor, path)
+
     def hide(self, descriptor: int, said: bytes, shown: bytes) -> Script:
         """What has been said is shown otherwise."""
         self._said[descriptor] = self._said[descriptor].replace(said, shown)
