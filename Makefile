@@ -1,6 +1,7 @@
 # make demo    run the examples          make check   style, types, who imports whom
 # make test    run all tests             make bench   measure, beside make and ninja
 # make chaos   kill runners for as long as you like: ARGS="--seeds 0:1000"
+# make chaos-serving  the same with a node that serves      make soak  a node at work for twenty minutes
 # make protos  generate runner/v1 anew from proto/
 # Each sets up what it needs, once, in .venv. A Python of your choice: make PYTHON=python3.12 demo
 
@@ -9,11 +10,11 @@ BIN := .venv/bin
 READY := .venv/ready
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test chaos check bench protos format clean
+.PHONY: help venv demo test chaos chaos-serving soak check bench protos format clean
 .DELETE_ON_ERROR:
 
 help:
-	@sed -n 's/^# \{0,1\}//; 1,5p; 5q' Makefile
+	@sed -n 's/^# \{0,1\}//; 1,6p; 6q' Makefile
 
 venv: $(READY)
 
@@ -30,6 +31,12 @@ test: $(READY)
 
 chaos: $(READY)
 	@$(BIN)/python -m tests.chaos $(ARGS)
+
+chaos-serving: $(READY)
+	@$(BIN)/python -m tests.chaos.serving $(ARGS)
+
+soak: $(READY)
+	@$(BIN)/python -m tests.soak $(ARGS)
 
 check: $(READY)
 	$(BIN)/ruff check .
