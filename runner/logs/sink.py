@@ -123,9 +123,9 @@ class _MaskedStream:
         return b"".join([*said, self._masking.flush()])
 
     def _ask(self, text: str | None) -> None:
-        self._masker.command(text)
+        kept = self._masker.command(text)
         # Of one that is too long it is known later at least that it could not be masked: as of one that is empty.
-        self._asked.append(text or "")
+        self._asked.append(text if kept and text else "")
 
 
 class Growth:

@@ -20,6 +20,8 @@ _COMMAND = re.compile(rb"::[aA][dD][dD]-[mM][aA][sS][kK]")
 _HEAD = re.compile(_COMMAND.pattern + rb"(?: [^\r\n]*?)?::")
 _LINE_END = re.compile(rb"[\r\n]")
 _WHITE = b" \t\v\f"
+_BETWEEN = re.compile(rb"\s*")
+_MOST_LINES_BYTES = 4 << 10
 
 
 class Line(NamedTuple):
@@ -59,6 +61,8 @@ class MaskCommands:
             if end is None:
                 return
             self._hiding, at = False, end.start()
+        lines = b""
+        """Of commands, one behind the other, as they are told: many become one piece."""
         found = _COMMAND.search(data, at)
         while found is not None:
             start = found.start()
@@ -67,20 +71,28 @@ class MaskCommands:
                 continue
             end = _LINE_END.search(data, found.end())
             if end is None and not final and self._may_become_one(data, start):
-                yield from self._told(data[at:start])
+                yield from self._told(lines + data[at:start])
                 yield from self._hold(data[start:])
                 return
             stop = len(data) if end is None else end.start()
             head = _HEAD.match(data, start, stop)
             if head is not None and head.end() < stop:
-                yield from self._told(data[at:start])
-                self._register(_unescaped(data[head.end() : stop]))
-                yield from self._told(head[0] + MARK)
+                lines += data[at:start]
+                value = data[head.end() : stop]
+                if (
+                    len(lines) > _MOST_LINES_BYTES
+                    or not _BETWEEN.fullmatch(data, at, start)
+                    or _may_be_in(lines, value)
+                ):
+                    yield from self._told(lines)
+                    lines = b""
+                self._register(_unescaped(value))
+                lines += head[0] + MARK
                 at = stop
             found = _COMMAND.search(data, max(stop, found.end()))
         size = 0 if final else self._begun(data, at)
         self._held = data[len(data) - size :]
-        yield from self._told(data[at : len(data) - size])
+        yield from self._told(lines + data[at : len(data) - size])
 
     def _told(self, data: bytes) -> Iterator[bytes]:
         if data:
@@ -120,6 +132,14 @@ class MaskCommands:
         return 0
 
 
+def _may_be_in(lines: bytes, value: bytes) -> bool:
+    """Whether a part of the lines of former commands may be masked for the sake of `value`, which comes later."""
+    return b":" in value or b"*" in value or any(part in lines for part in _unescaped_bytes(value).split())
+
+
 def _unescaped(value: bytes) -> str:
-    value = value.replace(b"%0D", b"\r").replace(b"%0A", b"\n").replace(b"%25", b"%")
-    return value.decode(errors="surrogateescape")
+    return _unescaped_bytes(value).decode(errors="surrogateescape")
+
+
+def _unescaped_bytes(value: bytes) -> bytes:
+    return value.replace(b"%0D", b"\r").replace(b"%0A", b"\n").replace(b"%25", b"%")

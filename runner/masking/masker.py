@@ -13,6 +13,11 @@ from runner.masking.stream import MaskingStream
 
 _REMEMBERED_LAYERS = 64
 
+MOST_COMMANDED = 4 << 20
+"""How much a task can ask to mask: each text and each of its lines counts with its characters and COMMANDED_EACH more. Needles
+take some thirty times that in memory, and a program can ask for ever."""
+COMMANDED_EACH = 256
+
 
 class _Layer(NamedTuple):
     texts: frozenset[str]
@@ -36,7 +41,11 @@ class Masker:
         self.count = 0
         """How many values were added. It grows with each that was not known."""
         self.on_refused: Callable[[str | None], object] | None = None
-        """Is told of a value that the task itself asked to mask and that cannot be; None in place of one that is too long."""
+        """Is told of a value that the task itself asked to mask and that cannot be; None in place of one that is too long, or too
+        much."""
+        self._commanded = 0
+        self._unmaskable: set[str] = set()
+        """Of what was asked to be masked."""
 
     def add(self, text: str) -> bool:
         """Mask `text` from now on. False when it is too short or too common to be masked without harm."""
@@ -47,13 +56,24 @@ class Masker:
             self.count += 1
         return True
 
-    def command(self, text: str | None) -> None:
-        """The task itself asks to mask `text`, and each of its lines; None stands for one that is too long."""
-        if (text is None or not self.add(text)) and self.on_refused is not None:
+    def command(self, text: str | None) -> bool:
+        """The task itself asks to mask `text`, and each of its lines; None stands for one that is too long. False when that is
+        more than is remembered."""
+        texts = () if text is None else (text, *(line for line in lines(text) if not structural(line)))
+        new = [one for one in dict.fromkeys(texts) if one not in self._unmaskable and not self._knows(one)]
+        size = sum(len(one) + COMMANDED_EACH for one in new)
+        if text is None or self._commanded + size > MOST_COMMANDED:
+            self._refuse(None)
+            return False
+        self._commanded += size
+        self._unmaskable.update(one for one in new if not self.add(one))
+        if text in self._unmaskable:
+            self._refuse(text)
+        return True
+
+    def _refuse(self, text: str | None) -> None:
+        if self.on_refused is not None:
             self.on_refused(text)
-        for line in lines(text or ""):
-            if not structural(line):
-                self.add(line)
 
     def copy(self) -> Masker:
         """Another one with the same values. `on_refused` is not copied."""
@@ -105,11 +125,14 @@ class Masker:
     def _prepare(self) -> None:
         texts = frozenset(self._new)
         layers = list(self._layers)
+        joined: list[Matcher] = []
         while layers and len(layers[-1].texts) <= 2 * len(texts):
-            texts |= layers.pop().texts
+            layer = layers.pop()
+            texts |= layer.texts
+            joined.append(layer.matcher)
         matcher = self._prepared.get(texts)
         if matcher is None:
-            matcher = Matcher(needle for text in texts for needle in needles(text))
+            matcher = Matcher((needle for text in self._new for needle in needles(text)), joined)
             if len(self._prepared) >= _REMEMBERED_LAYERS:
                 self._prepared.pop(next(iter(self._prepared)))
             self._prepared[texts] = matcher

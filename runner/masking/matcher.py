@@ -32,16 +32,17 @@ _MANY_HITS = 64
 class Matcher:
     """A set of needles, prepared. Immutable; may be used by several threads."""
 
-    def __init__(self, needles: Iterable[bytes]) -> None:
-        """`needles` are not empty."""
+    def __init__(self, needles: Iterable[bytes], joined: Iterable[Matcher] = ()) -> None:
+        """`needles` are not empty. Those of the `joined` ones are taken over as they are prepared there."""
         self.longest = 0
         """In bytes."""
         begun: defaultdict[bytes, list[Needle]] = defaultdict(list)
-        for text in sorted(set(needles)):
-            needle = Needle(text)
+        known = {needle.text: needle for other in joined for same in other._needles.values() for needle in same}
+        for text in sorted({*needles, *known}):
+            needle = known.get(text) or Needle(text)
             begun[needle.probe].append(needle)
             self.longest = max(self.longest, len(text))
-        self._needles = dict(begun)
+        self._needles: dict[bytes, list[Needle]] = dict(begun)
         """By their probe."""
         probes = list(begun)
         count = -(-len(probes) // _PROBES_A_GROUP)

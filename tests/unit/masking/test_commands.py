@@ -60,6 +60,23 @@ def test_where_writes_are_cut_changes_nothing(data: bytes, chance: st.DataObject
     assert masked(*(data[start:end] for start, end in zip([0, *cuts], [*cuts, len(data)], strict=True))) == masked(data)
 
 
+def test_many_commands_become_few_pieces() -> None:
+    """A masker prepares itself anew for a piece behind a new value."""
+    values: list[str | None] = []
+    data = b"".join(b"::add-mask::value-%03d\n" % number for number in range(200))
+    pieces = list(MaskCommands(values.append).feed(b"x\n" + data + b"y"))
+    assert b"".join(pieces) == b"x\n" + b"::add-mask::***\n" * 200 + b"y"
+    assert len(values) == 200
+    assert len(pieces) < 4
+
+
+@pytest.mark.parametrize("value", [b"add-mask", b"::add-mask::", b"***%0A::add", b"Add-Mask"])
+def test_a_command_hides_nothing_of_those_before_it(value: bytes) -> None:
+    lines = b"::add-mask::hunter2\n  ::Add-Mask x::hunter3\n"
+    shown = masked(lines + b"::add-mask::" + value + b"\n")
+    assert shown.startswith(lines.replace(b"hunter2", b"***").replace(b"hunter3", b"***"))
+
+
 def test_what_cannot_be_a_command_is_not_held() -> None:
     commands = MaskCommands(lambda text: None)
     assert b"".join(commands.feed(b"a::add-ma")) == b"a::add-ma"

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.masking import MARK, Masker
+from runner.masking.masker import COMMANDED_EACH, MOST_COMMANDED
 
 # Few letters, so that needles overlap, repeat and begin one another.
 texts = st.text("ab", min_size=4, max_size=7)
@@ -115,6 +116,36 @@ def test_adding_one_by_one_is_the_same_as_adding_at_once() -> None:
         assert masker.count == number + 1
         assert masker.mask(" ".join(values)) == " ".join(["***"] * (number + 1) + values[number + 1 :])
     assert len(masker._layers) < 8
+
+
+def test_a_task_asks_to_mask_so_much_and_no_more() -> None:
+    masker = Masker()
+    refused: list[str | None] = []
+    masker.on_refused = refused.append
+    size = MOST_COMMANDED // 64
+    values = [f"{number:04}".ljust(size, "x") for number in range(65)]
+    kept = [masker.command(value) for value in values]
+    assert kept.count(False) == len(refused)
+    assert kept == sorted(kept, reverse=True)
+    assert 50 < sum(kept) < len(values)
+    count = masker.count
+    assert masker.command(values[0])  # it is known, and costs nothing
+    assert not masker.command(None)
+    assert set(refused) == {None}
+    assert masker.mask(values[0]) == "***"
+    assert masker.mask(values[-1]) == values[-1]
+    assert masker.add(values[-1])  # what the runner itself adds is no affair of the task's
+    assert masker.count == count + 1
+
+
+def test_what_cannot_be_masked_is_remembered_within_the_same_bounds() -> None:
+    masker = Masker()
+    refused: list[str | None] = []
+    masker.on_refused = refused.append
+    assert all(masker.command("ab") for _ in range(2 * MOST_COMMANDED // COMMANDED_EACH))
+    assert set(refused) == {"ab"}
+    assert not all(masker.command("-" * number) for number in range(1, 4000))
+    assert not masker.active
 
 
 def test_copies_go_their_own_ways_and_share_what_was_prepared() -> None:
