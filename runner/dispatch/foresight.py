@@ -28,10 +28,7 @@ class Foresight:
         self._size = 0
 
     def write(self, stream: Stream, data: bytes, end: int | None = None) -> None:
-        if self.look is not None:
-            for name, text in self.look():
-                if name in self._confidential and text not in self._foreseen:
-                    self._mask(text)
+        self._look()
         self._sink.write(stream, data, end)
 
     def foresee(self, stream: Stream, data: bytes) -> None:
@@ -48,7 +45,14 @@ class Foresight:
         return self._sink.shortened
 
     def close(self) -> None:
+        self._look()  # of a file that is malformed nothing is exported, but what it tells is confidential all the same
         self._sink.close()
+
+    def _look(self) -> None:
+        if self.look is not None:
+            for name, text in self.look():
+                if name in self._confidential and text not in self._foreseen:
+                    self._mask(text)
 
     def _mask(self, text: str) -> None:
         if self._size + len(text) <= MOST_FORESEEN:

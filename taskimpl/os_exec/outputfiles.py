@@ -133,9 +133,12 @@ class AttemptFiles:
         """May be repeated."""
         if self.folder is None:
             for path in {self.output, self.named_output, self.script} - self.absent:
-                # A program may have put a folder there; the runner's private folder goes as a whole some day.
-                with suppress(FileNotFoundError, IsADirectoryError, PermissionError):
+                try:
                     os.unlink(path)
+                except FileNotFoundError:
+                    pass
+                except OSError:  # a program has put a folder there, and may have filled it
+                    await asyncio.to_thread(remove_tree, path)
         # What a program has put into folders may be much, and the loop has others to serve.
         if self.given.folder not in self.absent:
             await asyncio.to_thread(self.given.remove)
@@ -150,10 +153,11 @@ def salvage(temp: str, key: str, task_name: str) -> dict[str, str]:
     with suppress(FileNotFoundError):
         status = os.lstat(base)
         owner = (status.st_uid, status.st_gid) if stat.S_ISDIR(status.st_mode) else None
+    files = AttemptFiles.of(temp, key, task_name, owner=owner)
     try:
-        return AttemptFiles.of(temp, key, task_name, owner=owner).read()
+        return files.read()
     except OutputFileError:
-        return {}
+        return dict(files.look())
 
 
 def clear(temp: str, key: str) -> None:

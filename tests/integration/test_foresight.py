@@ -35,6 +35,14 @@ HEREDOC = (
     "f'token<<END\\nfirst-line-{number}\\ntoken-{number}-token\\nEND\\nother<<END\\nhalf of it' if number == 0 else ''"
 )
 """Of which only the first is whole while the program runs."""
+MALFORMED = """
+import os, time
+os.write(1, b"it is token-0-token, \\n")
+while not os.path.exists({log!r}):  # until it is kept
+    time.sleep(0.001)
+with open(os.environ["OUTPUT_FILE"], "a") as file:
+    file.write("token=token-0-token\\nno variable\\n")
+"""
 
 
 async def carried_out(
@@ -109,6 +117,15 @@ def test_what_is_whole_of_a_file_counts(tmp_path: Path) -> None:
     assert shown == b"it is ***, \n"
     assert isinstance(reports[-1], Finished)
     assert reports[-1].outcome.status is Status.FAILED  # for the file has no end
+
+
+def test_what_is_whole_of_a_file_is_masked_in_what_was_printed_before(tmp_path: Path) -> None:
+    script = MALFORMED.format(log=str(tmp_path / "logs" / ID.group / f"{ID.task}.1.log"))
+    store, reports, _ = asyncio.run(carried_out(tmp_path, script, (Export(name="token", confidential=True),)))
+    assert isinstance(reports[-1], Finished)
+    assert (reports[-1].outcome.reason, reports[-1].outcome.outputs) == ("bad_output", {})
+    assert store.read(ID, "stdout") == b"it is ***, \n"
+    assert Kind.LOG_REDACTED in [report.kind for report in reports if isinstance(report, Noticed)]
 
 
 def test_what_is_not_confidential_is_shown(tmp_path: Path) -> None:

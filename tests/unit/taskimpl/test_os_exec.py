@@ -573,6 +573,17 @@ class TestDriver:
 OWN = (os.geteuid(), os.getegid())
 
 
+def test_folders_in_the_place_of_files_go_too(tmp_path: Path) -> None:
+    files = AttemptFiles.of(str(tmp_path), "g/a/1", "a")
+    files.make(None, {})
+    Path(files.output).unlink()
+    for path in (files.output, files.named_output):
+        Path(path, "deep").mkdir(parents=True)
+        Path(path, "deep", "file").touch()
+    asyncio.run(files.remove())
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_files_of_attempts_that_nobody_knows_are_swept_away(tmp_path: Path) -> None:
     for key, owner in (("g/a/1", None), ("g/b/1", None), ("g/c/1", OWN), ("g/d/1", OWN)):
         files = AttemptFiles.of(str(tmp_path), key, key[2], ".ps1", owner)
@@ -592,7 +603,9 @@ def test_the_files_of_attempts_that_nobody_knows_are_swept_away(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("owner", [None, OWN])
-@pytest.mark.parametrize(("written", "known"), [("v=1", {"v": "1"}), ("no variable", {})])
+@pytest.mark.parametrize(
+    ("written", "known"), [("v=1", {"v": "1"}), ("no variable", {}), ("v=1\nno variable", {"v": "1"})]
+)
 def test_what_a_lost_attempt_exported_is_read_before_its_files_are_removed(
     tmp_path: Path, owner: tuple[int, int] | None, written: str, known: dict[str, str]
 ) -> None:
