@@ -59,6 +59,7 @@ class LocalDispatcher:
             spawn=self._spawn,
         )
         self._tasks = asyncio.TaskGroup()
+        self._tidying: set[asyncio.Task[None]] = set()
         self._closing = False
         self._attempts: dict[AttemptId, Attempt] = {}
         self._settled: defaultdict[str, set[AttemptId]] = defaultdict(set)
@@ -77,6 +78,8 @@ class LocalDispatcher:
         for attempt in self._attempts.values():
             if attempt.task is not None:
                 attempt.task.cancel()
+        for tidying in self._tidying:  # the next life does it too, and the process host may not answer
+            tidying.cancel()
         await self._tasks.__aexit__(None, None, None)
 
     @property
@@ -128,7 +131,10 @@ class LocalDispatcher:
         wanted = set(live)
         for id in [id for id in self._attempts if id not in wanted]:
             self._attempts.pop(id).abandon()
-        self._spawn(self._forget_others({str(id) for id in wanted}))
+        if not self._closing:
+            tidying = self._tasks.create_task(self._forget_others({str(id) for id in wanted}))
+            self._tidying.add(tidying)
+            tidying.add_done_callback(self._tidying.discard)
 
     def release(self, group: str) -> None:
         self._settled.pop(group, None)

@@ -370,8 +370,27 @@ def test_what_the_process_host_holds_for_nobody_is_forgotten() -> None:
             harness.dispatcher.reconcile([AttemptId("g", "live", 1)])
             harness.submit(harness.dispatch())  # of this moment: reconcile was not told of it
             await harness.running(ID)
+            await harness.until(lambda: "g/gone/1" not in host._processes)
         assert await host.list() == (KEY, "g/live/1")
         await host.aclose()
+
+    asyncio.run(main())
+
+
+def test_a_dispatcher_ends_also_when_its_process_host_does_not_answer() -> None:
+    class Silent(FakeHost):
+        asked = False
+
+        async def list(self) -> tuple[str, ...]:
+            self.asked = True
+            answer: asyncio.Future[tuple[str, ...]] = asyncio.get_running_loop().create_future()
+            return await answer
+
+    async def main() -> None:
+        host = Silent({})
+        async with asyncio.timeout(10), running(host=host) as harness:
+            harness.dispatcher.reconcile([])
+            await harness.until(lambda: host.asked)
 
     asyncio.run(main())
 
