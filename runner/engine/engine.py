@@ -25,6 +25,7 @@ from runner.engine.services import MAX_OUTPUT_BYTES, Services, group_digest, inp
 from runner.engine.slots import Load, SlotQueue
 from runner.errors import GroupExistsError, GroupNotFoundError
 from runner.model import codec
+from runner.model.caller import LOCAL
 from runner.model.dispatch import AttemptId, Report
 from runner.model.event import Event, Kind
 from runner.model.group import TaskGroup
@@ -159,8 +160,9 @@ class Engine:
         return Acceptance(id=id)
 
     def id_for(self, caller: str, public_id: str) -> str:
-        """Under which id the engine will know a group that the caller submits as `public_id`."""
-        if self._store.head(public_id) is None:
+        """Under which id the engine will know a group that the caller submits as `public_id`. It says nothing of what others call
+        theirs, for tasks see it: only who sees all groups anyway has the plain one."""
+        if caller in ("", LOCAL) and self._store.head(public_id) is None:
             return public_id
         return f"{public_id}~{hashlib.sha256(caller.encode()).hexdigest()[:16]}"
 

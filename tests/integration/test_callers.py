@@ -108,6 +108,21 @@ async def test_every_caller_has_ids_of_his_own(tmp_path: Path) -> None:
             assert (group.caller, dict(group.labels)) == (name, {"whose": name})
 
 
+async def test_what_a_task_sees_does_not_tell_whether_somebody_else_uses_the_same_id(tmp_path: Path) -> None:
+    seen = []
+    async with reached(tmp_path) as (_, as_caller):
+        ada, bob = as_caller("ada"), as_caller("bob")
+        await ada.submit(command("a", "true"), id="taken")
+        for id in ("taken", "free"):
+            await bob.submit(command("a", "pwd; env | grep -v OUTPUT_FILE | sort"), id=id)
+            await bob("WatchTaskGroup", pb.WatchTaskGroupRequest(id=id))
+            told = await bob("ReadLog", pb.ReadLogRequest(id=id, task="a"))
+            text = b"".join(chunk.data for message in told for chunk in message.chunks).decode()
+            seen.append(text.replace(id, "ID"))
+    assert seen[0] == seen[1]
+    assert "RUNNER_GROUP_ID=ID\n" in seen[0]
+
+
 async def test_admin_sees_and_ends_the_groups_of_others_and_none_of_their_secrets(tmp_path: Path) -> None:
     async with reached(tmp_path) as (_, as_caller):
         ada, ops = as_caller("ada"), as_caller("ops")
