@@ -26,6 +26,8 @@ BYTES_AT_ONCE = 256 << 10
 LARGE_BYTES = 64 << 10
 """So much of a log is read on the loop; what is beyond it in a thread, so that nobody waits for a disk."""
 RETRY_SECONDS = 5.0
+FARTHEST_EVENT = 1 << 62
+"""No group will ever have so many, and no store can count much farther."""
 
 
 class Watch:
@@ -45,18 +47,19 @@ class Watch:
         head = self._engine.library.head(self._id)
         if head.group.status.terminal and self._part.after >= head.last_event:
             return  # whoever asks behind the last event has seen it all
+        part, ahead = self._part, self._part.after > head.last_event
         story = Story(
             self._id,
             self._engine.events,
             lambda attempt, position: self._logs.frames(attempt, position, LARGE_BYTES),
-            replace(self._part, running=self._engine.running(self._id)),
+            replace(part, after=min(part.after, FARTHEST_EVENT), running=self._engine.running(self._id)),
         )
         with self._listening(story):
             while True:
                 self._wake.clear()
                 while happenings := story.take():
                     yield happenings
-                if story.over:
+                if story.over or (ahead and self._engine.status(self._id).terminal):
                     return
                 self._traffic.check_staying()
                 if self._engine.unwritten_end(self._id) is not None:
