@@ -14,14 +14,19 @@ from runner.model.result import Skip, Status
 from runner.model.task import Export, Task
 from runner.model.value import Bindings, Value
 
+MOST_PROBLEMS = 100
+"""Of inputs, told at once."""
+
 DEFAULT_AFTER_SKIP = frozenset({Skip.CONDITION_FALSE.value, Skip.NO_FAILURE.value})
 
 
 def bind_inputs(group: TaskGroup, given: Mapping[str, str]) -> dict[str, Value]:
-    """Every declared input with its value. Raises UsageError that names all that is wrong."""
+    """Every declared input with its value. Raises UsageError that names all that is wrong, of very much the first."""
     declared = {item.name: item for item in group.inputs}
-    problems = []
+    problems: list[str] = []
     for name, text in given.items():
+        if len(problems) >= MOST_PROBLEMS:
+            break
         if name not in declared:
             hint = nearest(name, declared)
             known = f"; {hint}" if hint else f"; declared: {', '.join(declared)}" if declared else "; it declares none"

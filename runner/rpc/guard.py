@@ -11,8 +11,9 @@ from contextvars import ContextVar
 from typing import Any, NoReturn, Protocol, TypeAlias
 
 import grpc
+from google.protobuf.message import DecodeError
 
-from runner.errors import ForbiddenError, UnauthenticatedError
+from runner.errors import ForbiddenError, LimitError, UnauthenticatedError, UsageError
 from runner.rpc.identity import Caller, Context, Identifier
 from runner.rpc.policy import METHODS, Need, Policy, authorize
 
@@ -20,8 +21,16 @@ RECHECK_SECONDS = 1.0
 """How long a stream may go on after its caller has lost what it needs, e.g. because a token was revoked: its next message that is
 later than this is not sent."""
 
+LARGE = frozenset(
+    f"/runner.v1.RunnerService/{name}" for name in ("SubmitTaskGroup", "ValidateTaskGroup", "UploadWorkspace")
+)
+"""The methods whose requests bring documents and files, and so may be as large as the server takes."""
+USUAL_BYTES = 4 << 20
+"""What a request of the others may have: it is read, and answered, on the loop."""
+
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"  # generic in its stubs alone
 Behaviour = Callable[[Any, Context], Any]
+Parse = Callable[[Any], Any]
 
 _log = logging.getLogger(__name__)
 _caller: ContextVar[Caller] = ContextVar("runner.rpc.guard.caller")
@@ -39,7 +48,8 @@ def caller() -> Caller:
 
 
 class Guard(grpc.aio.ServerInterceptor):
-    """An interceptor for all methods of a server, which have to be coroutines or asynchronous generators.
+    """An interceptor for all methods of a server, which have to be coroutines or asynchronous generators. Requests are parsed
+    here, after it is known who is asking: gRPC would tell callers about its insides where one cannot be.
 
     `policy` may be replaced while the server runs: calls that follow, and the next messages of streams, are judged by the
     new one.
@@ -72,29 +82,30 @@ class Guard(grpc.aio.ServerInterceptor):
     def _guard(self, handler: Handler, method: str) -> Handler:
         kind = f"{_word(handler.request_streaming)}_{_word(handler.response_streaming)}"
         behaviour = getattr(handler, kind)
+        parse = _parser(handler, method)
         # A stream of answers may also come from a coroutine that writes them by itself.
         guard = self._streaming if inspect.isasyncgenfunction(behaviour) else self._answering
         make = getattr(grpc, f"{kind}_rpc_method_handler")
-        guarded: Handler = make(guard(behaviour, method), handler.request_deserializer, handler.response_serializer)
+        guarded: Handler = make(guard(behaviour, parse, method), None, handler.response_serializer)
         return guarded
 
-    def _answering(self, behaviour: Behaviour, method: str) -> Behaviour:
-        async def answer(request: Any, context: Context) -> Any:
+    def _answering(self, behaviour: Behaviour, parse: Parse, method: str) -> Behaviour:
+        async def answer(received: Any, context: Context) -> Any:
             try:
                 self._admit(context, method)
-                return await behaviour(request, context)
+                return await behaviour(parse(received), context)
             except Exception as error:  # noqa: BLE001 (what it is to the caller the table of errors says)
                 await self._end(context, error)
 
         return answer
 
-    def _streaming(self, behaviour: Behaviour, method: str) -> Behaviour:
-        async def stream(request: Any, context: Context) -> AsyncIterator[Any]:
+    def _streaming(self, behaviour: Behaviour, parse: Parse, method: str) -> Behaviour:
+        async def stream(received: Any, context: Context) -> AsyncIterator[Any]:
             now = asyncio.get_running_loop().time
             try:
                 self._admit(context, method)
                 checked = now()
-                async with aclosing(behaviour(request, context)) as messages:
+                async with aclosing(behaviour(parse(received), context)) as messages:
                     async for message in messages:
                         if now() - checked >= self._recheck_seconds:
                             self._admit(context, method)
@@ -132,3 +143,26 @@ class Guard(grpc.aio.ServerInterceptor):
 
 def _word(streaming: bool) -> str:
     return "stream" if streaming else "unary"
+
+
+def _parser(handler: Handler, method: str) -> Parse:
+    """What makes a request, or an iterator of requests, of what was received. It raises UsageError for what is no request, and
+    LimitError for one that is too large to be read."""
+    deserialize = handler.request_deserializer or bytes
+    limit = None if method in LARGE else USUAL_BYTES
+
+    def one(received: bytes) -> Any:
+        if limit is not None and len(received) > limit:
+            raise LimitError(f"a request of {method} may have {limit:,} bytes at most", limit=limit)
+        try:
+            return deserialize(received)
+        except DecodeError:
+            raise UsageError(
+                f"the request of {method} cannot be read: expected a message as the runner's protocol has it, and text in UTF-8"
+            ) from None
+
+    async def several(received: AsyncIterator[bytes]) -> AsyncIterator[Any]:
+        async for each in received:
+            yield one(each)
+
+    return several if handler.request_streaming else one

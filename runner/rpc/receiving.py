@@ -77,6 +77,7 @@ class Receiver:
             return await working
         finally:
             if not working.done():
+                working.add_done_callback(_heard)
                 _empty(ahead)
                 ahead.put_nowait(None)
 
@@ -108,6 +109,12 @@ class Receiver:
                     until = loop.time() + patience
             if not piece:
                 return
+
+
+def _heard(working: asyncio.Future[T]) -> None:
+    """Its caller was told already why there is nothing."""
+    if not working.cancelled():
+        working.exception()
 
 
 def _empty(ahead: queue.Queue[bytes | None]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
@@ -26,6 +26,7 @@ from runner.model.dispatch import AttemptId
 from runner.model.event import Event
 from runner.model.fault import Fault
 from runner.model.group import TaskGroup
+from runner.model.result import Status
 from runner.model.summary import GroupSummary
 from runner.rpc import convert, guard, policy
 from runner.rpc.events import event_to_proto
@@ -33,7 +34,7 @@ from runner.rpc.following import Following, LogReading, Piece, Watch, read_log
 from runner.rpc.identity import Caller
 from runner.rpc.receiving import Receiver
 from runner.rpc.traffic import Traffic
-from runner.rpc.wire import STATUSES
+from runner.rpc.wire import STATUSES, STATUSES_BACK
 from runner.store.base import GroupHead, GroupQuery, GroupRow
 from runner.v1 import runner_pb2 as pb
 from runner.v1 import runner_pb2_grpc
@@ -51,7 +52,10 @@ SMALL_DOCUMENT_BYTES = 8 << 10
 """Read at once; a larger one in a thread."""
 MOST_READERS = 2
 """How many documents are read at once beside the loop."""
-LONGEST_LABEL_CHARS = 1000
+LONGEST_LABELS_CHARS = 16_384
+"""Of all names and values together: each list of groups has them all."""
+LONGEST_SOURCE_CHARS = 4096
+"""Every fault of a document says where it is from."""
 
 
 class Premises(Struct, frozen=True, kw_only=True):
@@ -85,9 +89,7 @@ class RunnerServicer(runner_pb2_grpc.RunnerServiceServicer):
         loaded = await self._load(request.document, request.source, caller)
         public_id = _id(loaded.group, request)
         group = replace(loaded.group, id=public_id, labels=_labels(loaded.group, request))
-        submission = await self._beside(
-            len(request.document), partial(self._engine.prepared, group, dict(request.inputs))
-        )
+        submission = await self._beside(request.ByteSize(), lambda: self._engine.prepared(group, dict(request.inputs)))
         known = self._engine.known(submission, caller.name)
         if known is None:
             self._traffic.check_groups(self._engine, caller.name)
@@ -128,6 +130,10 @@ class RunnerServicer(runner_pb2_grpc.RunnerServiceServicer):
         def judged(group: TaskGroup, tasks: str) -> list[Fault]:
             return policy.check(group, caller, tasks)
 
+        if len(source) > LONGEST_SOURCE_CHARS:
+            raise UsageError(
+                f"a `source` has at most {LONGEST_SOURCE_CHARS:,} characters: give the name of a file, say"
+            )
         load = partial(
             validation.load,
             document,
@@ -157,7 +163,9 @@ class RunnerServicer(runner_pb2_grpc.RunnerServiceServicer):
             with self._engine.held(head.group.id):
                 library.keep(head, await self._beside(len(unread), partial(read_document, unread)))
         if request.tasks:
-            page = library.named(head, request.tasks[:MOST_TASKS])
+            if len(request.tasks) > MOST_TASKS:
+                raise UsageError(f"at most {MOST_TASKS:,} tasks may be named: ask for the others apart, or for pages")
+            page = library.named(head, request.tasks)
         else:
             count = min(request.page_size or MOST_TASKS, MOST_TASKS)
             page = library.page(head, _page_token(request.page_token) or 0, count)
@@ -169,12 +177,14 @@ class RunnerServicer(runner_pb2_grpc.RunnerServiceServicer):
 
     async def ListTaskGroups(self, request: pb.ListTaskGroupsRequest, context: Context) -> pb.ListTaskGroupsResponse:
         caller = guard.caller()
+        labels = dict(request.labels)
+        _check_labels(labels)
         query = GroupQuery(
             limit=min(request.page_size or USUAL_GROUPS, MOST_GROUPS),
             before=_page_token(request.page_token),
             caller=(request.caller or None) if caller.may(Scope.ADMIN) else caller.name,
-            statuses=convert.statuses_from_proto(request.statuses),
-            labels=dict(request.labels),
+            statuses=_statuses(request),
+            labels=labels,
             accepted_from=convert.seconds(request.accepted_from) if request.HasField("accepted_from") else None,
             accepted_before=convert.seconds(request.accepted_before) if request.HasField("accepted_before") else None,
         )
@@ -330,10 +340,27 @@ def _id(group: TaskGroup, request: pb.SubmitTaskGroupRequest) -> str:
 
 def _labels(group: TaskGroup, request: pb.SubmitTaskGroupRequest) -> dict[str, str]:
     """Those of the document, and over them those of the request. Raises UsageError."""
-    for name, label in request.labels.items():
-        if not name or len(name) > LONGEST_LABEL_CHARS or len(label) > LONGEST_LABEL_CHARS:
-            raise UsageError(f"a label has a name, and at most {LONGEST_LABEL_CHARS:,} characters in name and value")
-    return {**group.labels, **request.labels}
+    labels = {**group.labels, **request.labels}
+    _check_labels(labels)
+    return labels
+
+
+def _check_labels(labels: Mapping[str, str]) -> None:
+    """Raises UsageError."""
+    if "" in labels:
+        raise UsageError("there is a label without a name: give it one, or leave it away")
+    if sum(map(len, labels)) + sum(map(len, labels.values())) > LONGEST_LABELS_CHARS:
+        raise UsageError(
+            f"the labels have more than {LONGEST_LABELS_CHARS:,} characters together, names and values: leave some away"
+        )
+
+
+def _statuses(request: pb.ListTaskGroupsRequest) -> frozenset[Status]:
+    """Raises UsageError: who asks for what there is not must not be given all."""
+    unknown = set(request.statuses).difference(STATUSES_BACK)
+    if unknown:
+        raise UsageError(f"there is no status {min(unknown)}; there are {min(STATUSES_BACK)} to {max(STATUSES_BACK)}")
+    return convert.statuses_from_proto(request.statuses)
 
 
 def _page_token(token: str) -> int | None:

@@ -132,7 +132,7 @@ class SubmitTaskGroupRequest(google.protobuf.message.Message):
     document: builtins.bytes
     """The document, YAML or JSON, as it was written."""
     source: builtins.str
-    """How messages about it call it, e.g. the name of its file; "<document>" if empty."""
+    """How messages about it call it, e.g. the name of its file, at most 4,096 characters; "<document>" if empty."""
     id: builtins.str
     """The group's id; of letters, digits, `_` and `-`, at most 128, beginning with a letter or digit. INVALID_ARGUMENT where the document
     names another.
@@ -147,7 +147,7 @@ class SubmitTaskGroupRequest(google.protobuf.message.Message):
 
     @property
     def labels(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
-        """Labels in addition to those of the document; these win."""
+        """Labels in addition to those of the document; these win. All of them have at most 16,384 characters, names and values together."""
 
     def __init__(
         self,
@@ -313,7 +313,7 @@ class GetTaskGroupRequest(google.protobuf.message.Message):
     """Give confidential outputs in the clear. Honoured for the caller who submitted the group alone; PERMISSION_DENIED for others."""
     @property
     def tasks(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
-        """Only these tasks, in the order of the document; NOT_FOUND names those that the group does not have."""
+        """Only these tasks, 1,000 at most, in the order of the document; NOT_FOUND names those that the group does not have."""
 
     def __init__(
         self,
@@ -761,7 +761,7 @@ class WatchTaskGroupRequest(google.protobuf.message.Message):
     TASKS_FIELD_NUMBER: builtins.int
     id: builtins.str
     after_event: builtins.int
-    """Only events with a greater number."""
+    """Only events with a greater number. Behind the last one of a group that is over there is none, and the stream ends."""
     output: builtins.bool
     """Give what the tasks print as well."""
     @property

@@ -218,3 +218,29 @@ async def test_between_two_looks_a_stream_is_not_asked_again(tmp_path: Path) -> 
         node.servicer.more.put_nowait(None)
         assert await stream.read() is not grpc.aio.EOF
         stream.cancel()
+
+
+@pytest.mark.parametrize("name", ["CancelTaskGroup", "WatchTaskGroup", "SubmitTaskGroup"])
+async def test_what_cannot_be_read_is_told_to_whoever_may_call(tmp_path: Path, name: str) -> None:
+    async with serving(tmp_path, rules=EVERYTHING) as node, channel(node.addresses[0]) as to:
+        token = node.token("ada")
+        # An unknown group, less than was announced, and what is no UTF-8 in `source` or, of others, in a field that they do not have.
+        for bad in (b"\xff\xff\xff\x01", b"\x0a\xff\xff\xff\xff\x0f", b"\x12\x03\xff\xfe\xfd\x0a"):
+            for metadata, code in (
+                (bearer(token), grpc.StatusCode.INVALID_ARGUMENT),
+                ((), grpc.StatusCode.UNAUTHENTICATED),
+            ):
+                with pytest.raises(grpc.aio.AioRpcError) as caught:
+                    await sent(to, f"/{SERVICE}/{name}", bad, metadata)
+                assert caught.value.code() is code
+                assert "Error" not in str(caught.value.details())
+        assert node.servicer.called == 0
+
+
+async def sent(to: Any, path: str, data: bytes, metadata: Any) -> None:
+    """These bytes as a request, whatever they are."""
+    if path.endswith("WatchTaskGroup"):
+        async for _ in to.unary_stream(path)(data, metadata=metadata, timeout=20):
+            pass
+    else:
+        await to.unary_unary(path)(data, metadata=metadata, timeout=20)

@@ -17,7 +17,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
 from runner.config.service import Limits, Rule, Scope
-from runner.rpc import status
+from runner.rpc import guard, status
 from runner.rpc.status import DETAILS_KEY
 from runner.v1 import runner_pb2 as pb
 from tests.rpc import WAIT_SECONDS, command, desk, document
@@ -285,7 +285,10 @@ async def test_a_document_that_is_refused(tmp_path: Path) -> None:
         ({"id": "x~1"}, "id"),
         ({"inputs": {"no": "1"}}, "not declared"),
         ({"labels": {"": "x"}}, "label"),
-        ({"labels": {"x": "y" * 2000}}, "label"),
+        ({"labels": {"x": "y" * 20_000}}, "label"),
+        ({"labels": {f"x{number}": "" for number in range(20_000)}}, "label"),
+        ({"inputs": {f"x{number}": "" for number in range(20_000)}}, "not declared"),
+        ({"source": "y" * 20_000}, "source"),
     ],
 )
 async def test_requests_that_are_refused(tmp_path: Path, more: dict[str, object], word: str) -> None:
@@ -295,6 +298,49 @@ async def test_requests_that_are_refused(tmp_path: Path, more: dict[str, object]
         assert caught.value.code() is Code.INVALID_ARGUMENT
         assert not (await at.stub.ListTaskGroups(pb.ListTaskGroupsRequest())).groups
         assert [path.name for path in (tmp_path / "workspaces").iterdir()] == [".uploads"]
+
+
+async def test_questions_that_are_refused(tmp_path: Path) -> None:
+    async with desk(tmp_path) as at:
+        id = await at.submit(command("a", "true"))
+        await at.watched(id)
+        questions: list[tuple[Any, Any, str]] = [
+            (at.stub.GetTaskGroup, pb.GetTaskGroupRequest(id=id, tasks=["a"] * 1001), "1,000 tasks"),
+            (at.stub.ListTaskGroups, pb.ListTaskGroupsRequest(statuses=[99]), "status 99"),  # type: ignore[list-item]  # it is none
+            (at.stub.ListTaskGroups, pb.ListTaskGroupsRequest(labels={"x": "y" * 20_000}), "16,384"),
+        ]
+        for method, request, word in questions:
+            with pytest.raises(grpc.aio.AioRpcError, match=word) as caught:
+                await method(request)
+            assert caught.value.code() is Code.INVALID_ARGUMENT
+
+
+async def test_only_what_brings_something_is_large(tmp_path: Path) -> None:
+    async with desk(tmp_path) as at:
+        with pytest.raises(grpc.aio.AioRpcError, match=f"{guard.USUAL_BYTES:,} bytes") as caught:
+            await at.get("x" * guard.USUAL_BYTES)
+        assert refused(caught.value)[0] is Code.RESOURCE_EXHAUSTED
+
+
+async def test_a_piece_of_an_upload_that_cannot_be_read(tmp_path: Path) -> None:
+    async with desk(tmp_path) as at:
+        upload: Any = at.channel.stream_unary("/runner.v1.RunnerService/UploadWorkspace")
+        with pytest.raises(grpc.aio.AioRpcError, match="cannot be read") as caught:
+            await upload(iter([b"\xff\xff\xff\x01"]))
+        assert caught.value.code() is Code.INVALID_ARGUMENT
+
+
+@pytest.mark.parametrize("after", [100, 1 << 63, (1 << 64) - 1])
+async def test_a_watch_from_behind_the_end_has_an_end(tmp_path: Path, after: int) -> None:
+    async with desk(tmp_path) as at:
+        id = await at.submit(command("a", WAITS))
+        async for _ in (call := at.stub.WatchTaskGroup(pb.WatchTaskGroupRequest(id=id))):
+            break
+        call.cancel()
+        watching = asyncio.create_task(at.watched(id, after_event=after))
+        await asyncio.sleep(0)
+        (tmp_path / "workspaces" / id / "go").touch()
+        assert await watching == []
 
 
 async def test_what_is_too_large_or_too_much(tmp_path: Path) -> None:
