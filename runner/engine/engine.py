@@ -318,6 +318,11 @@ class Engine:
         return self._living.of(caller)
 
     @property
+    def is_stuck(self) -> bool:
+        """Whether what was to be recorded last could not be; that is tried again and again."""
+        return self._journal.failure is not None
+
+    @property
     def load(self) -> Load:
         return self._slots.load
 

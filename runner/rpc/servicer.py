@@ -20,7 +20,7 @@ from runner.config.service import Scope, Service
 from runner.engine.engine import Engine, new_id
 from runner.engine.library import read as read_document
 from runner.engine.story import Part
-from runner.errors import DocumentError, ForbiddenError, GroupNotFoundError, UsageError
+from runner.errors import DocumentError, ForbiddenError, GroupNotFoundError, UnavailableError, UsageError
 from runner.logs.base import LogStore
 from runner.model.dispatch import AttemptId
 from runner.model.event import Event
@@ -52,6 +52,9 @@ SMALL_DOCUMENT_BYTES = 8 << 10
 """Read at once; a larger one in a thread."""
 MOST_READERS = 2
 """How many documents are read at once beside the loop."""
+RECORDING_SECONDS = 2.0
+"""How long a call waits before it looks whether anything can be recorded."""
+STUCK_SECONDS = 5.0
 LONGEST_LABELS_CHARS = 16_384
 """Of all names and values together: each list of groups has them all."""
 LONGEST_SOURCE_CHARS = 4096
@@ -278,7 +281,7 @@ class RunnerServicer(runner_pb2_grpc.RunnerServiceServicer):
         )
 
     async def _durable(self) -> None:
-        """Until what was recorded survives a loss of power. Raises StoreError."""
+        """Until what was recorded survives a loss of power. Raises StoreError, and UnavailableError while nothing can be recorded."""
         durable: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def done(error: Exception | None) -> None:
@@ -290,7 +293,15 @@ class RunnerServicer(runner_pb2_grpc.RunnerServiceServicer):
                 durable.set_exception(error)
 
         self._engine.when_durable(done)
-        await durable
+        while not (await asyncio.wait([durable], timeout=RECORDING_SECONDS))[0]:
+            if self._engine.is_stuck:
+                durable.cancel()
+                raise UnavailableError(
+                    "the runner cannot write its state: what was asked for is being done, and forgotten if the runner ends "
+                    "before it can; ask again until it is acknowledged",
+                    retry_after=STUCK_SECONDS,
+                )
+        durable.result()
 
     # The node itself.
 
@@ -340,6 +351,7 @@ def _id(group: TaskGroup, request: pb.SubmitTaskGroupRequest) -> str:
 
 def _labels(group: TaskGroup, request: pb.SubmitTaskGroupRequest) -> dict[str, str]:
     """Those of the document, and over them those of the request. Raises UsageError."""
+    _check_labels(request.labels)
     labels = {**group.labels, **request.labels}
     _check_labels(labels)
     return labels
@@ -349,7 +361,8 @@ def _check_labels(labels: Mapping[str, str]) -> None:
     """Raises UsageError."""
     if "" in labels:
         raise UsageError("there is a label without a name: give it one, or leave it away")
-    if sum(map(len, labels)) + sum(map(len, labels.values())) > LONGEST_LABELS_CHARS:
+    many = len(labels) > LONGEST_LABELS_CHARS  # which is told without looking at each
+    if many or sum(map(len, labels)) + sum(map(len, labels.values())) > LONGEST_LABELS_CHARS:
         raise UsageError(
             f"the labels have more than {LONGEST_LABELS_CHARS:,} characters together, names and values: leave some away"
         )

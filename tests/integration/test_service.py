@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import sqlite3
 import tarfile
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
@@ -196,6 +197,24 @@ async def test_a_cancel_may_be_repeated(tmp_path: Path) -> None:
         assert (answer.group.status, answer.group.reason) == (pb.STATUS_ABORTED, "cancelled")
         again = await at.stub.CancelTaskGroup(pb.CancelTaskGroupRequest(id=id))
         assert again.status == pb.STATUS_ABORTED
+
+
+async def test_what_cannot_be_recorded_is_done_and_not_acknowledged(tmp_path: Path) -> None:
+    async with desk(tmp_path) as at:
+        id = await at.submit(command("a", WAITS))
+        async for message in at.stub.WatchTaskGroup(pb.WatchTaskGroupRequest(id=id)):
+            if "task_started" in (happening.event.WhichOneof("fact") for happening in message.happenings):
+                break
+        with sqlite3.connect(tmp_path / "state.db", isolation_level=None) as other:
+            other.execute("BEGIN IMMEDIATE")  # nobody else can write now
+            with pytest.raises(grpc.aio.AioRpcError, match="cannot write its state") as caught:
+                await at.stub.CancelTaskGroup(pb.CancelTaskGroupRequest(id=id))
+            code, _, retry = refused(caught.value)
+            assert (code, retry is not None) == (Code.UNAVAILABLE, True)
+            other.execute("ROLLBACK")
+        await at.stub.CancelTaskGroup(pb.CancelTaskGroupRequest(id=id))
+        await at.watched(id)
+        assert (await at.get(id)).group.status == pb.STATUS_ABORTED
 
 
 async def test_signals(tmp_path: Path) -> None:
