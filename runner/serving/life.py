@@ -7,12 +7,13 @@ import logging
 import os
 import signal
 from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 
 from runner import __version__
 from runner import node as nodes
 from runner.config import Configuration, reloaded
-from runner.errors import ConfigurationError, RunnerError
+from runner.errors import ConfigurationError, RunnerError, UsageError
 from runner.node import Serving
 from runner.serving.manager import Manager
 
@@ -83,6 +84,7 @@ class _Life:
 
     def _take(self, wanted: Configuration) -> None:
         """Raises RunnerError, and then nothing has changed."""
+        _check_file(self._configuration.file)
         _warn(wanted)
         old, new = self._configuration, reloaded(self._configuration, wanted)
         self._server.reload(new.service)
@@ -101,6 +103,14 @@ class _Life:
         )
         self._manager.stopping("ends", seconds + CLOSING_SECONDS)
         await self._server.drain(seconds)
+
+
+def _check_file(file: Path | None) -> None:
+    """Raises UsageError where the file that was read before is gone: without its rules others could do more than was meant."""
+    if file is not None and not file.exists():
+        raise UsageError(
+            f"{file}, which was read before, is not there any more: put it back, or restart the node to go on without it"
+        )
 
 
 def _warn(configuration: Configuration) -> None:

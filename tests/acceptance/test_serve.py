@@ -112,6 +112,15 @@ def test_reloads(runner: Command, state: Path) -> None:
         assert [line["seconds"] for line in node.said() if line["action"] == "draining"] == [7.0]
 
 
+def test_a_file_that_is_gone_takes_no_rule_with_it(runner: Command, state: Path) -> None:
+    state.mkdir(mode=0o700)
+    (state / "runner.toml").write_text(CONFIGURATION)
+    with serving(runner, "--state-dir", str(state), "--listen", "127.0.0.1:0") as node:
+        (state / "runner.toml").unlink()
+        assert "the last reload was refused" in node.reload()["STATUS"]
+        assert "is not there any more" in node.until_said("configuration_fault")["message"]
+
+
 def test_a_level_that_is_reloaded(runner: Command, state: Path) -> None:
     file = runner.folder / runner.write('log_level = "error"', "runner.toml")
     with serving(runner, "--config", str(file), "--state-dir", str(state), "--listen", "127.0.0.1:0") as node:
