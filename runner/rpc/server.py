@@ -34,12 +34,16 @@ from runner.v1 import runner_pb2, runner_pb2_grpc
 SERVICE = runner_pb2.DESCRIPTOR.services_by_name["RunnerService"].full_name
 CLOSING_SECONDS = 2.0
 """How long calls that go on may take once the server ends."""
+MOST_PENDING = 50_000
 UNIX = "unix:"
 
 _OPTIONS = (
     ("grpc.max_send_message_length", -1),
     ("grpc.so_reuseport", 0),
     ("grpc.max_concurrent_streams", 10_000),
+    # Of calls that come at once gRPC would end some of those above 1,000 without a word; who is too many is to be told so.
+    ("grpc.server.max_pending_requests", MOST_PENDING),
+    ("grpc.server.max_pending_requests_hard_limit", MOST_PENDING),
 )
 
 _log = logging.getLogger(__name__)
