@@ -18,6 +18,7 @@ from runner.certs import Kind
 from runner.clock import SystemClock
 from runner.config.service import DEFAULT_RULES, Rule, Scope, Service
 from runner.errors import UsageError
+from runner.rpc.receiving import MOST_OF_ONE
 from runner.tokens import Tokens
 from runner.v1 import runner_pb2 as pb
 from tests.guarded import channel
@@ -63,6 +64,9 @@ class Calling:
         if method in ("WatchTaskGroup", "ReadLog"):
             return [message async for message in call]
         return await call
+
+    def upload(self) -> Any:
+        return self._stub.UploadWorkspace(metadata=self._metadata, timeout=30)
 
     async def refused(self, method: str, request: Any) -> tuple[grpc.StatusCode, str]:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
@@ -187,6 +191,23 @@ async def test_an_upload_is_its_callers(tmp_path: Path) -> None:
         )
         assert (await bob.refused("SubmitTaskGroup", submission))[0] is Code.NOT_FOUND
         await ada("SubmitTaskGroup", submission)
+
+
+async def test_who_uploads_slowly_leaves_room_for_others(tmp_path: Path) -> None:
+    async with reached(tmp_path) as (at, as_caller):
+        slow = [as_caller("ada").upload() for _ in range(MOST_OF_ONE)]
+        for call in slow:
+            await call.write(pb.UploadWorkspaceRequest(data=b"\0" * 512))
+        whole = pb.UploadWorkspaceRequest(data=b"\0" * 10240)
+        refusal = as_caller("ada").upload()
+        with pytest.raises(grpc.aio.AioRpcError, match="4 workspaces of 'ada' at once"):
+            await refusal
+        other = as_caller("bob").upload()
+        await other.write(whole)
+        await other.done_writing()
+        assert (await other).workspace_id
+        for call in slow:
+            call.cancel()
 
 
 async def test_whoever_says_nothing_is_told_nothing(tmp_path: Path) -> None:

@@ -391,6 +391,13 @@ async def test_what_is_too_large_or_too_much(tmp_path: Path) -> None:
             pytest.fail("the streams were never given back")
 
 
+async def test_thousands_that_call_at_once_are_all_answered(tmp_path: Path) -> None:
+    async with desk(tmp_path) as at:
+        id = await at.submit(command("a", "true"))
+        answers = await asyncio.gather(*(at.get(id) for _ in range(3000)))
+        assert {answer.group.id for answer in answers} == {id}
+
+
 async def test_whoever_reads_slowly_misses_nothing_and_holds_nobody_up(tmp_path: Path) -> None:
     size = 30_000_000
     async with desk(tmp_path) as at:
