@@ -46,12 +46,14 @@ class Receiver:
     @contextmanager
     def _counted(self, caller: str) -> Iterator[None]:
         for count, limit, whose in (
-            (self._callers.total(), MOST_UPLOADS, "this runner receives"),
-            (self._callers[caller], MOST_OF_ONE, f"of {caller!r} this runner receives"),
+            (self._callers.total(), MOST_UPLOADS, ""),
+            (self._callers[caller], MOST_OF_ONE, f" of {caller!r}"),
         ):
             if count >= limit:
                 raise LimitError(
-                    f"{whose} {limit} workspaces at once; try again later", limit=limit, retry_after=RETRY_SECONDS
+                    f"this runner receives {limit} workspaces{whose} at once; try again later",
+                    limit=limit,
+                    retry_after=RETRY_SECONDS,
                 )
         self._callers[caller] += 1
         try:

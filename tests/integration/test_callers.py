@@ -194,7 +194,7 @@ async def test_an_upload_is_its_callers(tmp_path: Path) -> None:
 
 
 async def test_who_uploads_slowly_leaves_room_for_others(tmp_path: Path) -> None:
-    async with reached(tmp_path) as (at, as_caller):
+    async with reached(tmp_path) as (_, as_caller):
         slow = [as_caller("ada").upload() for _ in range(MOST_OF_ONE)]
         for call in slow:
             await call.write(pb.UploadWorkspaceRequest(data=b"\0" * 512))
