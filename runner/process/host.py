@@ -246,6 +246,9 @@ class SupervisorHost:
             return process
         started = ProcessStarted(pid=reply["pid"], started_at=reply["started_at"])
         process = self._processes[key] = SupervisedProcess(key, started, sink, self._outputs, self)
+        for index, position in enumerate(reply.get("begins", ())):  # which an older supervisor does not tell
+            if position:
+                process.begin(index, position)
         if reply["exit"] is not None:
             process.end(process_exit(reply["exit"]), reply["ends"])
         return process

@@ -132,7 +132,11 @@ class LastingHost:
         host.on_lost(lambda error: self._on_lost(host, error))
 
     def _on_lost(self, host: SupervisorHost, error: ProcessHostError) -> None:
-        if self._closing or not isinstance(error, EndedError):
+        if self._closing:
+            return
+        if not isinstance(error, EndedError):
+            extra = {"action": "supervisor_taken", "pid": host.pid}
+            _log.error("no task can be run until this runner is started again: %s", error.message, extra=extra)
             return
         self.restarts += 1
         _log.error("the supervisor ended; another is started", extra={"action": "supervisor_lost", "pid": host.pid})

@@ -95,6 +95,12 @@ class Output:
             os.close(self.descriptor)
             self.descriptor = -1
 
+    def miss(self, at: int) -> None:
+        """Nothing is left of what was written before `at`: the sink should have it."""
+        if at > self.position:
+            self.failure = self.failure or OSError(f"{at - self.position} bytes of it were lost")
+            self.position = at
+
     @property
     def unread(self) -> int:
         """How many bytes are in the pipe."""
@@ -118,9 +124,8 @@ class Output:
             self.failure = self.failure or error
             self.position = max(self.position, at + self.unread)
             return 0
-        if not reader.taken and at > self.position:
-            self.failure = self.failure or OSError(f"{at - self.position} bytes of it were lost")
-            self.position = at
+        if not reader.taken:
+            self.miss(at)
         new = data if reader.taken else data[self.position - at :]
         self.position += len(new)
         if new and self.failure is None:

@@ -73,6 +73,10 @@ class SupervisedProcess:
         for output in self._outputs.values():
             output.sink = sink
 
+    def begin(self, index: int, position: int) -> None:
+        """The supervisor says that what was written before `position` is gone."""
+        self._output(index).miss(position)
+
     def written(self, index: int, at: int, descriptor: int | None) -> None:
         """The supervisor says that something is in a pipe, which begins with position `at`."""
         output = self._output(index)

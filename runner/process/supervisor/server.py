@@ -14,7 +14,7 @@ import signal
 import socket
 import struct
 
-from runner.process.supervisor import children, containment, subreaper, wire
+from runner.process.supervisor import children, containment, strangers, subreaper, wire
 from runner.process.supervisor.cgroups import UnavailableError
 from runner.process.supervisor.connection import Connection
 from runner.process.supervisor.output import Outputs
@@ -70,6 +70,7 @@ class Server:
         self._parent: Connection | None = None
         self._interest = 0
         self._epoll = select.epoll()
+        self._strangers = strangers.Strangers(self._epoll)
         self._outputs = Outputs(self._epoll, self._send, self._discard)
         self._table = Table(self._incarnation, self._on_exit, self._outputs, room=room)
         self._wake = _signal_pipe()
@@ -96,6 +97,8 @@ class Server:
                     self._accept()
                 elif self._connection is not None and descriptor == self._connection.fileno():
                     self._on_connection()
+                elif descriptor in self._strangers:
+                    self._on_stranger(descriptor)
             self._table.run_due()
             self._flush()
         self._table.close()
@@ -143,9 +146,23 @@ class Server:
         if _peer_uid(sock) != os.geteuid():
             sock.close()
             return
+        self._strangers.add(Connection(sock))
+
+    def _on_stranger(self, descriptor: int) -> None:
+        """It becomes the one that is served with its hello, and not before."""
+        heard = self._strangers.heard(descriptor)
+        if heard is None:
+            return
+        connection, requests = heard
+        try:
+            _check_hello(requests[0] if requests else {})
+        except RefusedError as refusal:
+            strangers.send_away(connection, refusal.reason, str(refusal))
+            return
         if self._connection is not None:
             self._refuse(RefusedError("superseded", "another runner has connected to this supervisor"))
-        self._connect(Connection(sock))
+        self._connect(connection)
+        self._serve_all(connection, requests)
 
     def _connect(self, connection: Connection) -> None:
         self._connection = connection
@@ -161,15 +178,22 @@ class Server:
             return
         try:
             requests = connection.receive()
+        except wire.WireError as error:
+            self._refuse(RefusedError("bad_request", str(error)))
+        except OSError:
+            self._disconnect()
+        else:
             if requests is None:
                 self._disconnect()
-                return
+            else:
+                self._serve_all(connection, requests)
+
+    def _serve_all(self, connection: Connection, requests: list[dict[str, Any]]) -> None:
+        try:
             for request in requests:
                 self._serve(connection, request)
         except RefusedError as refusal:
             self._refuse(refusal)
-        except wire.WireError as error:
-            self._refuse(RefusedError("bad_request", str(error)))
         except OSError:
             self._disconnect()
 
@@ -233,11 +257,10 @@ class Server:
     def _serve(self, connection: Connection, request: dict[str, Any]) -> None:
         id = request.get("id")
         operation = request.get("op")
-        if operation == "hello":
-            self._hello(connection, id, request)
+        if operation == "hello" or not connection.greeted:
+            _check_hello(request)
+            self._hello(connection, id)
             return
-        if not connection.greeted:
-            raise RefusedError("bad_request", "the first message must be a hello")
         try:
             if operation == "spawn":
                 self._spawn(connection, id, request)
@@ -263,10 +286,7 @@ class Server:
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise RefusedError("bad_request", f"a {operation} request is malformed: {error!r}") from None
 
-    def _hello(self, connection: Connection, id: Any, request: dict[str, Any]) -> None:
-        if request.get("protocol") != wire.PROTOCOL:
-            message = f"this supervisor speaks protocol {wire.PROTOCOL}, the runner speaks {request.get('protocol')}"
-            raise RefusedError("protocol", message)
+    def _hello(self, connection: Connection, id: Any) -> None:
         connection.greeted = True
         connection.send(
             {
@@ -313,8 +333,8 @@ class Server:
 
     def _answer(self, connection: Connection, id: Any, record: Record) -> None:
         record.watched = True
-        ends = [pipe.end for pipe in record.pipes]
-        answer = {"id": id, "pid": record.pid, "started_at": record.started_at, "exit": record.exit, "ends": ends}
+        pipes = {"ends": [pipe.end for pipe in record.pipes], "begins": [pipe.consumed for pipe in record.pipes]}
+        answer = {"id": id, "pid": record.pid, "started_at": record.started_at, "exit": record.exit, **pipes}
         connection.send_lingering(record, answer)
 
     def _consume(self, request: dict[str, Any]) -> None:
@@ -333,6 +353,15 @@ class Server:
             gone()
         else:
             self._table.forget(record, gone)
+
+
+def _check_hello(request: dict[str, Any]) -> None:
+    """Raises RefusedError."""
+    if request.get("op") != "hello":
+        raise RefusedError("bad_request", "the first message must be a hello")
+    if request.get("protocol") != wire.PROTOCOL:
+        message = f"this supervisor speaks protocol {wire.PROTOCOL}, the runner speaks {request.get('protocol')}"
+        raise RefusedError("protocol", message)
 
 
 def _program(request: dict[str, Any]) -> children.Program:

@@ -21,6 +21,7 @@ from runner.errors import ProcessHostError, StartError
 from runner.process import host as host_module
 from runner.process.host import SupervisorHost
 from runner.process.supervisor import wire
+from runner.process.supervisor.strangers import MOST
 from tests import hostile
 from tests.contract.process_labs import Sink, program
 
@@ -258,11 +259,35 @@ def test_a_new_connection_supersedes_the_old_one(shared: Path) -> None:
                 await process.wait()
             with pytest.raises(ProcessHostError, match="another runner"):
                 await old.stop("k", 0.0)
-            attached = await new.attach("k", Sink())
+            attached = await new.attach("k", Sink(sink))
             assert attached is not None
             await new.stop("k", 1.0)
             assert (await attached.wait()).cause == "stopped"
         await old.aclose()
+
+    run(main())
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_log_that_is_gone_holds_up_nobody(shared: Path, ended: bool) -> None:
+    """What the supervisor has consumed is in no pipe any more."""
+
+    async def main() -> None:
+        sink = Sink()
+        async with await SupervisorHost.connect(shared) as old:
+            process = await old.spawn(
+                "k", program(["sh", "-c", f"echo ready; exec sleep {0 if ended else 1000}"]), sink
+            )
+            await sink.until(b"ready\n")
+            if ended:
+                await process.wait()
+            assert await old.list() == ("k",)  # behind the message that it is kept
+        async with await SupervisorHost.connect(shared) as new:
+            attached = await new.attach("k", Sink())
+            assert attached is not None
+            await new.stop("k", 1.0)
+            with pytest.raises(OSError, match="6 bytes of it were lost"):
+                await attached.wait()
 
     run(main())
 
@@ -409,6 +434,43 @@ def test_nonsense_is_refused_and_survived(shared: Path, raw: bytes) -> None:
         async with await SupervisorHost.connect(shared) as again:
             assert again.pid == host.pid
             assert await again.list() == ("k",)
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"\0",
+        b"\0\0\0\4nope",
+        wire.encode({"op": "list", "id": 1}),
+        wire.encode({"op": "hello", "id": 1, "protocol": 99}),
+    ],
+)
+def test_who_does_not_say_hello_takes_nothing_from_a_runner(shared: Path, raw: bytes) -> None:
+    async def main() -> None:
+        async with await SupervisorHost.connect(shared) as host:
+            process = await host.spawn("k", program(["sleep", "1000"]), Sink())
+            folder = os.open(shared, os.O_RDONLY)
+            for _ in range(MOST + 2):
+                with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as stranger:
+                    stranger.connect(f"/proc/self/fd/{folder}/{wire.SOCKET_NAME}")
+                    stranger.sendall(raw)
+                    if len(raw) > 1:
+                        assert b"refused" in stranger.recv(65536)
+            silent = [socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) for _ in range(MOST + 2)]
+            for stranger in silent:
+                stranger.connect(f"/proc/self/fd/{folder}/{wire.SOCKET_NAME}")
+            assert silent[0].recv(1) == b""  # there are too many of them
+            os.close(folder)
+            assert await host.list() == ("k",)
+            await host.stop("k", 5.0)
+            assert (await process.wait()).cause == "stopped"
+            async with await SupervisorHost.connect(shared) as next:
+                assert (next.pid, next.epoch) == (host.pid, 2)
+            for stranger in silent:
+                stranger.close()
 
     run(main())
 

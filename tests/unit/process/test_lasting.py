@@ -173,7 +173,7 @@ def test_closing_while_the_next_supervisor_is_being_started(tmp_path: Path) -> N
     asyncio.run(main())
 
 
-def test_one_that_was_taken_over_is_not_replaced(tmp_path: Path) -> None:
+def test_one_that_was_taken_over_is_not_replaced(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> None:
         async def open(incarnation: str) -> SupervisorHost:
             return await SupervisorHost.connect(tmp_path, idle_seconds=0.0, incarnation=incarnation)
@@ -187,6 +187,7 @@ def test_one_that_was_taken_over_is_not_replaced(tmp_path: Path) -> None:
                 with pytest.raises(ProcessHostError, match="another runner"):
                     await first.list()
                 assert await second.list() == ("k",)
+                assert "no task can be run until this runner is started again: another runner" in caplog.text
                 os.kill(second.pid, signal.SIGTERM)
 
     asyncio.run(main())
