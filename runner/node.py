@@ -81,12 +81,13 @@ def _ignored(group: str) -> None:
 
 class Role(Struct, frozen=True, kw_only=True):
     """What one node is beside what others are. `name` is how results call it; `on_release` is told of groups that are over;
-    `prepare` is given its engine before that takes up what a former life has left."""
+    `prepare` is given its engine before that takes up what a former life has left; with `traced` attempts are told of their traces."""
 
     name: str = LOCAL_RUNNER
     on_release: OnRelease = _ignored
     prepare: Callable[[Engine], None] = lambda engine: None
     telemetry: Sequence[Telemetry] = ()
+    traced: bool = False
 
 
 def registry(settings: Settings) -> Registry:
@@ -170,14 +171,18 @@ async def open_server(settings: Settings, service: Service) -> AsyncIterator[Ser
 
     herald = Herald(lambda: told().webhook)
     metrics = opening.metrics() if service.metrics.listen else None
-    telemetry: Sequence[Telemetry] = () if metrics is None else (metrics,)
-    role = Role(
-        name=service.name,
-        on_release=released,
-        prepare=lambda engine: engine.announce(herald.wanted, herald.wake),
-        telemetry=telemetry,
-    )
-    async with open_node(settings, role) as node:
+    spans = opening.spans(service.tracing, service.name) if service.tracing.endpoint else None
+    telemetry: Sequence[Telemetry] = tuple(each for each in (metrics, spans) if each is not None)
+
+    def prepare(engine: Engine) -> None:
+        engine.announce(herald.wanted, herald.wake)
+        if metrics is not None:
+            metrics.type_of = engine.type_of
+        if spans is not None:
+            spans.type_of, spans.trace_of = engine.type_of, engine.trace_of
+
+    role = Role(name=service.name, on_release=released, prepare=prepare, telemetry=telemetry, traced=spans is not None)
+    async with opening.exported(spans), open_node(settings, role) as node:
         started = node.clock.now()
         await asyncio.to_thread(workspaces.sweep, frozenset(node.store.unfinished()))
         premises = Premises(
@@ -189,10 +194,9 @@ async def open_server(settings: Settings, service: Service) -> AsyncIterator[Ser
             node_id=_node_id(settings.state_dir / "node"),
             started_at=started.wall,
         )
-        tokens = Tokens(settings.state_dir)
         socket_path = str(settings.state_dir / SOCKET_NAME)
-        watchers = [opening.watcher(telemetry)] if telemetry else []
-        server = Server(premises, service, tokens, socket_path=socket_path, watchers=watchers)
+        watchers = [opening.watcher([metrics])] if metrics else []
+        server = Server(premises, service, Tokens(settings.state_dir), socket_path=socket_path, watchers=watchers)
         keeper = Keeper(
             lambda: told().retention,
             engine=node.engine,
@@ -208,7 +212,6 @@ async def open_server(settings: Settings, service: Service) -> AsyncIterator[Ser
             work: list[Work] = [keeper.run, telling]
             exposed: Sequence[str] = ()
             if metrics is not None:
-                metrics.type_of = node.engine.type_of
                 metrics.sample = partial(_sample, node, server, settings)
                 exposed = await stack.enter_async_context(opening.exposed(metrics, service.metrics))
                 work.append(metrics.measure_lag)
@@ -372,6 +375,7 @@ async def _assembled(
         dispatcher=dispatcher,
         sealer=sealer,
         max_parallel=settings.max_parallel,
+        traced=role.traced,
     )
     stack.callback(engine.close)
     role.prepare(engine)

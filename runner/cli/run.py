@@ -84,7 +84,9 @@ async def _carry_out(
             node = await stack.enter_async_context(nodes.open_run_node(run_dir, settings))
             if options.isolated:
                 stack.enter_context(workspace.isolated(folder))
-            id = node.engine.submit(group, inputs, caller=CALLER, workspace=str(folder))
+            id = node.engine.submit(
+                group, inputs, caller=CALLER, workspace=str(folder), traceparent=settings.traceparent
+            )
             interrupts.cancels(lambda: node.engine.cancel(id))
             stack.enter_context(Tidying(partial(_tidy, settings)))
             await asyncio.to_thread(story.print, headline(group.name, len(group.tasks), id))

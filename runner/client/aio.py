@@ -19,7 +19,9 @@ from runner.client.channel import error_of, metadata, open_channel
 from runner.client.packing import pack
 from runner.client.patience import Attempts, Patience
 from runner.client.resuming import LogProgress, WatchProgress
+from runner.config import machine
 from runner.errors import DocumentError, RunnerError, UnreachableError, UsageError
+from runner.model import trace
 from runner.model.endpoint import Endpoint
 from runner.model.event import Event
 from runner.model.log import Stream
@@ -79,12 +81,14 @@ class AsyncClient:
         id: str | None = None,
         labels: Mapping[str, str] | None = None,
         workspace_id: str = "",
+        traceparent: str | None = None,
     ) -> Submission:
         """Have a task group carried out. On return it is recorded and survives a loss of power.
 
         `document` is YAML or JSON; messages call it `source`. `inputs` are values for what it declares. `id` is the group's; one is made
         up where neither it nor the document gives one. `labels` are added to those of the document. The group works in
-        what `upload_workspace` has brought, or in an empty folder.
+        what `upload_workspace` has brought, or in an empty folder. `traceparent` is the span that the group's is a part of; without it,
+        `TRACEPARENT` of the environment.
 
         Raises DocumentError with every fault, UsageError for inputs that do not fit, GroupExistsError when the id is taken by
         different content, LimitError when the node has enough to do, ForbiddenError where its policy says no.
@@ -99,7 +103,7 @@ class AsyncClient:
             workspace_id=workspace_id,
         )
         try:
-            answer = await self._call(self._stub.SubmitTaskGroup, request)
+            answer = await self._call(self._stub.SubmitTaskGroup, request, more=_span(traceparent))
         except DocumentError as error:
             # An error has room for some faults; all of them are told by a validation.
             faults = (await self.validate(document, source=source)).faults
@@ -277,8 +281,13 @@ class AsyncClient:
         ).group
         return group
 
-    async def _call(self, method: Any, request: Any, *, again: bool = True) -> Any:
-        return await self._try(lambda: method(request, metadata=self._metadata(), timeout=CALL_SECONDS), again=again)
+    async def _call(
+        self, method: Any, request: Any, *, again: bool = True, more: tuple[tuple[str, str], ...] = ()
+    ) -> Any:
+        """`more` is metadata."""
+        return await self._try(
+            lambda: method(request, metadata=(*self._metadata(), *more), timeout=CALL_SECONDS), again=again
+        )
 
     async def _try(self, once: Callable[[], Awaitable[T]], *, again: bool = True) -> T:
         attempts = Attempts(self._patience.call if again else 0)
@@ -338,3 +347,9 @@ class AsyncClient:
         if self._on_wait is not None:
             self._on_wait(failure, wait)
         await asyncio.sleep(wait)
+
+
+def _span(traceparent: str | None) -> tuple[tuple[str, str], ...]:
+    """Nothing for one that is none: it is nobody's fault, and no reason to refuse anything."""
+    checked = trace.checked(machine.traceparent() if traceparent is None else traceparent)
+    return ((trace.NAME, checked),) if checked else ()

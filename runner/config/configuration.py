@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from runner.config import address, machine
 from runner.config.keys import NODE_KEYS, RUN_KEYS, STATE_DIR
 from runner.config.reading import Layers, Reading, Value, find_file, read, slips, state_dir_of
-from runner.config.service import Limits, Metrics, Retention, Service, Tls, Webhook
+from runner.config.service import Limits, Metrics, Retention, Service, Tls, Tracing, Webhook
 from runner.config.settings import LogFormat, LogLevel, Settings
 from runner.model.fault import Fault
 
@@ -123,6 +123,7 @@ def _settings(reading: Reading, environ: Mapping[str, str], given: Mapping[str, 
         containment=values["containment"],
         notify_address=environ.get("NOTIFY_SOCKET", ""),
         watchdog_seconds=machine.watchdog_seconds(environ),
+        traceparent=machine.traceparent(environ),
         **{name: values[name] for name in ("keep_days", "keep_runs") if name in values},
     )
 
@@ -149,6 +150,11 @@ def _service(values: Mapping[str, Any]) -> Service:
             age_seconds=values["retention.age"], groups=values["retention.groups"], bytes=values["retention.size"]
         ),
         metrics=Metrics(listen=values["metrics.listen"]),
+        tracing=Tracing(
+            endpoint=values["tracing.endpoint"],
+            headers_file=values["tracing.headers_file"],
+            ca=values["tracing.ca"],
+        ),
         webhook=Webhook(url=values["webhook.url"], secret=values["webhook.secret"], ca=values["webhook.ca"]),
         drain_seconds=values["drain"],
         keepalive_seconds=values["keepalive"],
@@ -165,14 +171,19 @@ def _check_outgoing(reading: Reading) -> None:
     """What is missing of what the node sends to others, and what would be sent where others can listen in."""
     pairs = (("webhook.url", "webhook.secret"), ("webhook.secret", "webhook.url"))
     _check_files(reading, ("webhook.secret", "webhook.ca"), pairs)
-    if "insecure" in reading.refused or reading.values["insecure"].value:
+    _check_files(reading, ("tracing.headers_file", "tracing.ca"), (("tracing.headers_file", "tracing.endpoint"),))
+    _check_way(reading, "webhook.url", "insecure")
+    _check_way(reading, "tracing.endpoint", "tracing.insecure")
+
+
+def _check_way(reading: Reading, name: str, insecure: str) -> None:
+    """Whether others could listen in on the way to the URL `name`, unless the key `insecure` allows that."""
+    if reading.refused & {name, insecure} or reading.values[insecure].value:
         return
-    url = None if "webhook.url" in reading.refused else reading.values["webhook.url"].value
+    url = reading.values[name].value
     parts = urlsplit(url or "")
     if parts.scheme == "http" and not address.Address(host=parts.hostname or "").is_local:
-        reading.refuse(
-            "webhook.url", f"others could listen in on the way to {url}", hint="use https, or insecure = true"
-        )
+        reading.refuse(name, f"others could listen in on the way to {url}", hint=f"use https, or {insecure} = true")
 
 
 def _check_files(reading: Reading, names: Sequence[str], pairs: Iterable[tuple[str, str]]) -> None:

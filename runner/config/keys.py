@@ -253,6 +253,31 @@ NODE_KEYS = (
         example='["127.0.0.1:9464"]',
     ),
     Key(
+        path=("tracing", "endpoint"),
+        kind=kinds.ORIGIN,
+        about="who is given traces, by OTLP over gRPC; nobody by default",
+        example='"http://127.0.0.1:4317"',
+    ),
+    Key(
+        path=("tracing", "insecure"),
+        kind=kinds.FLAG,
+        default=False,
+        about="give them in plain text also where others can listen in",
+        example="true",
+    ),
+    Key(
+        path=("tracing", "headers_file"),
+        kind=kinds.PATH,
+        about="the file of what is sent with them: on each line a `name: value`, a token say",
+        example='"tracing.headers"',
+    ),
+    Key(
+        path=("tracing", "ca"),
+        kind=kinds.PATH,
+        about="who issues the certificate of the endpoint, PEM, where gRPC does not know it",
+        example='"ca.pem"',
+    ),
+    Key(
         path=("webhook", "url"),
         kind=kinds.URL,
         about="who is told of groups that are over",

@@ -174,6 +174,14 @@ def _url(faults: Faults, path: Place, value: Any) -> str:
     return text
 
 
+def _origin(faults: Faults, path: Place, value: Any) -> str:
+    """A URL of a host and a port."""
+    text = _url(faults, path, value)
+    if text.partition("://")[2].rstrip("/").count("/") or "?" in text:
+        faults.add(path, f"{quote(text)}: expected nothing behind the host and the port")
+    return text
+
+
 def _word(words: Sequence[str], faults: Faults, path: Place, value: Any) -> str:
     if not isinstance(value, str):
         fields.expected(faults, path, fields.alternatives(list(words)), value)
@@ -268,6 +276,7 @@ DURATION = Kind(wanted="duration", read=_seconds, spelled=lambda seconds: spell_
 PATH = Kind(wanted="path", read=_path, spelled=lambda path: spell_text(str(path)), placed=_placed_path)
 LABELS = Kind(wanted="labels", read=_mapping, taken=_taken_mapping, spelled=_spell_mapping)
 URL = Kind(wanted="URL", read=_url, spelled=spell_text)
+ORIGIN = Kind(wanted="URL", read=_origin, spelled=spell_text)
 ADDRESSES = Kind(
     wanted="addresses", read=_addresses, taken=split, spelled=_spell_list, placed=_placed_addresses, is_list=True
 )

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from runner.config.kinds import NAME
 from runner.errors import UsageError
+from runner.model.trace import VARIABLE
 
 FILES_PER_TASK = 3
 """Two pipes and a log."""
@@ -56,6 +57,11 @@ def watchdog_seconds(environ: Mapping[str, str]) -> float:
     if not period.isdigit() or (process and process != str(os.getpid())):
         return 0.0
     return int(period[:18]) / 1e6
+
+
+def traceparent(environ: Mapping[str, str] | None = None) -> str:
+    """For which span this process works, if it was told; nobody has checked it."""
+    return (os.environ if environ is None else environ).get(VARIABLE, "")
 
 
 def silence_grpc() -> None:

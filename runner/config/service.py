@@ -80,6 +80,15 @@ class Metrics(Struct, frozen=True, kw_only=True):
     listen: tuple[str, ...] = ()
 
 
+class Tracing(Struct, frozen=True, kw_only=True):
+    """Who is given the spans of what a node does, by OTLP over gRPC: None for nobody. `headers_file` holds what he wants to be told
+    with each call, a token say; `ca` are the issuers of his certificate, PEM, None for those that gRPC knows."""
+
+    endpoint: str | None = None
+    headers_file: Path | None = None
+    ca: Path | None = None
+
+
 class Webhook(Struct, frozen=True, kw_only=True):
     """Whom a node tells of groups that are over: None for nobody. `secret` is the file of what messages are signed with; `ca` are
     the issuers of its certificate, PEM, None for those that the system knows."""
@@ -102,6 +111,7 @@ class Service(Struct, frozen=True, kw_only=True):
     limits: Limits = Limits()
     retention: Retention = Retention()
     metrics: Metrics = Metrics()
+    tracing: Tracing = Tracing()
     webhook: Webhook = Webhook()
     drain_seconds: float = 0.0
     """How long a node that is asked to end waits for what runs. What runs longer is left to the supervisor, and to the next node."""

@@ -39,7 +39,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     one attempt may cost. Finished runs are removed after `keep_days` days, and the oldest where there are more than `keep_runs`.
     `containment` is what keeps the processes of an attempt together: control groups (`cgroup2`), marks (`marker`), or the
     first of them that can be had (`auto`). `notify_address` is where a service manager wants to hear that it is ready, and after
-    `watchdog_seconds` without a word (0 for ever) it takes it for dead.
+    `watchdog_seconds` without a word (0 for ever) it takes it for dead. `traceparent` is the span for which this process works.
     """
 
     state_dir: Path
@@ -54,6 +54,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     keep_runs: int = KEEP_RUNS
     notify_address: str = ""
     watchdog_seconds: float = 0.0
+    traceparent: str = ""
 
     @property
     def key_file(self) -> Path:

@@ -24,6 +24,7 @@ from runner.dispatch.reports import Reports
 from runner.dispatch.secrets import GroupInputs, Secrets
 from runner.dispatch.timing import Deadline, OutOfPatienceError, Patience, within
 from runner.errors import DriverError, ProcessHostError, TemplateError
+from runner.model import trace
 from runner.model.dispatch import Dispatch
 from runner.model.event import Kind
 from runner.model.result import Outcome, Reason, Status
@@ -232,6 +233,8 @@ class Attempt:
         scope = expressions.Scope(bindings, expressions.Work(around.template_milliseconds))
         spec = rendered_spec(dispatch.task, driver, scope, self._secrets)
         env = rendered_env(bindings, self._secrets, scope.work)
+        if dispatch.traceparent:
+            env = {trace.VARIABLE: dispatch.traceparent, **env}  # which the group's own wins over
         log = self._log.open(dispatch.task, self._secrets.masker)
         if dispatch.handle is not None:
             self.reports.started_before()

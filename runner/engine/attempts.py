@@ -62,6 +62,7 @@ class Attempts:
             started_at=attempt.started_at,
             paused=attempt.paused,
             told_paused=state.waiting is Waiting.PAUSED,
+            traceparent=self._run.traceparent(attempt.id),
         )
         self._services.dispatcher.submit(dispatch)
         self._services.dispatcher.events(attempt.id, attempt.sequence, self._services.sink)

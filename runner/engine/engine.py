@@ -5,6 +5,7 @@ Clock and Dispatcher; killed at any commit, a new one goes on from `recover`.
 from __future__ import annotations
 
 import hashlib
+import logging
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,7 +25,7 @@ from runner.engine.library import Document, Library
 from runner.engine.services import MAX_OUTPUT_BYTES, Services, group_digest, input_context
 from runner.engine.slots import Load, SlotQueue
 from runner.errors import GroupExistsError, GroupNotFoundError
-from runner.model import codec
+from runner.model import codec, trace
 from runner.model.caller import LOCAL
 from runner.model.dispatch import AttemptId, Report
 from runner.model.event import Event, Kind
@@ -34,6 +35,8 @@ from runner.sealing import Sealer
 from runner.store.base import GroupPage, GroupQuery, GroupRecord, GroupRow, Store
 
 GRACE_SECONDS = 10.0
+
+_log = logging.getLogger(__name__)
 
 
 def new_id() -> str:
@@ -53,6 +56,7 @@ class Engine:
         max_parallel: int,
         make_id: Callable[[], str] = new_id,
         max_output_bytes: int = MAX_OUTPUT_BYTES,
+        traced: bool = False,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -77,6 +81,7 @@ class Engine:
             slots=self._slots,
             sink=self._report,
             grace=GRACE_SECONDS,
+            traced=traced,
             max_output_bytes=max_output_bytes,
         )
 
@@ -99,10 +104,17 @@ class Engine:
         self._journal.then(lambda: self._dispatcher.reconcile(live))
 
     def submit(
-        self, group: TaskGroup, inputs: Mapping[str, str] | None = None, *, caller: str = "", workspace: str = ""
+        self,
+        group: TaskGroup,
+        inputs: Mapping[str, str] | None = None,
+        *,
+        caller: str = "",
+        workspace: str = "",
+        traceparent: str = "",
     ) -> str:
         """Accept a validated group; its id. As `accept` of what was `prepared`."""
-        return self.accept(self.prepared(group, inputs), caller=caller, workspace=workspace).id
+        submission = self.prepared(group, inputs)
+        return self.accept(submission, caller=caller, workspace=workspace, traceparent=traceparent).id
 
     def prepared(self, group: TaskGroup, inputs: Mapping[str, str] | None = None) -> Submission:
         """All that accepting a group takes before it changes anything; may be called from any thread. Raises UsageError for
@@ -119,8 +131,10 @@ class Engine:
             document=whole if stored is group else codec.encode_group(stored),
         )
 
-    def accept(self, submission: Submission, *, caller: str = "", workspace: str = "") -> Acceptance:
-        """On return the group is recorded (see `when_durable` for more).
+    def accept(
+        self, submission: Submission, *, caller: str = "", workspace: str = "", traceparent: str = ""
+    ) -> Acceptance:
+        """On return the group is recorded (see `when_durable` for more). A `traceparent` that is none is ignored.
 
         A group that names an id is accepted once for each caller: the same content again gives the same id, other content raises
         GroupExistsError. What one caller calls a group another may call one of his own: then the id that is given here, under which
@@ -148,6 +162,7 @@ class Engine:
             labels=group.labels,
             workspace=workspace,
             accepted=now,
+            traceparent=trace.checked(traceparent),
         )
         accepted = Event(
             group=id, number=1, at=now.wall, kind=Kind.GROUP_ACCEPTED, fields={"name": group.name, "caller": caller}
@@ -155,6 +170,8 @@ class Engine:
         self._store.accept_group(row, [accepted])
         run = self._runs[id] = GroupRun(row, group, submission.inputs, self._services)
         self._living.add(run)
+        told = {"action": "group_accepted", "group_id": id, "caller": caller, "tasks": len(group.tasks)}
+        _log.info("a group was accepted", extra=told)
         run.start()
         self._journal.wake()
         return Acceptance(id=id)
@@ -288,6 +305,11 @@ class Engine:
         run = self._runs.get(id)
         return "" if run is None or task not in run.graph.index else run.task(task).task.type
 
+    def trace_of(self, id: str) -> trace.Trace | None:
+        """Of a group that is not over or ended just now."""
+        run = self._runs.get(id)
+        return None if run is None else run.trace
+
     def when_durable(self, done: Callable[[Exception | None], None]) -> None:
         """Call `done` once all that was recorded before this call survives a loss of power."""
         self._journal.then(lambda: self._store.sync(done))
@@ -350,6 +372,7 @@ class Engine:
         for event in events:
             if event.kind is Kind.GROUP_FINISHED:
                 self._living.remove(self._runs[event.group])
+                _tell_end(self._runs[event.group].row())
                 self._on_end()
         for id in dict.fromkeys(event.group for event in events):
             run = self._runs.get(id)
@@ -369,3 +392,9 @@ class Engine:
     def _is_given_up(self, run: GroupRun) -> bool:
         journal = self._journal
         return journal.failure is not None and journal.is_unwritten(run) and run.told_by <= self._clock.now().boot
+
+
+def _tell_end(row: GroupRow) -> None:
+    seconds = max(0.0, (row.finished_at or row.accepted.wall) - row.accepted.wall)
+    told = {"status": row.status.value, "reason": row.reason, "seconds": round(seconds, 3)}
+    _log.info("a group is over", extra={"action": "group_finished", "group_id": row.id, "caller": row.caller, **told})

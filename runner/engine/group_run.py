@@ -21,6 +21,8 @@ from runner.engine.attempts import Attempts
 from runner.engine.services import Services
 from runner.engine.state import NO_OUTPUTS, AttemptState, TaskState
 from runner.errors import TemplateError
+from runner.model import trace
+from runner.model.dispatch import AttemptId
 from runner.model.event import Event, Kind
 from runner.model.group import TaskGroup
 from runner.model.result import Abort, Outcome, Reason, Skip, Status, Waiting
@@ -67,6 +69,16 @@ class GroupRun:
     @property
     def workspace(self) -> str:
         return self._row.workspace
+
+    @property
+    def trace(self) -> trace.Trace:
+        return trace.of(self.id, self._row.accepted, self._row.traceparent)
+
+    def traceparent(self, attempt: AttemptId) -> str:
+        """What the attempt passes on; empty where nobody asks for a trace."""
+        if not (self._row.traceparent or self.services.traced):
+            return ""
+        return self.trace.traceparent(attempt.task, attempt.attempt)
 
     def row(self) -> GroupRow:
         return self.abortion.into(self._row)

@@ -22,7 +22,7 @@ MAX_OUTPUT_BYTES = 16 << 20
 
 
 class Services(Struct, frozen=True, kw_only=True):
-    """`grace` is in seconds. `sink` takes the reports of all attempts."""
+    """`grace` is in seconds. `sink` takes the reports of all attempts. With `traced` every attempt is told of its trace."""
 
     clock: Clock
     journal: Journal
@@ -31,6 +31,7 @@ class Services(Struct, frozen=True, kw_only=True):
     slots: SlotQueue
     sink: Sink
     grace: float
+    traced: bool = False
     max_output_bytes: int = MAX_OUTPUT_BYTES
 
 

@@ -33,7 +33,8 @@ class Dispatch(Struct, frozen=True, kw_only=True):
     `instance` is the executor's instance when the origin first wrote the dispatch down. `resumed` is set when the
     origin may have sent it before; `handle` is what the driver gave at its start, if the origin saw that, `started_at` when
     that was (seconds since the epoch). `paused` is whether it is to be paused, as it was asked for last, and `told_paused`
-    whether the origin has heard that it was. `grace` is in seconds, between the polite and the final signal of a stop.
+    whether the origin has heard that it was. `grace` is in seconds, between the polite and the final signal of a stop. `traceparent`
+    is what the attempt passes on of its trace, empty for nothing; it may be another the next time.
     """
 
     id: AttemptId
@@ -47,6 +48,7 @@ class Dispatch(Struct, frozen=True, kw_only=True):
     started_at: float | None = None
     paused: bool = False
     told_paused: bool = False
+    traceparent: str = ""
 
     @property
     def digest(self) -> str:

@@ -22,6 +22,7 @@ from runner.engine.library import read as read_document
 from runner.engine.story import Part
 from runner.errors import DocumentError, ForbiddenError, GroupNotFoundError, UnavailableError, UsageError
 from runner.logs.base import LogStore
+from runner.model import trace
 from runner.model.dispatch import AttemptId
 from runner.model.event import Event
 from runner.model.fault import Fault
@@ -98,7 +99,9 @@ class RunnerServicer(runner_pb2_grpc.RunnerServiceServicer):
             self._traffic.check_groups(self._engine, caller.name)
             id = self._engine.id_for(caller.name, public_id)
             with self._premises.workspaces.provided(id, caller.name, request.workspace_id) as workspace:
-                self._engine.accept(submission, caller=caller.name, workspace=str(workspace))
+                self._engine.accept(
+                    submission, caller=caller.name, workspace=str(workspace), traceparent=_traceparent(context)
+                )
         await self._durable()
         warnings = [convert.fault_to_proto(fault) for fault in loaded.warnings]
         return pb.SubmitTaskGroupResponse(id=public_id, existed=known is not None, warnings=warnings)
@@ -347,6 +350,11 @@ def _id(group: TaskGroup, request: pb.SubmitTaskGroupRequest) -> str:
             f"{id[:200]!r} cannot be a group's id: letters, digits, '_' and '-', at most 128, beginning with a letter or digit"
         )
     return id
+
+
+def _traceparent(context: Context) -> str:
+    """For which span somebody calls, unchecked; empty where that is not said. Of several gRPC gives one."""
+    return next((str(value) for key, value in context.invocation_metadata() or () if key == trace.NAME), "")
 
 
 def _labels(group: TaskGroup, request: pb.SubmitTaskGroupRequest) -> dict[str, str]:

@@ -20,8 +20,8 @@ class GroupRow(Struct, frozen=True, kw_only=True):
     """A group. `public_id` is what its caller calls it: unique among his groups, while `id` is among all.
     `document` is the parsed model as canonical JSON (`model.codec`), `inputs` likewise with confidential ones
     sealed, and with them the confidential defaults that `document` is without; `digest` is over both. `timeout` is counted
-    from `accepted`. `abort` is the first cause, `abort_count` how often a caller asked to cancel. Times without a `Moment`
-    are for display: seconds since the epoch.
+    from `accepted`. `abort` is the first cause, `abort_count` how often a caller asked to cancel. `traceparent` is the span for which
+    it was submitted, empty for none. Times without a `Moment` are for display: seconds since the epoch.
 
     `document` and `inputs` may be large: they are written once, by `accept_group`, and left alone afterwards.
     """
@@ -45,6 +45,7 @@ class GroupRow(Struct, frozen=True, kw_only=True):
     abort_because_of: str | None = None
     abort_at: Moment | None = None
     abort_count: int = 0
+    traceparent: str = ""
 
 
 class TaskRow(Struct, frozen=True, kw_only=True):

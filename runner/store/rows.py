@@ -63,6 +63,7 @@ def group_values(row: GroupRow) -> Values:
         row.abort_because_of,
         _moment_text(row.abort_at),
         row.abort_count,
+        row.traceparent,
     )
 
 
@@ -86,8 +87,9 @@ def group_row(values: Values) -> GroupRow:
         abort_because_of=values[14],
         abort_at=_moment_or_none(values[15]),
         abort_count=values[16],
-        document=values[17],
-        inputs=values[18],
+        traceparent=values[17],
+        document=values[18],
+        inputs=values[19],
     )
 
 

@@ -288,9 +288,15 @@ class Unfair(Engine):
     """All callers are one to it."""
 
     def submit(
-        self, group: TaskGroup, inputs: Mapping[str, str] | None = None, *, caller: str = "", workspace: str = ""
+        self,
+        group: TaskGroup,
+        inputs: Mapping[str, str] | None = None,
+        *,
+        caller: str = "",
+        workspace: str = "",
+        traceparent: str = "",
     ) -> str:
-        return super().submit(group, inputs, caller="everybody", workspace=workspace)
+        return super().submit(group, inputs, caller="everybody", workspace=workspace, traceparent=traceparent)
 
 
 def unfair(store: Store, clock: Clock, dispatcher: Dispatcher, slots: int) -> Engine:

@@ -11,7 +11,7 @@ import pytest
 from runner.config import Configuration, load_configuration, load_state_dir
 from runner.config.keys import NODE_KEYS
 from runner.config.reading import Origin
-from runner.config.service import DEFAULT_RULES, Limits, Metrics, Retention, Rule, Scope, Service, Tls, Webhook
+from runner.config.service import DEFAULT_RULES, Limits, Metrics, Retention, Rule, Scope, Service, Tls, Tracing, Webhook
 from runner.errors import ConfigurationError, UsageError
 from runner.model.fault import Fault
 
@@ -82,6 +82,12 @@ size = 8
 [metrics]
 listen = ["127.0.0.1:9464"]
 
+[tracing]
+endpoint = "https://example.org:4317"
+insecure = true
+headers_file = "headers"
+ca = "ca.pem"
+
 [webhook]
 url = "https://example.org/h"
 secret = "hook"
@@ -100,7 +106,7 @@ scopes = ["admin", "read"]
 
 
 def test_every_key_arrives_where_it_belongs(tmp_path: Path) -> None:
-    for name in ("node.pem", "ca.pem", "node.key", "hook"):
+    for name in ("node.pem", "ca.pem", "node.key", "hook", "headers"):
         (tmp_path / name).touch()
     configuration = load(tmp_path, FULL.replace("/dev/null/../", f"{tmp_path}/"))
     assert configuration.service == Service(
@@ -124,6 +130,7 @@ def test_every_key_arrives_where_it_belongs(tmp_path: Path) -> None:
         ),
         retention=Retention(age_seconds=3600.0, groups=7, bytes=8),
         metrics=Metrics(listen=("127.0.0.1:9464",)),
+        tracing=Tracing(endpoint="https://example.org:4317", headers_file=tmp_path / "headers", ca=tmp_path / "ca.pem"),
         webhook=Webhook(url="https://example.org/h", secret=tmp_path / "hook", ca=tmp_path / "ca.pem"),
         drain_seconds=90.0,
         keepalive_seconds=5.0,
@@ -423,6 +430,22 @@ def test_what_is_no_url(tmp_path: Path, url: str, told: str) -> None:
         load(tmp_path, f'[webhook]\nurl = "{url}"\nsecret = "/dev/null"')
 
 
+def test_traces_need_tls_and_an_endpoint(tmp_path: Path) -> None:
+    text = '[tracing]\nendpoint = "http://{}:4317"\n'
+    for local in ("127.0.0.1", "[::1]", "localhost"):
+        assert load(tmp_path, text.format(local)).service.tracing.endpoint == f"http://{local}:4317"
+    assert load(tmp_path, text.format("10.0.0.1") + "insecure = true").service.tracing.endpoint
+    for wrong, told in (
+        (text.format("10.0.0.1"), r"the way to http://10.0.0.1:4317 \(use https, or tracing.insecure = true\)"),
+        ("insecure = true\n" + text.format("10.0.0.1"), "tracing.endpoint: others could listen in"),
+        ('[tracing]\nendpoint = "https://a/v1/traces"', "expected nothing behind the host and the port"),
+        ('[tracing]\nendpoint = "a:4317"', "is no URL"),
+        ('[tracing]\nheaders_file = "/dev/null"', "headers_file"),
+    ):
+        with pytest.raises(ConfigurationError, match=told):
+            load(tmp_path, wrong)
+
+
 def test_a_file_that_everybody_can_write(tmp_path: Path) -> None:
     (tmp_path / "runner.toml").touch()
     (tmp_path / "runner.toml").chmod(0o666)
@@ -452,6 +475,7 @@ def test_every_setting_of_a_service_has_a_key() -> None:
         ("tls.", Tls),
         ("retention.", Retention),
         ("metrics.", Metrics),
+        ("tracing.", Tracing),
         ("webhook.", Webhook),
     ):
         for field in struct.__struct_fields__:
