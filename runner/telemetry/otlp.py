@@ -57,7 +57,9 @@ class Exporter:
             self._credentials = grpc.ssl_channel_credentials(root_certificates=issuers)
         self._resource = resource
         self._queue: Queue[Span | None] = Queue(SPANS_KEPT)
-        self._lost = 0
+        self._dropped = 0
+        """How many had no room. Counted where they come from, told where they are sent."""
+        self._told = 0
         self._closing = threading.Event()
         self._over = threading.Event()
         """Nothing more is sent."""
@@ -70,7 +72,7 @@ class Exporter:
         try:
             self._queue.put_nowait(span)
         except Full:
-            self._lost += 1
+            self._dropped += 1
 
     def close(self) -> None:
         """Send what there is, for a moment at most. Blocks."""
@@ -90,9 +92,9 @@ class Exporter:
     def _work(self) -> None:
         while spans := self._batch():
             problem = "the node ends" if self._over.is_set() else self._sent(spans)
-            lost, self._lost = self._lost, 0
-            if problem is not None:
-                lost += len(spans)
+            dropped = self._dropped - self._told
+            self._told += dropped
+            lost = dropped if problem is None else dropped + len(spans)
             if lost:
                 why = problem or "the collector was too slow"
                 _log.warning("spans are lost: %s", why, extra={"action": "spans_lost", "spans": lost})

@@ -72,6 +72,7 @@ class RunnerServiceServicer(object):
     def SubmitTaskGroup(self, request, context):
         """Accept a task group, whole or not at all. On return it is recorded and survives a loss of power. Idempotent by the group's id: the
         same content under the same id is answered with the group that is there, other content with ALREADY_EXISTS.
+        `traceparent` in the metadata, as W3C's Trace Context has it, makes the group a part of that trace; one that is none is ignored.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

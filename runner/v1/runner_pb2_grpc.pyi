@@ -36,6 +36,7 @@ class RunnerServiceStub:
     ]
     """Accept a task group, whole or not at all. On return it is recorded and survives a loss of power. Idempotent by the group's id: the
     same content under the same id is answered with the group that is there, other content with ALREADY_EXISTS.
+    `traceparent` in the metadata, as W3C's Trace Context has it, makes the group a part of that trace; one that is none is ignored.
     """
 
     ValidateTaskGroup: grpc.UnaryUnaryMultiCallable[
@@ -105,6 +106,7 @@ class RunnerServiceAsyncStub:
     ]
     """Accept a task group, whole or not at all. On return it is recorded and survives a loss of power. Idempotent by the group's id: the
     same content under the same id is answered with the group that is there, other content with ALREADY_EXISTS.
+    `traceparent` in the metadata, as W3C's Trace Context has it, makes the group a part of that trace; one that is none is ignored.
     """
 
     ValidateTaskGroup: grpc.aio.UnaryUnaryMultiCallable[
@@ -176,6 +178,7 @@ class RunnerServiceServicer(metaclass=abc.ABCMeta):
     ) -> typing.Union[runner.v1.runner_pb2.SubmitTaskGroupResponse, collections.abc.Awaitable[runner.v1.runner_pb2.SubmitTaskGroupResponse]]:
         """Accept a task group, whole or not at all. On return it is recorded and survives a loss of power. Idempotent by the group's id: the
         same content under the same id is answered with the group that is there, other content with ALREADY_EXISTS.
+        `traceparent` in the metadata, as W3C's Trace Context has it, makes the group a part of that trace; one that is none is ignored.
         """
 
     @abc.abstractmethod

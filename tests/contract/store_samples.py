@@ -81,6 +81,7 @@ FULL_GROUP = group(
     abort_because_of="t",
     abort_at=LATER,
     abort_count=2,
+    traceparent="00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
 )
 FULL_TASK = task(
     index=7,
