@@ -102,6 +102,7 @@ class Attempts:
                 attempt.status is not Status.RUNNING
             ):  # one that another life of its executor began anew has started already
                 run.event(Kind.TASK_STARTED, state)
+            attempt.started_event = run.last_event
             attempt.status = Status.RUNNING
             attempt.started_at = report.at
             attempt.handle = report.handle

@@ -250,10 +250,16 @@ class Engine:
         return self._store.groups(query)
 
     def running(self, id: str) -> Sequence[AttemptId]:
-        """The attempts of the group that have started and are not over, as far as is recorded."""
+        """The attempts of the group that have started and are not over, as far as their start is recorded. Raises
+        GroupNotFoundError."""
+        recorded = self._library.head(id).last_event
         run = self._runs.get(id)
         attempts = (state.attempt for state in run.tasks) if run is not None else ()
-        return [attempt.id for attempt in attempts if attempt is not None and attempt.status is Status.RUNNING]
+        return [
+            attempt.id
+            for attempt in attempts
+            if attempt is not None and attempt.status is Status.RUNNING and attempt.started_event <= recorded
+        ]
 
     def unwritten_end(self, id: str) -> TaskGroupResult | None:
         """The result of a group that is over although nothing can be written; None in every other case.

@@ -25,7 +25,7 @@ class AttemptState:
 
     __slots__ = (
         "cancel_at", "cancel_grace", "dispatched", "force_timer", "handle", "id", "instance", "outcome", "paused",
-        "runner", "sent", "sequence", "started_at", "status",
+        "runner", "sent", "sequence", "started_at", "started_event", "status",
     )  # fmt: skip
 
     def __init__(self, id: AttemptId, runner: str, instance: str, dispatched: Moment) -> None:
@@ -38,6 +38,8 @@ class AttemptState:
         self.handle: bytes | None = None
         self.sequence = 0
         self.started_at: float | None = None
+        self.started_event = 0
+        """The number of the event that tells of its start; 0 where a former engine has written that."""
         self.cancel_at: Moment | None = None
         self.cancel_grace: float | None = None
         self.paused = False

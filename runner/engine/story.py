@@ -34,7 +34,7 @@ Frames = Callable[[AttemptId, int], Sequence[Frame]]
 class Part(Struct, frozen=True, kw_only=True):
     """What of a story is wanted: events with a number above `after`; `tasks` are those that are meant beside the group as a whole,
     None for all; with `output`, what they print, of each attempt's log what is behind its place in `positions`. `running` are the
-    attempts that run already."""
+    attempts that run and whose start is among the events, before or behind `after`."""
 
     after: int = 0
     tasks: Collection[str] | None = None
@@ -90,7 +90,7 @@ class Story:
                 del self._positions[id]
                 self._grown.pop(id, None)
             elif event.kind is Kind.TASK_STARTED and self._part.output:
-                self._positions[id] = self._part.positions.get(id, 0)
+                self._positions.setdefault(id, self._part.positions.get(id, 0))
                 self._grown[id] = None  # what it printed before anybody looked
             self._last_event = self._read.popleft().number
             taken.append(event)

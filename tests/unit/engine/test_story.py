@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from runner.engine.story import Story
+from runner.engine.story import Part, Story
 from runner.model.dispatch import AttemptId
 from runner.model.event import Event, Kind
 from runner.model.log import Frame
@@ -99,3 +99,15 @@ def test_many_events_come_in_pieces() -> None:
     for _ in range(2500):
         kept.happens(Kind.TASK_READY, "t")
     assert [len(kept.story.take()) for _ in range(4)] == [1000, 1000, 500, 0]
+
+
+def test_what_is_given_of_an_attempt_that_runs_is_not_given_again_when_its_start_is_told() -> None:
+    kept = Kept()
+    id = AttemptId("g", "t", 1)
+    kept.story = Story("g", kept.events, kept.frames, Part(running=[id], positions={id: 1}))
+    kept.prints("t", b"known")
+    kept.prints("t", b"new")
+    assert kept.take_all() == ["t/1: new"]
+    kept.happens(Kind.TASK_STARTED, "t", 1)
+    kept.happens(Kind.TASK_FINISHED, "t", 1)
+    assert kept.take_all() == ["task_started", "task_finished"]
