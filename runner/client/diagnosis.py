@@ -78,6 +78,7 @@ def _shake_hands(line: socket.socket, endpoint: Endpoint, address: Tcp) -> Findi
     try:
         if endpoint.certificate is not None and endpoint.key is not None:
             context.load_cert_chain(endpoint.certificate, endpoint.key)
+        line.getpeername()  # one that was reset meanwhile would be left open by what follows
         with context.wrap_socket(line, server_hostname=endpoint.server_name or address.host) as secured:
             secured.settimeout(PATIENCE_SECONDS)
             # Only now the other side tells what it thinks of our certificate, and gRPC does so without a word.
