@@ -55,8 +55,8 @@ class Finding(Struct, frozen=True, kw_only=True):
         return self.rise <= self.most
 
     def __str__(self) -> str:
-        series = self.series
-        told = f"{series.name}: median {self.median:,.1f} {series.unit}, at most {self.highest:,.1f} {series.unit}"
+        middle, highest = (f"{value:,.1f} {self.series.unit}".strip() for value in (self.median, self.highest))
+        told = f"{self.series.name}: median {middle}, at most {highest}"
         verdict = "flat" if self.flat else "NOT FLAT"
         return f"{told}, fitted line {self.rise:+,.1f} (allowed +{self.most:,.1f}): {verdict}"
 
