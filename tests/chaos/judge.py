@@ -43,6 +43,9 @@ _END_SECONDS = 10.0
 class Judge:
     """`tell` prints the faults, a line each; for a process of its own."""
 
+    _caller = ""
+    """Who has submitted the groups."""
+
     def __init__(self, scene: Scene, state: Path, outside: Path, descriptors: int, supervisors: Path) -> None:
         """`descriptors` are how many a supervisor has that does nothing; `supervisors` the file with the arguments of all, where
         some were to be killed."""
@@ -73,15 +76,16 @@ class Judge:
     def _kept(self, store: SqliteStore, logs: FileLogStore, sealer: Sealer) -> Iterator[str]:
         """Whether rows, events and logs are what they should be."""
         for group in self._scene.groups:
-            record = store.group(group.id)
-            if record is None:
+            id = store.find(self._caller, group.id)
+            record = None if id is None else store.group(id)
+            if id is None or record is None:
                 yield f"{group.id}: it is not there"
                 continue
             result = group_result(record, sealer)
             outputs = {
                 name: {key: value.text for key, value in task.outputs.items()} for name, task in result.results.items()
             }
-            events = store.events(group.id, 0, MANY)
+            events = store.events(id, 0, MANY)
             for fault in self._group(group, record, events, outputs, logs):
                 yield f"{group.id}: {fault}"
 

@@ -26,20 +26,25 @@ _ENDS = (Kind.TASK_FINISHED.value, Kind.TASK_RETRYING.value)
 
 
 class ServedJudge(Judge):
+    _caller = ADA
+
     def __init__(self, cast: Cast, state: Path, outside: Path, descriptors: int, supervisors: Path) -> None:
         super().__init__(cast.scene, state, outside, descriptors, supervisors)
+        self._ids: dict[str, str] = {}
+        """Under which the node knows the groups."""
         self._cast = cast
         self._diary = Diary(outside)
 
     def _kept(self, store: SqliteStore, logs: FileLogStore, sealer: Sealer) -> Iterator[str]:
         yield from super()._kept(store, logs, sealer)
         yield from self._diary.faults()
-        records = {group.id: store.group(group.id) for group in self._cast.groups}
+        self._ids = {group.id: store.find(ADA, group.id) or "" for group in self._cast.groups}
+        records = {group: store.group(id) for group, id in self._ids.items()}
         for group in self._cast.groups:
             record = records[group.id]
             if record is None:
                 continue  # it was told, or is one of the doomed
-            events = store.events(group.id, 0, MANY)
+            events = store.events(self._ids[group.id], 0, MANY)
             found = [*self._answers(group, record, events), *self._result(group, record, sealer)]
             if group in self._cast.doomed:
                 found += self._doomed(group, record, events)
@@ -122,11 +127,12 @@ class ServedJudge(Judge):
             over = bool(told) and "over" in told[-1]
             seen = told[:-1] if over else told
             id = str(head.get("watch") or head["follow"])
+            there = self._ids[id]
             if "watch" in head:
-                faults = self._watched(head, seen, store.events(id, 0, MANY), logs, over=over)
+                faults = self._watched(head, seen, store.events(there, 0, MANY), logs, over=over)
                 whole |= {id} if over and head["output"] and not head["tasks"] else set()
             else:
-                faults = self._attempt_seen(AttemptId(id, str(head["task"]), 1), seen, logs, over=over)
+                faults = self._attempt_seen(AttemptId(there, str(head["task"]), 1), seen, logs, over=over)
             yield from (f"{head}: {fault}" for fault in faults)
         for group in self._cast.groups:
             if group.id not in whole:
@@ -164,7 +170,7 @@ class ServedJudge(Judge):
                 yield f"output of {key} came before its beginning or behind its end"
             pieces.setdefault(key, []).append(one)
         for task, attempt in begun if head["output"] else ():
-            id = AttemptId(str(head["watch"]), task, attempt)
+            id = AttemptId(self._ids[str(head["watch"])], task, attempt)
             whole = (task, attempt) in ended
             yield from self._attempt_seen(id, pieces.get((task, attempt), []), logs, over=whole)
 
@@ -189,7 +195,7 @@ class ServedJudge(Judge):
 
     def _is_redacted(self, id: AttemptId) -> bool:
         """What it said was masked in its log when it was over, and not before."""
-        group = next(group for group in self._cast.groups if group.id == id.group)
+        group = next(group for group in self._cast.groups if self._ids[group.id] == id.group)
         steps = str([one.steps for one in group.tasks[id.task].tries])
         return id.task.startswith(("asks", "passes")) or "export" in steps
 
