@@ -18,12 +18,15 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
-from runner.errors import GroupNotFoundError, StoreFullError, StoreReadOnlyError
+from runner.errors import GroupNotFoundError, LimitError, StoreFullError, StoreReadOnlyError
 from runner.removal import remove_tree
 from runner.uploads import Allowance, Unpacked, unpack
 from runner.workspace import make_private
 
 UNCLAIMED_SECONDS = 3600.0
+MOST_UNCLAIMED = 16
+"""Of one caller, so that nobody fills the disk with what no group needs."""
+UNCLAIMED_RETRY_SECONDS = 60.0
 _CLAIMED = ".claimed"
 
 
@@ -38,7 +41,15 @@ class Workspaces:
         self._now = now
 
     def receive(self, caller: str, read: Callable[[], bytes]) -> tuple[str, Unpacked]:
-        """Unpack a tar stream; the id that its caller can claim it by. Nothing is left of one that is refused."""
+        """Unpack a tar stream; the id that its caller can claim it by. Nothing is left of one that is refused. Raises LimitError
+        for a caller who has too many already that no group has claimed."""
+        own = sum(path.name.endswith(_mark(caller)) for path in self._uploads.iterdir())
+        if own >= MOST_UNCLAIMED:
+            raise LimitError(
+                f"{caller!r} has {own} workspaces here that no group has claimed, which is the most; submit groups with them",
+                limit=MOST_UNCLAIMED,
+                retry_after=UNCLAIMED_RETRY_SECONDS,
+            )
         id = secrets.token_hex(16)
         part = self._uploads / f"{id}.part"
         part.mkdir(mode=0o700)
@@ -107,7 +118,12 @@ class Workspaces:
                     remove_tree(path)
 
     def _upload(self, id: str, caller: str) -> Path:
-        return self._uploads / f"{id}.{hashlib.sha256(caller.encode()).hexdigest()[:16]}"
+        return self._uploads / f"{id}{_mark(caller)}"
+
+
+def _mark(caller: str) -> str:
+    """What the names of a caller's uploads end with."""
+    return f".{hashlib.sha256(caller.encode()).hexdigest()[:16]}"
 
 
 def _give_back(mark: Path, workspace: Path) -> None:

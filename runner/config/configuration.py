@@ -141,6 +141,8 @@ def _service(values: Mapping[str, Any]) -> Service:
             message_bytes=values["limits.message"],
             groups=values["limits.groups"],
             groups_per_caller=values["limits.groups_per_caller"],
+            document_bytes=values["limits.documents"],
+            document_bytes_per_caller=values["limits.documents_per_caller"],
             streams=values["limits.streams"],
             streams_per_caller=values["limits.streams_per_caller"],
             workspace_bytes=values["limits.workspace"],

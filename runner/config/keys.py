@@ -206,6 +206,22 @@ NODE_KEYS = (
     ),
     _limit("groups_per_caller", kinds.number(1, LARGEST_COUNT), "the same, of one caller", "100", reloads=True),
     _limit(
+        "documents",
+        kinds.data_size(1 << 20),
+        "how large the documents and inputs of all groups that are not over may be together",
+        '"8GiB"',
+        attribute="document_bytes",
+        reloads=True,
+    ),
+    _limit(
+        "documents_per_caller",
+        kinds.data_size(1 << 20),
+        "the same, of one caller",
+        '"256MiB"',
+        attribute="document_bytes_per_caller",
+        reloads=True,
+    ),
+    _limit(
         "streams",
         kinds.number(1, LARGEST_COUNT),
         "how many watches and followed logs there may be at once",

@@ -56,6 +56,9 @@ class Limits(Struct, frozen=True, kw_only=True):
     groups: int = 20_000
     """That are not over."""
     groups_per_caller: int = 10_000
+    document_bytes: int = 4 << 30
+    """Of the documents and inputs of all groups that are not over, which are in memory."""
+    document_bytes_per_caller: int = 1 << 30
     streams: int = 4_000
     """Watches and followed logs at once."""
     streams_per_caller: int = 1_000

@@ -31,22 +31,35 @@ class Acceptance(Struct, frozen=True, kw_only=True):
     """It was accepted before."""
 
 
+class Burden(Struct, frozen=True, kw_only=True):
+    """Groups that are not over, and how large their documents and inputs are together."""
+
+    groups: int = 0
+    bytes: int = 0
+
+
+NOTHING = Burden()
+
+
 class Living:
-    """How many groups are not over, in all and of each caller."""
+    """The groups that are not over, in all and of each caller."""
 
     def __init__(self) -> None:
-        self.count = 0
-        self._callers: dict[str, int] = {}
+        self.all = NOTHING
+        self._callers: dict[str, Burden] = {}
 
     def add(self, run: GroupRun) -> None:
-        self.count += 1
-        self._callers[run.caller] = self.of(run.caller) + 1
+        self._change(run.caller, 1, run.document_bytes)
 
     def remove(self, run: GroupRun) -> None:
-        self.count -= 1
-        left = self._callers.pop(run.caller) - 1
-        if left:
-            self._callers[run.caller] = left
+        self._change(run.caller, -1, -run.document_bytes)
 
-    def of(self, caller: str) -> int:
-        return self._callers.get(caller, 0)
+    def of(self, caller: str) -> Burden:
+        return self._callers.get(caller, NOTHING)
+
+    def _change(self, caller: str, groups: int, bytes: int) -> None:
+        self.all = Burden(groups=self.all.groups + groups, bytes=self.all.bytes + bytes)
+        known = self.of(caller)
+        self._callers[caller] = Burden(groups=known.groups + groups, bytes=known.bytes + bytes)
+        if not self._callers[caller].groups:
+            del self._callers[caller]

@@ -340,10 +340,15 @@ class Engine:
     @property
     def active(self) -> int:
         """How many groups are not terminal."""
-        return self._living.count
+        return self._living.all.groups
+
+    @property
+    def living(self) -> Living:
+        """The groups that are not over, by caller."""
+        return self._living
 
     def active_of(self, caller: str) -> int:
-        return self._living.of(caller)
+        return self._living.of(caller).groups
 
     @property
     def is_stuck(self) -> bool:

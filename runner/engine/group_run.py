@@ -43,6 +43,7 @@ class GroupRun:
         self.services = services
         self.id = row.id
         self.caller = row.caller
+        self.document_bytes = len(row.document) + len(row.inputs)
         self.abortion = Abortion(self)
         self.attempts = Attempts(self)
         self.last_event = 1

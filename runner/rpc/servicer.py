@@ -49,6 +49,7 @@ SIGNALS = ("pause", "start", "destroy")
 MOST_TASKS = 1000
 MOST_GROUPS = 1000
 USUAL_GROUPS = 100
+LONGEST_UPLOAD_ID = 64
 SMALL_DOCUMENT_BYTES = 8 << 10
 """Read at once; a larger one in a thread."""
 MOST_READERS = 2
@@ -90,13 +91,15 @@ class RunnerServicer(runner_pb2_grpc.RunnerServiceServicer):
     async def SubmitTaskGroup(self, request: pb.SubmitTaskGroupRequest, context: Context) -> pb.SubmitTaskGroupResponse:
         caller = guard.caller()
         self._traffic.check_staying()
+        if len(request.workspace_id) > LONGEST_UPLOAD_ID:
+            raise UsageError("`workspace_id` is not one that this runner has given")
         loaded = await self._load(request.document, request.source, caller)
         public_id = _id(loaded.group, request)
         group = replace(loaded.group, id=public_id, labels=_labels(loaded.group, request))
         submission = await self._beside(request.ByteSize(), lambda: self._engine.prepared(group, dict(request.inputs)))
         known = self._engine.known(submission, caller.name)
         if known is None:
-            self._traffic.check_groups(self._engine, caller.name)
+            self._traffic.check_groups(self._engine, caller.name, request.ByteSize())
             id = self._engine.id_for(caller.name, public_id)
             with self._premises.workspaces.provided(id, caller.name, request.workspace_id) as workspace:
                 self._engine.accept(

@@ -82,19 +82,32 @@ class Traffic:
             if not self._streams[caller]:
                 del self._streams[caller]
 
-    def check_groups(self, engine: Engine, caller: str) -> None:
-        """Raises LimitError when no further group can be taken, UnavailableError when the node is about to end."""
+    def check_groups(self, engine: Engine, caller: str, size: int) -> None:
+        """Raises LimitError when no further group of so many bytes can be taken, UnavailableError when the node is about to
+        end."""
         self.check_staying()
-        limits = self.limits
-        if engine.active >= limits.groups:
-            raise LimitError(
-                f"this runner has {limits.groups:,} groups that are not over, and takes no more; try again later",
-                limit=limits.groups,
-                retry_after=GROUP_RETRY_SECONDS,
-            )
-        if engine.active_of(caller) >= limits.groups_per_caller:
-            raise LimitError(
-                f"{caller!r} has {limits.groups_per_caller:,} groups here that are not over, which is the most; try again later",
-                limit=limits.groups_per_caller,
-                retry_after=GROUP_RETRY_SECONDS,
-            )
+        limits, whole, own = self.limits, engine.living.all, engine.living.of(caller)
+        for reached, limit, message in (
+            (whole.groups >= limits.groups, limits.groups, "this runner has {:,} groups that are not over"),
+            (
+                own.groups >= limits.groups_per_caller,
+                limits.groups_per_caller,
+                f"{caller!r} has {{:,}} groups here that are not over",
+            ),
+            (
+                whole.bytes + size > limits.document_bytes,
+                limits.document_bytes,
+                "the documents of groups that are not over would take more than {:,} bytes",
+            ),
+            (
+                own.bytes + size > limits.document_bytes_per_caller,
+                limits.document_bytes_per_caller,
+                f"the documents of groups of {caller!r} that are not over would take more than {{:,}} bytes",
+            ),
+        ):
+            if reached:
+                raise LimitError(
+                    f"{message.format(limit)}, which is the most; try again later",
+                    limit=limit,
+                    retry_after=GROUP_RETRY_SECONDS,
+                )

@@ -398,6 +398,21 @@ async def test_thousands_that_call_at_once_are_all_answered(tmp_path: Path) -> N
         assert {answer.group.id for answer in answers} == {id}
 
 
+async def test_documents_that_wait_fill_no_memory(tmp_path: Path) -> None:
+    limits = Limits(document_bytes=300_000, document_bytes_per_caller=200_000)
+    large = command("a", f"{WAITS} # {'x' * 90_000}")
+    async with desk(tmp_path, limits=limits) as at:
+        ids = [await at.submit(large) for _ in range(2)]
+        with pytest.raises(grpc.aio.AioRpcError, match="200,000 bytes") as caught:
+            await at.submit(large)
+        assert refused(caught.value)[0] is Code.RESOURCE_EXHAUSTED
+        assert at.serving.node.engine.living.of("local").bytes > 180_000
+        for id in ids:
+            await at.stub.CancelTaskGroup(pb.CancelTaskGroupRequest(id=id))
+            await at.watched(id)
+        assert await at.submit(large)
+
+
 async def test_whoever_reads_slowly_misses_nothing_and_holds_nobody_up(tmp_path: Path) -> None:
     size = 30_000_000
     async with desk(tmp_path) as at:

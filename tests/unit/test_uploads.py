@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from runner.errors import GroupNotFoundError, LimitError, StoreFullError, UsageError
 from runner.uploads import Allowance, Tape, unpack
-from runner.workspaces import UNCLAIMED_SECONDS, Workspaces
+from runner.workspaces import MOST_UNCLAIMED, UNCLAIMED_SECONDS, Workspaces
 
 PLENTY = Allowance(bytes=10_000_000, entries=1000)
 Entry = tuple[str, bytes, str, str, int]
@@ -182,6 +182,17 @@ class TestWorkspaces:
                 self.accepted(spaces, "h", "me", again)
         spaces.remove("g")
         assert not path.exists()
+
+    def test_who_claims_nothing_brings_no_more(self, tmp_path: Path) -> None:
+        spaces = self.spaces(tmp_path)
+        data = tar((entry("a"), b"x"))
+        ids = [spaces.receive("me", reader(data))[0] for _ in range(MOST_UNCLAIMED)]
+        with pytest.raises(LimitError):
+            spaces.receive("me", reader(data))
+        spaces.receive("you", reader(data))
+        with spaces.provided("g", "me", ids[0]):
+            pass
+        spaces.receive("me", reader(data))
 
     def test_nothing_is_left_of_a_bad_one(self, tmp_path: Path) -> None:
         spaces = self.spaces(tmp_path)

@@ -69,6 +69,8 @@ client_ca = "ca.pem"
 message = "33MiB"
 groups = 1
 groups_per_caller = 2
+documents = "1MiB"
+documents_per_caller = "2MiB"
 streams = 3
 streams_per_caller = 4
 workspace = 5
@@ -123,6 +125,8 @@ def test_every_key_arrives_where_it_belongs(tmp_path: Path) -> None:
             message_bytes=33 << 20,
             groups=1,
             groups_per_caller=2,
+            document_bytes=1 << 20,
+            document_bytes_per_caller=2 << 20,
             streams=3,
             streams_per_caller=4,
             workspace_bytes=5,
@@ -463,6 +467,8 @@ def test_every_setting_of_a_service_has_a_key() -> None:
     spelled = {
         "message_bytes": "message",
         "workspace_bytes": "workspace",
+        "document_bytes": "documents",
+        "document_bytes_per_caller": "documents_per_caller",
         "drain_seconds": "drain",
         "age_seconds": "age",
         "bytes": "size",
