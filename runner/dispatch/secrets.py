@@ -8,6 +8,9 @@ from typing import Any
 from runner.masking import Masker
 from runner.model.value import Bindings, Value
 
+PROCESS_NAME_BYTES = 15
+"""As much as Linux keeps of the name of a process."""
+
 
 class GroupInputs:
     """What is confidential in the inputs of groups. All attempts of a group are given the same: it is looked at once."""
@@ -83,8 +86,13 @@ class Secrets:
         return self.masker.mask(text)
 
     def masked(self, report: Mapping[str, Any]) -> dict[str, Any]:
-        """Plain data with every text in it masked; its keys are ours."""
-        return {name: self._masked(item) for name, item in report.items()}
+        """Plain data with every text in it masked; its keys are ours. What has a `name` is a process, whose name the kernel cuts."""
+        return {
+            name: self.masker.mask_cut(item)
+            if name == "name" and len(item.encode()) >= PROCESS_NAME_BYTES
+            else self._masked(item)
+            for name, item in report.items()
+        }
 
     def _masked(self, item: Any) -> Any:
         if isinstance(item, str):

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from runner.masking.encodings import to_bytes
 from runner.masking.matcher import Matcher, Span
-from runner.masking.needles import lines, maskable, needles, structural
-from runner.masking.stream import MaskingStream
+from runner.masking.needles import SHORTEST_NEEDLE_BYTES, lines, maskable, needles, structural
+from runner.masking.stream import MARK, MaskingStream
 
 _REMEMBERED_LAYERS = 64
 
@@ -97,6 +97,15 @@ class Masker:
             return text
         stream = self.stream()
         return (stream.feed(to_bytes(text)) + stream.flush()).decode(errors="replace")
+
+    def mask_cut(self, text: str) -> str:
+        """As `mask`, of a text that something has cut: at its end also what a value begins with is replaced, if it is as long as
+        the shortest value."""
+        data = to_bytes(text)
+        begun = self.search(data)[1] if self.active else 0
+        if begun < SHORTEST_NEEDLE_BYTES:
+            return self.mask(text)
+        return self.mask(data[:-begun].decode(errors="replace")) + MARK.decode()
 
     def stream(self) -> MaskingStream:
         return MaskingStream(self)

@@ -166,3 +166,13 @@ def test_who_has_nothing_to_hide_does_not_pay_for_it() -> None:
         "m.contains('x'); sys.exit('ahocorasick_rs' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_at_the_end_of_a_text_that_was_cut_the_beginning_of_a_value_is_one() -> None:
+    masker = Masker()
+    assert masker.add("a-very-long-password")
+    assert masker.mask_cut("a-very-long-pas") == "***"
+    assert masker.mask_cut("x a-very") == "x ***"
+    assert masker.mask_cut("a-very-long-password!") == "***!"
+    assert masker.mask_cut("python3 a-v") == "python3 a-v"  # too little to be one
+    assert Masker().mask_cut("a-very-long-pas") == "a-very-long-pas"
