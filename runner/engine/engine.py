@@ -43,6 +43,11 @@ def new_id() -> str:
     return secrets.token_hex(8)
 
 
+def hidden_id(caller: str, public_id: str) -> str:
+    """One that differs from those of all other callers, and from every id that a caller can choose."""
+    return f"{public_id}~{hashlib.sha256(caller.encode()).hexdigest()[:16]}"
+
+
 class Engine:
     """All groups of one runner. Used from the thread that owns the clock; nothing here blocks but the store."""
 
@@ -55,6 +60,7 @@ class Engine:
         sealer: Sealer,
         max_parallel: int,
         make_id: Callable[[], str] = new_id,
+        hide_id: Callable[[str, str], str] = hidden_id,
         max_output_bytes: int = MAX_OUTPUT_BYTES,
         traced: bool = False,
     ) -> None:
@@ -63,6 +69,7 @@ class Engine:
         self._dispatcher = dispatcher
         self._sealer = sealer
         self._make_id = make_id
+        self._hide_id = hide_id
         self._runs: dict[str, GroupRun] = {}
         self._living = Living()
         self._resting: list[Callable[[], None]] = []
@@ -181,7 +188,7 @@ class Engine:
         theirs, for tasks see it: only who sees all groups anyway has the plain one."""
         if caller in ("", LOCAL) and self._store.head(public_id) is None:
             return public_id
-        return f"{public_id}~{hashlib.sha256(caller.encode()).hexdigest()[:16]}"
+        return self._hide_id(caller, public_id)
 
     def find(self, caller: str, public_id: str) -> str | None:
         """The id of the group that the caller calls so."""
