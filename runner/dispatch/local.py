@@ -20,6 +20,8 @@ from runner.errors import ProcessHostError
 from runner.expressions import DEFAULT_MILLISECONDS
 from runner.model.dispatch import AttemptId, Dispatch
 
+TIDYING_SECONDS = 2.0
+
 _log = logging.getLogger(__name__)
 
 
@@ -78,7 +80,11 @@ class LocalDispatcher:
         for attempt in self._attempts.values():
             if attempt.task is not None:
                 attempt.task.cancel()
-        for tidying in self._tidying:  # the next life does it too, and the process host may not answer
+        if (
+            self._tidying
+        ):  # it takes some milliseconds; but the process host may not answer, and the next life does it too
+            await asyncio.wait(self._tidying, timeout=TIDYING_SECONDS)
+        for tidying in self._tidying:
             tidying.cancel()
         await self._tasks.__aexit__(None, None, None)
 

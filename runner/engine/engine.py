@@ -51,7 +51,7 @@ def hidden_id(caller: str, public_id: str) -> str:
 class Engine:
     """All groups of one runner. Used from the thread that owns the clock; nothing here blocks but the store."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - its surroundings, each named
         self,
         *,
         store: Store,

@@ -20,7 +20,7 @@ from runner.model.group import TaskGroup
 from runner.model.result import Status, TaskGroupResult
 from runner.simulator.scenario import CrashAt, Faults
 from runner.simulator.seeds import Verdict, play
-from runner.simulator.world import SEALER, Engines, make_engine
+from runner.simulator.world import SEALER, Engines, make_engine, plain_id
 from runner.store.base import Batch, GroupRecord, Store, TaskRow
 from tests.simulation.scenes import CROWD, SCENES
 
@@ -188,7 +188,9 @@ def test_an_engine_that_does_not_recover() -> None:
             pass
 
     def make(store: Store, clock: Clock, dispatcher: Dispatcher, slots: int) -> Engine:
-        return Forgetful(store=store, clock=clock, dispatcher=dispatcher, sealer=SEALER, max_parallel=slots)
+        return Forgetful(
+            store=store, clock=clock, dispatcher=dispatcher, sealer=SEALER, max_parallel=slots, hide_id=plain_id
+        )
 
     assert verdict_of("a chain whose first fails", make).differences == ()
     assert_noticed(verdict_of("a chain whose first fails", make, CrashAt(step=3)), "status is 'running'")
@@ -258,7 +260,7 @@ class Silent(Engine):
 
 
 def silent(store: Store, clock: Clock, dispatcher: Dispatcher, slots: int) -> Engine:
-    return Silent(store=store, clock=clock, dispatcher=dispatcher, sealer=SEALER, max_parallel=slots)
+    return Silent(store=store, clock=clock, dispatcher=dispatcher, sealer=SEALER, max_parallel=slots, hide_id=plain_id)
 
 
 @pytest.mark.parametrize(
@@ -300,7 +302,7 @@ class Unfair(Engine):
 
 
 def unfair(store: Store, clock: Clock, dispatcher: Dispatcher, slots: int) -> Engine:
-    return Unfair(store=store, clock=clock, dispatcher=dispatcher, sealer=SEALER, max_parallel=slots)
+    return Unfair(store=store, clock=clock, dispatcher=dispatcher, sealer=SEALER, max_parallel=slots, hide_id=plain_id)
 
 
 def test_callers_that_are_not_served_in_turn() -> None:
@@ -327,7 +329,7 @@ def test_groups_that_are_not_served_in_turn() -> None:
             self._services = replace(self._services, slots=queue)
 
     def make(store: Store, clock: Clock, dispatcher: Dispatcher, slots: int) -> Engine:
-        return Wrong(slots, store=store, clock=clock, dispatcher=dispatcher, sealer=SEALER)
+        return Wrong(slots, store=store, clock=clock, dispatcher=dispatcher, sealer=SEALER, hide_id=plain_id)
 
     assert_noticed(play(CROWD, Faults(), make), "s off")
 
