@@ -168,7 +168,7 @@ def test_the_times_of_a_task_are_in_order(runner: Command) -> None:
 
 def test_no_secret_that_comes_late_or_in_disguise_is_left_on_the_disk(runner: Command) -> None:
     (runner.folder / "late.sh").write_text(
-        "echo early: late-secret-1; echo ::add-mask::asked-for-2; echo now asked-for-2 >&2\n"
+        "echo early: late-secret-1; sleep 0.3; echo ::add-mask::asked-for-2; echo now asked-for-2 >&2\n"
         "printf %s late-secret-1 | base64; printf %s $P | od -An -tx1 | tr -d ' \\n'; echo\n"
         "echo token=late-secret-1 >> $OUTPUT_FILE\n"
     )
