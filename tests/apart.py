@@ -26,6 +26,7 @@ _NEW_MOUNTS, _BIND, _RECURSIVE, _PRIVATE = 0x20000, 0x1000, 0x4000, 0x40000
 # By machine: the number of the architecture, then those of the system calls.
 _ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 _CALLS = {
+    "sched_setscheduler": {"x86_64": 144, "aarch64": 119},
     "tee": {"x86_64": 276, "aarch64": 77},
     "splice": {"x86_64": 275, "aarch64": 76},
     "memfd_create": {"x86_64": 319, "aarch64": 279},

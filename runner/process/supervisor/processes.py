@@ -14,7 +14,7 @@ import signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # typing is slow to import, and the start of the supervisor is waited for
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from typing import TypeVar
 
     Owner = TypeVar("Owner")
@@ -122,34 +122,51 @@ def text_of(pid: int) -> str | None:
     return None
 
 
-def members(owner: Callable[[Process], Owner | None]) -> dict[Process, Owner]:
+def members(
+    owner: Callable[[Process], Owner | None], on_found: Callable[[Process], None] = lambda process: None
+) -> dict[Process, Owner]:
     """All processes that have an owner, by what `owner` says of them or of the nearest of their ancestors.
 
-    This process itself has none, and passes none on.
+    This process itself has none, and passes none on. `on_found` is called as soon as one is known to have an owner, while
+    the look goes on.
     """
-    everything = _everything()
-    own = os.getpid()
-    known: dict[int, Owner | None] = {own: None, 0: None, 1: None}
-    for process in everything.values():
+    everything: dict[int, Process] = {}
+    known: dict[int, Owner | None] = {os.getpid(): None, 0: None, 1: None}
+    late = []
+    for process in _walk():
+        everything[process.pid] = process
+        if process.pid in known:
+            continue
+        found = owner(process)
+        if found is None and process.parent not in known:
+            late.append(process)  # whether its parent has an owner comes to light later, if at all
+            continue
+        known[process.pid] = found = known[process.parent] if found is None else found
+        if found is not None:
+            on_found(process)
+    for process in late:
         line = []
         at: Process | None = process
         while at is not None and at.pid not in known:
-            known[at.pid] = owner(at)
-            if known[at.pid] is not None:
-                break
-            line.append(at.pid)
+            line.append(at)
             at = everything.get(at.parent)
         inherited = None if at is None else known[at.pid]
-        for pid in line:
-            known[pid] = inherited
+        for each in line:
+            known[each.pid] = inherited
+            if inherited is not None:
+                on_found(each)
     return {process: found for pid, process in everything.items() if (found := known[pid]) is not None}
 
 
+def halt(process: Process) -> None:
+    """SIGSTOP: so that it starts nothing more, and cannot answer the end of another."""
+    send(process, signal.SIGSTOP)
+
+
 def kill(processes: Iterable[Process]) -> None:
-    """SIGSTOP to all, so that none can answer the end of another, then SIGKILL. What cannot be signalled is left."""
-    for number in (signal.SIGSTOP, signal.SIGKILL):
-        for process in processes:
-            send(process, number)
+    """SIGKILL to all. What cannot be signalled is left."""
+    for process in processes:
+        send(process, signal.SIGKILL)
 
 
 def send(process: Process, number: int) -> None:
@@ -185,14 +202,15 @@ def _send_by_number(process: Process, number: int) -> None:
             return
 
 
-def _everything() -> dict[int, Process]:
-    found = {}
-    for name in os.listdir("/proc"):
-        if name.isdecimal():
-            process = read(int(name))
-            if process is not None:
-                found[process.pid] = process
-    return found
+def _walk() -> Iterator[Process]:
+    """All processes by their numbers, looked up while they are walked: what is born meanwhile has mostly a greater number, and
+    is come by as well."""
+    with os.scandir("/proc") as entries:
+        for entry in entries:
+            if entry.name.isdecimal():
+                process = read(int(entry.name))
+                if process is not None:
+                    yield process
 
 
 def _family(incarnation: str) -> int:

@@ -1,4 +1,4 @@
-"""Ending what an attempt has left behind: look, stop, kill, until nothing has been there for some looks, or time is up.
+"""Ending what an attempt has left behind: look and stop, kill, look again, until nothing has been there for some looks, or time is up.
 
 A look through /proc is shared by all attempts that are being purged at the same moment, and happens only for them.
 """
@@ -10,6 +10,7 @@ import signal
 
 from runner.process.supervisor import processes
 from runner.process.supervisor.record import Record, boot_seconds
+from runner.process.supervisor.urgency import Urgency
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # typing is slow to import, and the start of this program is waited for
@@ -40,6 +41,7 @@ class Purge:
         self._running = running
         self._containment = containment
         self._records: list[Record] = []
+        self._urgency = Urgency(0)
         self.blind = not children.told
         """Orphans do not come to this process, or not to its knowledge: only a look through /proc finds them."""
         self.due: float | None = None
@@ -89,6 +91,8 @@ class Purge:
             if (quiet and record.status is not None) or now >= record.purged_until:
                 done.append(record)
         self._records = [record for record in self._records if record not in done]
+        if not self._records:
+            self._urgency.end()
         # A long look on a machine of many processes must not leave the others without service.
         self.due = now + PAUSE_SECONDS + (now - began) if self._records else None
         return done
@@ -110,7 +114,7 @@ class Purge:
                 return marks.get(mark)
             return self._unmarked(process.pid, self._records) if process.parent == own else None
 
-        members = processes.members(owner)
+        members = processes.members(owner, self._halt)
         found: dict[Record, list[Process]] = {}
         for process, record in members.items():
             found.setdefault(record, []).append(process)
@@ -124,6 +128,11 @@ class Purge:
                 if pid != record.pid:
                     record.strike(pid)
         return found
+
+    def _halt(self, process: Process) -> None:
+        """Stop it as it is come by: else what forks is ahead of the look for ever."""
+        self._urgency.found()
+        processes.halt(process)
 
     def _chase(self) -> set[Record]:
         """Kill orphans for a moment as fast as they come: of a program that forks, and ends, again and again, a look finds

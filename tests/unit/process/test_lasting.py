@@ -19,7 +19,7 @@ from tests.contract.process_labs import Sink, open_lasting, program
 
 def play(folder: Path, scenario: Callable[[LastingHost], Awaitable[None]]) -> None:
     async def main() -> None:
-        async with asyncio.timeout(30), await open_lasting(folder) as host:
+        async with asyncio.timeout(90), await open_lasting(folder) as host:
             await scenario(host)
 
     asyncio.run(main())
@@ -51,6 +51,26 @@ def test_what_ran_is_lost_and_ended_and_the_next_life_works(tmp_path: Path) -> N
         after = await host.spawn("next", program(["sh", "-c", "exit 4"]), Sink())
         assert (await after.wait()).exit_code == 4
         assert await host.list() == ("next",)
+
+    play(tmp_path, scenario)
+
+
+def test_loops_of_forks_do_not_outrun_the_look(tmp_path: Path) -> None:
+    async def scenario(host: LastingHost) -> None:
+        former = host.incarnation
+        for number in range(5):
+            sink = Sink()
+            process = await host.spawn(f"k{number}", program(hostile.command("forks again and again")), sink)
+            await sink.until(b"ready ")
+        while len(hostile.alive(former)) < 200:  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0.01)
+        kill(host)
+        with pytest.raises(ProcessHostError):
+            await process.wait()
+        report = await host.end_former(former)
+        assert hostile.alive(former) == []
+        assert report is not None
+        assert report["left"] == []
 
     play(tmp_path, scenario)
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from runner.process.supervisor import processes
-from runner.process.supervisor.processes import Mark
+from runner.process.supervisor.processes import Mark, Process
 
 ROOT = Path(__file__).parents[3]
 INCARNATION = "0123456789abcdef" * 2
@@ -84,8 +84,10 @@ def test_members_are_found_through_their_ancestors() -> None:
     assert child.stdout is not None
     try:
         child.stdout.readline()
-        found = processes.members(lambda process: "it" if process.pid == child.pid else None)
+        told: list[Process] = []
+        found = processes.members(lambda process: "it" if process.pid == child.pid else None, told.append)
         assert len(found) == 3
+        assert sorted(told, key=id) == sorted(found, key=id), "each at once, and once"
         assert processes.members(lambda process: "all" if process.pid == os.getpid() else None) == {}
     finally:
         processes.kill(found)
