@@ -24,7 +24,7 @@ from runner.config import Settings
 from runner.config.service import SOCKET_NAME, Service
 from runner.process import descriptors, launch
 from runner.process.host import SupervisorHost
-from runner.process.lasting import LastingHost
+from runner.process.lasting import LastingHost, Leave, remain
 from runner.sealing import Sealer
 from runner.store.base import Archive
 from runner.store.sqlite import SqliteStore
@@ -81,11 +81,13 @@ def _ignored(group: str) -> None:
 
 class Role(Struct, frozen=True, kw_only=True):
     """What one node is beside what others are. `name` is how results call it; `on_release` is told of groups that are over;
-    `prepare` is given its engine before that takes up what a former life has left; with `traced` attempts are told of their traces."""
+    `prepare` is given its engine before that takes up what a former life has left; `leave` ends the process when it has lost what its tasks
+    run under; with `traced` attempts are told of their traces."""
 
     name: str = LOCAL_RUNNER
     on_release: OnRelease = _ignored
     prepare: Callable[[Engine], None] = lambda engine: None
+    leave: Leave = remain
     telemetry: Sequence[Telemetry] = ()
     traced: bool = False
 
@@ -134,7 +136,7 @@ async def open_node(settings: Settings, role: Role = Role()) -> AsyncIterator[No
         async def start(incarnation: str) -> SupervisorHost:
             return await SupervisorHost.connect(folder, incarnation=incarnation, containment=settings.containment)
 
-        host = await LastingHost.open(start)
+        host = await LastingHost.open(start, role.leave)
         stack.push_async_callback(host.aclose)
         node = await _assembled(stack, folder, temp, settings, store, host, role)
         stack.push_async_callback(_flushed, node.engine)
@@ -143,8 +145,8 @@ async def open_node(settings: Settings, role: Role = Role()) -> AsyncIterator[No
 
 
 @asynccontextmanager
-async def open_server(settings: Settings, service: Service) -> AsyncIterator[Serving]:
-    """A node that serves what `service` says. Raises UsageError, for an address that it cannot have, say."""
+async def open_server(settings: Settings, service: Service, leave: Leave = remain) -> AsyncIterator[Serving]:
+    """A node that serves what `service` says; `leave`: see `Role`. Raises UsageError, for an address that it cannot have, say."""
     from runner.retention import Keeper
     from runner.rpc.server import Server
     from runner.rpc.servicer import Premises
@@ -181,7 +183,9 @@ async def open_server(settings: Settings, service: Service) -> AsyncIterator[Ser
         if spans is not None:
             spans.type_of, spans.trace_of = engine.type_of, engine.trace_of
 
-    role = Role(name=service.name, on_release=released, prepare=prepare, telemetry=telemetry, traced=spans is not None)
+    role = Role(
+        name=service.name, on_release=released, prepare=prepare, leave=leave, telemetry=telemetry, traced=bool(spans)
+    )
     async with opening.exported(spans), open_node(settings, role) as node:
         started = node.clock.now()
         await asyncio.to_thread(workspaces.sweep, frozenset(node.store.unfinished()))

@@ -61,7 +61,8 @@ class Channel:
         on_notice: Notice,
         on_lost: Callable[[ProcessHostError], None],
     ) -> None:
-        """`on_lost` is called once, after the last message and not from within a method of this class."""
+        """`on_lost` is called once, after the last message and not from within a method of this class, and before those who
+        wait for replies hear that none will come."""
         sock.setblocking(False)
         self._socket = sock
         self._loop = asyncio.get_running_loop()
@@ -109,7 +110,7 @@ class Channel:
 
     @property
     def ended(self) -> bool:
-        """The other side is gone. `on_lost` may not have been called yet."""
+        """The other side is gone."""
         return isinstance(self._lost, EndedError)
 
     def close(self, reason: str = "the connection to the supervisor was closed") -> None:
@@ -189,6 +190,7 @@ class Channel:
         if self._lost is not None:
             return
         self._lost = error
+        self._loop.call_soon(self._on_lost, error)
         self._loop.remove_reader(self._socket.fileno())
         if self._writing:
             self._loop.remove_writer(self._socket.fileno())
@@ -199,7 +201,6 @@ class Channel:
             if not pending.future.done():
                 pending.future.set_exception(error)
         self._pending.clear()
-        self._loop.call_soon(self._on_lost, error)
 
 
 def _encoded(message: dict[str, Any]) -> bytes:

@@ -23,6 +23,7 @@ from runner.process.channel import Channel, EndedError, RefusedError, TooLongErr
 from runner.process.output import Output, OutputQueue, best_reader
 from runner.process.supervised import SupervisedProcess, process_exit
 from runner.process.supervisor import wire
+from runner.process.vigil import Vigil
 
 _log = logging.getLogger(__name__)
 DEFAULT_IDLE_SECONDS = 60.0
@@ -40,12 +41,15 @@ class SupervisorHost:
     make_reader = staticmethod(best_reader)
     """How the pipes of processes are read, found out with the first output."""
 
-    def __init__(self, connection: socket.socket, *, private_pid: int | None = None) -> None:
-        """For the class methods alone: nobody has said hello yet."""
-        self._private_pid = private_pid
+    def __init__(self, connection: socket.socket, *, pid: int = 0, private: bool = False) -> None:
+        """For the class methods alone: nobody has said hello yet. `pid` is the supervisor's, 0 where only its hello tells."""
+        self.private = private
+        """Whether it ends with this connection."""
+        self._closed = False
         self._incarnation = ""
         self._epoch = 0
-        self._pid = 0
+        self._pid = pid
+        self._vigil = Vigil(pid) if pid else None
         self._containment = ""
         self._processes: dict[str, SupervisedProcess] = {}
         self._outputs = OutputQueue(self.make_reader)
@@ -81,10 +85,11 @@ class SupervisorHost:
     async def _connect_once(
         cls, state_dir: Path | str, arguments: Sequence[str], containment: launch.Containment
     ) -> Self:
-        connection = _dial(state_dir)
-        if connection is not None:
+        dialed = _dial(state_dir)
+        if dialed is not None:
+            connection, pid = dialed
             try:
-                return await cls(connection)._greeted()
+                return await cls(connection, pid=pid)._greeted()
             except EndedError as error:
                 raise _BusyError("it was just ending") from error
         launched = launch.start("shared", state_dir, *arguments, containment=containment)
@@ -112,7 +117,7 @@ class SupervisorHost:
         ProcessHostError."""
         arguments = (os.path.abspath(temp) if temp else "", incarnation)
         launched = launch.start("private", state_dir, *arguments, containment=containment)
-        host = cls(launched.connection, private_pid=launched.pid)
+        host = cls(launched.connection, pid=launched.pid, private=True)
         try:
             meanwhile()
             return await host._greeted()
@@ -129,17 +134,18 @@ class SupervisorHost:
     async def aclose(self) -> None:
         """Disconnect. A private supervisor ends its processes first (politely for two seconds); one that does not come to an end is
         killed, and what it has left is ended here. May be repeated."""
-        if self._private_pid is None:
+        if self._closed or not self.private:
             self._channel.close()
             await asyncio.shield(self._gone)
             return
-        pid, self._private_pid = self._private_pid, None
+        self._closed = True
         self._channel.end_sending()
         await asyncio.wait([self._gone], timeout=_END_SECONDS)
         self._channel.close()
         await asyncio.shield(self._gone)
-        if not await _ends(pid):
-            _log.error("the supervisor did not end and was killed", extra={"action": "supervisor_killed", "pid": pid})
+        if not await _ends(self._pid):
+            extra = {"action": "supervisor_killed", "pid": self._pid}
+            _log.error("the supervisor did not end and was killed", extra=extra)
             await asyncio.to_thread(remains.end, self._incarnation)
 
     @property
@@ -167,7 +173,8 @@ class SupervisorHost:
         return self._containment
 
     def on_lost(self, callback: Callable[[ProcessHostError], None]) -> None:
-        """`callback` is called once when the connection is over, whoever ended it, with why."""
+        """`callback` is called once when the connection is over, whoever ended it, with why; before anybody who waits for
+        something of the supervisor hears of it."""
         self._lost.append(callback)
 
     async def spawn(self, key: str, spec: ProcessSpec, sink: LogSink) -> SupervisedProcess:
@@ -234,7 +241,9 @@ class SupervisorHost:
             raise ProcessHostError(f"the supervisor does not answer within {_ANSWER_SECONDS:g} s") from None
         self._incarnation = reply["incarnation"]
         self._epoch = reply["epoch"]
-        self._pid = reply["pid"]
+        if self._vigil is None:  # its own word, for it is a descendant of ours: no other namespace numbers it
+            self._pid = reply["pid"]
+            self._vigil = Vigil(self._pid)
         self._containment = reply.get("containment", "marker")
         _log.debug("containment: %s", self._containment, extra={"action": "supervisor_ready", "pid": self._pid})
         return self
@@ -279,12 +288,14 @@ class SupervisorHost:
             process.end_of(message["stream"], message["end"])
 
     def _on_lost(self, error: ProcessHostError) -> None:
+        for callback in self._lost:
+            callback(error)
+        if self._vigil is not None:
+            self._vigil.close()
         for process in self._processes.values():
             process.lose(error)
         self._outputs.close()
         self._gone.set_result(None)
-        for callback in self._lost:
-            callback(error)
 
 
 class _BusyError(ProcessHostError):
@@ -315,8 +326,9 @@ def _done(reply: dict[str, Any]) -> None:
     return None
 
 
-def _dial(state_dir: Path | str) -> socket.socket | None:
-    """A connection to the supervisor of a state directory; None when there is none. Raises ProcessHostError."""
+def _dial(state_dir: Path | str) -> tuple[socket.socket, int] | None:
+    """A connection to the supervisor of a state directory, and its number here, 0 where it has none; None when there is no
+    supervisor. Raises ProcessHostError."""
     try:
         folder = os.open(state_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -328,7 +340,7 @@ def _dial(state_dir: Path | str) -> socket.socket | None:
     try:
         # Through the descriptor: a socket's path may have 108 bytes at most.
         connection.connect(f"/proc/self/fd/{folder}/{wire.SOCKET_NAME}")
-        _, uid, _ = struct.unpack("iII", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        pid, uid, _ = struct.unpack("iII", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
     except (FileNotFoundError, ConnectionRefusedError):
         connection.close()
         return None
@@ -343,7 +355,7 @@ def _dial(state_dir: Path | str) -> socket.socket | None:
     if uid != os.geteuid():
         connection.close()
         raise ProcessHostError(f"the supervisor of {state_dir} belongs to another user ({uid})")
-    return connection
+    return connection, pid
 
 
 async def _ends(pid: int) -> bool:

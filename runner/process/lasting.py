@@ -18,6 +18,10 @@ from runner.process.host import SupervisorHost
 Open = Callable[[str], Awaitable[SupervisorHost]]
 """Connects to a supervisor; one that it has to start gets this incarnation. Raises ProcessHostError."""
 
+Leave = Callable[[ProcessHostError], None]
+"""Ends this process at once: a supervisor that lives on has been lost, and with it all that the runner has set going. Nothing of
+that must be written down, for the next runner finds it as it is."""
+
 SHORT_LIFE_SECONDS = 10.0
 FIRST_PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 5.0
@@ -28,16 +32,22 @@ def new_incarnation() -> str:
     return secrets.token_hex(16)
 
 
+def remain(error: ProcessHostError) -> None:
+    """Go on without any supervisor: every task fails."""
+
+
 class LastingHost:
     """Implements drivers.base.ProcessHost over one supervisor after the other, on one asyncio loop. Made by `open`.
 
     The next life begins at the moment at which the former is seen to end: what is asked of it waits until it is there.
-    What the former has left is ended meanwhile. One short life after the other begins ever later. A supervisor that was taken over by another runner is not replaced.
+    What the former has left is ended meanwhile. One short life after the other begins ever later. One that lives on (it was
+    taken over by another runner, or speaks what this one does not understand) is not replaced: see `Leave`.
     """
 
-    def __init__(self, open: Open, host: SupervisorHost) -> None:
+    def __init__(self, open: Open, host: SupervisorHost, leave: Leave) -> None:
         """For `open` alone."""
         self._open = open
+        self._leave = leave
         self._incarnation = host.incarnation
         self._closing = False
         self._born = 0.0
@@ -51,9 +61,9 @@ class LastingHost:
         self._use(host)
 
     @classmethod
-    async def open(cls, open: Open) -> Self:
+    async def open(cls, open: Open, leave: Leave = remain) -> Self:
         """Raises ProcessHostError when there can be no first supervisor."""
-        return cls(open, await open(new_incarnation()))
+        return cls(open, await open(new_incarnation()), leave)
 
     async def __aenter__(self) -> Self:
         return self
@@ -104,18 +114,13 @@ class LastingHost:
         return await (await self._present()).list()
 
     async def end_former(self, incarnation: str) -> Mapping[str, Any] | None:
-        if incarnation == self._incarnation and not self._has_ended:
+        if incarnation == self._incarnation:
             return None
         return await asyncio.shield(self._end(incarnation))
 
     @property
     def _is_there(self) -> bool:
         return self._host.done() and self._host.exception() is None
-
-    @property
-    def _has_ended(self) -> bool:
-        """Also before `_on_lost` was told: those whose requests the end has broken off hear of it first."""
-        return self._is_there and self._host.result().ended
 
     async def _present(self) -> SupervisorHost:
         """The supervisor, once it is there. One that could not be started is tried again by whoever asks next."""
@@ -134,12 +139,18 @@ class LastingHost:
     def _on_lost(self, host: SupervisorHost, error: ProcessHostError) -> None:
         if self._closing:
             return
-        if not isinstance(error, EndedError):
+        if not (isinstance(error, EndedError) or host.private):
             extra = {"action": "supervisor_taken", "pid": host.pid}
-            _log.error("no task can be run until this runner is started again: %s", error.message, extra=extra)
+            _log.error(
+                "the supervisor is lost to this runner, and no task can be run until it is started again: %s",
+                error.message,
+                extra=extra,
+            )
+            self._leave(error)
             return
         self.restarts += 1
-        _log.error("the supervisor ended; another is started", extra={"action": "supervisor_lost", "pid": host.pid})
+        why = "the supervisor ended" if isinstance(error, EndedError) else error.message
+        _log.error("%s; another is started", why, extra={"action": "supervisor_lost", "pid": host.pid})
         self._end(host.incarnation)
         short = asyncio.get_running_loop().time() - self._born < SHORT_LIFE_SECONDS
         self._short_lives = self._short_lives + 1 if short else 0

@@ -13,11 +13,13 @@ from types import TracebackType
 from runner import __version__
 from runner import node as nodes
 from runner.config import Configuration, reloaded
-from runner.errors import ConfigurationError, RunnerError, UsageError
+from runner.errors import ConfigurationError, ProcessHostError, RunnerError, UsageError
 from runner.node import Serving
 from runner.serving.manager import Manager
 
 LEFT_AT_ONCE = 130
+SUPERVISOR_LOST = 75
+"""As EX_TEMPFAIL of sysexits.h: start it again."""
 CLOSING_SECONDS = 10.0
 """What the end takes beside the drain, at most: calls are ended, and what is known is written down."""
 
@@ -28,16 +30,23 @@ Load = Callable[[], Configuration]
 
 
 async def live(configuration: Configuration, *, load: Load, last_words: Callable[[], None]) -> None:
-    """Serve until a signal ends it. `load` reads the configuration anew; `last_words` is called before the process is left at
+    """Serve until a signal ends it, or another runner has taken the supervisor over. `load` reads the configuration anew; `last_words` is called before the process is left at
     once. Raises RunnerError where the node cannot start."""
     settings = configuration.settings
     manager = Manager(settings.notify_address)
     extra = {"action": "node_starting", "version": __version__, "state_dir": settings.state_dir}
     _log.info("the node starts", extra=extra)
     _warn(configuration)
+
+    def leave(error: ProcessHostError) -> None:
+        extra = {"action": "left"}
+        _log.error("the node is left at once; the next one goes on with what runs", extra=extra)
+        last_words()
+        os._exit(SUPERVISOR_LOST)
+
     with Signals(last_words) as signals:
         async with (
-            nodes.open_server(settings, configuration.service) as serving,
+            nodes.open_server(settings, configuration.service, leave) as serving,
             manager.watched(settings.watchdog_seconds),
         ):
             life = _Life(configuration, load, serving, manager)

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
+from runner.process.supervisor import wire
 from runner.v1 import runner_pb2 as pb
 from runner.v1.runner_pb2_grpc import RunnerServiceStub
 from tests.acceptance.command import Command, group, shell
@@ -200,6 +201,27 @@ def test_what_runs_when_it_ends_is_finished_by_the_next(runner: Command, state: 
         assert last.group_finished.status == pb.STATUS_SUCCESS
         [task] = service.GetTaskGroup(pb.GetTaskGroupRequest(id=id), timeout=SECONDS).tasks
         assert (task.status, task.attempts) == (pb.STATUS_SUCCESS, 1)
+    assert (tmp_path / "go.begun").read_text() == "begun\n"
+
+
+def test_one_whose_supervisor_another_has_taken_leaves_all_to_the_next(
+    runner: Command, state: Path, tmp_path: Path
+) -> None:
+    document = group([shell("first", waits_for(tmp_path / "go"))])
+    with serving(runner, "--state-dir", str(state)) as node:
+        with node.service() as service:
+            id = submit(service, document)
+            assert any(event.HasField("task_started") for event in watched(service, id))
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as another:
+                another.connect(str(state / "supervisor.sock"))
+                another.sendall(wire.encode({"op": "hello", "id": 1, "protocol": wire.PROTOCOL}))
+                assert node.process.wait(SECONDS) == 75
+        lost, left = node.said()[-2:]
+        assert (lost["action"], left["action"]) == ("supervisor_taken", "left")
+    with serving(runner, "--state-dir", str(state)) as node, node.service() as service:
+        (tmp_path / "go").touch()
+        *_, last = watched(service, id)
+        assert last.group_finished.status == pb.STATUS_SUCCESS
     assert (tmp_path / "go.begun").read_text() == "begun\n"
 
 

@@ -301,7 +301,7 @@ class Server:
         )
         if not self._adopts:
             connection.flush()  # the runner can go on meanwhile
-            if not subreaper.become():
+            if not subreaper.become(private=self._private):
                 self._table.adopts_nothing()
             self._adopts = True
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -121,8 +122,8 @@ def test_it_is_killed_again_and_again(tmp_path: Path) -> None:
 
 
 def test_who_hears_first_of_its_end_can_end_what_it_has_left(tmp_path: Path) -> None:
-    """An answer that does not come is told before the host itself has taken note; an attempt that is being recovered has its
-    end then, and nobody looks after its processes later. (Found by chaos with both killed.)"""
+    """An attempt that is being recovered, and whose answer does not come, has its end then, and nobody looks after its
+    processes later. (Found by chaos with both killed.)"""
 
     async def scenario(host: LastingHost) -> None:
         process = await host.spawn("k", program(["sleep", "1000"]), Sink())
@@ -131,7 +132,7 @@ def test_who_hears_first_of_its_end_can_end_what_it_has_left(tmp_path: Path) -> 
         async def recovers() -> object:
             with pytest.raises(ProcessHostError):
                 await host.attach("k", Sink())
-            assert host.incarnation == former, "it has not taken note"
+            assert host.incarnation != former, "it has taken note first"
             return await host.end_former(former)
 
         kill(host)
@@ -207,10 +208,53 @@ def test_one_that_was_taken_over_is_not_replaced(tmp_path: Path, caplog: pytest.
                 with pytest.raises(ProcessHostError, match="another runner"):
                     await first.list()
                 assert await second.list() == ("k",)
-                assert "no task can be run until this runner is started again: another runner" in caplog.text
+                assert "no task can be run until it is started again: another runner" in caplog.text
                 os.kill(second.pid, signal.SIGTERM)
 
     asyncio.run(main())
+
+
+def test_who_leaves_for_a_supervisor_that_lives_on_leaves_before_anybody_hears_of_it(tmp_path: Path) -> None:
+    heard: list[str] = []
+
+    async def main() -> None:
+        async def open(incarnation: str) -> SupervisorHost:
+            return await SupervisorHost.connect(tmp_path, incarnation=incarnation)
+
+        async with asyncio.timeout(30), await LastingHost.open(open, lambda error: heard.append("left")) as first:
+            process = await first.spawn("k", program(["sleep", "1000"]), Sink())
+            async with await SupervisorHost.connect(tmp_path) as second:
+                with pytest.raises(ProcessHostError):
+                    await process.wait()
+                assert heard == ["left"]
+                os.kill(second.pid, signal.SIGTERM)
+
+    asyncio.run(main())
+
+
+def test_a_private_supervisor_that_is_not_understood_is_replaced(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario(host: LastingHost) -> None:
+        former = host.incarnation
+        process = await host.spawn("k", program(["sleep", "1000"]), Sink())
+        lowest = os.open("/dev/null", os.O_RDONLY)
+        os.close(lowest)
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, limits[1]))  # no descriptor can arrive
+        try:
+            with pytest.raises(ProcessHostError, match="too many open files"):
+                await (await host.spawn("prints", program(["sh", "-c", "echo out; sleep 1000"]), Sink())).wait()
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        with pytest.raises(ProcessHostError, match="too many open files"):
+            await process.wait()
+        await host.end_former(former)
+        assert hostile.alive(former) == []
+        assert await (await host.spawn("next", program(["true"]), Sink())).wait()
+        assert "too many open files to take part in its tasks' output; another is started" in caplog.text
+
+    play(tmp_path, scenario)
 
 
 def test_a_shared_supervisor_takes_the_incarnation_that_it_is_given(tmp_path: Path) -> None:

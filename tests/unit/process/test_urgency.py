@@ -20,7 +20,9 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     assert os.sched_getscheduler(0) == os.SCHED_OTHER
 
 
-def test_a_hunt_that_lasts_goes_first_and_what_it_starts_does_not(impatient: None, require: Callable[[str], None]) -> None:
+def test_a_hunt_that_lasts_goes_first_and_what_it_starts_does_not(
+    impatient: None, require: Callable[[str], None]
+) -> None:
     require("root")
     hunt = Urgency(0, os.getpid())
     hunt.found()
