@@ -67,14 +67,15 @@ class SupervisorHost:
         containment: launch.Containment = "auto",
     ) -> Self:
         """Connect to the supervisor of a state directory; start it if there is none. It goes on without us, and ends by
-        itself after `idle_seconds` in which it had no runner, no process and no record. One that has to be started takes `incarnation`, if given, and `containment`. Raises ProcessHostError."""
+        itself after `idle_seconds` in which it had no runner, no process and no record. One that has to be
+        started takes `incarnation`, if given, and `containment`; one that was started by itself, and never had a runner, takes `incarnation`. Raises ProcessHostError."""
         arguments = (os.path.abspath(state_dir), incarnation, str(idle_seconds))
         loop = asyncio.get_running_loop()
         until = loop.time() + _CONNECT_SECONDS
         pause = _FIRST_RETRY_SECONDS
         while True:
             try:
-                return await cls._connect_once(state_dir, arguments, containment)
+                return await cls._connect_once(state_dir, incarnation, arguments, containment)
             except _BusyError as busy:
                 if loop.time() >= until:
                     raise ProcessHostError(f"cannot connect to the supervisor of {state_dir}: {busy}") from busy
@@ -83,13 +84,13 @@ class SupervisorHost:
 
     @classmethod
     async def _connect_once(
-        cls, state_dir: Path | str, arguments: Sequence[str], containment: launch.Containment
+        cls, state_dir: Path | str, incarnation: str, arguments: Sequence[str], containment: launch.Containment
     ) -> Self:
         dialed = _dial(state_dir)
         if dialed is not None:
             connection, pid = dialed
             try:
-                return await cls(connection, pid=pid)._greeted()
+                return await cls(connection, pid=pid)._greeted(incarnation)
             except EndedError as error:
                 raise _BusyError("it was just ending") from error
         launched = launch.start("shared", state_dir, *arguments, containment=containment)
@@ -230,9 +231,10 @@ class SupervisorHost:
             return None
         return await asyncio.to_thread(remains.end, incarnation)
 
-    async def _greeted(self) -> Self:
-        """This host, once the supervisor has answered. Raises ProcessHostError."""
-        hello = {"op": "hello", "protocol": wire.PROTOCOL}
+    async def _greeted(self, incarnation: str = "") -> Self:
+        """This host, once the supervisor has answered; one that was never greeted before takes this incarnation, if given. Raises
+        ProcessHostError."""
+        hello = {"op": "hello", "protocol": wire.PROTOCOL, "incarnation": incarnation}
         try:
             async with asyncio.timeout(_ANSWER_SECONDS):
                 reply = await self._channel.request(hello, lambda reply: reply)

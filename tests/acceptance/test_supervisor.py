@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 import shutil
@@ -18,6 +19,7 @@ import pytest
 
 from runner.errors import ProcessHostError
 from runner.process.host import SupervisorHost
+from runner.process.lasting import LastingHost
 from tests.acceptance.command import RUNNER
 from tests.contract.process_labs import Sink, program
 
@@ -40,6 +42,39 @@ def service(state: Path, command: tuple[str, ...] = RUNNER, root: Path = ROOT) -
             finally:
                 process.kill()
     Path(address).unlink()
+
+
+def test_the_next_one_has_the_name_that_attempts_were_written_down_with(tmp_path: Path) -> None:
+    """A node whose supervisor is killed goes on writing down what it starts, while the service manager starts the next."""
+    state = tmp_path / "state"
+
+    async def main() -> None:
+        there = asyncio.Event()
+
+        async def open(incarnation: str) -> SupervisorHost:
+            await there.wait()
+            return await SupervisorHost.connect(state, incarnation=incarnation)
+
+        async with contextlib.AsyncExitStack() as stack:
+            with service(state) as first:
+                there.set()
+                host = await stack.enter_async_context(await LastingHost.open(open))
+                named = host.incarnation
+                there.clear()
+                first.kill()
+                first.wait()
+            while host.incarnation == named:  # noqa: ASYNC110 - it tells nobody
+                await asyncio.sleep(0.01)
+            written = host.incarnation
+            spawning = asyncio.create_task(host.spawn("k", program(["sh", "-c", "exit 3"]), Sink()))
+            with service(state) as second:
+                there.set()
+                assert (await (await spawning).wait()).exit_code == 3
+                assert (host.pid, host.incarnation) == (second.pid, written)
+                async with await SupervisorHost.connect(state, incarnation="f" * 32) as later:
+                    assert later.incarnation == written, "and keeps it"
+
+    asyncio.run(main())
 
 
 def test_it_keeps_what_runs_while_runners_come_and_go(tmp_path: Path) -> None:
@@ -102,6 +137,7 @@ def test_a_runner_goes_on_with_the_supervisor_of_the_version_before(tmp_path: Pa
 import asyncio, sys
 sys.path.insert(0, {str(tmp_path / "other")!r})
 from runner.process.host import SupervisorHost
+from runner.process.lasting import LastingHost
 from drivers.base import ProcessSpec
 import runner
 assert runner.__file__.startswith({str(tmp_path)!r})

@@ -12,7 +12,6 @@ import os
 import select
 import signal
 import socket
-import struct
 
 from runner.process.supervisor import children, containment, strangers, subreaper, wire
 from runner.process.supervisor.cgroups import UnavailableError
@@ -54,12 +53,10 @@ class Server:
         """
         self._private = private
         self._idle_seconds = idle_seconds
-        self._incarnation = incarnation or os.urandom(16).hex()
+        self._wanted = wanted
         self._epoch = 0
-        try:
-            room, self._contains = containment.choose(wanted, self._incarnation)
-        except UnavailableError as error:
-            raise RefusedError("cannot_serve", f"there can be no containment by control groups: {error}") from None
+        self._named = bool(incarnation)
+        """Whether a runner has said what this life is called."""
         self._discarded: list[int] = []
         self._ending = False
         self._idle_since: float | None = None
@@ -72,11 +69,20 @@ class Server:
         self._epoll = select.epoll()
         self._strangers = strangers.Strangers(self._epoll)
         self._outputs = Outputs(self._epoll, self._send, self._discard)
-        self._table = Table(self._incarnation, self._on_exit, self._outputs, room=room)
+        self._table = self._opened(incarnation or os.urandom(16).hex())
         self._wake = _signal_pipe()
         self._epoll.register(self._wake, select.EPOLLIN)
         if first is not None:
             self._connect(Connection(first))
+
+    def _opened(self, incarnation: str) -> Table:
+        """The table of a life that has this name. Raises RefusedError."""
+        self._incarnation = incarnation
+        try:
+            room, self._contains = containment.choose(self._wanted, incarnation)
+        except UnavailableError as error:
+            raise RefusedError("cannot_serve", f"there can be no containment by control groups: {error}") from None
+        return Table(incarnation, self._on_exit, self._outputs, room=room)
 
     def listen(self, listener: socket.socket, lock: int) -> None:
         """Be found at `listener` while the file behind `lock` exists."""
@@ -94,7 +100,7 @@ class Server:
                 if descriptor == self._wake:
                     self._on_signals()
                 elif self._listener is not None and descriptor == self._listener.fileno():
-                    self._accept()
+                    self._strangers.accept(self._listener)
                 elif self._connection is not None and descriptor == self._connection.fileno():
                     self._on_connection()
                 elif descriptor in self._strangers:
@@ -136,17 +142,6 @@ class Server:
         self._table.stop_all(LAST_GRACE_SECONDS)
 
     # --- the connection ---
-
-    def _accept(self) -> None:
-        assert self._listener is not None
-        try:
-            sock, _ = self._listener.accept()
-        except OSError:  # gone again, or no descriptor free
-            return
-        if _peer_uid(sock) != os.geteuid():
-            sock.close()
-            return
-        self._strangers.add(Connection(sock))
 
     def _on_stranger(self, descriptor: int) -> None:
         """It becomes the one that is served with its hello, and not before."""
@@ -259,7 +254,7 @@ class Server:
         operation = request.get("op")
         if operation == "hello" or not connection.greeted:
             _check_hello(request)
-            self._hello(connection, id)
+            self._hello(connection, id, request.get("incarnation"))
             return
         try:
             if operation == "spawn":
@@ -286,8 +281,13 @@ class Server:
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise RefusedError("bad_request", f"a {operation} request is malformed: {error!r}") from None
 
-    def _hello(self, connection: Connection, id: Any) -> None:
+    def _hello(self, connection: Connection, id: Any, incarnation: str | None) -> None:
         connection.greeted = True
+        if incarnation and not self._named and not len(self._table):
+            # The first runner of a supervisor that was started by itself has written attempts down under this name already.
+            self._table.close()
+            self._table = self._opened(incarnation)
+        self._named = True
         connection.send(
             {
                 "id": id,
@@ -384,11 +384,6 @@ def _signal_pipe() -> int:
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):  # the terminal's, meant for the runner
         signal.signal(number, signal.SIG_IGN)
     return reader
-
-
-def _peer_uid(sock: socket.socket) -> int:
-    credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("iII"))
-    return int(struct.unpack("iII", credentials)[1])
 
 
 def _boot_id() -> str:

@@ -3,7 +3,10 @@ somebody listens, or speaks another protocol, does not cost a runner its supervi
 
 from __future__ import annotations
 
+import os
 import select
+import socket
+import struct
 
 from runner.process.supervisor import wire
 from runner.process.supervisor.connection import Connection
@@ -25,9 +28,18 @@ class Strangers:
     def __contains__(self, descriptor: int) -> bool:
         return descriptor in self._connections
 
-    def add(self, connection: Connection) -> None:
+    def accept(self, listener: socket.socket) -> None:
+        """One who has come; not if it is another user."""
+        try:
+            sock, _ = listener.accept()
+        except OSError:  # gone again, or no descriptor free
+            return
+        if _uid(sock) != os.geteuid():
+            sock.close()
+            return
         if len(self._connections) >= MOST:
             self._part(next(iter(self._connections))).close()
+        connection = Connection(sock)
         self._connections[connection.fileno()] = connection
         self._epoll.register(connection.fileno(), select.EPOLLIN)
 
@@ -47,6 +59,11 @@ class Strangers:
     def _part(self, descriptor: int) -> Connection:
         self._epoll.unregister(descriptor)
         return self._connections.pop(descriptor)
+
+
+def _uid(sock: socket.socket) -> int:
+    credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("iII"))
+    return int(struct.unpack("iII", credentials)[1])
 
 
 def send_away(connection: Connection, reason: str, error: str) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from runner.process import vigil
 from runner.process.host import SupervisorHost
+from runner.process.supervisor import processes
 from tests import hostile
 from tests.contract.process_labs import Sink, program
 
@@ -57,11 +58,11 @@ def test_one_that_is_traced_is_told_of_once(tmp_path: Path, caplog: pytest.LogCa
     async def main() -> None:
         async with asyncio.timeout(30), await SupervisorHost.start_private(tmp_path) as host:
             tracers.append(hostile.idle_tracer(host.pid))
-            while "is being traced" not in caplog.text:
+            while "is being traced" not in caplog.text:  # noqa: ASYNC110 - it tells nobody
                 await asyncio.sleep(0.01)
             await asyncio.sleep(3 * vigil.LOOK_SECONDS)
             os.kill(tracers[0].pid, signal.SIGKILL)
-            assert await (await host.spawn("k", program(["true"]), Sink())).wait()
+            assert (await (await host.spawn("k", program(["true"]), Sink())).wait()).exit_code == 0
 
     asyncio.run(main())
     tracers[0].wait()
@@ -91,7 +92,7 @@ async def _stopped(folder: Path) -> None:
     process = await host.spawn("k", program(["sleep", "1000"]), Sink())
     await host.list()
     os.kill(host.pid, signal.SIGSTOP)
-    while (supervisor := vigil.processes.read(host.pid)) is not None and supervisor.state != "T":
+    while (supervisor := processes.read(host.pid)) is not None and supervisor.state != "T":
         pass
     (folder / "said").write_text(f"{host.pid} {process.started.pid}\n")
     await asyncio.Event().wait()
