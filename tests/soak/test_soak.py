@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import pytest
 from msgspec.structs import replace
 
-from tests.soak import graph, queue, verdict
+from tests.soak import graph, queue, verdict, watchers
 from tests.soak.__main__ import soaked
 from tests.soak.sampling import Sample
 
@@ -46,6 +46,13 @@ async def test_a_full_queue_outlives_its_node(tmp_path: Path) -> None:
     told = await queue.fill(tmp_path, 300)
     assert told.faults == []
     assert "300 queued groups" in str(told)
+
+
+@pytest.mark.timeout(120)
+async def test_many_look_on_at_one_group(tmp_path: Path) -> None:
+    told = await watchers.look_on(tmp_path, 500)
+    assert told.faults == []
+    assert "500 watchers of one group" in str(told)
 
 
 def test_what_rises_is_not_flat() -> None:
