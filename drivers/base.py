@@ -294,11 +294,11 @@ class Driver(ABC, Generic[SpecT]):
     async def destroy(self, handle: bytes) -> None:
         """Free what the attempt holds. Idempotent."""
 
-    async def salvage(self, temp: str, key: str, task: str) -> Mapping[str, Value]:
-        """What an attempt that cannot be found again had exported, so that it can be masked; nothing of it runs any more, `task`
-        is its task's name. What it has left in `temp` stays there until `clear`: a runner may be killed before it has masked
-        anything. Idempotent."""
-        return {}
+    async def salvage(self, temp: str, key: str, task: str) -> Sequence[tuple[str, Value]]:
+        """What an attempt that cannot be found again had exported, or may have meant to, so that it can be masked: each name as
+        often as there is a value. Nothing of it runs any more, `task` is its task's name. What it has left in `temp` stays there
+        until `clear`: a runner may be killed before it has masked anything. Idempotent."""
+        return ()
 
     async def clear(self, temp: str, key: str) -> None:
         """Remove from `temp` what an attempt has left there that was salvaged, or that a runner which was killed had not started yet, once

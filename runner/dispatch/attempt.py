@@ -184,10 +184,10 @@ class Attempt:
         except Exception as error:  # noqa: BLE001 - whatever it is, the attempt has an end
             self._complain("salvage", error)
             return
-        for export in task.exports:
-            value = exported.get(export.name)
-            if value is not None and (export.confidential or value.confidential):
-                self._secrets.add(export.name, value.text)
+        declared = {export.name: export.confidential for export in task.exports}
+        for name, value in exported:
+            if declared.get(name) or (name in declared and value.confidential):
+                self._secrets.add(name, value.text)
 
     def _collected(self, outcome: Outcome) -> Outcome:
         """What leaves the attempt, once nothing runs any more."""

@@ -9,7 +9,7 @@ from runner.model.log import LogSink, Stream
 
 MOST_FORESEEN = 4 << 20
 """How many characters of values are masked so, of an attempt: one that exports other values again and again must not fill the
-memory. Those that come later are masked when it ends, as are those that nobody foresees."""
+memory. Those that come later are masked when it ends, as are those that nobody foresees; then it is so much once more."""
 
 Look = Callable[[], Iterable[tuple[str, str]]]
 """As `TaskContext.foresee_exports` has it."""
@@ -45,6 +45,7 @@ class Foresight:
         return self._sink.shortened
 
     def close(self) -> None:
+        self._size = 0
         self._look()  # of a file that is malformed nothing is exported, but what it tells is confidential all the same
         self._sink.close()
 

@@ -5,8 +5,8 @@
              u64 offset in stderr there · the same three of where it ends · u32 CRC-32 of the 48 bytes before
     masked   all zero where nothing was: u64 marks in stdout · u64 offset of the first of them · the same two of stderr · u32 CRC-32
              of the 32 bytes before. Written with the file that takes the place of the one that is masked again
-    frame    u8 kind (1 stdout, 2 stderr; 8 is added in all but the last of the frames that one write has become) and flags (see
-             `Frame`) · u24 size of the padding · u32 length of the data · u32 length of the secret · f64 time in seconds since
+    frame    u8 kind (1 stdout, 2 stderr; 4 is added where the secret goes on from that of the stream's frame before; 8 in all but
+             the last of the frames that one write has become) and flags (see `Head`) · u24 size of the padding · u32 length of the data · u32 length of the secret · f64 time in seconds since
              the epoch · u64 offset of its first byte in its stream · u64 how much its source has written up to here · u32
              CRC-32 of the 36 bytes before, the data and the secret · data · secret, sealed · padding, zero: the room that a
              redaction left, so that no frame has moved
@@ -50,7 +50,7 @@ _MASKED = struct.Struct("<QQQQ")
 _KINDS: dict[Stream, int] = {"stdout": 1, "stderr": 2}
 _STREAMS: dict[int, Stream] = {1: "stdout", 2: "stderr"}
 _STDOUT = _KINDS["stdout"]
-_MORE = 8
+_STREAM, _CONTINUES, _MORE = 3, 4, 8
 _HOP_BYTES = 4 << 10
 
 
@@ -72,6 +72,8 @@ class Head(NamedTuple):
     """The next frame belongs to the same write."""
     checksum: int
     fields: bytes
+    continues: bool = False
+    """The secret says what has changed since the stream's frame before; else it says all."""
 
 
 class Content(NamedTuple):
@@ -84,7 +86,7 @@ def encode(head: Head, content: Content) -> bytes:
     """One frame; the lengths and the checksum of `head` are not looked at, and its room is filled up with padding."""
     size = len(content.data) + len(content.secret)
     padding = max(0, head.end - head.start - FRAME_HEADER_BYTES - size)
-    kind = _KINDS[head.stream] | _MORE * head.more | head.flags << 4 | padding << 8
+    kind = _KINDS[head.stream] | _CONTINUES * head.continues | _MORE * head.more | head.flags << 4 | padding << 8
     fields = _FIELDS.pack(kind, len(content.data), len(content.secret), head.at, head.offset, head.taken)
     return fields + _CHECKSUM.pack(_crc(fields, *content)) + content.data + content.secret + bytes(padding)
 
@@ -139,9 +141,11 @@ def _masked(raw: bytes) -> dict[Stream, Redaction]:
     }
 
 
-def head(stream: Stream, offset: int, at: float, taken: int, flags: int, *, more: bool = False) -> Head:
+def head(
+    stream: Stream, offset: int, at: float, taken: int, flags: int, *, more: bool = False, continues: bool = False
+) -> Head:
     """Of a new frame, which has no place yet."""
-    return Head(0, 0, stream, offset, 0, 0, at, taken, flags, more, 0, b"")
+    return Head(0, 0, stream, offset, 0, 0, at, taken, flags, more, 0, b"", continues)
 
 
 @dataclass(slots=True)
@@ -218,7 +222,7 @@ class Reader:
                 if last < 0:
                     return place
             kind, length, secret_length, begins = fields(window, at)
-            name = kind & 7
+            name = kind & _STREAM
             size = length + (kind >> 8)
             end = place + FRAME_HEADER_BYTES + size + secret_length
             if name not in _STREAMS or size > LONGEST_DATA_BYTES or end > self.size:
@@ -269,13 +273,15 @@ class Reader:
         """None for what is no header."""
         fields = raw[: _FIELDS.size]
         kind, length, secret_length, at, offset, taken = _FIELDS.unpack(fields)
-        stream, flags, padding = _STREAMS.get(kind & 7), kind >> 4 & 15, kind >> 8
+        stream, flags, padding = _STREAMS.get(kind & _STREAM), kind >> 4 & 15, kind >> 8
         if stream is None or length + padding > LONGEST_DATA_BYTES or secret_length > LONGEST_SECRET_BYTES:
             return None
         end = position + FRAME_HEADER_BYTES + length + secret_length + padding
         (checksum,) = _CHECKSUM.unpack(raw[_FIELDS.size :])
-        more = bool(kind & _MORE)
-        return Head(position, end, stream, offset, length, secret_length, at, taken, flags, more, checksum, fields)
+        more, continues = bool(kind & _MORE), bool(kind & _CONTINUES)
+        return Head(
+            position, end, stream, offset, length, secret_length, at, taken, flags, more, checksum, fields, continues
+        )
 
 
 def frame(head: Head, data: bytes, gap: Gap | None) -> Frame:

@@ -51,7 +51,7 @@ class MaskingSink:
             masked = self._stream(stream)
             said = masked.feed(data, end)
             progress = masked.progress
-            if said or end is not None or progress.secret:
+            if said or end is not None or progress.holds:
                 self._keeper.append(stream, said, progress)
 
     def foresee(self, stream: Stream, data: bytes) -> None:

@@ -12,14 +12,12 @@ from runner.errors import SealError, StoreCorruptError
 from runner.logs import framing, rewriting
 from runner.logs.holes import Holes
 from runner.logs.limit import Allowance, Gap, Mark
-from runner.logs.progress import Progress
+from runner.logs.progress import ASKED, Progress, Told, Trail
 from runner.model.dispatch import AttemptId
 from runner.model.log import STREAMS, Stream
 from runner.sealing import Sealer
 
 _BEGINNING = Mark(len(framing.FILE_HEADER))
-_ASKED = 8
-"""The flag of a frame in whose secret there are texts that the task has asked to mask."""
 _FLAGS = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
 _CARRIED_TEXTS = 1 << 10
 """So many of the texts that were asked to be masked are carried over a gap in one frame."""
@@ -53,6 +51,7 @@ class Writer:
         self._end = 0
         self._known: dict[Stream, Progress] = {}
         """How far each stream has come."""
+        self._trails: dict[Stream, Trail] = {}
         self._asked: dict[Stream, dict[str, None]] = {}
         """All texts that were ever asked to be masked."""
         self._holes = holes
@@ -119,26 +118,26 @@ class Writer:
 
     def _put(self, descriptor: int, stream: Stream, data: bytes, progress: Progress) -> None:
         """One write. That the source has been taken so far stands in the last frame: they count all or not at all."""
+        trail = self._trails.pop(stream, None) or Trail()  # it is kept with what it has told
         longest = min(framing.LONGEST_DATA_BYTES, self._allowance.piece)
         pieces = [data[at : at + longest] for at in range(0, len(data), longest)] if len(data) > longest else [data]
-        frames = list(self._frames(stream, pieces, progress))
+        frames = list(self._frames(stream, pieces, trail.told(progress)))
         place = self._end or len(framing.FILE_HEADER)
         self._write(descriptor, b"".join(frames if self._end else (framing.FILE_HEADER, *frames)))
+        self._trails[stream] = trail
         for frame, piece in zip(frames, pieces, strict=True):
             place += len(frame)
             self._offsets[stream] += len(piece)
             if place >= self._allowance.next_mark:
                 self._allowance.note(Mark(place, *self._offsets.values()))
 
-    def _frames(self, stream: Stream, pieces: Sequence[bytes], progress: Progress) -> Iterator[bytes]:
+    def _frames(self, stream: Stream, pieces: Sequence[bytes], told: Told) -> Iterator[bytes]:
         at, offset = self._now(), self._offsets[stream]
         for piece in pieces[:-1]:
             yield framing.encode(framing.head(stream, offset, at, 0, 0, more=True), framing.Content(piece))
             offset += len(piece)
-        secret = progress.secret
-        flags = progress.flags | _ASKED * bool(progress.asked)
-        content = framing.Content(pieces[-1], self._sealer.seal(secret, self._context) if secret else b"")
-        yield framing.encode(framing.head(stream, offset, at, progress.end, flags), content)
+        content = framing.Content(pieces[-1], self._sealer.seal(told.secret, self._context) if told.secret else b"")
+        yield framing.encode(framing.head(stream, offset, at, told.end, told.flags, continues=told.continues), content)
 
     def _write(self, descriptor: int, data: bytes) -> None:
         written = 0
@@ -156,6 +155,7 @@ class Writer:
             self._allowance.limit = 0
             return
         before = self._end
+        self._trails.clear()  # what stands before may be in the gap
         for stream, progress in self._known.items():
             for part in _parts(progress, tuple(self._asked.get(stream, ()))):
                 self._put(descriptor, stream, b"", part)
@@ -179,9 +179,13 @@ class Writer:
             kept = _Kept.of(reader, self._allowance)
             if kept.end < reader.size:
                 os.ftruncate(descriptor, kept.end)
-            known = {stream: self._progress(reader, head) for stream, head in kept.last.items()}
+            known = {
+                stream: Progress.of([self._told(reader, head) for head in heads])
+                for stream, heads in kept.telling.items()
+            }
             for head in kept.asking:
-                known[head.stream] = known[head.stream].also(self._progress(reader, head).asked)
+                asked = Progress.of([self._told(reader, head)._replace(continues=False)]).asked
+                known[head.stream] = known[head.stream].also(asked)
         except BaseException:
             os.close(descriptor)
             raise
@@ -190,12 +194,13 @@ class Writer:
         self._descriptor = descriptor
         self._end = kept.end
         self._known = known
+        self._trails.clear()
         self._asked = {stream: dict.fromkeys(progress.asked) for stream, progress in known.items()}
         self._free_gap = reader.free_gap
         self._offsets = kept.offsets
         return known
 
-    def _progress(self, reader: framing.Reader, head: framing.Head) -> Progress:
+    def _told(self, reader: framing.Reader, head: framing.Head) -> Told:
         content = reader.content(head)
         if content is None:
             raise StoreCorruptError(f"{reader.name} is damaged at byte {head.start}")
@@ -203,7 +208,7 @@ class Writer:
             secret = self._sealer.unseal(content.secret, self._context) if content.secret else b""
         except SealError as error:
             raise StoreCorruptError(f"{reader.name}: {error.message}") from error
-        return Progress.of(head.taken, head.flags, secret)
+        return Told(head.taken, head.flags, secret, head.continues)
 
     @property
     def _context(self) -> str:
@@ -224,9 +229,10 @@ def _parts(progress: Progress, asked: Sequence[str]) -> Iterator[Progress]:
 
 @dataclass(slots=True)
 class _Kept:
-    """What counts in a file: the last frame of each stream, and those in which something was asked to be masked."""
+    """What counts in a file: the last frames of each stream, from one on that tells all that is held back; and those in which
+    something was asked to be masked."""
 
-    last: dict[Stream, framing.Head] = field(default_factory=dict)
+    telling: dict[Stream, list[framing.Head]] = field(default_factory=dict)
     asking: list[framing.Head] = field(default_factory=list)
     end: int = 0
     gap: Gap | None = None
@@ -235,8 +241,9 @@ class _Kept:
     def of(cls, reader: framing.Reader, allowance: Allowance) -> _Kept:
         """`allowance` is told where the file can be cut."""
         kept = cls(end=len(framing.FILE_HEADER) if reader.size >= len(framing.FILE_HEADER) else 0, gap=reader.gap)
-        newest = former = None
-        former_end = kept.end
+        newest: framing.Head | None = None
+        former: list[framing.Head] = []
+        former_count, former_end = 0, kept.end
         offsets = dict.fromkeys(STREAMS, 0)
         for head in reader.heads(0):
             if kept.gap is not None and head.start == kept.gap.end.place:
@@ -245,16 +252,20 @@ class _Kept:
                 allowance.note(Mark(head.start, *offsets.values()))
             offsets[head.stream] = head.offset + head.length
             if not head.more:
-                newest, former, former_end = head, kept.last.get(head.stream), kept.end
-                kept.last[head.stream], kept.end = head, head.end
-                if head.flags & _ASKED:
+                former = kept.telling.setdefault(head.stream, [])
+                newest, former_count, former_end = head, len(former), kept.end
+                if head.continues:
+                    former.append(head)
+                else:
+                    kept.telling[head.stream] = [head]
+                kept.end = head.end
+                if head.flags & ASKED:
                     kept.asking.append(head)
         if newest is not None and reader.content(newest) is None:
             kept.end = former_end
             kept.asking = [head for head in kept.asking if head is not newest]
-            kept.last.pop(newest.stream)
-            if former is not None:
-                kept.last[newest.stream] = former
+            kept.telling[newest.stream] = former[:former_count]
+        kept.telling = {stream: heads for stream, heads in kept.telling.items() if heads}
         if kept.gap is not None:  # what follows never comes to lie in it, whatever a loss of power has left
             kept.end = max(kept.end, kept.gap.end.place)
         allowance.forget(kept.end)
@@ -264,6 +275,6 @@ class _Kept:
     def offsets(self) -> dict[Stream, int]:
         """Where each stream goes on."""
         ends = {stream: self.gap.end.offset(stream) if self.gap else 0 for stream in STREAMS}
-        for stream, head in self.last.items():
-            ends[stream] = max(ends[stream], head.offset + head.length)
+        for stream, heads in self.telling.items():
+            ends[stream] = max(ends[stream], heads[-1].offset + heads[-1].length)
         return ends

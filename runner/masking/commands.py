@@ -33,6 +33,8 @@ class Line(NamedTuple):
     """What was told last is the beginning of a line, white space apart."""
     hiding: bool = False
     """The rest of the line belongs to a value that is too long."""
+    place: int = 0
+    """Where the text begins: it grows by what comes before it, from 0 for each `MaskCommands`."""
 
 
 BEGINNING = Line()
@@ -45,14 +47,19 @@ class MaskCommands:
         """`register` is given each value, None in place of one that is too long, before anything behind its line is told.
         `line`: of a former stream that this one continues."""
         self._register = register
-        self._held, self._fresh, self._hiding = line
+        self._held, self._fresh, self._hiding, _ = line
+        self._end = len(self._held)
+        """How much has come, with what was held from the start."""
 
     @property
     def line(self) -> Line:
-        return Line(self._held, self._fresh, self._hiding)
+        return Line(self._held, self._fresh, self._hiding, self._end - len(self._held))
 
     def feed(self, data: bytes, *, final: bool = False) -> Iterator[bytes]:
         """What a task says to everybody. `final`: nothing follows. To be exhausted before the next call."""
+        self._end += len(data)
+        known = len(self._held)
+        """So much of the data was looked through before: no line ends in it."""
         if self._held:
             data, self._held = self._held + data, b""
         at = 0
@@ -69,7 +76,7 @@ class MaskCommands:
             if not self._begins_line(data, at, start):
                 found = _COMMAND.search(data, found.end())
                 continue
-            end = _LINE_END.search(data, found.end())
+            end = _LINE_END.search(data, max(found.end(), known))
             if end is None and not final and self._may_become_one(data, start):
                 yield from self._told(lines + data[at:start])
                 yield from self._hold(data[start:])

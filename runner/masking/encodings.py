@@ -12,6 +12,9 @@ _UNQUOTED = re.compile(r"([^\w@%+=:,./\n-])")
 _PERCENT = re.compile(rb"%[0-9A-F]{2}")
 _ECHO = re.compile(r"\\([abfnrtv\\]|0[0-7]{0,3})")
 _ECHOED = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "\\": "\\"}
+_NOT_PRINTABLE = re.compile(rb"([^ -~]+)")
+_NAMED = {7: b"\\a", 8: b"\\b", 9: b"\\t", 10: b"\\n", 11: b"\\v", 12: b"\\f", 13: b"\\r", 92: b"\\\\"}
+_OCTAL = [_NAMED.get(byte) or (bytes([byte]) if 32 <= byte < 127 else b"\\%03o" % byte) for byte in range(256)]
 _UNESCAPED_IN_URLS = ("", "/", "!~*'()", "/:@!~*'();&=+$,?#")
 """Everything is escaped, or all but the path's `/`, or as JavaScript's `encodeURIComponent` and `encodeURI` do."""
 _QUOTES_IN_XML = (("&quot;", "&apos;"), ("&quot;", "&#39;"), ("&quot;", "&#x27;"), ("&#34;", "&#39;"), ('"', "'"))
@@ -32,6 +35,8 @@ def of(text: str) -> Iterator[bytes]:
     raw = to_bytes(text)
     for spelling in _texts(text):
         yield to_bytes(spelling)
+    if not text.isascii() or not text.isprintable():
+        yield from _bytes_escaped(raw)
     yield from _percent(raw)
     yield raw.hex().encode()
     yield raw.hex().upper().encode()
@@ -41,6 +46,7 @@ def of(text: str) -> Iterator[bytes]:
 def _texts(text: str) -> Iterator[str]:
     yield from _json(text)
     yield repr(text)[1:-1]  # Python's, and with `'` or `"` inside Go's and JavaScript's
+    yield ascii(text)[1:-1]
     yield from _shell(text)
     yield from _xml(text)
 
@@ -49,6 +55,7 @@ def _json(text: str) -> Iterator[str]:
     for ascii_only in (True, False):
         spelling = json.dumps(text, ensure_ascii=ascii_only)[1:-1]
         yield spelling
+        yield json.dumps(spelling)[1:-1]  # JSON in a string of JSON
         yield spelling.replace("/", "\\/")
         yield spelling.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
         yield spelling.replace('\\"', '"')  # what GNU's programs complain about, in ‘…’
@@ -72,6 +79,21 @@ def _echoed(text: str) -> str:
 
 def _byte(number: int) -> str:
     return bytes([number & 0xFF]).decode(errors="surrogateescape")
+
+
+def _bytes_escaped(raw: bytes) -> Iterator[bytes]:
+    """What programs print in the locale `C` of what is not ASCII, byte by byte."""
+    yield repr(raw)[2:-1].encode()  # Python's b'…'
+    octal = b"".join(_OCTAL[byte] for byte in raw)  # find, mkdir, tar
+    yield octal
+    yield octal.replace(b"'", b"\\'")  # bash, in $'…'
+    yield octal.replace(b'"', b'\\"')  # git
+    # GNU's, with a quotation of its own for what has to be escaped: 'a'$'\303\251''b'
+    pieces = [
+        b"'$'" + b"".join(_OCTAL[byte] for byte in piece) + b"''" if number % 2 else piece.replace(b"'", b"'\\''")
+        for number, piece in enumerate(_NOT_PRINTABLE.split(raw))
+    ]
+    yield b"".join(pieces).replace(b"'''\\''", b"'\\''").removeprefix(b"'$'").removesuffix(b"''")
 
 
 def _xml(text: str) -> Iterator[str]:

@@ -25,11 +25,13 @@ class Searcher(Protocol):
 
 class Held(NamedTuple):
     """What a stream has not decided yet: the end of what came, of which `told` bytes at its beginning are covered and were
-    told; and whether the last decided byte is part of a mark."""
+    told; and whether the last decided byte is part of a mark. `place` is where the tail begins: it grows by what leaves its
+    beginning, from 0 in each stream that continues another one."""
 
     tail: bytes = b""
     told: int = 0
     covered: bool = False
+    place: int = 0
 
 
 NOTHING = Held()
@@ -44,6 +46,8 @@ class Finder:
     def __init__(self, searcher: Searcher, tail: bytes = b"", told: int = 0) -> None:
         self._searcher = searcher
         self._tail = tail
+        self.place = 0
+        """How much was told before the tail begins, since this finder began."""
         self._told = told
         """How many bytes at the beginning of the tail are covered and were told: they are kept for what they may begin."""
 
@@ -58,6 +62,7 @@ class Finder:
         if not data:
             return []
         if not self._searcher.active:
+            self.place += len(data)
             return [(data, False)]
         spans, held = self._searcher.search(data)
         limit = len(data) if final else len(data) - held
@@ -76,6 +81,7 @@ class Finder:
             pieces.append((data[at:limit], False))
             at = limit
         self._tail = data[limit:]
+        self.place += limit
         self._told = at - limit
         return pieces
 
@@ -91,7 +97,7 @@ class MaskingStream:
 
     @property
     def held(self) -> Held:
-        return Held(*self._finder.undecided, self._covered)
+        return Held(*self._finder.undecided, self._covered, self._finder.place)
 
     def feed(self, data: bytes) -> bytes:
         """What can be said now of all that was fed."""

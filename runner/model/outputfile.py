@@ -21,7 +21,7 @@ from runner.errors import OutputFileError
 
 MAX_OUTPUT_FILE_BYTES = 1 << 20
 
-_BOM = b"\xef\xbb\xbf"
+BOM = b"\xef\xbb\xbf"
 
 
 def parse_output(data: bytes, source: str) -> dict[str, str]:
@@ -30,14 +30,14 @@ def parse_output(data: bytes, source: str) -> dict[str, str]:
         raise OutputFileError(
             f"{source}: {len(data):,} bytes are more than the {MAX_OUTPUT_FILE_BYTES:,} that are allowed"
         )
-    text = _decode(data.removeprefix(_BOM), source)
+    text = _decode(data.removeprefix(BOM), source)
     return _json_object(text, source) if text.startswith("{") else dict(_lines(text, source))
 
 
 def parse_begun(data: bytes) -> Iterator[tuple[str, str]]:
     """Names and values in a file that is still being written, each as often as it is there, in the order in which they are: what is
     whole, and what stands in the last line by now. Never fails: what is malformed ends it."""
-    text = data.removeprefix(_BOM).decode(errors="surrogateescape")
+    text = data.removeprefix(BOM).decode(errors="surrogateescape")
     with suppress(OutputFileError):
         yield from _json_object(text, "").items() if text.startswith("{") else _lines(text, "")
 
@@ -96,9 +96,9 @@ def _json_object(text: str, source: str) -> dict[str, str]:
         raise _fault(source, error.lineno, f"malformed JSON at column {error.colno}: {error.msg}") from None
     except RecursionError:
         raise OutputFileError(f"{source}: the JSON is nested too deeply") from None
-    except _ConstantError as error:
+    except ConstantError as error:
         raise OutputFileError(f"{source}: malformed JSON: {error} is no value") from None
-    return {_checked(name, source): _checked_value(value, source) for name, value in parsed.items()}
+    return {_checked(name, source): value_text(value, source) for name, value in parsed.items()}
 
 
 class _Number(str):
@@ -107,12 +107,16 @@ class _Number(str):
     __slots__ = ()
 
 
-class _ConstantError(Exception):
+class ConstantError(Exception):
     """NaN or an infinity."""
 
 
 def _refuse(name: str) -> float:
-    raise _ConstantError(name)
+    raise ConstantError(name)
+
+
+DECODER = json.JSONDecoder(parse_constant=_refuse, parse_int=_Number, parse_float=_Number, strict=False)
+"""Takes what JSON has not: control characters in strings."""
 
 
 def _compact(value: object) -> str:
@@ -128,10 +132,11 @@ def _compact(value: object) -> str:
 def _checked(name: str, source: str) -> str:
     if not name:
         raise OutputFileError(f"{source}: a name is empty")
-    return _checked_value(name, source)
+    return value_text(name, source)
 
 
-def _checked_value(value: object, source: str) -> str:
+def value_text(value: object, source: str) -> str:
+    """What is exported of a value of JSON. Raises OutputFileError."""
     try:
         text = str(value) if isinstance(value, str) else _compact(value)
         text.encode()

@@ -138,7 +138,7 @@ class OsExecDriver(Driver[OsExecSpec]):
             raise _lost(error) from error
         except OSError as error:
             raise DriverError(f"its output could not be kept: {error.strerror}", reason="log_failed") from error
-        return _outcome(exit, attempt.files)
+        return await _outcome(exit, attempt.files)
 
     async def signal(self, handle: bytes, signal: str) -> None:
         attempt = self._attempts.get(_key(handle))
@@ -162,9 +162,9 @@ class OsExecDriver(Driver[OsExecSpec]):
         finally:  # behind it: a program that still ran was ended by that, and can write no more
             await attempt.files.remove()
 
-    async def salvage(self, temp: str, key: str, task: str) -> Mapping[str, Value]:
+    async def salvage(self, temp: str, key: str, task: str) -> Sequence[tuple[str, Value]]:
         exported = await asyncio.to_thread(outputfiles.salvage, temp, key, task)
-        return {name: Value(text) for name, text in exported.items()}
+        return [(name, Value(text)) for name, text in exported]
 
     async def clear(self, temp: str, key: str) -> None:
         await asyncio.to_thread(outputfiles.clear, temp, key)
@@ -222,13 +222,14 @@ def _working_folder(workspace: str, workdir: str | None) -> str:
     return folder
 
 
-def _outcome(exit: ProcessExit, files: AttemptFiles) -> Outcome:
+async def _outcome(exit: ProcessExit, files: AttemptFiles) -> Outcome:
     outputs: dict[str, Value] = {}
     malformed = None
     try:
         outputs = {name: Value(text) for name, text in files.read().items()}
     except OutputFileError as error:
         malformed = error.message
+        await asyncio.to_thread(files.interpret)
     status, reason, exit_code = Status.SUCCESS, None, exit.exit_code
     if exit.cause == "timeout":
         status, reason, exit_code = Status.FAILED, Reason.TIMEOUT, EXIT_CODE_TIMEOUT

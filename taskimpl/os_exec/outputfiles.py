@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from runner.errors import DriverError, OutputFileError
+from runner.model.fragments import parse_malformed
 from runner.model.outputfile import MAX_OUTPUT_FILE_BYTES, parse_begun, parse_output
 from runner.removal import remove_tree
 from taskimpl.os_exec.givenfiles import GivenFiles, Owner, write_private
@@ -59,6 +60,8 @@ class AttemptFiles:
     looked_at: dict[str, _State | None] = field(default_factory=dict)
     """By path: how the file was when it was looked at while the program ran."""
     looked_bytes: int = 0
+    readings: list[tuple[str, str]] | None = None
+    """Of malformed files: what they may have meant, once the program has ended."""
 
     @classmethod
     def of(cls, temp: str, key: str, task_name: str, suffix: str = "", owner: Owner | None = None) -> AttemptFiles:
@@ -114,20 +117,33 @@ class AttemptFiles:
 
     def look(self) -> Iterator[tuple[str, str]]:
         """What is exported by now, names and values, while the program still writes it; nothing where that was told before. Two
-        looks at the folder, as long as the files stay as they are."""
+        looks at the folder, as long as the files stay as they are. Behind `interpret`: what that has found."""
+        if self.readings is not None:
+            yield from self.readings
+            return
         for path in (self.output, self.named_output):
             state = _state(path)
             if state == self.looked_at.get(path):
                 continue
             data = b""
             if state is not None and self.looked_bytes < MAX_LOOKED_BYTES:
-                with suppress(OSError, OutputFileError):  # it is told when the program has ended
-                    data = _content(path, "", self.owner) or b""
+                data = self._looked_at(path)
             self.looked_bytes += len(data)
             # A file may be changed again within the tick.
             if state is None or time.time_ns() - state.changed_ns > _TICK_NS:
                 self.looked_at[path] = state
             yield from parse_begun(data)
+
+    def interpret(self) -> None:
+        """Of malformed files, whose program has ended: what they may have meant, for `look`. May take a second."""
+        paths = (self.output, self.named_output)
+        self.readings = [pair for path in paths for pair in parse_malformed(self._looked_at(path))]
+
+    def _looked_at(self, path: str) -> bytes:
+        """Empty where it cannot be read, which is told when the program has ended."""
+        with suppress(OSError, OutputFileError):
+            return _content(path, "", self.owner) or b""
+        return b""
 
     async def remove(self) -> None:
         """May be repeated."""
@@ -146,18 +162,20 @@ class AttemptFiles:
             await asyncio.to_thread(remove_tree, self.folder)
 
 
-def salvage(temp: str, key: str, task_name: str) -> dict[str, str]:
-    """What a lost attempt had exported, as far as that can be read."""
+def salvage(temp: str, key: str, task_name: str) -> list[tuple[str, str]]:
+    """Names and values that a lost attempt had exported, or may have meant to."""
     base = os.path.join(temp, _base(key))
     owner = None
     with suppress(FileNotFoundError):
         status = os.lstat(base)
         owner = (status.st_uid, status.st_gid) if stat.S_ISDIR(status.st_mode) else None
     files = AttemptFiles.of(temp, key, task_name, owner=owner)
+    found = list(files.look())
     try:
-        return files.read()
+        return list(dict.fromkeys([*found, *files.read().items()]))
     except OutputFileError:
-        return dict(files.look())
+        files.interpret()
+        return list(dict.fromkeys([*found, *files.look()]))
 
 
 def clear(temp: str, key: str) -> None:

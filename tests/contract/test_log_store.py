@@ -424,6 +424,33 @@ def test_killed_anywhere_the_bytes_are_those_of_an_undisturbed_run(
     assert lives().read(disturbed, "stdout") == lives().read(undisturbed, "stdout")
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_killed_anywhere_in_what_is_held_back_for_long(lives: Reopen, seed: int) -> None:
+    """A value and an `::add-mask::` line of many small pieces, of which nothing can be told before the end; also where what is held
+    back leaves its beginning bit by bit, and on both streams by turns."""
+    needle = "".join(f"{number:03}-" for number in range(400))
+    periodic = "ab1-" * 300 + "end"
+    asked = "".join(f"{number:04}+" for number in range(300))
+    written: dict[Stream, bytes] = {
+        "stdout": f"say {needle}; {needle[:900]}|{'ab1-' * 500}{periodic}!".encode(),
+        "stderr": f"::add-mask::{asked}\nit is {asked} {periodic[:-2]}".encode(),
+    }
+    chance = random.Random(seed)
+    sink = lives().open(ID, masker(needle, periodic))
+    left = {stream: True for stream in STREAMS}
+    while any(left.values()):
+        for stream, output in written.items():
+            at = sink.taken(stream)
+            for end in range(at + 1, min(at + chance.randint(1, 600), len(output)) + 1):
+                sink.write(stream, output[end - 1 : end], end)
+            left[stream] = sink.taken(stream) < len(output)
+        if chance.random() < 0.5:
+            sink = lives().open(ID, masker(needle, periodic))
+    sink.close()
+    assert lives().read(ID, "stdout") == f"say ***; {needle[:900]}|{'ab1-' * 500}***!".encode()
+    assert lives().read(ID, "stderr") == f"::add-mask::***\nit is *** {periodic[:-2]}".encode()
+
+
 def test_a_write_of_many_megabytes(store: LogStore) -> None:
     sink = store.open(ID, masker())
     data = bytes(range(256)) * 4096 * 5

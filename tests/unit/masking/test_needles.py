@@ -9,7 +9,9 @@ import os
 import re
 import shlex
 import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from urllib.parse import quote, quote_plus, urlencode
 
 import pytest
@@ -117,6 +119,38 @@ def test_what_programs_of_gnu_complain_about(text: str, locale: str) -> None:
     stream = masker(text).stream()
     shown = stream.feed(said.splitlines()[0]) + stream.flush()
     assert re.fullmatch(b"sleep: invalid time interval [^a-z]{1,3}[*]{3}[^a-z]{1,3}", shown), shown
+
+
+@pytest.mark.parametrize("text", ["ünïcode-secret", "pä$$w\"0rd`x\\é'y!", "é'at'ö the ends", "tab\tand é"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        'set -x; : "$1"', 'set -x; : "a$1b"; V="$1"', 'printf "%q\\n" "$1"', 'declare -p 1; v="$1"; declare -p v',
+        'ls "./no/$1"', 'cat "$1"', 'find "./no/$1"', 'mkdir "./no/$1/x"', 'tar cf /dev/null "./no/$1"',
+        '"$0" -c "import sys; print(sys.argv[1].encode(errors=\\"surrogateescape\\"))" "$1"',
+        '"$0" -c "import sys; print(ascii(sys.argv[1]))" "$1"',
+    ],
+)  # fmt: skip
+def test_what_programs_print_in_the_locale_c_of_what_is_not_ascii(text: str, command: str, tmp_path: Path) -> None:
+    """Where `LANG` is not set, as in most containers, `set -x` spells it byte by byte."""
+    ran = subprocess.run(
+        ["bash", "-c", command, sys.executable, text],
+        capture_output=True,
+        check=False,
+        cwd=tmp_path,
+        env={"LC_ALL": "C", "PATH": os.environ["PATH"], "PYTHONUTF8": "1"},
+    )
+    stream = masker(text).stream()
+    shown = stream.feed(ran.stdout + ran.stderr) + stream.flush()
+    assert MARK in shown
+    assert re.search(rb"code|w.?0rd|at'|ends|and", shown.replace(b"standard", b"")) is None, shown
+
+
+def test_json_in_a_string_of_json() -> None:
+    text = 'a "b" \\ é\n c'
+    said = json.dumps({"log": json.dumps({"text": text})}).encode()
+    stream = masker(text).stream()
+    assert stream.feed(said) + stream.flush() == rb'{"log": "{\"text\": \"***\"}"}'
 
 
 @pytest.mark.parametrize("text", VECTORS.values(), ids=VECTORS)
