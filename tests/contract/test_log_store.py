@@ -446,6 +446,7 @@ def test_killed_anywhere_in_what_is_held_back_for_long(lives: Reopen, seed: int)
             left[stream] = sink.taken(stream) < len(output)
         if chance.random() < 0.5:
             sink = lives().open(ID, masker(needle, periodic))
+    assert [sink.taken(stream) for stream in STREAMS] == [len(written[stream]) for stream in STREAMS]
     sink.close()
     assert lives().read(ID, "stdout") == f"say ***; {needle[:900]}|{'ab1-' * 500}***!".encode()
     assert lives().read(ID, "stderr") == f"::add-mask::***\nit is *** {periodic[:-2]}".encode()
