@@ -6,6 +6,8 @@ import asyncio
 import sys
 from pathlib import Path
 
+import pytest
+
 from drivers.registry import Registry
 from runner.clock import SystemClock
 from runner.dispatch.local import LocalDispatcher
@@ -37,12 +39,22 @@ HEREDOC = (
 """Of which only the first is whole while the program runs."""
 MALFORMED = """
 import os, time
-os.write(1, b"it is token-0-token, \\n")
+os.write(1, b"it is token-0-token, \\nsecond-line-of-it\\n")
 while not os.path.exists({log!r}):  # until it is kept
     time.sleep(0.001)
 with open(os.environ["OUTPUT_FILE"], "a") as file:
-    file.write("token=token-0-token\\nno variable\\n")
+    file.write({written!r})
 """
+TOLD = ["token-0-token", "second-line-of-it"]
+"""What it prints before it exports it."""
+FAULTS = {
+    "token=token-0-token\nno variable\n": TOLD[:1],
+    "no variable\ntoken=token-0-token\n": TOLD[:1],
+    "other=1\ntoken<<END\ntoken-0-token\nsecond-line-of-it\n": TOLD,
+    "token<<END\ntoken-0-token\nsecond-line-of-it\nEND \nother=1": TOLD,
+    '{"other": 1, "token": "token-0-token\\nsecond-line-of-it': TOLD,
+    '{"other": 1, "token": "token-0-token", "another": nothing}': TOLD[:1],
+}
 
 
 async def carried_out(
@@ -119,12 +131,16 @@ def test_what_is_whole_of_a_file_counts(tmp_path: Path) -> None:
     assert reports[-1].outcome.status is Status.FAILED  # for the file has no end
 
 
-def test_what_is_whole_of_a_file_is_masked_in_what_was_printed_before(tmp_path: Path) -> None:
-    script = MALFORMED.format(log=str(tmp_path / "logs" / ID.group / f"{ID.task}.1.log"))
+@pytest.mark.parametrize("written", FAULTS)
+def test_what_a_malformed_file_tells_is_masked_in_what_was_printed_before(tmp_path: Path, written: str) -> None:
+    script = MALFORMED.format(written=written, log=str(tmp_path / "logs" / ID.group / f"{ID.task}.1.log"))
     store, reports, _ = asyncio.run(carried_out(tmp_path, script, (Export(name="token", confidential=True),)))
     assert isinstance(reports[-1], Finished)
     assert (reports[-1].outcome.reason, reports[-1].outcome.outputs) == ("bad_output", {})
-    assert store.read(ID, "stdout") == b"it is ***, \n"
+    shown = b"it is token-0-token, \nsecond-line-of-it\n"
+    for text in FAULTS[written]:
+        shown = shown.replace(text.encode(), b"***")
+    assert store.read(ID, "stdout") == shown
     assert Kind.LOG_REDACTED in [report.kind for report in reports if isinstance(report, Noticed)]
 
 

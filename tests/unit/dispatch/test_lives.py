@@ -275,9 +275,9 @@ def test_what_a_lost_attempt_has_left_is_cleared_once_its_end_is_recorded() -> N
     said: list[str] = []
 
     class Leaves(ScriptedDriver):
-        async def salvage(self, temp: str, key: str, task: str) -> dict[str, Value]:
+        async def salvage(self, temp: str, key: str, task: str) -> list[tuple[str, Value]]:
             said.append(f"salvage {key} of {task}")
-            return {"token": Value("hunter2hunter2")}
+            return [("token", Value("hunter2hunter2"))]
 
         async def clear(self, temp: str, key: str) -> None:
             said.append(f"clear {key}")

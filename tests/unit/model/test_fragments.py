@@ -111,7 +111,7 @@ def json_files(draw: st.DrawFn) -> File:
 FILES = line_files() | json_files()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(FILES)
 @example(File(b"token<<EOF\nx\nEOF", (Statement("token", "x", 0, 5, 11, 12),)))
 def test_cut_at_every_byte_all_that_stands_whole_before_is_told(file: File) -> None:
@@ -125,7 +125,7 @@ def test_cut_at_every_byte_all_that_stands_whole_before_is_told(file: File) -> N
                 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(FILES)
 def test_cut_at_every_byte_nothing_is_told_that_is_not_of_its_name(file: File) -> None:
     """But the beginning of a value that was cut, with that of its delimiter, or a text in one."""
@@ -141,7 +141,7 @@ def test_cut_at_every_byte_nothing_is_told_that_is_not_of_its_name(file: File) -
                 assert any(whole in text for text in own[name]), (cut, name, text)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(FILES, st.data())
 def test_damaged_at_any_byte_all_is_told_whose_name_and_value_are_whole(file: File, chance: st.DataObject) -> None:
     at = chance.draw(st.integers(0, len(file.data) - 1))
@@ -152,7 +152,8 @@ def test_damaged_at_any_byte_all_is_told_whose_name_and_value_are_whole(file: Fi
     found = told(bytes(damaged))
     for number, one in enumerate(file.statements):
         begins = file.statements[number - 1].end if number else 0
-        if begins <= at < one.end:  # behind the value before, where this one has its place
+        # From behind the value before, where this one has its place; where nothing but its end bounds it, to that.
+        if begins <= at < one.end + (file.data[one.begin - 1 : one.begin] not in (b'"', b"\n")):
             continue
         assert any(name == one.name and text.strip() == one.text.strip() for name, text in found), (at, one)
 

@@ -487,7 +487,7 @@ class TestDriver:
             assert gone.value.reason == "supervisor_lost"
             temp = tmp_path / "temp"
             assert list(temp.iterdir()), "what it has exported is still to be masked"
-            assert await driver().salvage(str(temp), KEY, "t") == {}
+            assert await driver().salvage(str(temp), KEY, "t") == []
             await driver().clear(str(temp), KEY)
             assert list(temp.iterdir()) == []
 
@@ -604,10 +604,16 @@ def test_the_files_of_attempts_that_nobody_knows_are_swept_away(tmp_path: Path) 
 
 @pytest.mark.parametrize("owner", [None, OWN])
 @pytest.mark.parametrize(
-    ("written", "known"), [("v=1", {"v": "1"}), ("no variable", {}), ("v=1\nno variable", {"v": "1"})]
+    ("written", "known"),
+    [
+        ("v=1", [("v", "1")]),
+        ("v=1\nv=2", [("v", "1"), ("v", "2")]),
+        ("no variable", [("no", "variable")]),
+        ("v=1\nw<<EOF\n2\n", [("v", "1"), ("w", "2\n"), ("w", "2")]),
+    ],
 )
 def test_what_a_lost_attempt_exported_is_read_before_its_files_are_removed(
-    tmp_path: Path, owner: tuple[int, int] | None, written: str, known: dict[str, str]
+    tmp_path: Path, owner: tuple[int, int] | None, written: str, known: list[tuple[str, str]]
 ) -> None:
     for key in ("g/a/1", "g/b/1"):
         files = AttemptFiles.of(str(tmp_path), key, key[2], ".ps1", owner)
@@ -615,9 +621,9 @@ def test_what_a_lost_attempt_exported_is_read_before_its_files_are_removed(
         Path(files.output).write_text(written)
     for _ in range(2):  # a runner may be killed behind the first time
         lost = asyncio.run(OsExecDriver({}).salvage(str(tmp_path), "g/a/1", "a"))
-        assert {name: value.text for name, value in lost.items()} == known
+        assert [(name, value.text) for name, value in lost] == known
     asyncio.run(OsExecDriver({}).clear(str(tmp_path), "g/a/1"))
-    assert asyncio.run(OsExecDriver({}).salvage(str(tmp_path), "g/a/1", "a")) == {}
+    assert asyncio.run(OsExecDriver({}).salvage(str(tmp_path), "g/a/1", "a")) == []
     kept = AttemptFiles.of(str(tmp_path), "g/b/1", "b", ".ps1", owner)
     left = {kept.output, kept.script, f"{kept.given.folder}/x"}
     assert {str(path) for path in tmp_path.rglob("*") if path.is_file()} == left
