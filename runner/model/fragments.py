@@ -76,7 +76,7 @@ def _readings(text: str) -> Pairs:
 
 
 def _in_lines(lines: list[str], *, loosely: bool) -> Pairs:
-    """`loosely`: also what is no statement, but begins with a name."""
+    """`loosely`: also what is no statement, but begins with a name; and names with something before or behind them."""
     last = {line: number for number, line in enumerate(lines)}
     at = 0
     while at < len(lines):
@@ -84,25 +84,27 @@ def _in_lines(lines: list[str], *, loosely: bool) -> Pairs:
         at += 1
         equals, marker = line.find("="), line.find("<<")
         if equals >= 0 and not 0 <= marker < equals:
-            yield from _named(line[:equals], [line[equals + 1 :]])
+            yield from _named(line[:equals], [line[equals + 1 :]], loosely)
         elif marker >= 0:
             name, delimiter = line[:marker], line[marker + 2 :]
-            if delimiter and last.get(delimiter, -1) >= at:
-                end = lines.index(delimiter, at)
-                yield from _named(name, ["\n".join(lines[at:end])])
+            end = lines.index(delimiter, at) if delimiter and last.get(delimiter, -1) >= at else None
+            if end is not None:
+                yield from _named(name, ["\n".join(lines[at:end])], loosely)
+            if end is None or any(other.endswith(line[marker:]) for other in lines[at:end]):
+                # What follows may be its value, or not; where the same delimiter is announced again, that has not ended this one.
+                yield from _named(name, _unended(lines, at, delimiter), loosely)
+            else:
                 at = end + 1
-            else:  # what follows may be its value, or not
-                yield from _named(name, _unended(lines, at, delimiter))
         elif loosely and (found := _LINE.match(line)):
             name, between, rest = found.groups()
-            yield from _named(name, [rest.strip("\"' \t\r,;")])
+            yield from _named(name, [rest.strip("\"' \t\r,;")], loosely)
             if "<" in between:
-                yield from _named(name, _unended(lines, at, rest.lstrip("< ")))
+                yield from _named(name, _unended(lines, at, rest.lstrip("< ")), loosely)
 
 
-def _named(name: str, texts: Iterable[str]) -> Pairs:
+def _named(name: str, texts: Iterable[str], loosely: bool) -> Pairs:
     names = {name}
-    if found := _LAST_NAME.search(name[-160:]):  # `export NAME=…`, or `NAME = …`
+    if loosely and (found := _LAST_NAME.search(name[-160:])):  # `export NAME=…`, or `NAME = …`
         names.add(found[1])
     for text in texts:
         for spelling in dict.fromkeys((text, text.rstrip(_NO_TEXT))):
@@ -119,7 +121,7 @@ def _unended(lines: list[str], at: int, delimiter: str) -> Iterator[str]:
     for number in range(at, len(lines)):
         line = lines[number]
         begins_one = sought_statement and _BEGINS_ONE.match(line) is not None
-        alike = _resembles(line.strip(), wanted, final=number == len(lines) - 1)
+        alike = _resembles(line.strip(), wanted)
         if begins_one or alike or number == at + 1:
             yield "\n".join(lines[at:number])
         joined = bool(wanted) and not alike and line.rstrip().endswith(wanted)
@@ -133,14 +135,13 @@ def _unended(lines: list[str], at: int, delimiter: str) -> Iterator[str]:
             return
 
 
-def _resembles(line: str, delimiter: str, *, final: bool) -> bool:
-    if final and delimiter.startswith(line):
+def _resembles(line: str, delimiter: str) -> bool:
+    """Whether a line may have been meant as `delimiter`: more than that, a part of it, or one character of it is another one."""
+    if not line or not delimiter:
+        return not line and not delimiter
+    if line.startswith(delimiter) or delimiter.startswith(line) or delimiter.endswith(line):
         return True
-    if not delimiter or line.startswith(delimiter):
-        return line == delimiter if not delimiter else True
-    if len(line) != len(delimiter) or len(line) < 2:
-        return False
-    return sum(one != other for one, other in zip(line, delimiter, strict=True)) == 1
+    return len(line) == len(delimiter) and sum(one != other for one, other in zip(line, delimiter, strict=True)) == 1
 
 
 class _Json:

@@ -437,7 +437,7 @@ def test_killed_anywhere_in_what_is_held_back_for_long(lives: Reopen, seed: int)
     }
     chance = random.Random(seed)
     sink = lives().open(ID, masker(needle, periodic))
-    left = {stream: True for stream in STREAMS}
+    left = dict.fromkeys(STREAMS, True)
     while any(left.values()):
         for stream, output in written.items():
             at = sink.taken(stream)

@@ -142,6 +142,38 @@ def test_every_byte_at_which_it_may_be_killed_leaves_a_log_that_reads_right(tmp_
         sink.close()
 
 
+VALUE = "".join(f"{number:04}-" for number in range(600))
+
+
+@pytest.mark.parametrize("command", [False, True], ids=["a value", "a command"])
+def test_what_is_held_back_bit_by_bit_is_carried_over_gaps(tmp_path: Path, *, command: bool) -> None:
+    """Its first bits are in the gap, and the frames behind it say only what came later."""
+    written = f"::add-mask::{VALUE}\n{VALUE}".encode() if command else VALUE.encode()
+    store, _ = opened(tmp_path)
+    mask = Masker()
+    if not command:
+        mask.add(VALUE)
+    sink = store.open(ID, mask)
+    middle = len(VALUE) - 10
+    noise = 0
+    for end in range(3, middle, 3):
+        sink.write("stdout", written[end - 3 : end], end)
+        if end > 300:
+            sink.write("stderr", NOISE[noise : noise + 1500], noise + 1500)
+            noise += 1500
+    [gap] = store.gaps(ID)
+    assert gap.stream == "stderr"
+    next_life, _ = opened(tmp_path)
+    mask = Masker()
+    if not command:
+        mask.add(VALUE)
+    sink = next_life.open(ID, mask)
+    assert (sink.taken("stdout"), sink.taken("stderr")) == (end, noise)
+    sink.write("stdout", written[end:], len(written))
+    sink.close()
+    assert next_life.read(ID, "stdout") == (b"::add-mask::***\n***" if command else b"***")
+
+
 def test_a_redacted_log_has_its_hole(tmp_path: Path) -> None:
     store, sink = opened(tmp_path)
     for start in range(0, 2 << 20, 5000):
