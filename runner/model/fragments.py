@@ -11,6 +11,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from json.encoder import encode_basestring
 
 from runner.errors import OutputFileError
 from runner.model.outputfile import BOM, DECODER, ConstantError, value_text
@@ -21,7 +22,7 @@ MOST_TOLD_OF_ONE = 4 << 20
 MOST_TOLD = 64 << 20
 """How many characters of values are told at most of one name, and looked at of one file. They may overlap, so that there is no end of
 them otherwise."""
-MOST_LOOKED_THROUGH = 2 << 20
+MOST_LOOKED_THROUGH = 1 << 20
 """How many characters of objects and lists that are not whole are looked through. They may stand in one another."""
 SHORTEST_PART = 8
 """A text that stands in a value of JSON which is not whole counts by itself from this length on, as a line does."""
@@ -239,7 +240,7 @@ class _Json:
         return self._known[quote][1]
 
     def _nested(self, at: int) -> Iterator[str]:
-        if self._looked_through > MOST_LOOKED_THROUGH:
+        if self._looked_through >= MOST_LOOKED_THROUGH:
             return
         try:
             yield value_text(DECODER.raw_decode(self._text, at)[0], "")
@@ -280,7 +281,7 @@ def _compact(token: re.Match[str]) -> str:
     """As it is exported."""
     if token[0][0] != '"':
         return token[0]
-    compact = json.dumps(_content(token), ensure_ascii=False)
+    compact = encode_basestring(_content(token))
     return compact if token[1] else compact[:-1]
 
 
