@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import compileall
+import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from runner.process import launch
+
+ROOT = Path(__file__).parents[3]
 
 
 def test_one_copy_for_each_version_of_the_code(tmp_path: Path) -> None:
@@ -85,6 +91,27 @@ def test_a_damaged_copy_is_made_anew(tmp_path: Path) -> None:
     wire.write_bytes(b"")
     assert launch.install(str(tmp_path)) == main
     assert wire.read_bytes() == whole
+
+
+def test_what_is_compiled_already_is_not_compiled_again(tmp_path: Path) -> None:
+    """As an installation leaves its modules. A source that has changed since is compiled, as ever."""
+    package = tmp_path / "site" / "runner"
+    shutil.copytree(ROOT / "runner", package, ignore=shutil.ignore_patterns("__pycache__"))
+    compileall.compile_dir(package, quiet=2)
+    changed = package / "process" / "supervisor" / "table.py"
+    changed.write_bytes(changed.read_bytes() + b"# changed\n")
+    script = "import sys; from runner.process import launch; print(launch.install(sys.argv[1]))"
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    environment = {**os.environ, "PYTHONPATH": str(package.parent)}
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=True)
+    root = Path(done.stdout.strip()).parents[3]
+    script = f"import sys; sys.path.insert(0, {str(root)!r}); import runner.process.supervisor.main"
+    done = subprocess.run([sys.executable, "-I", "-S", "-v", "-c", script], capture_output=True, text=True, check=True)
+    taken = set(re.findall(rf"# \S+ matches {re.escape(str(root))}/runner/process/supervisor/(\w+)\.py", done.stderr))
+    compiled = set(re.findall(rf"# wrote '{re.escape(str(root))}/\S*/(\w+)\.\S+\.pyc'", done.stderr))
+    assert {"main", "server", "wire"} <= taken
+    assert compiled <= {"table", "__init__"}
+    assert "table" not in taken
 
 
 def test_the_copy_needs_nothing_but_the_standard_library(tmp_path: Path) -> None:
