@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import sys
@@ -94,14 +95,18 @@ def _parse_and_run(arguments: list[str], details: Details) -> int:
     parser.add_argument("--version", action="version", version=f"runner {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     wanted = next((word for word in arguments if not word.startswith("-")), None)
-    for name, help_text in COMMANDS.items():
-        command = commands.add_parser(name, help=help_text, description=help_text, allow_abbrev=False)
+    # Who begins with a command does not ask which others there are, and all of them take longer than most imports.
+    alone = [name for name in COMMANDS if arguments[:1] == [name]]
+    for name in alone or COMMANDS:
+        command = commands.add_parser(name, help=COMMANDS[name], description=COMMANDS[name], allow_abbrev=False)
         if name == wanted:
             module = import_module(f"runner.cli.{name}")
             module.add_arguments(command)
             command.set_defaults(run=module.run)
     options: Namespace = parser.parse_args(arguments)
     details.options = options
+    gc.freeze()
+    gc.enable()
     status: int = options.run(options)
     return status
 
