@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import errno
 import os
-import tarfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from runner.errors import LimitError, StoreFullError, UsageError
+
+if TYPE_CHECKING:
+    import tarfile
 
 LARGEST_READ_BYTES = 1 << 20
 """A header that is larger is none."""
@@ -52,7 +55,7 @@ class Tape:
 
     def seek(self, position: int, whence: int = os.SEEK_SET) -> int:
         if whence != os.SEEK_SET or position < self._position:
-            raise tarfile.ReadError("it cannot be read backwards")
+            raise _unreadable("it cannot be read backwards")
         while self._position < position:
             if not self._take(position - self._position):
                 break
@@ -60,7 +63,7 @@ class Tape:
 
     def read(self, size: int = -1) -> bytes:
         if size < 0 or size > LARGEST_READ_BYTES:
-            raise tarfile.ReadError(f"it has a header of {size:,} bytes")
+            raise _unreadable(f"it has a header of {size:,} bytes")
         found = bytearray()
         while len(found) < size:
             piece = self._take(size - len(found))
@@ -78,9 +81,17 @@ class Tape:
         return piece
 
 
+def _unreadable(message: str) -> Exception:
+    import tarfile
+
+    return tarfile.ReadError(message)
+
+
 def unpack(read: Callable[[], bytes], folder: Path, allowance: Allowance) -> Unpacked:
     """Everything in the stream into `folder`, which is empty and nobody else's. Raises UsageError and LimitError for what is not
     accepted, OSError, and whatever `read` raises; what there is by then is left for the caller to remove."""
+    import tarfile  # and with it much that a node holds for nothing as long as nobody uploads
+
     work = _Unpacking(folder, allowance)
     try:
         tape = Tape(read)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import time
 import traceback
 from argparse import Namespace
@@ -38,5 +37,7 @@ class Details:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             return path, os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         except (OSError, RunnerError):
+            import tempfile
+
             descriptor, name = tempfile.mkstemp(prefix="runner-", suffix=".log")
             return Path(name), descriptor

@@ -12,7 +12,8 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator, Iterable, Sequence
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from runner.cli.report import event_line
 from runner.cli.terminal import Output, is_plain, visible_line
@@ -31,8 +32,7 @@ Attempt = tuple[str, int]
 """A task's name and the number of the attempt."""
 
 
-@dataclass(slots=True)
-class _Log:
+class _Log(Struct):
     """How far an attempt's log is shown."""
 
     lines: Lines

@@ -7,7 +7,6 @@ import re
 import resource
 import stat
 import sys
-import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -114,6 +113,8 @@ def temp_parent(candidates: Iterable[str]) -> Path:
     for candidate in candidates:
         if candidate.startswith("/") and is_tmpfs(candidate) and _safe(candidate):
             return Path(candidate)
+    import tempfile  # slow to import, and seldom needed
+
     return Path(tempfile.gettempdir())
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 import stat
@@ -133,6 +132,8 @@ def slips(keys: Sequence[Key], environ: Mapping[str, str]) -> list[Fault]:
     found = []
     for name in sorted(environ):
         if name.startswith(PREFIX) and name.removeprefix(PREFIX) not in known and name != CONFIG_VARIABLE:
+            import difflib
+
             for like in difflib.get_close_matches(name.removeprefix(PREFIX), known, n=1, cutoff=_LIKE):
                 hint = f"did you mean {known[like]!r}?"
                 found.append(Fault(path=(), message="is not known", hint=hint, source=name, warning=True))

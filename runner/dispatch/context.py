@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from drivers.base import LogSink, ProcessHost, Spec
 from runner.dispatch.foresight import Foresight, Look
@@ -11,8 +12,7 @@ from runner.dispatch.secrets import Secrets
 from runner.model.value import Bindings
 
 
-@dataclass(slots=True, kw_only=True)
-class AttemptContext:
+class AttemptContext(Struct, kw_only=True):
     """The `TaskContext` of `LocalDispatcher`."""
 
     group_id: str

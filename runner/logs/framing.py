@@ -23,9 +23,9 @@ import os
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from runner.errors import StoreCorruptError
@@ -148,8 +148,7 @@ def head(
     return Head(0, 0, stream, offset, 0, 0, at, taken, flags, more, 0, b"", continues)
 
 
-@dataclass(slots=True)
-class Reader:
+class Reader(Struct):
     """Reads one open log file. Memory is bounded by what is asked for, never by the file."""
 
     descriptor: int

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from itertools import chain
 from typing import Generic, TypeVar
+
+from msgspec import Struct, field
 
 from runner.masking import MARK, SHORTEST_NEEDLE_BYTES, Finder, Masker
 
@@ -19,8 +20,7 @@ Piece = tuple[bytes, bool]
 """As `Finder` tells them."""
 
 
-@dataclass(slots=True)
-class _Undecided(Generic[Key]):
+class _Undecided(Struct, Generic[Key]):
     """A frame of which `left` bytes are not decided yet; `data` is what stays of the others."""
 
     key: Key

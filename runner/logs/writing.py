@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from msgspec import Struct
 
 from runner.errors import SealError, StoreCorruptError
 from runner.logs import framing, rewriting
@@ -227,13 +228,12 @@ def _parts(progress: Progress, asked: Sequence[str]) -> Iterator[Progress]:
         yield progress._replace(asked=tuple(asked[start : start + _CARRIED_TEXTS]))
 
 
-@dataclass(slots=True)
-class _Kept:
+class _Kept(Struct):
     """What counts in a file: the last frames of each stream, from one on that tells all that is held back; and those in which
     something was asked to be masked."""
 
-    telling: dict[Stream, list[framing.Head]] = field(default_factory=dict)
-    asking: list[framing.Head] = field(default_factory=list)
+    telling: dict[Stream, list[framing.Head]] = {}
+    asking: list[framing.Head] = []
     end: int = 0
     gap: Gap | None = None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections.abc import Collection, Iterable
@@ -89,6 +88,8 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     """A hint that names the known word nearest to `name`, or None when nothing is near."""
     if len(name) > LONGEST_COMPARED:
         return None
+    import difflib  # only where something is wrong
+
     matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
     return f"did you mean {matches[0]!r}?" if matches else None
 

@@ -13,14 +13,13 @@ from types import TracebackType
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 from msgspec.structs import replace
 
 from runner.clock import Clock
 from runner.config.address import parse
 from runner.config.service import Service
 from runner.errors import UsageError
-from runner.rpc import status
+from runner.rpc import reflection, status
 from runner.rpc.credentials import Credentials
 from runner.rpc.guard import Guard
 from runner.rpc.identity import Identifier
@@ -93,8 +92,7 @@ class Server:
         server = self._server = grpc.aio.server(interceptors=[*self._watchers, self._guard], options=options)
         runner_pb2_grpc.add_RunnerServiceServicer_to_server(self._servicer, server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
-        reflection.enable_server_reflection(names, server)
+        reflection.enable((SERVICE, health.SERVICE_NAME), server)
         self.addresses = tuple(self._listen(server, address) for address in self._wanted)
         await server.start()
         for name in ("", SERVICE):

@@ -7,8 +7,9 @@ import json
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from runner.errors import GroupNotFoundError, StateLockedError, StoreError
 from runner.model.event import Event
@@ -21,8 +22,7 @@ LONGEST_SCAN = 5000
 """How many groups one question looks at: some milliseconds."""
 
 
-@dataclass(slots=True)
-class Known:
+class Known(Struct):
     """What need not be looked up again: a group's number in the database, and the number of its last event."""
 
     number: int

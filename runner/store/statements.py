@@ -5,11 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache
-from importlib.resources import files
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from importlib.resources.abc import Traversable
+from pathlib import Path
 
 _NAME = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
 _MIGRATION = re.compile(r"(\d{4})_\w+\.sql")
@@ -29,5 +25,6 @@ def migrations() -> Sequence[str]:
     return [found[number].read_text("utf-8") for number in range(1, len(found) + 1)]
 
 
-def _folder() -> Traversable:
-    return files("runner.store").joinpath("sql")
+def _folder() -> Path:
+    """A package that is read from an archive could not start its supervisor either; importlib.resources is slow to import."""
+    return Path(__file__).with_name("sql")

@@ -6,10 +6,10 @@ import asyncio
 import os
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 import msgspec
+from msgspec import Struct
 
 from drivers.base import (
     Capabilities,
@@ -38,8 +38,7 @@ _REFUSALS = {126: "the program cannot be executed", 127: "the program was not fo
 """What is said of a refusal by a life of the runner that did not hear its words."""
 
 
-@dataclass(slots=True, kw_only=True)
-class _Attempt:
+class _Attempt(Struct, kw_only=True):
     """One that was started or found again here. `process` is None when it could not be executed: `refusal` says why."""
 
     key: str

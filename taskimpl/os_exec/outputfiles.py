@@ -15,8 +15,9 @@ import stat
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import NamedTuple
+
+from msgspec import Struct, field
 
 from runner.errors import DriverError, OutputFileError
 from runner.model.fragments import parse_malformed
@@ -41,8 +42,7 @@ class _State(NamedTuple):
     changed_ns: int
 
 
-@dataclass(slots=True, kw_only=True)
-class AttemptFiles:
+class AttemptFiles(Struct, kw_only=True):
     """Where they lie. The same for the same key, so that an attempt of a former runner is found again.
 
     `owner` is the (uid, gid) of the program, where that is given, and `folder` then their own.

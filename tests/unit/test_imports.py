@@ -127,6 +127,32 @@ def test_importing_runner_imports_nothing_else() -> None:
     assert modules_after("import runner") == {"runner"}
 
 
+SELDOM = {"ahocorasick_rs", "cryptography", "jinja2", "difflib", "tarfile"}
+
+
+def test_a_run_imports_nothing_that_is_seldom_needed(tmp_path: Path) -> None:
+    document = tmp_path / "group.yaml"
+    document.write_text("tasks: [{name: a, type: os_exec, spec: {command: [/bin/true]}}]", encoding="utf-8")
+    command = ["run", "--state-dir", str(tmp_path / "state"), str(document)]
+    loaded = modules_after(f"from runner.cli import main; assert main({command}) == 0")
+    assert loaded & SELDOM == set()
+    assert {"runner.engine.engine", "taskimpl.os_exec", "yaml"} <= loaded
+    assert {name for name in loaded if name.split(".")[0] in {"grpc", "google"}} == set()
+
+
+def test_a_node_that_waits_holds_nothing_that_is_seldom_needed() -> None:
+    loaded = modules_after(
+        "import runner.cli.serve\n"
+        "from runner.config import machine; machine.silence_grpc()\n"
+        "import runner.serving.life, runner.rpc.server, runner.retention, runner.telemetry.opening, runner.tokens\n"
+        "import runner.uploads, runner.webhook.herald, runner.workspaces, taskimpl\n"
+        "taskimpl.built_in_drivers({})"
+    )
+    assert loaded & SELDOM == set()
+    assert loaded & {"google.protobuf.descriptor_pb2", "prometheus_client", "opentelemetry"} == set()
+    assert {"grpc.aio", "grpc_health.v1.health", "runner.v1.runner_pb2"} <= loaded
+
+
 def test_the_version_costs_no_heavy_import() -> None:
     loaded = modules_after("from runner.cli import main; main(['--version'])")
     heavy = {
