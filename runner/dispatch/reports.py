@@ -29,7 +29,7 @@ class Reports:
         self._id = id
         self._clock = clock
         self._continued = continued
-        self._on_settled = on_settled
+        self._on_settled: Callable[[], None] | None = on_settled
         self._kept: list[Report] = []
         self._noticed: list[tuple[Kind, dict[str, Any]]] = []
         self._sequence = 0
@@ -37,7 +37,11 @@ class Reports:
         self._sent = 0
         self._due = False
         self.finished = False
-        self.settled = False
+
+    @property
+    def settled(self) -> bool:
+        """The end has been acknowledged."""
+        return self._on_settled is None
 
     def started(self, at: float, handle: bytes) -> None:
         self._tell_noticed()
@@ -79,9 +83,9 @@ class Reports:
         if self._continued:
             return  # nobody can know these numbers yet
         self._kept = [report for report in self._kept if report.sequence > sequence]
-        if self.finished and not self._kept and not self.settled:
-            self.settled = True
-            self._on_settled()
+        if self.finished and not self._kept and self._on_settled is not None:
+            on_settled, self._on_settled = self._on_settled, None
+            on_settled()
 
     def _next(self) -> int:
         self._sequence += 1

@@ -32,30 +32,22 @@ class GroupInputs:
         self._known.pop(group, None)
 
 
-class Secrets:
-    """The confidential texts of one attempt. `masker` hides those that can be hidden; the others are known all the same, so
-    that what equals one of them stays confidential."""
+class _Unmasked:
+    """Confidential texts that cannot be masked. `on_skipped` is told their names, each once."""
 
     def __init__(self, on_skipped: Callable[[str], None]) -> None:
-        """`on_skipped` is told the name of a text that is too short or too common to be masked, once for each name."""
-        self.masker = Masker()
-        self.masker.on_refused = self._refused
+        self.texts: set[str] = set()
         self._on_skipped = on_skipped
-        self._unmasked: set[str] = set()
         self._reported: set[str] = set()
 
-    def add(self, name: str, text: str) -> None:
-        if text and text not in self._unmasked and not self.masker.add(text):
-            self._skip(name, text)
-
-    def _skip(self, name: str, text: str) -> None:
-        self._unmasked.add(text)
+    def skip(self, name: str, text: str) -> None:
+        self.texts.add(text)
         self._tell(name)
 
-    def _refused(self, text: str | None) -> None:
+    def refuse(self, text: str | None) -> None:
         """The task itself asked to mask `text`; None is one that is too long to be remembered."""
         if text:
-            self._unmasked.add(text)
+            self.texts.add(text)
         self._tell("::add-mask::")
 
     def _tell(self, name: str) -> None:
@@ -63,12 +55,27 @@ class Secrets:
             self._reported.add(name)
             self._on_skipped(name)
 
+
+class Secrets:
+    """The confidential texts of one attempt. `masker` hides those that can be hidden; the others are known all the same, so
+    that what equals one of them stays confidential."""
+
+    def __init__(self, on_skipped: Callable[[str], None]) -> None:
+        """`on_skipped` is told the name of a text that is too short or too common to be masked, once for each name."""
+        self._unmasked = _Unmasked(on_skipped)
+        self.masker = Masker()
+        self.masker.on_refused = self._unmasked.refuse
+
+    def add(self, name: str, text: str) -> None:
+        if text and text not in self._unmasked.texts and not self.masker.add(text):
+            self._unmasked.skip(name, text)
+
     def add_bindings(self, bindings: Bindings, inputs: GroupInputs) -> None:
         """Everything confidential that the attempt was given, whether its templates name it or not. To be called first."""
         self.masker, unmasked = inputs.masker(bindings.group_id, bindings.inputs)
-        self.masker.on_refused = self._refused
+        self.masker.on_refused = self._unmasked.refuse
         for name, text in unmasked:
-            self._skip(name, text)
+            self._unmasked.skip(name, text)
         for task, variables in bindings.imports.items():
             for name, value in variables.items():
                 if value.confidential:
@@ -77,10 +84,10 @@ class Secrets:
     def know(self, text: str) -> None:
         """`text` is made of confidential ones, which were added: nothing has to be masked for it."""
         if not self.masker.contains(text):
-            self._unmasked.add(text)
+            self._unmasked.texts.add(text)
 
     def contains(self, text: str) -> bool:
-        return text in self._unmasked or (self.masker.active and self.masker.contains(text))
+        return text in self._unmasked.texts or (self.masker.active and self.masker.contains(text))
 
     def mask(self, text: str) -> str:
         return self.masker.mask(text)

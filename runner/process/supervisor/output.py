@@ -142,6 +142,7 @@ class Outputs:
         for pipe in record.pipes:
             if pipe.descriptor >= 0:
                 self._close(pipe)
+        record.pipes = ()  # each knows its record: what is over is freed without a walk of Python's collector
 
     def _arm(self, pipe: Pipe) -> None:
         """Report the next that happens to it, once."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from drivers.base import SimpleDriver, Spec, TaskContext
 from drivers.scripted import ScriptedDriver
-from runner.dispatch.attempt import MAX_HANDLE_BYTES
+from runner.dispatch.attempt import MAX_HANDLE_BYTES, Attempt
 from runner.errors import DriverError, ProcessHostError, StartError
 from runner.model.dispatch import Finished, Started
 from runner.model.result import Outcome, Status
@@ -55,6 +56,23 @@ def test_what_it_holds_is_freed_once_its_end_is_recorded() -> None:
         harness.dispatcher.acknowledge(id, 2)
         await harness.destroyed(id)
         assert harness.driver.attempt(KEY).calls == [("start",), ("destroy",)]
+
+    within(body)
+
+
+def test_what_is_over_is_freed_at_once_and_not_by_the_collector() -> None:
+    async def body(harness: Harness) -> None:
+        secret = bindings(inputs={"password": Value("hunter22", True)})
+        gc.collect()
+        gc.disable()
+        try:
+            harness.driver.finish(KEY, SUCCESS)
+            id = harness.submit(harness.dispatch(values=secret))
+            await harness.finished(id)
+            await harness.destroyed(id)
+            await harness.until(lambda: not any(isinstance(one, Attempt) for one in gc.get_objects()))
+        finally:
+            gc.enable()
 
     within(body)
 
