@@ -15,6 +15,7 @@ from typing import Protocol
 from msgspec import Struct
 
 LONGEST_SLEEP_SECONDS = 10.0
+_BOOT_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 class Moment(Struct, frozen=True):
@@ -69,8 +70,7 @@ def boot_id() -> str:
 
 def system_boot_seconds() -> float:
     """Seconds of CLOCK_BOOTTIME, or of the monotonic clock where there is none."""
-    clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-    return time.clock_gettime(clock)
+    return time.clock_gettime(_BOOT_CLOCK)
 
 
 def rfc3339(wall: float) -> str:
@@ -113,7 +113,7 @@ class SystemClock:
         self._loop = loop or asyncio.get_running_loop()
 
     def now(self) -> Moment:
-        return Moment(time.time(), system_boot_seconds(), boot_id())
+        return Moment(time.time(), time.clock_gettime(_BOOT_CLOCK), boot_id())
 
     def call_soon(self, callback: Callable[[], None]) -> None:
         self._loop.call_soon(callback)

@@ -23,6 +23,8 @@ class SpecError(Exception):
 
 def rendered_env(bindings: Bindings, secrets: Secrets, work: expressions.Work) -> Mapping[str, str]:
     """The group's environment. Raises TemplateError, which names the variable."""
+    if not bindings.env:
+        return {}
     scope = expressions.env_scope(bindings, work)
     return {name: _rendered(text, ("env", name), scope, secrets) for name, text in bindings.env.items()}
 

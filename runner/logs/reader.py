@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from runner.model.dispatch import AttemptId
 from runner.model.log import Frame, LogGap, Stream
 
 _LONGEST_NAME_BYTES = 200  # of the 255 that a file name may have
+_HARMLESS = re.compile(rf"[A-Za-z0-9_-]{{1,{_LONGEST_NAME_BYTES}}}")
 
 
 class FileLogReader:
@@ -77,24 +79,30 @@ class FileLogReader:
             return reader.gap.told() if reader and reader.gap else ()
 
     def _path(self, id: AttemptId) -> Path:
-        return self._folder / file_name(id.group) / f"{file_name(id.task)}.{id.attempt}.log"
+        return Path(self._file(id))
+
+    def _file(self, id: AttemptId) -> str:
+        """As `_path`; to make a Path takes longer than to find out that an attempt has printed nothing, as most have not."""
+        return f"{self._folder}/{file_name(id.group)}/{file_name(id.task)}.{id.attempt}.log"
 
     @contextmanager
     def _reading(self, id: AttemptId) -> Iterator[framing.Reader | None]:
-        path = self._path(id)
+        path = self._file(id)
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         except FileNotFoundError:
             yield None
             return
         try:
-            yield framing.Reader(descriptor, str(path))
+            yield framing.Reader(descriptor, path)
         finally:
             os.close(descriptor)
 
 
 def file_name(text: str) -> str:
     """A file name for any text: its own where that is harmless, different for different texts."""
+    if _HARMLESS.fullmatch(text):
+        return text
     name = quote(text, safe="", errors="surrogatepass").replace(".", "%2E").replace("~", "%7E")
     if len(name) <= _LONGEST_NAME_BYTES:
         return name or "%"
