@@ -56,7 +56,8 @@ def checked(outcome: Any) -> Outcome:
     """
     if not isinstance(outcome, Outcome):
         raise DriverError(f"the driver's word on the attempt's end is of type {type(outcome).__name__}, not an Outcome")
-    if not isinstance(outcome.status, Status) or outcome.status not in _ENDS:
+    status: Any = outcome.status
+    if not isinstance(status, Status) or status not in _ENDS:
         raise DriverError(f"the driver says that the attempt ended as {str(outcome.status)!r}")
     wrong = [
         name for name, sound in _SOUND.items() if (value := getattr(outcome, name)) is not None and not sound(value)

@@ -134,6 +134,9 @@ class Journal:
             self._retry_later(error)
             return
         self.failure = None
+        if self._lingering is not None:  # nothing is left to be written, and a timer wakes a loop that may sleep
+            self._lingering.cancel()
+            self._lingering = None
         self._dirty.clear()
         events, self._events = self._events, []
         effects, self._effects = self._effects, []

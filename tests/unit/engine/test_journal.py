@@ -87,6 +87,19 @@ def test_a_turn_is_one_transaction_with_the_last_state() -> None:
     assert [event.number for event in world.store.events("g")] == [1, 2, 3]
 
 
+def test_what_is_written_wakes_nobody_again() -> None:
+    world, state = _World(), _State()
+    world.journal.mark(state)
+    world.journal.then(lambda: world.did.append("effect"))
+    world.clock.run_until(world.clock.now().boot)
+    assert (world.did, world.clock.next_due) == (["effect"], None)
+    world.journal.mark(state)  # and what changes behind it has a moment of its own
+    due = world.clock.next_due
+    assert due is not None
+    world.clock.run_until_idle()
+    assert (world.store.records, world.clock.next_due) == (2, None)
+
+
 def test_effects_come_after_the_commit_and_in_order() -> None:
     world, state = _World(), _State()
     world.journal.then(lambda: world.did.append(f"first, with {world.reason()}"))
