@@ -12,8 +12,9 @@ from runner.process.supervisor.program import COULD_NOT_START as COULD_NOT_START
 from runner.process.supervisor.program import CannotStartError as CannotStartError
 from runner.process.supervisor.program import Program as Program
 
-# A child begins with every signal at its default and none blocked, whatever this process or its parents ignore.
-_DEFAULTED = [number for number in range(1, 32) if number not in (signal.SIGKILL, signal.SIGSTOP)]
+# A child begins with every signal at its default and none blocked, whatever this process or its parents ignore. The C library asks
+# in the child what becomes of each that is not named here, while this process waits.
+_DEFAULTED = sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
 
 _MEMORY_FOLDERS = ("/dev/shm", "/tmp")
 """Where a file without a name is made in place of a memfd."""
