@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from runner.store.base import GroupRow
 
 if TYPE_CHECKING:
     from runner.engine.group_run import GroupRun
+    from runner.engine.state import TaskState
 
 CLOSING_CANCELS = 2
 """The cancel that ends clean-up as well."""
@@ -31,6 +33,8 @@ class Abortion:
         self.at: Moment | None = None
         self.count = 0
         self.closed = False
+        self._next = sys.maxsize
+        """The first task that `end_some` has not looked at."""
         self._timers: list[Timer] = []
 
     def into(self, row: GroupRow) -> GroupRow:
@@ -49,6 +53,8 @@ class Abortion:
         self.at = row.abort_at
         self.count = row.abort_count
         self.closed = self.count >= CLOSING_CANCELS
+        if self.reason is not None:
+            self._next = 0  # it may have been killed before all had ended
 
     # Questions of the run.
 
@@ -91,26 +97,46 @@ class Abortion:
         run.services.journal.mark(run)
         run.services.journal.wake()  # the time for clean-up counts from this moment, also for the next engine
         run.event(Kind.CANCEL_REQUESTED, reason=reason.value, because_of=because_of, count=self.count or None)
-        for state in run.tasks:
-            if state.task.when is not When.ALWAYS:
-                self._end(state.index, run.services.grace)
-        run.settle()
+        self._stop(run.services.grace)
 
     def _close(self, grace: float) -> None:
         """Clean-up has had its time."""
         self.closed = True
-        for state in self._run.tasks:
-            self._end(state.index, grace)
-        self._run.settle()
+        self._stop(grace)
 
-    def _end(self, index: int, grace: float) -> None:
+    def _stop(self, grace: float) -> None:
+        """Whatever may not go on: ask it to end if it runs, and let nothing of it begin any more. What has not begun is ended
+        from here on, so much in a turn (`end_some`): that it has to end is what is written down."""
         run = self._run
-        state = run.tasks[index]
-        if state.status is Status.RUNNING:
-            run.attempts.stop(state, grace)
-        elif state.status is Status.PENDING and state.attempts == 0:
+        for index in sorted(run.running):
+            if self.closes(run.tasks[index].task):
+                run.attempts.stop(run.tasks[index], grace)
+        run.services.slots.keep(run.caller, run.id, () if self.closed else run.plan.always)
+        self._next = 0
+        run.settle()
+
+    def end_some(self, most: int) -> int:
+        """End as many tasks that have not begun and may not any more; how many it were."""
+        tasks, ended = self._run.tasks, 0
+        while self._next < len(tasks) and ended < most:
+            state = tasks[self._next]
+            self._next += 1
+            if state.status is Status.PENDING and self.closes(state.task):
+                self.end(state)
+                ended += 1
+        return ended
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether there may be more for `end_some`."""
+        return self._next < len(self._run.tasks)
+
+    def end(self, state: TaskState) -> None:
+        """Of a task that does not run and may not any more."""
+        run = self._run
+        if state.attempts == 0:
             run.skip(state, Skip.GROUP_ABORTED, self.because_of)
-        elif state.status is Status.PENDING:
+        else:
             state.because_of = self.because_of
             last = state.outcome or Outcome(status=Status.ABORTED)
             now = run.services.clock.now().wall

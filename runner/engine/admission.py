@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from runner.engine.state import Plan
 from runner.model.group import TaskGroup
 from runner.model.value import Value
 
@@ -15,14 +16,18 @@ if TYPE_CHECKING:
 
 
 class Submission(Struct, frozen=True, kw_only=True):
-    """A validated group with its inputs, ready to be accepted. `former_digest` is the one that it would have had before the
+    """A validated group with its inputs, ready to be accepted. `sealed` is how the inputs are stored of a group of
+    the id `sealed_for`. `former_digest` is the one that it would have had before the
     sealing key was replaced, where that is not over."""
 
     group: TaskGroup
     inputs: Mapping[str, Value]
+    sealed_for: str
+    sealed: bytes
     digest: str
     former_digest: str | None = None
     document: bytes
+    plan: Plan
 
 
 class Acceptance(Struct, frozen=True, kw_only=True):

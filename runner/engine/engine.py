@@ -13,6 +13,7 @@ from functools import partial
 
 from msgspec.structs import replace
 
+from runner import collector
 from runner.clock import Clock
 from runner.dispatch.base import Dispatcher
 from runner.engine import recovery, results, variables
@@ -22,8 +23,9 @@ from runner.engine.audience import Audience
 from runner.engine.group_run import GroupRun
 from runner.engine.journal import Journal
 from runner.engine.library import Document, Library
-from runner.engine.services import MAX_OUTPUT_BYTES, Services, group_digest, input_context
+from runner.engine.services import MAX_OUTPUT_BYTES, MOST_AT_ONCE, Services, group_digest, input_context
 from runner.engine.slots import Load, SlotQueue
+from runner.engine.state import Plan
 from runner.errors import GroupExistsError, GroupNotFoundError
 from runner.model import codec, trace
 from runner.model.caller import LOCAL
@@ -31,6 +33,7 @@ from runner.model.dispatch import AttemptId, Report
 from runner.model.event import Event, Kind
 from runner.model.group import TaskGroup
 from runner.model.result import Reason, Status, TaskGroupResult
+from runner.model.value import Value
 from runner.sealing import Sealer
 from runner.store.base import GroupPage, GroupQuery, GroupRecord, GroupRow, Store
 
@@ -63,6 +66,7 @@ class Engine:
         hide_id: Callable[[str, str], str] = hidden_id,
         max_output_bytes: int = MAX_OUTPUT_BYTES,
         traced: bool = False,
+        most_at_once: int = MOST_AT_ONCE,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -89,6 +93,7 @@ class Engine:
             sink=self._report,
             grace=GRACE_SECONDS,
             traced=traced,
+            most_at_once=most_at_once,
             max_output_bytes=max_output_bytes,
         )
 
@@ -123,20 +128,28 @@ class Engine:
         submission = self.prepared(group, inputs)
         return self.accept(submission, caller=caller, workspace=workspace, traceparent=traceparent).id
 
-    def prepared(self, group: TaskGroup, inputs: Mapping[str, str] | None = None) -> Submission:
-        """All that accepting a group takes before it changes anything; may be called from any thread. Raises UsageError for
-        inputs that are undeclared, missing or no text."""
-        values = variables.bind_inputs(group, inputs or {})
-        whole = codec.encode_group(group)
-        stored = variables.without_secrets(group)
-        former = self._sealer.former
-        return Submission(
-            group=group,
-            inputs=values,
-            digest=group_digest(whole, values, self._sealer),
-            former_digest=None if former is None else group_digest(whole, values, former),
-            document=whole if stored is group else codec.encode_group(stored),
-        )
+    def prepared(self, group: TaskGroup, inputs: Mapping[str, str] | None = None, id: str = "") -> Submission:
+        """All that accepting a group once takes before it changes anything; may be called from any thread. `id` is what
+        `id_for` says that the group will be known under, if that can be told yet. Raises UsageError for inputs that are undeclared, missing or no text."""
+        with collector.at_rest():
+            values = variables.bind_inputs(group, inputs or {})
+            whole = codec.encode_group(group)
+            stored = variables.without_secrets(group)
+            former = self._sealer.former
+            return Submission(
+                group=group,
+                inputs=values,
+                sealed_for=id,
+                sealed=self._sealed(group, values, id),
+                digest=group_digest(whole, values, self._sealer),
+                former_digest=None if former is None else group_digest(whole, values, former),
+                document=whole if stored is group else codec.encode_group(stored),
+                plan=Plan(group, self._sealer.seal),
+            )
+
+    def _sealed(self, group: TaskGroup, values: Mapping[str, Value], id: str) -> bytes:
+        seal = partial(self._sealer.seal, context=input_context(id))
+        return codec.encode_values({**values, **variables.secrets(group)}, seal)
 
     def accept(
         self, submission: Submission, *, caller: str = "", workspace: str = "", traceparent: str = ""
@@ -162,10 +175,7 @@ class Engine:
             digest=submission.digest,
             task_count=len(group.tasks),
             document=submission.document,
-            inputs=codec.encode_values(
-                {**submission.inputs, **variables.secrets(group)},
-                partial(self._sealer.seal, context=input_context(id)),
-            ),
+            inputs=submission.sealed if submission.sealed_for == id else self._sealed(group, submission.inputs, id),
             labels=group.labels,
             workspace=workspace,
             accepted=now,
@@ -175,11 +185,11 @@ class Engine:
             group=id, number=1, at=now.wall, kind=Kind.GROUP_ACCEPTED, fields={"name": group.name, "caller": caller}
         )
         self._store.accept_group(row, [accepted])
-        run = self._runs[id] = GroupRun(row, group, submission.inputs, self._services)
+        run = self._runs[id] = GroupRun(row, group, submission.inputs, self._services, submission.plan)
         self._living.add(run)
         told = {"action": "group_accepted", "group_id": id, "caller": caller, "tasks": len(group.tasks)}
         _log.info("a group was accepted", extra=told)
-        run.start()
+        run.start(fresh=True)
         self._journal.wake()
         return Acceptance(id=id)
 
@@ -261,7 +271,7 @@ class Engine:
         GroupNotFoundError."""
         recorded = self._library.head(id).last_event
         run = self._runs.get(id)
-        attempts = (state.attempt for state in run.tasks) if run is not None else ()
+        attempts = (run.tasks[index].attempt for index in sorted(run.running)) if run is not None else ()
         return [
             attempt.id
             for attempt in attempts
@@ -368,7 +378,7 @@ class Engine:
 
     def _at_hand(self, id: str) -> Document | None:
         run = self._runs.get(id)
-        return None if run is None else Document(run.group, run.graph)
+        return None if run is None else Document(run.group, run.graph, run.document_bytes)
 
     def _report(self, report: Report) -> None:
         run = self._runs.get(report.id.group)

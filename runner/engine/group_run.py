@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import heapq
 import math
+from collections import deque
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 from msgspec.structs import replace
 
-from runner.engine import graph, retry, variables
+from runner.engine import retry, variables
 from runner.engine.abort import Abortion
 from runner.engine.attempts import Attempts
 from runner.engine.services import Services
-from runner.engine.state import NO_OUTPUTS, AttemptState, TaskState
+from runner.engine.state import NO_OUTPUTS, AttemptState, Plan, TaskState
 from runner.errors import TemplateError
 from runner.model import trace
 from runner.model.dispatch import AttemptId
@@ -37,9 +38,13 @@ SATISFYING_SKIPS = frozenset({Skip.CONDITION_FALSE.value, Skip.NO_FAILURE.value}
 
 
 class GroupRun:
-    def __init__(self, row: GroupRow, group: TaskGroup, inputs: Mapping[str, Value], services: Services) -> None:
+    def __init__(
+        self, row: GroupRow, group: TaskGroup, inputs: Mapping[str, Value], services: Services, plan: Plan | None = None
+    ) -> None:
+        """`plan` is that of the group, of which there was no run yet; None: it is made."""
+        plan = plan or Plan(group, services.sealer.seal)
         self.group = group
-        self.graph = graph.build(group.tasks)
+        self.graph = plan.graph
         self.services = services
         self.id = row.id
         self.caller = row.caller
@@ -51,11 +56,18 @@ class GroupRun:
         self._inputs = inputs
         self.output_bytes = 0
         self._decidable: list[int] = []
-        seal = services.sealer.seal
-        self.tasks = [
-            TaskState(row.id, index, task, len(self.graph.parents[index]), seal)
-            for index, task in enumerate(group.tasks)
-        ]
+        """A heap."""
+        self._ended: deque[TaskState] = deque()
+        """Of these not all that wait for them have been told, which are many."""
+        self._told = 0
+        """How many have been, of the first of them."""
+        self._goes_on = False
+        self.tasks = plan.tasks
+        self.plan = plan
+        for state in self.tasks:
+            state.group = row.id
+        self.running: set[int] = set()
+        """The tasks that are."""
         self.open = len(self.tasks)
         """How many tasks are not terminal."""
         self.told_by = math.inf
@@ -89,12 +101,17 @@ class GroupRun:
         """Terminal, and no attempt is left that may still report."""
         return self.status.terminal and not self.attempts.unconfirmed
 
-    def start(self) -> None:
-        """Decide what has no edges. Deadlines count from acceptance."""
+    def start(self, *, fresh: bool = False) -> None:
+        """Decide what has no edges that are not over; of a `fresh` run nothing is. Deadlines count from acceptance."""
+        if fresh:
+            self._decidable = list(self.plan.roots)
+        else:
+            self._decidable = [
+                state.index
+                for state in self.tasks
+                if state.missing == 0 and state.status is Status.PENDING and state.retry_at is None
+            ]
         self.abortion.arm()
-        for state in self.tasks:
-            if state.missing == 0 and state.status is Status.PENDING and state.retry_at is None:
-                heapq.heappush(self._decidable, state.index)
         self.settle()
 
     def granted(self, index: int) -> None:
@@ -106,6 +123,7 @@ class GroupRun:
             self._begin()
         state.attempts += 1
         state.status = Status.RUNNING
+        self.running.add(index)
         state.waiting = None
         state.outcome = None
         services.slots.taken += 1
@@ -115,7 +133,7 @@ class GroupRun:
     def not_granted(self, index: int) -> None:
         """The slots of this turn are given out; a task that became ready in it may have to wait for the next."""
         state = self.tasks[index]
-        if state.queued:
+        if state.queued and not self.abortion.closes(state.task):
             self.event(Kind.TASK_READY, state, waiting=Waiting.SLOT.value)
             if state.attempts:
                 self.services.journal.mark(state)  # its row tells that it waits for its retry
@@ -123,17 +141,34 @@ class GroupRun:
     # Deciding.
 
     def settle(self) -> None:
-        """Decide all that can be decided, lowest index first; then see whether the group is over."""
-        while self._decidable:
+        """End what has to, and decide all that can be decided, lowest index first, but of a large group only so much in a turn; then
+        see whether the group is over. Whoever is killed in between decides the rest anew."""
+        self._tell_some()
+        left = self.services.most_at_once
+        left -= self.abortion.end_some(left)
+        while self._decidable and left > 0:
             state = self.tasks[heapq.heappop(self._decidable)]
             if state.status is Status.PENDING:
                 self._decide(state)
-        if self.open == 0 and not self._row.status.terminal:
+                left -= 1
+        if self._decidable or self._ended or self.abortion.is_ending:
+            if not self._goes_on:
+                self._goes_on = True
+                self.services.journal.wake()  # so that no transaction grows with the group
+                self.services.clock.call_soon(self._go_on)
+        elif self.open == 0 and not self._row.status.terminal:
             self._finish()
 
+    def _go_on(self) -> None:
+        self._goes_on = False
+        if not self.services.journal.closed:
+            self.settle()
+
     def _decide(self, state: TaskState) -> None:
-        """Of a task whose edges are over. What an abort closes it has ended before anything else is decided."""
-        assert not self.abortion.closes(state.task)
+        """Of a task whose edges are over."""
+        if self.abortion.closes(state.task):
+            self.abortion.end(state)
+            return
         parents = [self.tasks[index] for index in self.graph.parents[state.index]]
         if state.task.when is When.SUCCESS:
             for parent in parents:
@@ -180,6 +215,7 @@ class GroupRun:
         """An attempt is over: record it, then retry or conclude. What follows for others is for `settle`."""
         attempt.disarm()
         self.services.slots.taken -= 1
+        self.running.discard(state.index)
         again = self.abortion.allows_retry(state.task) and retry.wanted(state.task.retry, state.attempts, outcome)
         if not again:
             outcome = self._admitted(outcome)
@@ -239,7 +275,11 @@ class GroupRun:
     def _retry_now(self, state: TaskState) -> None:
         state.retry_timer = None
         state.retry_at = None
-        self.enqueue(state)
+        if self.abortion.closes(state.task):
+            self.abortion.end(state)
+            self.settle()
+        else:
+            self.enqueue(state)
 
     def conclude(self, state: TaskState, outcome: Outcome) -> None:
         """The task is over with this outcome of its last attempt."""
@@ -266,12 +306,27 @@ class GroupRun:
         parents = self.graph.parents[state.index]
         state.troubled = state.trouble or any(self.tasks[index].troubled for index in parents)
         self.open -= 1
-        for child in self.graph.children[state.index]:
-            waiting = self.tasks[child]
-            waiting.missing -= 1
-            if waiting.missing == 0 and waiting.status is Status.PENDING:
-                heapq.heappush(self._decidable, child)
         self.services.journal.mark(state)
+        self._ended.append(state)
+        if len(self._ended) == 1:
+            self._tell_some()
+
+    def _tell_some(self) -> None:
+        """Tell those that wait for tasks which are over, so many in a turn."""
+        left = self.services.most_told_at_once
+        while self._ended and left > 0:
+            children = self.graph.children[self._ended[0].index]
+            some = children[self._told : self._told + left]
+            left -= len(some)
+            self._told += len(some)
+            for child in some:
+                waiting = self.tasks[child]
+                waiting.missing -= 1
+                if waiting.missing == 0 and waiting.status is Status.PENDING:
+                    heapq.heappush(self._decidable, child)
+            if self._told == len(children):
+                self._ended.popleft()
+                self._told = 0
 
     def _begin(self) -> None:
         self._row = replace(self._row, status=Status.RUNNING, started_at=self.services.clock.now().wall)

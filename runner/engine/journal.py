@@ -52,7 +52,8 @@ class Journal:
         self._sync_armed = False
         self._retry: Timer | None = None
         self._sync_failing = False
-        self._closed = False
+        self.closed = False
+        """Nothing is written or done any more."""
         self.failure: RunnerError | None = None
         """Why the last transaction was refused; None where it was not."""
         self.on_commit: Callable[[Sequence[Event]], None] = lambda events: None
@@ -119,10 +120,10 @@ class Journal:
 
     def close(self) -> None:
         """Write and do nothing more: what was decided but not written is decided again by the next life."""
-        self._closed = True
+        self.closed = True
 
     def _tick(self) -> None:
-        if self._closed:
+        if self.closed:
             return
         self._retry = None
         self._before_tick()
@@ -163,7 +164,7 @@ class Journal:
 
     def _do_anyway(self) -> None:
         effects, self._anyway = self._anyway, []
-        if self._closed:
+        if self.closed:
             return
         for effect in effects:
             effect()
@@ -193,7 +194,7 @@ class Journal:
         self.then(lambda: self._sync(flushed))
 
     def _sync(self, flushed: Effect = lambda: None) -> None:
-        if self._closed:
+        if self.closed:
             return
         effects, self._after_sync = self._after_sync, []
         self._sync_armed = False

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
+from runner import collector
 from runner.engine import results
 from runner.engine.graph import Graph, build
 from runner.errors import GroupNotFoundError
@@ -22,18 +23,24 @@ from runner.store.base import GroupHead, StoreReader, TaskRow
 
 KEPT_TASKS = 200_000
 """How many tasks the documents have together that are kept at hand. Each counts for some that it does not have."""
+KEPT_BYTES = 32 << 20
+"""How large they are together, as they are stored; at hand they take about three times that. The last one is kept in any case."""
 LEAST_TASKS = 100
 
 
 class Document(NamedTuple):
+    """`bytes` is how large it is, as it is stored."""
+
     group: TaskGroup
     graph: Graph
+    bytes: int
 
 
 def read(document: bytes) -> Document:
     """As it was stored."""
-    group = codec.decode_group(document)
-    return Document(group, build(group.tasks))
+    with collector.at_rest():
+        group = codec.decode_group(document)
+        return Document(group, build(group.tasks), len(document))
 
 
 class TaskPage(Struct, frozen=True, kw_only=True):
@@ -50,7 +57,8 @@ class Library:
         self._sealer = sealer
         self._running = running
         self._read: OrderedDict[str, Document] = OrderedDict()
-        self._weight = 0
+        self._tasks = 0
+        self._bytes = 0
 
     def head(self, id: str) -> GroupHead:
         """Raises GroupNotFoundError."""
@@ -88,14 +96,22 @@ class Library:
         if head.group.id in self._read:
             return  # somebody else has read it meanwhile
         self._read[head.group.id] = document
-        self._weight += _weight(document)
-        while len(self._read) > 1 and self._weight > KEPT_TASKS:
-            _, gone = self._read.popitem(last=False)
-            self._weight -= _weight(gone)
+        self._tasks += _tasks(document)
+        self._bytes += document.bytes
+        while len(self._read) > 1 and (self._tasks > KEPT_TASKS or self._bytes > KEPT_BYTES):
+            self.forget(next(iter(self._read)))
 
     def forget(self, id: str) -> None:
         """The group is gone; another one may come to have its id."""
-        self._read.pop(id, None)
+        gone = self._read.pop(id, None)
+        if gone is not None:
+            self._tasks -= _tasks(gone)
+            self._bytes -= gone.bytes
+
+    @property
+    def kept(self) -> Sequence[str]:
+        """The groups whose documents are at hand without being carried out."""
+        return list(self._read)
 
     def task(self, id: str, name: str) -> TaskResult:
         """Raises GroupNotFoundError, for the task too."""
@@ -155,5 +171,5 @@ class Library:
         return known
 
 
-def _weight(document: Document) -> int:
+def _tasks(document: Document) -> int:
     return LEAST_TASKS + len(document.group.tasks)

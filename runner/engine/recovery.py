@@ -37,6 +37,7 @@ def restore(record: GroupRecord, services: Services) -> GroupRun:
             state.outcome = state.attempt.outcome
         if state.status is Status.RUNNING:
             services.slots.taken += 1
+            run.running.add(state.index)
     _recount(run)
     return run
 

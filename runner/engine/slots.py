@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import OrderedDict
+from collections.abc import Iterable
 
 from msgspec import Struct
 
@@ -67,11 +68,21 @@ class SlotQueue:
         heapq.heappush(entry.ready, index)
 
     def drop(self, caller: str, group: str, index: int) -> None:
-        """The task, which was added, does not wait any more."""
-        waiting = self._callers[caller][group].waiting
-        waiting.remove(index)
-        if not waiting:
-            self._emptied.append((caller, group))
+        """The task does not wait any more, if it did."""
+        entry = self._entry(caller, group)
+        if entry is not None and index in entry.waiting:
+            entry.waiting.remove(index)
+            if not entry.waiting:
+                self._emptied.append((caller, group))
+
+    def keep(self, caller: str, group: str, indices: Iterable[int]) -> None:
+        """Of the group none but these wait any more, as far as they did; however many there were, that takes no time."""
+        entry = self._entry(caller, group)
+        if entry is not None and entry.waiting:
+            entry.waiting = entry.waiting.intersection(indices)
+            entry.ready = sorted(entry.waiting)
+            if not entry.waiting:
+                self._emptied.append((caller, group))
 
     def settle(self) -> None:
         """Let those leave the circle of whom nothing waits. Called before slots are given out, also when none is free."""
@@ -93,6 +104,10 @@ class SlotQueue:
         if not entry.waiting:
             self._leave(caller, group)
         return group, index
+
+    def _entry(self, caller: str, group: str) -> _Group | None:
+        groups = self._callers.get(caller)
+        return None if groups is None else groups.get(group)
 
     def _leave(self, caller: str, group: str) -> None:
         groups = self._callers[caller]

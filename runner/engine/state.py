@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from msgspec import Struct
 
 from runner.clock import Moment, Timer
+from runner.engine.graph import build
 from runner.engine.services import output_context
 from runner.model import codec
 from runner.model.dispatch import AttemptId
+from runner.model.group import TaskGroup
 from runner.model.result import Outcome, Status, Waiting
-from runner.model.task import Task
+from runner.model.task import Task, When
 from runner.model.value import Value
 from runner.store.base import AttemptRow, TaskRow
 
-NO_OUTPUTS: Mapping[str, Value] = {}
+NO_OUTPUTS: Mapping[str, Value] = MappingProxyType({})
 
 Seal = Callable[[bytes, str], bytes]
 
@@ -85,34 +90,48 @@ class AttemptState:
             self.force_timer = None
 
 
-class TaskState:
-    """One task. `missing` counts edges that are not terminal; `troubled`: it or an ancestor failed or errored."""
+class Plan:
+    """What a group's run begins with: its graph, and the states of its tasks. It takes a while to be made of a large group, so it
+    may be made in any thread; each serves one run."""
 
-    __slots__ = (
-        "attempt", "attempts", "because_of", "finished_at", "group", "index", "missing", "outcome", "outputs", "queued",
-        "reason", "retry_at", "retry_timer", "seal", "started_at", "status", "task", "troubled", "waiting",
-    )  # fmt: skip
+    __slots__ = ("always", "graph", "roots", "tasks")
 
-    def __init__(self, group: str, index: int, task: Task, missing: int, seal: Seal) -> None:
-        self.group = group
-        self.index = index
-        self.task = task
-        self.missing = missing
-        self.seal = seal
-        self.status = Status.PENDING
-        self.waiting: Waiting | None = Waiting.DEPENDENCY
-        self.reason: str | None = None
-        self.because_of: str | None = None
-        self.attempts = 0
-        self.attempt: AttemptState | None = None
-        self.outcome: Outcome | None = None
-        self.outputs = NO_OUTPUTS
-        self.started_at: float | None = None
-        self.finished_at: float | None = None
-        self.retry_at: Moment | None = None
-        self.retry_timer: Timer | None = None
-        self.queued = False
-        self.troubled = False
+    def __init__(self, group: TaskGroup, seal: Seal) -> None:
+        self.graph = build(group.tasks)
+        parents = self.graph.parents
+        self.tasks = [TaskState(index, task, len(parents[index]), seal) for index, task in enumerate(group.tasks)]
+        self.roots = [index for index, its in enumerate(parents) if not its]
+        """The tasks that wait for none."""
+        self.always = [index for index, task in enumerate(group.tasks) if task.when is When.ALWAYS]
+
+
+class TaskState(Struct, eq=False, gc=False):
+    """One task. `missing` counts edges that are not terminal; `troubled`: it or an ancestor failed or errored. `group` is the id
+    of one that runs.
+
+    There may be very many, and Python's collector does not look at them: `retry_timer` is the one thing that leads back to them,
+    and is let go of when it is over.
+    """
+
+    index: int
+    task: Task
+    missing: int
+    seal: Seal
+    group: str = ""
+    status: Status = Status.PENDING
+    waiting: Waiting | None = Waiting.DEPENDENCY
+    reason: str | None = None
+    because_of: str | None = None
+    attempts: int = 0
+    attempt: AttemptState | None = None
+    outcome: Outcome | None = None
+    outputs: Mapping[str, Value] = NO_OUTPUTS
+    started_at: float | None = None
+    finished_at: float | None = None
+    retry_at: Moment | None = None
+    retry_timer: Timer | None = None
+    queued: bool = False
+    troubled: bool = False
 
     @property
     def trouble(self) -> bool:

@@ -26,6 +26,8 @@ from runner.model.task import Export, Import, Retry, Scope, Task, When
 from runner.model.value import Value
 
 _encode = msgspec.json.Encoder(order="sorted").encode
+_decode_parts = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 T = TypeVar("T")
 Transform = Callable[[bytes], bytes]
@@ -40,7 +42,7 @@ def encode_group(group: TaskGroup) -> bytes:
 
 
 def decode_group(data: bytes) -> TaskGroup:
-    return _decoded("task group", data, _group)
+    return _read("task group", lambda: _group(_decode_parts(data)))
 
 
 def encode_task(task: Task) -> bytes:
@@ -86,8 +88,12 @@ def _dump(plain: Any) -> bytes:
 
 
 def _decoded(what: str, data: bytes, build: Callable[[Any], T]) -> T:
+    return _read(what, lambda: build(json.loads(data)))
+
+
+def _read(what: str, read: Callable[[], T]) -> T:
     try:
-        return build(json.loads(data))
+        return read()
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise StoreCorruptError(f"the state is damaged: a stored {what} cannot be read ({error})") from error
 
@@ -138,10 +144,12 @@ def _stored_value(plain: dict[str, str]) -> str | bytes:
     return plain["text"]
 
 
-def _group(plain: dict[str, Any]) -> TaskGroup:
-    plain["tasks"] = tuple(_task(item) for item in plain["tasks"])
+def _group(parts: dict[str, msgspec.Raw]) -> TaskGroup:
+    """The tasks are read one by one: no other thread runs while a large text is read as a whole."""
+    tasks = tuple(_task(json.loads(bytes(item))) for item in _decode_list(parts.pop("tasks")))
+    plain = {name: json.loads(bytes(part)) for name, part in parts.items()}
     plain["inputs"] = tuple(Input(**item) for item in plain.get("inputs", ()))
-    return TaskGroup(**plain)
+    return TaskGroup(tasks=tasks, **plain)
 
 
 def _task(plain: dict[str, Any]) -> Task:

@@ -20,19 +20,19 @@ class Scope(StrEnum):
     GLOBAL = "global"
 
 
-class Import(Struct, frozen=True, kw_only=True):
+class Import(Struct, frozen=True, kw_only=True, gc=False):
     task: str
     variable: str
 
 
-class Export(Struct, frozen=True, kw_only=True):
+class Export(Struct, frozen=True, kw_only=True, gc=False):
     name: str
     confidential: bool = False
     scope: Scope = Scope.LOCAL
     default: str | None = None
 
 
-class Retry(Struct, frozen=True, kw_only=True):
+class Retry(Struct, frozen=True, kw_only=True, gc=False):
     """`attempts` is the total. Delays in seconds. `on` holds `failed`, `errored`, reasons, and exit codes as decimal text."""
 
     attempts: int = 1
@@ -45,7 +45,7 @@ class Retry(Struct, frozen=True, kw_only=True):
 NO_RETRY = Retry()
 
 
-class Task(Struct, frozen=True, kw_only=True):
+class Task(Struct, frozen=True, kw_only=True, gc=False):
     """One node of the DAG. `spec` is plain data (what JSON can say), canonical for its driver, its templates not rendered.
 
     `condition` is the document's `if`. `timeout` is in seconds, of one attempt.

@@ -9,7 +9,7 @@ from msgspec import Struct
 MASK = "***"
 
 
-class Value(Struct, frozen=True):
+class Value(Struct, frozen=True, gc=False):
     """A small text and whether it is confidential. UTF-8 encodable, no NUL."""
 
     text: str

@@ -31,8 +31,8 @@ PATIENCE_SECONDS = 0.7
 
 SEALER = Sealer(bytes(range(32)))
 
-Engines = Callable[[Store, Clock, Dispatcher, int], Engine]
-"""How a world makes the engine of each life: from its store, its clock, its dispatcher and the number of slots."""
+Engines = Callable[[Store, Clock, Dispatcher, Scenario], Engine]
+"""How a world makes the engine of each life: from its store, its clock and its dispatcher."""
 
 
 def plain_id(caller: str, public_id: str) -> str:
@@ -40,14 +40,15 @@ def plain_id(caller: str, public_id: str) -> str:
     return public_id
 
 
-def make_engine(store: Store, clock: Clock, dispatcher: Dispatcher, max_parallel: int) -> Engine:
+def make_engine(store: Store, clock: Clock, dispatcher: Dispatcher, scenario: Scenario) -> Engine:
     return Engine(
         store=store,
         clock=clock,
         dispatcher=dispatcher,
         sealer=SEALER,
-        max_parallel=max_parallel,
+        max_parallel=scenario.max_parallel,
         hide_id=plain_id,
+        most_at_once=scenario.most_at_once,
     )
 
 
@@ -217,7 +218,7 @@ class World:
         store = CrashingStore(self._disk, self._clock, life, self._witness.committed)
         witness = self._witness
         dispatcher = LivingDispatcher(self._executor, life, witness.submitting, witness.cancelling, self._signalled)
-        self._engine = self._make(store, clock, dispatcher, self._scenario.max_parallel)
+        self._engine = self._make(store, clock, dispatcher, self._scenario)
         for submission in self._scenario.submissions:
             self._engine.subscribe(submission.id, partial(self._wait_for_end, self._engine, submission.id))
         self._engine.recover()

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 
 from msgspec import Struct
 
 from drivers.registry import Registry
+from runner import collector
 from runner.errors import DocumentError
 from runner.model import document, parse
 from runner.model.fault import Fault, Faults
@@ -31,20 +30,7 @@ Judge = Callable[[TaskGroup, str], Iterable[Fault]]
 """What else is to be said of a valid group; the second argument is how its document calls the list of tasks."""
 
 
-@contextmanager
-def _collector_at_rest() -> Iterator[None]:
-    """Nearly all that a document becomes lives on: to look for garbage in it again and again, as it grows, takes a tenth of the
-    time and finds nothing."""
-    collects = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collects:
-            gc.enable()
-
-
-@_collector_at_rest()
+@collector.at_rest()
 def load(
     data: bytes, *, source: str, registry: Registry, limits: Limits | None = None, judge: Judge | None = None
 ) -> Loaded:

@@ -18,7 +18,7 @@ from runner.model.dispatch import AttemptId, Dispatch, Finished, Report
 from runner.model.event import Event, Kind
 from runner.model.group import TaskGroup
 from runner.model.result import Status, TaskGroupResult
-from runner.simulator.scenario import CrashAt, Faults
+from runner.simulator.scenario import CrashAt, Faults, Scenario
 from runner.simulator.seeds import Verdict, play
 from runner.simulator.world import SEALER, Engines, make_engine, plain_id
 from runner.store.base import Batch, GroupRecord, Store, TaskRow
@@ -52,7 +52,9 @@ class SlippingStore:
 
 
 def recording(slip: Callable[[Batch], Batch]) -> Engines:
-    return lambda store, clock, dispatcher, slots: make_engine(SlippingStore(store, slip), clock, dispatcher, slots)
+    return lambda store, clock, dispatcher, scenario: make_engine(
+        SlippingStore(store, slip), clock, dispatcher, scenario
+    )
 
 
 def tasks_recorded(slip: Callable[[TaskRow], TaskRow]) -> Engines:
@@ -100,7 +102,7 @@ class PassingDispatcher:
 
 
 def dispatching(wrap: Callable[[Dispatcher], Dispatcher]) -> Engines:
-    return lambda store, clock, dispatcher, slots: make_engine(store, clock, wrap(dispatcher), slots)
+    return lambda store, clock, dispatcher, scenario: make_engine(store, clock, wrap(dispatcher), scenario)
 
 
 def verdict_of(name: str, make: Engines, *crashes: CrashAt) -> Verdict:
@@ -176,8 +178,8 @@ def test_an_effect_before_its_record() -> None:
 
 
 def test_one_slot_too_many() -> None:
-    def make(store: Store, clock: Clock, dispatcher: Dispatcher, slots: int) -> Engine:
-        return make_engine(store, clock, dispatcher, slots + 1)
+    def make(store: Store, clock: Clock, dispatcher: Dispatcher, scenario: Scenario) -> Engine:
+        return make_engine(store, clock, dispatcher, replace(scenario, max_parallel=scenario.max_parallel + 1))
 
     assert_noticed(verdict_of("one slot, in declaration order", make), "2 attempts are in flight at once")
 
@@ -187,9 +189,14 @@ def test_an_engine_that_does_not_recover() -> None:
         def recover(self) -> None:
             pass
 
-    def make(store: Store, clock: Clock, dispatcher: Dispatcher, slots: int) -> Engine:
+    def make(store: Store, clock: Clock, dispatcher: Dispatcher, scenario: Scenario) -> Engine:
         return Forgetful(
-            store=store, clock=clock, dispatcher=dispatcher, sealer=SEALER, max_parallel=slots, hide_id=plain_id
+            store=store,
+            clock=clock,
+            dispatcher=dispatcher,
+            sealer=SEALER,
+            max_parallel=scenario.max_parallel,
+            hide_id=plain_id,
         )
 
     assert verdict_of("a chain whose first fails", make).differences == ()
@@ -206,8 +213,8 @@ def test_a_clock_that_is_late() -> None:
         def call_at(self, boot: float, callback: Callable[[], None]) -> Timer:
             return self.inner.call_at(boot + 0.5, callback)
 
-    def make(store: Store, clock: Clock, dispatcher: Dispatcher, slots: int) -> Engine:
-        return make_engine(store, Late(clock), dispatcher, slots)
+    def make(store: Store, clock: Clock, dispatcher: Dispatcher, scenario: Scenario) -> Engine:
+        return make_engine(store, Late(clock), dispatcher, scenario)
 
     assert_noticed(verdict_of("the third attempt succeeds", make), "s off")
 
@@ -248,8 +255,8 @@ class Careless(SlippingStore):
             self._inner.record(batch)
 
 
-def careless(store: Store, clock: Clock, dispatcher: Dispatcher, slots: int) -> Engine:
-    return make_engine(Careless(store, lambda batch: batch), clock, dispatcher, slots)
+def careless(store: Store, clock: Clock, dispatcher: Dispatcher, scenario: Scenario) -> Engine:
+    return make_engine(Careless(store, lambda batch: batch), clock, dispatcher, scenario)
 
 
 class Silent(Engine):
@@ -259,8 +266,15 @@ class Silent(Engine):
         return None
 
 
-def silent(store: Store, clock: Clock, dispatcher: Dispatcher, slots: int) -> Engine:
-    return Silent(store=store, clock=clock, dispatcher=dispatcher, sealer=SEALER, max_parallel=slots, hide_id=plain_id)
+def silent(store: Store, clock: Clock, dispatcher: Dispatcher, scenario: Scenario) -> Engine:
+    return Silent(
+        store=store,
+        clock=clock,
+        dispatcher=dispatcher,
+        sealer=SEALER,
+        max_parallel=scenario.max_parallel,
+        hide_id=plain_id,
+    )
 
 
 @pytest.mark.parametrize(
@@ -301,8 +315,15 @@ class Unfair(Engine):
         return super().submit(group, inputs, caller="everybody", workspace=workspace, traceparent=traceparent)
 
 
-def unfair(store: Store, clock: Clock, dispatcher: Dispatcher, slots: int) -> Engine:
-    return Unfair(store=store, clock=clock, dispatcher=dispatcher, sealer=SEALER, max_parallel=slots, hide_id=plain_id)
+def unfair(store: Store, clock: Clock, dispatcher: Dispatcher, scenario: Scenario) -> Engine:
+    return Unfair(
+        store=store,
+        clock=clock,
+        dispatcher=dispatcher,
+        sealer=SEALER,
+        max_parallel=scenario.max_parallel,
+        hide_id=plain_id,
+    )
 
 
 def test_callers_that_are_not_served_in_turn() -> None:
@@ -328,8 +349,10 @@ def test_groups_that_are_not_served_in_turn() -> None:
             self._slots = queue
             self._services = replace(self._services, slots=queue)
 
-    def make(store: Store, clock: Clock, dispatcher: Dispatcher, slots: int) -> Engine:
-        return Wrong(slots, store=store, clock=clock, dispatcher=dispatcher, sealer=SEALER, hide_id=plain_id)
+    def make(store: Store, clock: Clock, dispatcher: Dispatcher, scenario: Scenario) -> Engine:
+        return Wrong(
+            scenario.max_parallel, store=store, clock=clock, dispatcher=dispatcher, sealer=SEALER, hide_id=plain_id
+        )
 
     assert_noticed(play(CROWD, Faults(), make), "s off")
 

@@ -77,3 +77,18 @@ def test_who_has_nothing_that_waits_loses_its_place_when_slots_are_given_out() -
     queue.drop("ben", "ben", 0)
     queue.add("ben", "ben", 1)  # in the same turn: it keeps its place
     assert _drain(queue) == [("ben", 1), ("anna", 1)]
+
+
+def test_all_but_some_of_a_group_wait_no_more() -> None:
+    queue = SlotQueue(limit=99)
+    for index in range(100):
+        queue.add("anna", "cancelled", index)
+    queue.add("anna", "a", 0)
+    queue.add("ben", "ended", 0)
+    queue.keep("anna", "cancelled", [3, 7, 1000])
+    queue.keep("ben", "ended", ())
+    queue.keep("ben", "of which nobody waits", ())
+    queue.drop("anna", "cancelled", 50)  # which it has no more
+    assert queue.load.waiting == 3
+    queue.settle()
+    assert _drain(queue) == [("cancelled", 3), ("a", 0), ("cancelled", 7)]
