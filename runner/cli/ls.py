@@ -10,9 +10,9 @@ from datetime import datetime
 from runner.cli import plain
 from runner.cli.groups import Groups
 from runner.cli.options import add_output_argument, label, positive
-from runner.cli.place import add_place_arguments, with_groups
+from runner.cli.place import add_place_arguments, chosen, with_groups
 from runner.cli.report import duration, reason_text
-from runner.cli.terminal import STDOUT, Output, visible
+from runner.cli.terminal import STDOUT, Output, complain, visible
 from runner.model import duration as durations
 from runner.model.query import GroupFilter
 from runner.model.result import Status
@@ -46,7 +46,22 @@ async def _list(groups: Groups, options: Namespace) -> int:
             stdout.print(row)
         if more:
             stdout.print(f"… and more: --limit shows as many as you like, e.g. --limit {10 * options.limit}")
+    if not found and options.output == "text":
+        complain(_nothing(options))
     return stdout.status(0)
+
+
+def _nothing(options: Namespace) -> str:
+    narrowed = options.status or options.label or options.since is not None
+    if chosen(options) is not None:
+        return (
+            "no group of this node that you may see is like that"
+            if narrowed
+            else "this node has no groups for you to see"
+        )
+    if narrowed:
+        return "no run that is kept here is like that"
+    return "no run is kept here; what a node has is listed with --to or a context"
 
 
 def _row(summary: GroupSummary) -> Sequence[str]:

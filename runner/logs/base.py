@@ -59,6 +59,10 @@ class LogStore(LogReader, Protocol):
         """Call `callback` whenever a log of this process has grown, at most once per turn of the loop and log; the returned
         function ends that."""
 
+    @property
+    def written(self) -> int:
+        """How many bytes of what tasks print were written to logs since this was made."""
+
     def size(self, group: str) -> int:
         """How many bytes the logs of a group take where they are kept, about. May be called from any thread."""
 

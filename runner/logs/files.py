@@ -45,15 +45,24 @@ class FileLogStore(FileLogReader):
         self._holes = holes.Holes(punch)
         self._growth = Growth(call_soon)
         self._writers: dict[AttemptId, Writer] = {}
+        self._written = 0
 
     def open(self, id: AttemptId, masker: Masker) -> LogSink:
         writer = self._writers.get(id)
         if writer is None:
             writer = self._writers[id] = Writer(id, self._path, self._sealer, self._now, self._holes, self._limit)
-            writer.on_append = self._growth.note
+            writer.on_append = self._grew
             writer.on_close = self._closed
         writer.users += 1
         return MaskingSink(masker, writer)
+
+    def _grew(self, id: AttemptId, bytes: int) -> None:
+        self._written += bytes
+        self._growth.note(id)
+
+    @property
+    def written(self) -> int:
+        return self._written
 
     def redact(self, id: AttemptId, masker: Masker) -> Sequence[Redaction]:
         path = self._path(id)

@@ -78,6 +78,7 @@ class MemoryLogStore:
         self._limit = limit
         self._now = now
         self._growth = Growth(call_soon)
+        self._written = 0
         self._logs: dict[AttemptId, _Log] = {}
         self._lock = Lock()
         """Held by whoever reads or changes a log, for readers may be in other threads."""
@@ -104,7 +105,12 @@ class MemoryLogStore:
                 log.append(stream, data[start : start + longest], at)
             log.shorten()
         if data:
+            self._written += len(data)
             self._growth.note(id)
+
+    @property
+    def written(self) -> int:
+        return self._written
 
     def frames(self, id: AttemptId, after: int = 0, limit_bytes: int = 1 << 20) -> Sequence[Frame]:
         frames, gap = self._snapshot(id)

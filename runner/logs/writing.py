@@ -40,7 +40,7 @@ class Writer:
         limit: int,
     ) -> None:
         self.users = 0
-        self.on_append: Callable[[AttemptId], None] = lambda id: None
+        self.on_append: Callable[[AttemptId, int], None] = lambda id, bytes: None
         self.on_close: Callable[[AttemptId], None] = lambda id: None
         self._id = id
         self._find_path = path
@@ -86,7 +86,7 @@ class Writer:
             with suppress(OSError):  # this was written; it is tried again with what follows
                 self._give_up(self._descriptor, gap)
         if data:
-            self.on_append(self._id)
+            self.on_append(self._id, len(data))
 
     def limit(self, bytes: int) -> None:
         self._limit = self._allowance.limit = bytes

@@ -90,6 +90,14 @@ def parse(target: str) -> Address:
         if len(path.encode(errors="surrogateescape")) > LONGEST_SOCKET_PATH_BYTES:
             raise UsageError(f"the path of the socket {path} is longer than {LONGEST_SOCKET_PATH_BYTES} bytes")
         return Unix(path)
+    scheme, slashes, rest = target.partition("://")
+    if slashes:
+        place = rest.split("/", 1)[0] or "onprem-1.example"
+        example = place if ":" in place else f"{place}:8443"
+        raise UsageError(
+            f"{target!r}: a node is named without {scheme}:// and a path, e.g. {example}; "
+            "whether TLS is spoken is told by the other options"
+        )
     host, colon, port = target.rpartition(":")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from runner.model.event import Event, Kind
@@ -117,4 +117,6 @@ class _Gauges(Collector):
 
     def collect(self) -> Iterable[Metric]:
         for name, about, value in self._owner.sample():
-            yield GaugeMetricFamily(name, about, value=value)
+            # What only grows is called so.
+            family = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
+            yield family(name, about, value=value)

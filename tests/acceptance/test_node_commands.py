@@ -198,7 +198,12 @@ def test_lists_and_details_for_programs(ask: Ask) -> None:
         ("b1", "failed", {"tag": "x"}),
         ("a1", "failed", {"tag": "x"}),
     ]
-    assert ask("ls", "--status", "running").stdout == ""
+    nothing = ask("ls", "--status", "running")
+    assert (nothing.status, nothing.stdout) == (0, "")
+    assert "no group of this node that you may see is like that" in nothing.stderr
+    assert ask("ls", "--status", "running", "--output", "json").stderr == ""
+    assert len(ask("ls", "--label", "tag").stdout.splitlines()) == 4
+    assert ask("ls", "--label", "tagg").stdout == ""
     assert ask("ls", "--limit", "1", "--since", "1h").stdout.splitlines()[1].split()[0] == "b1"
     events = [json.loads(line) for line in ask("events", "a1", "--output", "json").stdout.splitlines()]
     assert [event["number"] for event in events] == list(range(1, len(events) + 1))
@@ -282,6 +287,12 @@ def test_a_context_names_a_node(ask: Ask) -> None:
     assert runner("info", "--context", "bild").stderr.startswith(
         "runner: there is no context 'bild' (did you mean 'build'?)"
     )
-    assert runner("ls", "--here").status == 0
+    here = runner("ls", "--here")
+    assert (here.status, here.stdout) == (0, "")
+    assert "no run is kept here; what a node has is listed with --to or a context" in here.stderr
+    assert "no run that is kept here is like that" in runner("ls", "--here", "--label", "a").stderr
+    wrong = runner("ls", "--to", "http://10.0.0.5:8443")
+    assert (wrong.status, wrong.stdout) == (2, "")
+    assert "without http:// and a path, e.g. 10.0.0.5:8443;" in wrong.stderr
     assert runner("context", "rm", "socket").status == 0
     assert runner("submit", "-").status == 2

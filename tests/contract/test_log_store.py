@@ -266,6 +266,12 @@ def test_any_name_is_safe(store: LogStore, tmp_path: Path, name: str) -> None:
     assert all(path.relative_to(tmp_path).parts[0] == "logs" for path in made)
 
 
+def test_what_is_written_is_counted(store: LogStore) -> None:
+    assert store.written == 0
+    store.open(ID, masker()).write("stdout", b"hello\n")
+    assert store.written == 6
+
+
 def test_subscribers_hear_once_a_turn_and_log(store: LogStore, loop: Loop) -> None:
     heard: list[AttemptId] = []
     unsubscribe = store.subscribe(heard.append)

@@ -58,7 +58,7 @@ async def test_what_has_happened_is_counted(tmp_path: Path) -> None:
     async with desk(tmp_path, metrics=ANYWHERE, max_parallel=1) as at:
         (address,) = at.serving.metrics
         tasks: list[dict[str, Any]] = [
-            command("good", "true"),
+            command("good", "echo 01234567890"),
             command("bad", "exit 1", retry={"attempts": 2, "delay": 0}),
             command("never", "true", depends_on=["bad"]),
         ]
@@ -86,6 +86,7 @@ async def test_what_has_happened_is_counted(tmp_path: Path) -> None:
             ("runner_groups_kept",): 1,
             ("runner_streams",): 0,
             ("runner_supervisor_restarts",): 0,
+            ("runner_log_bytes_total",): 12,
         }
         assert {name: found.get(name) for name in expected} == expected
         for name in (
