@@ -4,6 +4,8 @@
     ca.pem, ca.key              the authority; only its certificate ever leaves the folder
     nodes/NAME.pem, .key        a node: it serves, and asks other nodes
     clients/NAME.pem, .key      somebody who asks nodes
+    issued                      0600: a line for each certificate that was issued: its serial number (hex), kind and name
+    crl.pem                     which of them were revoked, for nodes (`tls.crl`); made with the first that is
 
 Who a certificate is for stands in its URI (`runner://node/NAME`, `runner://client/NAME`); where a node can be reached, in its DNS
 names and addresses. Keys are of the curve P-256, 0600, and never replaced unless that is asked for.
@@ -34,6 +36,8 @@ from runner.errors import StoreError, UsageError
 from runner.model.caller import check_name
 
 CA_FILE = "ca.pem"
+CRL_FILE = "crl.pem"
+ISSUED_FILE = "issued"
 CA_DAYS = 3650
 LEAF_DAYS = 365
 MOST_DAYS = 36500
@@ -150,8 +154,71 @@ class Authority:
                     f"{name!r} has a certificate already, {path}: `runner certs renew {name}` makes a new one with the same "
                     "names, --force one with others"
                 )
+            self._note(certificate, kind, name)
             _put(path, certificate, key)
         return _described(kind, path, certificate)
+
+    @property
+    def crl_file(self) -> Path:
+        return self.folder / CRL_FILE
+
+    def revoke(self, kind: Kind, name: str) -> int:
+        """Take back all certificates that `name` was ever issued, and remove the last one with its key; how many are new on the
+        list. Raises UsageError where there is none, and for a list that is not this authority's."""
+        path = self.folder / f"{kind}s" / f"{name}.pem"
+        with _changing(self.folder):
+            serials = {serial for serial, *whose in self._issued() if whose == [kind, name]}
+            if path.exists():  # which may be older than the list of what was issued
+                serials.add(_read_certificate(path).serial_number)
+            if not serials:
+                raise UsageError(f"{name!r} was issued no certificate as a {kind} in {self.folder}")
+            revoked = self._revoked()
+            new = serials - {each.serial_number for each in revoked}
+            builder = (
+                x509.CertificateRevocationListBuilder()
+                .issuer_name(self._certificate.subject)
+                .last_update(self._now - _SKEW)
+                .next_update(self.expires)
+            )
+            for each in revoked:
+                builder = builder.add_revoked_certificate(each)
+            for serial in sorted(new):
+                entry = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(self._now)
+                builder = builder.add_revoked_certificate(entry.build())
+            pem = builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+            privatefile.write(self.crl_file, pem, mode=0o644, replace=True)
+            privatefile.sync_folder(self.folder)
+            for file in (_key_of(path), path):
+                file.unlink(missing_ok=True)
+        return len(new)
+
+    def _revoked(self) -> list[x509.RevokedCertificate]:
+        try:
+            known = x509.load_pem_x509_crl(self.crl_file.read_bytes())
+        except FileNotFoundError:
+            return []
+        except ValueError:
+            raise UsageError(f"{self.crl_file} is no list of revoked certificates: put back what was there") from None
+        # Of one that was replaced nobody is believed any more.
+        return list(known) if known.issuer == self._certificate.subject else []
+
+    def _note(self, certificate: x509.Certificate, kind: Kind, name: str) -> None:
+        """Before there is a certificate: one that is not on the list could not be revoked."""
+        descriptor = os.open(
+            self.folder / ISSUED_FILE, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
+        )
+        try:
+            os.write(descriptor, f"{certificate.serial_number:x} {kind} {name}\n".encode())
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def _issued(self) -> Iterator[tuple[int, str, str]]:
+        with suppress(FileNotFoundError):
+            for line in (self.folder / ISSUED_FILE).read_text(encoding="utf-8").splitlines():
+                match line.split():
+                    case [serial, kind, name]:  # else whoever wrote it was killed
+                        yield int(serial, 16), kind, name
 
     def renew(self, issued: Issued, days: int | None = None) -> Issued:
         """A new key and certificate with the same names, for as long as the old was good for, or `days`."""

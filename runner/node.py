@@ -56,6 +56,7 @@ class Node(Struct, frozen=True, kw_only=True):
     logs: LogStore
     registry: Registry
     clock: Clock
+    sealer: Sealer
     processes: LastingHost
 
     def watch(self, id: str) -> AsyncIterator[Sequence[Happening]]:
@@ -195,6 +196,7 @@ async def open_server(settings: Settings, service: Service, leave: Leave = remai
             registry=node.registry,
             workspaces=workspaces,
             clock=node.clock,
+            sealer=node.sealer,
             node_id=_node_id(settings.state_dir / "node"),
             started_at=started.wall,
         )
@@ -213,7 +215,7 @@ async def open_server(settings: Settings, service: Service, leave: Leave = remai
         telling = partial(herald.run, node.engine, node.store, node.clock, node=service.name, node_id=premises.node_id)
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(server)
-            work: list[Work] = [keeper.run, telling]
+            work: list[Work] = [keeper.run, telling, server.look_after]
             exposed: Sequence[str] = ()
             if metrics is not None:
                 metrics.sample = partial(_sample, node, server, settings)
@@ -232,6 +234,7 @@ def _sample(node: Node, server: Server, settings: Settings) -> Iterator[tuple[st
     yield "runner_groups_kept", "How many groups that are over are kept.", usage.groups
     yield "runner_kept_log_bytes", "What their logs take on the disk.", usage.log_bytes
     yield "runner_database_bytes", "What is in use of the database.", node.store.used_bytes()
+    yield "runner_log_bytes_total", "What tasks have printed, as it was written to logs.", node.logs.written
     disk = os.statvfs(settings.state_dir)
     yield "runner_disk_free_bytes", "What is free where the state is kept.", disk.f_bavail * disk.f_frsize
     yield "runner_disk_free_files", "How many files can be made there.", disk.f_favail
@@ -385,7 +388,7 @@ async def _assembled(
     role.prepare(engine)
     engine.recover()
     calm_collector()
-    return Node(engine=engine, store=store, logs=logs, registry=types, clock=clock, processes=host)
+    return Node(engine=engine, store=store, logs=logs, registry=types, clock=clock, sealer=sealer, processes=host)
 
 
 def calm_collector() -> None:

@@ -19,6 +19,7 @@ from runner.rpc.credentials import Credentials
 from runner.rpc.guard import Guard
 from runner.rpc.identity import Identifier
 from runner.rpc.policy import Policy
+from runner.rpc.revocation import Revocations
 from runner.simulator.clock import VirtualClock
 from runner.tokens import Tokens
 from runner.v1 import runner_pb2 as pb
@@ -118,12 +119,15 @@ async def serving(
     recheck_seconds: float = 0.0,
     wall: float | None = None,
     extra: Sequence[grpc.GenericRpcHandler] = (),
+    revocations: Revocations | None = None,
 ) -> AsyncIterator[Node]:
     """A node whose tokens are in `folder`. Sockets are always plain."""
     clock = VirtualClock() if wall is None else VirtualClock(wall=wall)
     tokens = Tokens(folder)
     node = Node(
-        guard=Guard(Identifier(tokens, clock), Policy(rules), status.abort, recheck_seconds=recheck_seconds),
+        guard=Guard(
+            Identifier(tokens, clock, revocations), Policy(rules), status.abort, recheck_seconds=recheck_seconds
+        ),
         tokens=tokens,
         clock=clock,
         servicer=Servicer(),

@@ -52,6 +52,12 @@ class Material:
         issued = self.authority.issue(kind, name, hosts=LOOPBACK if kind is Kind.NODE else (), force=True)
         return self.credentials(issued.certificate.read_bytes(), issued.key.read_bytes())
 
+    def revoked(self, name: str) -> bytes:
+        """The list of this authority, once a client has been issued a certificate that was taken back."""
+        self.authority.issue(Kind.CLIENT, name)
+        self.authority.revoke(Kind.CLIENT, name)
+        return self.authority.crl_file.read_bytes()
+
     def stranger(self) -> grpc.ChannelCredentials:
         """Of one who has no certificate, but knows the node's authority."""
         return grpc.ssl_channel_credentials(self.ca)

@@ -1,4 +1,4 @@
-"""`runner certs init|issue|renew`: a private certificate authority for nodes and for those who ask them."""
+"""`runner certs init|issue|renew|revoke`: a private certificate authority for nodes and for those who ask them."""
 
 from __future__ import annotations
 
@@ -87,6 +87,19 @@ def _renew(options: Namespace, stdout: Output) -> None:
         )
 
 
+def _revoke(options: Namespace, stdout: Output) -> None:
+    from runner.certs import Authority, Kind
+
+    authority = Authority(_folder(options), _now())
+    kind = Kind.NODE if options.node else Kind.CLIENT
+    count = authority.revoke(kind, options.name)
+    what = {0: "nothing new", 1: "1 certificate"}.get(count, f"{count} certificates")
+    stdout.print(visible(f"{authority.crl_file}: {what} of the {kind} {options.name} revoked"))
+    stdout.print("Nodes that have the file refuse it at once, each with this line below [tls] of its runner.toml:")
+    stdout.print("")
+    stdout.print(visible(f"crl = {json.dumps(str(authority.crl_file), ensure_ascii=False)}"))
+
+
 def _show(authority: Authority, issued: Issued, stdout: Output) -> None:
     """Where it is, and what has to be done with it."""
     from runner.certs import Kind
@@ -150,6 +163,11 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     renew.set_defaults(action=_renew)
 
+    revoke = actions.add_parser("revoke", help="take back what was issued for a client or a node", allow_abbrev=False)
+    revoke.add_argument("name", metavar="NAME", help="whom it was for")
+    revoke.add_argument("--node", action="store_true", help="it is a node")
+    revoke.set_defaults(action=_revoke)
+
     for action in (init, issue):
         action.add_argument(
             "--host",
@@ -159,9 +177,10 @@ def add_arguments(parser: ArgumentParser) -> None:
             help="a DNS name or address at which the node is reached; may be repeated (default: this machine)",
         )
         action.add_argument("--force", action="store_true", help="replace what is there")
-    for action in (init, issue, renew):
+    for action in (init, issue, renew, revoke):
         what = "the authority" if action is init else "the certificate"
-        action.add_argument("--days", type=positive, metavar="N", help=f"how long {what} is good for")
+        if action is not revoke:
+            action.add_argument("--days", type=positive, metavar="N", help=f"how long {what} is good for")
         action.add_argument(
             "--dir", type=Path, metavar="DIR", help="the authority's folder (default: certs in the state directory)"
         )

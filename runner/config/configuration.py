@@ -129,12 +129,11 @@ def _settings(reading: Reading, environ: Mapping[str, str], given: Mapping[str, 
 
 
 def _service(values: Mapping[str, Any]) -> Service:
-    certificate, key = values["tls.certificate"], values["tls.key"]
     return Service(
         name=values["name"],
         labels=values["labels"],
         listen=values["listen"],
-        tls=Tls(certificate=certificate, key=key, client_ca=values["tls.client_ca"]) if certificate else None,
+        tls=_tls(values),
         insecure=values["insecure"],
         rules=values["rules"],
         limits=Limits(
@@ -163,10 +162,20 @@ def _service(values: Mapping[str, Any]) -> Service:
     )
 
 
+def _tls(values: Mapping[str, Any]) -> Tls | None:
+    names = ("certificate", "key", "client_ca", "crl")
+    return Tls(**{name: values[f"tls.{name}"] for name in names}) if values["tls.certificate"] else None
+
+
 def _check_tls(reading: Reading) -> None:
     """What of TLS is missing, by its key or on the disk."""
-    pairs = (("tls.certificate", "tls.key"), ("tls.key", "tls.certificate"), ("tls.client_ca", "tls.certificate"))
-    _check_files(reading, ("tls.certificate", "tls.key", "tls.client_ca"), pairs)
+    pairs = (
+        ("tls.certificate", "tls.key"),
+        ("tls.key", "tls.certificate"),
+        ("tls.client_ca", "tls.certificate"),
+        ("tls.crl", "tls.client_ca"),
+    )
+    _check_files(reading, ("tls.certificate", "tls.key", "tls.client_ca", "tls.crl"), pairs)
 
 
 def _check_outgoing(reading: Reading) -> None:

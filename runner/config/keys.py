@@ -194,6 +194,13 @@ NODE_KEYS = (
         example='"ca.pem"',
         reloads=True,
     ),
+    Key(
+        path=("tls", "crl"),
+        kind=kinds.PATH,
+        about="which of these certificates were revoked, PEM; read anew whenever it changes",
+        example='"crl.pem"',
+        reloads=True,
+    ),
     _limit(
         "message",
         kinds.data_size(DocumentLimits().document_bytes, LARGEST_MESSAGE_BYTES),

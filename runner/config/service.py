@@ -25,11 +25,12 @@ class Scope(StrEnum):
 
 class Tls(Struct, frozen=True, kw_only=True):
     """PEM files; read anew when the node is told to reload. Callers are asked for a certificate of `client_ca` where there is
-    one, else they need a token."""
+    one, else they need a token; `crl` lists those that its authorities have taken back."""
 
     certificate: Path
     key: Path
     client_ca: Path | None = None
+    crl: Path | None = None
 
 
 class Rule(Struct, frozen=True, kw_only=True):

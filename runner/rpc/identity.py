@@ -17,11 +17,13 @@ from typing import Any, TypeAlias
 
 import grpc
 from msgspec import Struct
+from msgspec.structs import replace
 
 from runner.clock import Clock, rfc3339
 from runner.config.service import Rule, Scope
 from runner.errors import StoreError, UnauthenticatedError, UnavailableError
 from runner.model.caller import LOCAL, NODE_PREFIX, check_name
+from runner.rpc.revocation import Revocations
 from runner.tokens import Token, Tokens
 
 log = logging.getLogger(__name__)
@@ -65,17 +67,38 @@ class Caller(Struct, frozen=True, kw_only=True):
         return scope in self.scopes
 
 
+class Proof(Struct, frozen=True, kw_only=True):
+    """What a call brings that may tell who makes it. It is taken from gRPC when a call begins: of one that may be over, gRPC must not
+    be asked. `peer` is where it comes from, as gRPC spells it; `certificates` are PEM."""
+
+    peer: str
+    authorization: tuple[str | bytes, ...]
+    certificates: tuple[bytes, ...]
+
+    @classmethod
+    def of(cls, context: Context) -> Proof:
+        proved = context.auth_context()
+        secure = _SECURE.intersection(proved.get("transport_security_type", ()))
+        return cls(
+            peer=context.peer(),
+            authorization=tuple(value for key, value in context.invocation_metadata() or () if key == "authorization"),
+            certificates=tuple(proved.get("x509_pem_cert", ())) if secure else (),
+        )
+
+
 class Identifier:
     """Tells who is asking. Costs some ten microseconds a call: certificates are parsed once."""
 
-    def __init__(self, tokens: Tokens, clock: Clock) -> None:
+    def __init__(self, tokens: Tokens, clock: Clock, revocations: Revocations | None = None) -> None:
         self._tokens = tokens
         self._clock = clock
+        self.revocations = revocations
+        """May be replaced."""
 
-    def identify(self, context: Context) -> Identity:
+    def identify(self, proof: Proof) -> Identity:
         """Raises UnauthenticatedError, UnavailableError where that cannot be found out."""
-        text = _bearer(context)
-        name = _holder(context, self._clock)
+        text = _bearer(proof)
+        name = self._holder(proof)
         token = None if text is None else self._token(text)
         if token is not None:
             if name is not None and name != token.name:
@@ -85,12 +108,31 @@ class Identifier:
             return Identity(name=token.name, kind=Kind.TOKEN, most=token.scopes)
         if name is not None:
             return Identity(name=name, kind=Kind.CERTIFICATE)
-        if _is_local(context.peer()):
+        if _is_local(proof.peer):
             return Identity(name=LOCAL, kind=Kind.SOCKET)
         raise UnauthenticatedError(
             "it is not known who is asking: give a token (`runner token create` on the runner makes one), "
             "or a client certificate where the runner asks for one"
         )
+
+    def _holder(self, proof: Proof) -> str | None:
+        """Whom the certificate of the connection names; None where there is none. Raises UnauthenticatedError."""
+        for pem in proof.certificates:
+            holder = _parse(pem)
+            if holder.name is None:
+                raise UnauthenticatedError(holder.fault)
+            # It was valid when the connection was made, which may be long ago.
+            if self._clock.now().wall >= holder.expires:
+                raise UnauthenticatedError(
+                    f"the certificate of {holder.name!r} expired at {rfc3339(holder.expires)}: "
+                    "`runner certs renew` makes a new one; then connect again"
+                )
+            if self.revocations is not None and self.revocations.has(holder.issuer, holder.serial):
+                raise UnauthenticatedError(
+                    f"the certificate of {holder.name!r} was revoked: whoever issues them can make a new one"
+                )
+            return holder.name
+        return None
 
     def _token(self, text: str) -> Token:
         try:
@@ -107,9 +149,9 @@ def _is_local(peer: str) -> bool:
     return peer == "unix:" or peer.startswith("unix:/")
 
 
-def _bearer(context: Context) -> str | None:
+def _bearer(proof: Proof) -> str | None:
     """The token that the call carries. Raises UnauthenticatedError for anything else where one is expected."""
-    given = [value for key, value in context.invocation_metadata() or () if key == "authorization"]
+    given = proof.authorization
     if not given:
         return None
     if len(given) > 1:
@@ -121,31 +163,15 @@ def _bearer(context: Context) -> str | None:
     return token.strip()
 
 
-def _holder(context: Context, clock: Clock) -> str | None:
-    """Whom the certificate of the connection names; None where there is none. Raises UnauthenticatedError."""
-    proved = context.auth_context()
-    if not _SECURE.intersection(proved.get("transport_security_type", ())):
-        return None
-    for pem in proved.get("x509_pem_cert", ()):
-        holder = _parse(pem)
-        if holder.name is None:
-            raise UnauthenticatedError(holder.fault)
-        # It was valid when the connection was made, which may be long ago.
-        if clock.now().wall >= holder.expires:
-            raise UnauthenticatedError(
-                f"the certificate of {holder.name!r} expired at {rfc3339(holder.expires)}: "
-                "`runner certs renew` makes a new one; then connect again"
-            )
-        return holder.name
-    return None
-
-
 class _Holder(Struct, frozen=True, kw_only=True):
-    """What a certificate says: `name`, or why it has none. `expires` is in seconds since the epoch."""
+    """What a certificate says: `name`, or why it has none. `expires` is in seconds since the epoch; `issuer` (DER) and `serial` tell
+    it from all others."""
 
     name: str | None
     fault: str = ""
     expires: float = 0.0
+    issuer: bytes = b""
+    serial: int = 0
 
 
 @lru_cache(_CERTIFICATES_KEPT)
@@ -167,7 +193,8 @@ def _parse(pem: bytes) -> _Holder:
             fault=f"the certificate names nobody whom this runner knows: expected one URI such as {CLIENT_URI}NAME "
             f"among its alternative names, found {found}; `runner certs issue` makes one that fits",
         )
-    return _named(ours[0], expires)
+    named = _named(ours[0], expires)
+    return replace(named, issuer=certificate.issuer.public_bytes(), serial=certificate.serial_number)
 
 
 def _uris(certificate: Any) -> list[str]:

@@ -7,6 +7,7 @@ import logging
 import os
 import socket
 import stat
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 from types import TracebackType
@@ -17,7 +18,7 @@ from msgspec.structs import replace
 
 from runner.clock import Clock
 from runner.config.address import parse
-from runner.config.service import Service
+from runner.config.service import Service, Tls
 from runner.errors import UsageError
 from runner.rpc import reflection, status
 from runner.rpc.credentials import Credentials
@@ -25,6 +26,7 @@ from runner.rpc.guard import Guard
 from runner.rpc.identity import Identifier
 from runner.rpc.policy import Policy
 from runner.rpc.receiving import Receiver
+from runner.rpc.revocation import Revocations
 from runner.rpc.servicer import Premises, RunnerServicer
 from runner.rpc.traffic import Traffic
 from runner.tokens import Tokens
@@ -34,6 +36,10 @@ SERVICE = runner_pb2.DESCRIPTOR.services_by_name["RunnerService"].full_name
 CLOSING_SECONDS = 2.0
 """How long calls that go on may take once the server ends."""
 MOST_PENDING = 50_000
+DAY_SECONDS = 86_400.0
+SWITCH_SECONDS = 0.0005
+"""How long a thread that reads a large document keeps the loop waiting whenever that has something to do. Python's own is ten times
+that, and one answer takes several such waits."""
 UNIX = "unix:"
 
 _OPTIONS = (
@@ -72,7 +78,8 @@ class Server:
         self._traffic = Traffic(service.limits)
         self._receiver = Receiver()
         self._servicer = RunnerServicer(premises, service, self._traffic, self._receiver)
-        self._guard = Guard(Identifier(tokens, premises.clock), Policy(service.rules), status.abort)
+        self._identifier = Identifier(tokens, premises.clock)
+        self._guard = Guard(self._identifier, Policy(service.rules), status.abort)
         self._health = health.aio.HealthServicer()
         self._credentials: Credentials | None = None
         self._server: grpc.aio.Server | None = None
@@ -80,8 +87,10 @@ class Server:
 
     async def __aenter__(self) -> Server:
         """Raises UsageError for an address that cannot be listened on, or must not be."""
+        sys.setswitchinterval(SWITCH_SECONDS)
         service = self.service
         if service.tls is not None:
+            self._identifier.revocations = _revocations(service.tls)
             self._credentials = Credentials(service.tls, self._clock.now().wall)
             self._complain(self._credentials)
         options = [
@@ -120,13 +129,32 @@ class Server:
         """Take what may change while it serves: certificates, rules, limits, labels. Raises UsageError, and then nothing has
         changed."""
         if service.tls is not None and self._credentials is not None:
+            revocations = _revocations(service.tls)
             self._credentials.reload(service.tls, self._clock.now().wall)
+            self._identifier.revocations = revocations
             self._complain(self._credentials)
         elif (service.tls is None) is not (self._credentials is None):
             raise UsageError("whether TLS is spoken changes only with a restart")
         self._guard.policy = Policy(service.rules)
         self._traffic.limits = service.limits
         self._servicer.service = self.service = service
+
+    async def look_after(self, seconds: float = DAY_SECONDS) -> None:
+        """Read the certificates anew every so many `seconds`, so that what is about to expire is complained about, and what was renewed is shown; for
+        ever."""
+        while True:
+            await asyncio.sleep(seconds)
+            self._look_at_certificates()
+
+    def _look_at_certificates(self) -> None:
+        if self.service.tls is None or self._credentials is None:
+            return
+        try:
+            self._credentials.reload(self.service.tls, self._clock.now().wall)
+        except UsageError as error:
+            _log.error("%s", error.message, extra={"action": "certificate"})
+        else:
+            self._complain(self._credentials)
 
     async def drain(self, seconds: float) -> None:
         """Take and begin nothing new, end all streams, and wait up to `seconds` until nothing runs any more."""
@@ -173,6 +201,11 @@ class Server:
     def _complain(self, credentials: Credentials) -> None:
         for warning in credentials.warnings:
             _log.warning("%s", warning, extra={"action": "certificate"})
+
+
+def _revocations(tls: Tls) -> Revocations | None:
+    """Raises UsageError."""
+    return None if tls.crl is None or tls.client_ca is None else Revocations(tls.crl, tls.client_ca)
 
 
 def _keepalive(seconds: float) -> Sequence[tuple[str, int]]:

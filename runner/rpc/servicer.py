@@ -17,6 +17,7 @@ from runner import __version__, validation
 from runner.clock import Clock
 from runner.config import GROUP_ID
 from runner.config.service import Scope, Service
+from runner.engine.admission import Submission
 from runner.engine.engine import Engine, new_id
 from runner.engine.library import read as read_document
 from runner.engine.story import Part
@@ -33,9 +34,11 @@ from runner.rpc import convert, guard, policy
 from runner.rpc.events import event_to_proto
 from runner.rpc.following import Following, LogReading, Piece, Watch, read_log
 from runner.rpc.identity import Caller
+from runner.rpc.pages import Pages
 from runner.rpc.receiving import Receiver
 from runner.rpc.traffic import Traffic
 from runner.rpc.wire import STATUSES, STATUSES_BACK
+from runner.sealing import Sealer
 from runner.store.base import GroupHead, GroupQuery, GroupRow
 from runner.v1 import runner_pb2 as pb
 from runner.v1 import runner_pb2_grpc
@@ -71,6 +74,7 @@ class Premises(Struct, frozen=True, kw_only=True):
     registry: Registry
     workspaces: Workspaces
     clock: Clock
+    sealer: Sealer
     node_id: str
     started_at: float
 
@@ -83,6 +87,7 @@ class RunnerServicer(runner_pb2_grpc.RunnerServiceServicer):
         self._engine = premises.engine
         self._traffic = traffic
         self._receiver = receiver
+        self._pages = Pages(premises.sealer)
         self._reading = asyncio.Semaphore(MOST_READERS)
         self._schemas: dict[str, str] = {}
 
@@ -96,10 +101,11 @@ class RunnerServicer(runner_pb2_grpc.RunnerServiceServicer):
         loaded = await self._load(request.document, request.source, caller)
         public_id = _id(loaded.group, request)
         group = replace(loaded.group, id=public_id, labels=_labels(loaded.group, request))
-        submission = await self._beside(request.ByteSize(), lambda: self._engine.prepared(group, dict(request.inputs)))
+        known_as = self._engine.id_for(caller.name, public_id)
+        submission, size = await self._beside(guard.size(), partial(self._prepared, group, request, known_as))
         known = self._engine.known(submission, caller.name)
         if known is None:
-            self._traffic.check_groups(self._engine, caller.name, request.ByteSize())
+            self._traffic.check_groups(self._engine, caller.name, size)
             id = self._engine.id_for(caller.name, public_id)
             with self._premises.workspaces.provided(id, caller.name, request.workspace_id) as workspace:
                 self._engine.accept(
@@ -108,6 +114,12 @@ class RunnerServicer(runner_pb2_grpc.RunnerServiceServicer):
         await self._durable()
         warnings = [convert.fault_to_proto(fault) for fault in loaded.warnings]
         return pb.SubmitTaskGroupResponse(id=public_id, existed=known is not None, warnings=warnings)
+
+    def _prepared(self, group: TaskGroup, request: pb.SubmitTaskGroupRequest, id: str) -> tuple[Submission, int]:
+        """And how large the document and its inputs are together."""
+        inputs = dict(request.inputs)
+        size = len(request.document) + sum(len(name) + len(text.encode()) for name, text in inputs.items())
+        return self._engine.prepared(group, inputs, id), size
 
     async def ValidateTaskGroup(
         self, request: pb.ValidateTaskGroupRequest, context: Context
@@ -177,11 +189,11 @@ class RunnerServicer(runner_pb2_grpc.RunnerServiceServicer):
             page = library.named(head, request.tasks)
         else:
             count = min(request.page_size or MOST_TASKS, MOST_TASKS)
-            page = library.page(head, _page_token(request.page_token) or 0, count)
+            page = library.page(head, self._pages.place(request.page_token, caller.name, request) or 0, count)
         return pb.GetTaskGroupResponse(
             group=convert.summary_to_proto(self._summary(head.group, caller, counted=head), head.last_event),
             tasks=[convert.task_to_proto(task, reveal=request.reveal) for task in page.tasks],
-            next_page_token="" if page.next is None else str(page.next),
+            next_page_token=self._pages.token(page.next, caller.name, request),
         )
 
     async def ListTaskGroups(self, request: pb.ListTaskGroupsRequest, context: Context) -> pb.ListTaskGroupsResponse:
@@ -190,7 +202,7 @@ class RunnerServicer(runner_pb2_grpc.RunnerServiceServicer):
         _check_labels(labels)
         query = GroupQuery(
             limit=min(request.page_size or USUAL_GROUPS, MOST_GROUPS),
-            before=_page_token(request.page_token),
+            before=self._pages.place(request.page_token, caller.name, request),
             caller=(request.caller or None) if caller.may(Scope.ADMIN) else caller.name,
             statuses=_statuses(request),
             labels=labels,
@@ -200,7 +212,7 @@ class RunnerServicer(runner_pb2_grpc.RunnerServiceServicer):
         page = self._engine.list(query)
         return pb.ListTaskGroupsResponse(
             groups=[convert.summary_to_proto(self._summary(row, caller)) for row in page.rows],
-            next_page_token="" if page.next is None else str(page.next),
+            next_page_token=self._pages.token(page.next, caller.name, request),
         )
 
     async def WatchTaskGroup(
@@ -385,14 +397,6 @@ def _statuses(request: pb.ListTaskGroupsRequest) -> frozenset[Status]:
     if unknown:
         raise UsageError(f"there is no status {min(unknown)}; there are {min(STATUSES_BACK)} to {max(STATUSES_BACK)}")
     return convert.statuses_from_proto(request.statuses)
-
-
-def _page_token(token: str) -> int | None:
-    if not token:
-        return None
-    if not token.isascii() or not token.isdigit() or len(token) > 18:
-        raise UsageError(f"the page token {token[:100]!r} was not given by this runner")
-    return int(token)
 
 
 def _chunks(piece: Piece) -> list[pb.LogChunk]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Callable
 from pathlib import Path
 
 import grpc
@@ -15,6 +16,7 @@ from runner.errors import UsageError
 from runner.rpc.credentials import Credentials
 from tests.guarded import channel, describe, serving
 from tests.material import LOOPBACK, Material, now
+from tests.rpc import desk
 
 WATCH = "/runner.v1.RunnerService/WatchTaskGroup"
 
@@ -104,3 +106,26 @@ async def test_an_authority_that_takes_the_place_of_another_decides_who_connects
             with pytest.raises(grpc.aio.AioRpcError) as caught:
                 await describe(to)
             assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    while not holds():  # noqa: ASYNC110 - nobody tells of lines in a log
+        await asyncio.sleep(0.01)
+
+
+async def test_each_day_the_certificates_are_looked_at(
+    material: Material, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with desk(tmp_path / "state", listen=["127.0.0.1:0"], tls=material.tls) as at:
+        server = at.serving.server
+        assert not caplog.records
+        (issued,) = material.authority.all()
+        material.authority.renew(issued, days=3)
+        looking = asyncio.create_task(server.look_after(0.01))
+        await until(lambda: "expires at" in caplog.text)
+        assert await shown(server.addresses[0]) == serial(material)
+        material.tls.key.unlink()
+        await until(lambda: "cannot be read" in caplog.text)
+        assert not looking.done()
+        assert await shown(server.addresses[0]) == serial(material)
+        looking.cancel()

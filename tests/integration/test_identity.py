@@ -10,9 +10,11 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from runner.certs import Kind
+from runner.certs import Authority, Kind
 from runner.config.service import Rule, Scope, Tls
+from runner.errors import UsageError
 from runner.rpc.credentials import Credentials
+from runner.rpc.revocation import Revocations
 from runner.tokens import Tokens
 from tests.guarded import bearer, channel, code_of, describe, serving
 from tests.material import Material, now, uri
@@ -29,6 +31,10 @@ def material(tmp_path: Path) -> Material:
 
 def credentials(tls: Tls) -> Credentials:
     return Credentials(tls, now().timestamp())
+
+
+def revocations(authority: Authority) -> Revocations:
+    return Revocations(authority.crl_file, authority.certificate_file)
 
 
 def without_client_ca(tls: Tls) -> Tls:
@@ -209,6 +215,73 @@ async def test_a_certificate_that_expires_while_it_is_connected_is_refused_from_
         assert code is UNAUTHENTICATED
         assert "expired at" in message
         assert "certs renew" in message
+
+
+async def test_a_certificate_that_is_revoked_is_refused_at_once(tmp_path: Path, material: Material) -> None:
+    """Also the ones that the same caller had before; and what goes on by it is cut."""
+    first, second, other = material.client("ada"), material.client("ada"), material.client("bob")
+    authority = material.authority
+    authority.issue(Kind.CLIENT, "eve")
+    authority.revoke(Kind.CLIENT, "eve")
+    async with serving(
+        tmp_path, credentials=credentials(material.tls), wall=now().timestamp(), revocations=revocations(authority)
+    ) as node:
+        async with (
+            channel(node.addresses[0], first) as old,
+            channel(node.addresses[0], second) as new,
+            channel(node.addresses[0], other) as bob,
+        ):
+            for to in (old, new, bob):
+                await describe(to)
+            stream = new.unary_stream("/runner.v1.RunnerService/WatchTaskGroup")(b"", timeout=20)
+            await stream.read()
+            assert authority.revoke(Kind.CLIENT, "ada") == 2
+            for to in (old, new):
+                code, message = await code_of(to, DESCRIBE)
+                assert code is UNAUTHENTICATED
+                assert "the certificate of 'ada' was revoked" in message
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await stream.read()
+            assert caught.value.code() is UNAUTHENTICATED
+            assert (await describe(bob)).caller == "bob"
+        async with channel(node.addresses[0], material.client("ada")) as again:
+            assert (await describe(again)).caller == "ada"
+
+
+async def test_a_list_of_revoked_certificates_that_becomes_unusable_changes_nothing(
+    tmp_path: Path, material: Material, caplog: pytest.LogCaptureFixture
+) -> None:
+    presented, authority = material.client("ada"), material.authority
+    authority.revoke(Kind.CLIENT, "ada")
+    async with (
+        serving(
+            tmp_path, credentials=credentials(material.tls), wall=now().timestamp(), revocations=revocations(authority)
+        ) as node,
+        channel(node.addresses[0], presented) as to,
+    ):
+        assert (await code_of(to, DESCRIBE))[0] is UNAUTHENTICATED
+        for text in (b"nonsense", Material.make(tmp_path / "strangers").revoked("eve")):
+            authority.crl_file.write_bytes(text)
+            assert (await code_of(to, DESCRIBE))[0] is UNAUTHENTICATED
+        authority.crl_file.unlink()
+        assert (await code_of(to, DESCRIBE))[0] is UNAUTHENTICATED
+    assert [record.message.count("what was revoked before still is") for record in caplog.records].count(1) == 3
+
+
+@pytest.mark.parametrize(
+    "content", [None, b"", b"nonsense", b"-----BEGIN X509 CRL-----\nAA==\n-----END X509 CRL-----\n"]
+)
+def test_a_node_does_not_start_with_a_list_that_it_cannot_use(
+    tmp_path: Path, material: Material, content: bytes | None
+) -> None:
+    file = tmp_path / "crl.pem"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(UsageError, match=r"tls\.crl: .*crl\.pem"):
+        Revocations(file, material.folder / "ca.pem")
+    file.write_bytes(Material.make(tmp_path / "strangers").revoked("eve"))
+    with pytest.raises(UsageError, match=r"which is no authority of tls\.client_ca"):
+        Revocations(file, material.folder / "ca.pem")
 
 
 async def test_a_token_beside_a_certificate_narrows_it_and_is_of_the_same_name(

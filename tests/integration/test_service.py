@@ -276,8 +276,19 @@ async def test_groups_are_listed(tmp_path: Path) -> None:
         rest = await at.stub.ListTaskGroups(pb.ListTaskGroupsRequest(page_size=3, page_token=first.next_page_token))
         assert [group.id for group in (*first.groups, *rest.groups)] == ids[::-1]
         assert rest.next_page_token == ""
+        assert not first.next_page_token.isdigit()
+        for wrong in (
+            pb.ListTaskGroupsRequest(page_token="4"),
+            pb.ListTaskGroupsRequest(page_token=first.next_page_token, labels={"number": "1"}),
+        ):
+            with pytest.raises(grpc.aio.AioRpcError, match="was not given by this runner") as caught:
+                await at.stub.ListTaskGroups(wrong)
+            assert caught.value.code() is Code.INVALID_ARGUMENT
         found = await at.stub.ListTaskGroups(pb.ListTaskGroupsRequest(labels={"number": "3"}))
         assert [group.id for group in found.groups] == [ids[3]]
+        having = await at.stub.ListTaskGroups(pb.ListTaskGroupsRequest(labels={"number": ""}))
+        assert len(having.groups) == 5
+        assert not (await at.stub.ListTaskGroups(pb.ListTaskGroupsRequest(labels={"size": ""}))).groups
         assert not (await at.stub.ListTaskGroups(pb.ListTaskGroupsRequest(statuses=[pb.STATUS_FAILED]))).groups
 
 

@@ -118,7 +118,7 @@ def test_only_certificates_may_be_read_by_others(authority: Authority, folder: P
     finally:
         os.umask(former)
     for path in folder.rglob("*"):
-        wanted = 0o700 if path.is_dir() else 0o600 if path.suffix == ".key" else 0o644
+        wanted = 0o700 if path.is_dir() else 0o644 if path.suffix == ".pem" else 0o600
         assert stat.S_IMODE(path.stat().st_mode) == wanted, path
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
@@ -285,3 +285,43 @@ def test_whoever_is_killed_while_it_renews_leaves_a_pair_that_belongs_together(
     assert belongs(found)
     names = {path.name for path in (folder / "nodes").iterdir() if not path.name.startswith(".")}
     assert names == {"onprem-1.pem", "onprem-1.key"}
+
+
+def test_all_that_somebody_was_issued_is_revoked(authority: Authority, folder: Path) -> None:
+    serials = [certificate(authority.issue(Kind.CLIENT, "ada", force=True).certificate).serial_number for _ in range(3)]
+    authority.issue(Kind.NODE, "ada", hosts=HOSTS)
+    kept = authority.issue(Kind.CLIENT, "adam")
+    assert authority.revoke(Kind.CLIENT, "ada") == 3
+    assert authority.revoke(Kind.CLIENT, "ada") == 0
+    with pytest.raises(UsageError, match="'eve' was issued no certificate as a client"):
+        authority.revoke(Kind.CLIENT, "eve")
+    revoked = x509.load_pem_x509_crl(authority.crl_file.read_bytes())
+    assert sorted(each.serial_number for each in revoked) == sorted(serials)
+    key = certificate(authority.certificate_file).public_key()
+    assert isinstance(key, ec.EllipticCurvePublicKey)
+    assert revoked.is_signature_valid(key)
+    assert stat.S_IMODE(authority.crl_file.stat().st_mode) == 0o644
+    assert {issued.name: issued.kind for issued in authority.all()} == {"ada": Kind.NODE, "adam": Kind.CLIENT}
+    assert kept.certificate.exists()
+    assert not (folder / "clients" / "ada.pem").exists()
+    assert not (folder / "clients" / "ada.key").exists()
+    authority.issue(Kind.CLIENT, "ada")
+    assert authority.revoke(Kind.CLIENT, "ada") == 1
+    assert len(list(x509.load_pem_x509_crl(authority.crl_file.read_bytes()))) == 4
+
+
+def test_one_that_was_issued_before_there_was_a_record_is_revoked(authority: Authority, folder: Path) -> None:
+    authority.issue(Kind.CLIENT, "ada")
+    (folder / "issued").unlink()
+    assert authority.revoke(Kind.CLIENT, "ada") == 1
+
+
+def test_a_successor_begins_a_list_of_its_own(authority: Authority, folder: Path) -> None:
+    authority.issue(Kind.CLIENT, "ada")
+    authority.revoke(Kind.CLIENT, "ada")
+    successor = Authority.create(folder, now=NOW, force=True)
+    successor.issue(Kind.CLIENT, "bob")
+    successor.revoke(Kind.CLIENT, "bob")
+    revoked = x509.load_pem_x509_crl(successor.crl_file.read_bytes())
+    assert revoked.issuer == certificate(successor.certificate_file).subject
+    assert len(list(revoked)) == 1

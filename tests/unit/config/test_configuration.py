@@ -64,6 +64,7 @@ log_level = "debug"
 certificate = "node.pem"
 key = "/dev/null/../node.key"
 client_ca = "ca.pem"
+crl = "crl.pem"
 
 [limits]
 message = "33MiB"
@@ -108,14 +109,19 @@ scopes = ["admin", "read"]
 
 
 def test_every_key_arrives_where_it_belongs(tmp_path: Path) -> None:
-    for name in ("node.pem", "ca.pem", "node.key", "hook", "headers"):
+    for name in ("node.pem", "ca.pem", "crl.pem", "node.key", "hook", "headers"):
         (tmp_path / name).touch()
     configuration = load(tmp_path, FULL.replace("/dev/null/../", f"{tmp_path}/"))
     assert configuration.service == Service(
         name="build-1",
         labels={"site": "eu", "gpu": "true"},
         listen=("10.0.0.1:7070", "[::1]:0", f"unix:{tmp_path}/r.sock"),
-        tls=Tls(certificate=tmp_path / "node.pem", key=tmp_path / "node.key", client_ca=tmp_path / "ca.pem"),
+        tls=Tls(
+            certificate=tmp_path / "node.pem",
+            key=tmp_path / "node.key",
+            client_ca=tmp_path / "ca.pem",
+            crl=tmp_path / "crl.pem",
+        ),
         insecure=True,
         rules=(
             Rule(callers=("ci-*",), scopes=frozenset({Scope.SUBMIT}), types=("os_exec",), users=("build",)),

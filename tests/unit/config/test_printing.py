@@ -12,7 +12,7 @@ ENVIRON = {"HOME": "/h"}
 
 
 def configuration(folder: Path, text: str) -> Configuration:
-    for name in ("node.pem", "ca.pem", "node.key", "hook", "headers"):
+    for name in ("node.pem", "ca.pem", "crl.pem", "node.key", "hook", "headers"):
         (folder / name).touch()
     file = folder / "runner.toml"
     file.write_text(text.replace("/dev/null/../", f"{folder}/"))

@@ -1,0 +1,94 @@
+"""Calls that go on for long, and whoever has lost what he needs for his: they are looked at again and again, and cut."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+from itertools import islice
+
+import grpc
+from msgspec import Struct
+
+from runner.rpc.identity import Context, Proof
+
+AT_ONCE = 200
+"""How many calls are looked at in one turn of the loop: some milliseconds."""
+LEAST_SECONDS = 0.05
+
+Judge = Callable[[Proof, str], Exception | None]
+"""Why a call of this method has to end, if it has to."""
+Abort = Callable[[Context, Exception], Awaitable[object]]
+
+
+class _Call(Struct, eq=False):
+    """`answers` whether it gives a stream; `error` is why it had to end."""
+
+    context: Context
+    proof: Proof
+    method: str
+    answers: bool
+    task: asyncio.Task[object]
+    error: Exception | None = None
+
+
+class Ongoing:
+    def __init__(self, judge: Judge, abort: Abort, seconds: float) -> None:
+        """All are looked at every `seconds`."""
+        self._judge = judge
+        self._abort = abort
+        self._seconds = max(LEAST_SECONDS, seconds)
+        self._calls: dict[_Call, None] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._cutting: set[asyncio.Task[None]] = set()
+
+    @contextmanager
+    def counted(self, context: Context, proof: Proof, method: str, *, answers: bool) -> Iterator[None]:
+        """While this is entered, by the task of the call, that is cancelled once the call has to end. Raises why, but where the call
+        `answers` with a stream: its caller has been told that."""
+        task = asyncio.current_task()
+        assert task is not None, "a call has a task"
+        call = _Call(context, proof, method, answers, task)
+        self._calls[call] = None
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self._seconds, self.look)
+        try:
+            yield
+        except asyncio.CancelledError:
+            if call.error is None or answers:
+                raise
+            task.uncancel()
+            raise call.error from None
+        finally:
+            self._calls.pop(call, None)
+
+    def look(self) -> None:
+        """At all, from now on."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._look_at(list(self._calls))
+
+    def _look_at(self, calls: list[_Call]) -> None:
+        loop = asyncio.get_running_loop()
+        for call in islice(calls, AT_ONCE):
+            if call in self._calls and (error := self._judge(call.proof, call.method)) is not None:
+                del self._calls[call]
+                cutting = loop.create_task(self._cut(call, error))
+                self._cutting.add(cutting)
+                cutting.add_done_callback(self._cutting.discard)
+        if len(calls) > AT_ONCE:
+            self._timer = loop.call_later(0, self._look_at, calls[AT_ONCE:])
+        else:
+            self._timer = loop.call_later(self._seconds, self.look) if self._calls else None
+
+    async def _cut(self, call: _Call, error: Exception) -> None:
+        """Whatever it waits for: that something happens, or that its caller sends something or takes it. In that no cancellation is
+        of use, hence he is told first; to one that sends that would look like the end of what he sends."""
+        call.error = error
+        if call.task.done() or call.context.cancelled():
+            return  # it has come to its end, and must not be touched
+        if call.answers:
+            with suppress(grpc.aio.AbortError, grpc.aio.BaseError, grpc.aio.InternalError, grpc.aio.UsageError):
+                await self._abort(call.context, error)
+        call.task.cancel()
