@@ -69,6 +69,7 @@ class Writer:
         except FileNotFoundError:
             return {}
         rewriting.remove_draft(path)
+        self._keep_to_limit()  # a former life may have ended before it did that, and nothing may follow
         return known
 
     def append(self, stream: Stream, data: bytes, progress: Progress) -> None:
@@ -81,10 +82,7 @@ class Writer:
         self._known[stream] = progress
         if progress.asked:
             self._asked.setdefault(stream, {}).update(dict.fromkeys(progress.asked))
-        gap = self._allowance.due(self._end)
-        if gap is not None:
-            with suppress(OSError):  # this was written; it is tried again with what follows
-                self._give_up(self._descriptor, gap)
+        self._keep_to_limit()
         if data:
             self.on_append(self._id, len(data))
 
@@ -149,6 +147,12 @@ class Writer:
             os.ftruncate(descriptor, self._end)
             raise
         self._end += written
+
+    def _keep_to_limit(self) -> None:
+        gap = self._allowance.due(self._end)
+        if gap is not None and self._descriptor is not None:
+            with suppress(OSError):  # what is there stays; it is tried again with what follows
+                self._give_up(self._descriptor, gap)
 
     def _give_up(self, descriptor: int, gap: Gap) -> None:
         """Keep nothing between the ends of `gap`. A reader sees all of it or none, wherever this is cut off."""

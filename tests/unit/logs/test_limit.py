@@ -142,6 +142,19 @@ def test_every_byte_at_which_it_may_be_killed_leaves_a_log_that_reads_right(tmp_
         sink.close()
 
 
+def test_a_log_that_nothing_follows_is_shortened_by_the_next_life(tmp_path: Path) -> None:
+    """The former one was killed when it had written the last of it, and before the gap. (Found by chaos.)"""
+    former = FileLogStore(tmp_path, sealer=SEALER).open(ID, Masker())
+    for end in range(10_000, 700_001, 10_000):
+        former.write("stdout", NOISE[end - 10_000 : end], end)
+    store, sink = opened(tmp_path)
+    assert sink.taken("stdout") == 700_000
+    assert on_disk(file_of(store)) <= LIMIT + 10_000 + 4 * 4096
+    assert sink.shortened
+    check(store, 700_000)
+    sink.close()
+
+
 VALUE = "".join(f"{number:04}-" for number in range(600))
 
 
