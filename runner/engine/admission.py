@@ -2,23 +2,39 @@
 
 from __future__ import annotations
 
+import hashlib
+import secrets
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from runner import collector
+from runner.engine import variables
+from runner.engine.services import group_digest, input_context
 from runner.engine.state import Plan
+from runner.model import codec
 from runner.model.group import TaskGroup
 from runner.model.value import Value
+from runner.sealing import Sealer
 
 if TYPE_CHECKING:
     from runner.engine.group_run import GroupRun
 
 
+def new_id() -> str:
+    return secrets.token_hex(8)
+
+
+def hidden_id(caller: str, public_id: str) -> str:
+    """One that differs from those of all other callers, and from every id that a caller can choose."""
+    return f"{public_id}~{hashlib.sha256(caller.encode()).hexdigest()[:16]}"
+
+
 class Submission(Struct, frozen=True, kw_only=True):
-    """A validated group with its inputs, ready to be accepted. `sealed` is how the inputs are stored of a group of
-    the id `sealed_for`. `former_digest` is the one that it would have had before the
-    sealing key was replaced, where that is not over."""
+    """A validated group with its inputs, ready to be accepted. `sealed` is how the inputs are stored of a group of the id
+    `sealed_for`. `former_digest` is the one that it would have had before the sealing key was replaced, where that is not over."""
 
     group: TaskGroup
     inputs: Mapping[str, Value]
@@ -28,6 +44,34 @@ class Submission(Struct, frozen=True, kw_only=True):
     former_digest: str | None = None
     document: bytes
     plan: Plan
+
+    def stored_inputs(self, id: str, sealer: Sealer) -> bytes:
+        """How the inputs are stored of a group of this id."""
+        return self.sealed if self.sealed_for == id else _sealed(self.group, self.inputs, sealer, id)
+
+
+def prepare(group: TaskGroup, inputs: Mapping[str, str], sealer: Sealer, id: str) -> Submission:
+    """See `Engine.prepared`."""
+    with collector.at_rest():
+        values = variables.bind_inputs(group, inputs)
+        whole = codec.encode_group(group)
+        stored = variables.without_secrets(group)
+        former = sealer.former
+        return Submission(
+            group=group,
+            inputs=values,
+            sealed_for=id,
+            sealed=_sealed(group, values, sealer, id),
+            digest=group_digest(whole, values, sealer),
+            former_digest=None if former is None else group_digest(whole, values, former),
+            document=whole if stored is group else codec.encode_group(stored),
+            plan=Plan(group, sealer.seal),
+        )
+
+
+def _sealed(group: TaskGroup, values: Mapping[str, Value], sealer: Sealer, id: str) -> bytes:
+    seal = partial(sealer.seal, context=input_context(id))
+    return codec.encode_values({**values, **variables.secrets(group)}, seal)
 
 
 class Acceptance(Struct, frozen=True, kw_only=True):

@@ -4,51 +4,36 @@ Clock and Dispatcher; killed at any commit, a new one goes on from `recover`.
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 
 from msgspec.structs import replace
 
-from runner import collector
 from runner.clock import Clock
 from runner.dispatch.base import Dispatcher
-from runner.engine import recovery, results, variables
+from runner.engine import admission, recovery, results
 from runner.engine.abort import CLOSING_CANCELS
-from runner.engine.admission import Acceptance, Living, Submission
+from runner.engine.admission import Acceptance, Living, Submission, hidden_id, new_id
 from runner.engine.audience import Audience
 from runner.engine.group_run import GroupRun
 from runner.engine.journal import Journal
 from runner.engine.library import Document, Library
-from runner.engine.services import MAX_OUTPUT_BYTES, MOST_AT_ONCE, Services, group_digest, input_context
+from runner.engine.services import MAX_OUTPUT_BYTES, MOST_AT_ONCE, Services
 from runner.engine.slots import Load, SlotQueue
-from runner.engine.state import Plan
 from runner.errors import GroupExistsError, GroupNotFoundError
-from runner.model import codec, trace
+from runner.model import trace
 from runner.model.caller import LOCAL
 from runner.model.dispatch import AttemptId, Report
 from runner.model.event import Event, Kind
 from runner.model.group import TaskGroup
 from runner.model.result import Reason, Status, TaskGroupResult
-from runner.model.value import Value
 from runner.sealing import Sealer
 from runner.store.base import GroupPage, GroupQuery, GroupRecord, GroupRow, Store
 
 GRACE_SECONDS = 10.0
 
 _log = logging.getLogger(__name__)
-
-
-def new_id() -> str:
-    return secrets.token_hex(8)
-
-
-def hidden_id(caller: str, public_id: str) -> str:
-    """One that differs from those of all other callers, and from every id that a caller can choose."""
-    return f"{public_id}~{hashlib.sha256(caller.encode()).hexdigest()[:16]}"
 
 
 class Engine:
@@ -130,26 +115,9 @@ class Engine:
 
     def prepared(self, group: TaskGroup, inputs: Mapping[str, str] | None = None, id: str = "") -> Submission:
         """All that accepting a group once takes before it changes anything; may be called from any thread. `id` is what
-        `id_for` says that the group will be known under, if that can be told yet. Raises UsageError for inputs that are undeclared, missing or no text."""
-        with collector.at_rest():
-            values = variables.bind_inputs(group, inputs or {})
-            whole = codec.encode_group(group)
-            stored = variables.without_secrets(group)
-            former = self._sealer.former
-            return Submission(
-                group=group,
-                inputs=values,
-                sealed_for=id,
-                sealed=self._sealed(group, values, id),
-                digest=group_digest(whole, values, self._sealer),
-                former_digest=None if former is None else group_digest(whole, values, former),
-                document=whole if stored is group else codec.encode_group(stored),
-                plan=Plan(group, self._sealer.seal),
-            )
-
-    def _sealed(self, group: TaskGroup, values: Mapping[str, Value], id: str) -> bytes:
-        seal = partial(self._sealer.seal, context=input_context(id))
-        return codec.encode_values({**values, **variables.secrets(group)}, seal)
+        `id_for` says that the group will be known under, if that can be told yet. Raises UsageError for
+        inputs that are undeclared, missing or no text."""
+        return admission.prepare(group, inputs or {}, self._sealer, id)
 
     def accept(
         self, submission: Submission, *, caller: str = "", workspace: str = "", traceparent: str = ""
@@ -175,7 +143,7 @@ class Engine:
             digest=submission.digest,
             task_count=len(group.tasks),
             document=submission.document,
-            inputs=submission.sealed if submission.sealed_for == id else self._sealed(group, submission.inputs, id),
+            inputs=submission.stored_inputs(id, self._sealer),
             labels=group.labels,
             workspace=workspace,
             accepted=now,

@@ -7,9 +7,7 @@ group to an early end.
 
 from __future__ import annotations
 
-import heapq
 import math
-from collections import deque
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -19,6 +17,7 @@ from msgspec.structs import replace
 from runner.engine import retry, variables
 from runner.engine.abort import Abortion
 from runner.engine.attempts import Attempts
+from runner.engine.frontier import Frontier
 from runner.engine.services import Services
 from runner.engine.state import NO_OUTPUTS, AttemptState, Plan, TaskState
 from runner.errors import TemplateError
@@ -55,14 +54,9 @@ class GroupRun:
         self._row = row
         self._inputs = inputs
         self.output_bytes = 0
-        self._decidable: list[int] = []
-        """A heap."""
-        self._ended: deque[TaskState] = deque()
-        """Of these not all that wait for them have been told, which are many."""
-        self._told = 0
-        """How many have been, of the first of them."""
         self._goes_on = False
         self.tasks = plan.tasks
+        self._frontier = Frontier(plan, services.most_told_at_once)
         self.plan = plan
         for state in self.tasks:
             state.group = row.id
@@ -103,14 +97,7 @@ class GroupRun:
 
     def start(self, *, fresh: bool = False) -> None:
         """Decide what has no edges that are not over; of a `fresh` run nothing is. Deadlines count from acceptance."""
-        if fresh:
-            self._decidable = list(self.plan.roots)
-        else:
-            self._decidable = [
-                state.index
-                for state in self.tasks
-                if state.missing == 0 and state.status is Status.PENDING and state.retry_at is None
-            ]
+        self._frontier.begin(fresh=fresh)
         self.abortion.arm()
         self.settle()
 
@@ -143,15 +130,13 @@ class GroupRun:
     def settle(self) -> None:
         """End what has to, and decide all that can be decided, lowest index first, but of a large group only so much in a turn; then
         see whether the group is over. Whoever is killed in between decides the rest anew."""
-        self._tell_some()
+        self._frontier.tell()
         left = self.services.most_at_once
         left -= self.abortion.end_some(left)
-        while self._decidable and left > 0:
-            state = self.tasks[heapq.heappop(self._decidable)]
-            if state.status is Status.PENDING:
-                self._decide(state)
-                left -= 1
-        if self._decidable or self._ended or self.abortion.is_ending:
+        while left > 0 and (state := self._frontier.take()) is not None:
+            self._decide(state)
+            left -= 1
+        if self._frontier or self.abortion.is_ending:
             if not self._goes_on:
                 self._goes_on = True
                 self.services.journal.wake()  # so that no transaction grows with the group
@@ -307,26 +292,7 @@ class GroupRun:
         state.troubled = state.trouble or any(self.tasks[index].troubled for index in parents)
         self.open -= 1
         self.services.journal.mark(state)
-        self._ended.append(state)
-        if len(self._ended) == 1:
-            self._tell_some()
-
-    def _tell_some(self) -> None:
-        """Tell those that wait for tasks which are over, so many in a turn."""
-        left = self.services.most_told_at_once
-        while self._ended and left > 0:
-            children = self.graph.children[self._ended[0].index]
-            some = children[self._told : self._told + left]
-            left -= len(some)
-            self._told += len(some)
-            for child in some:
-                waiting = self.tasks[child]
-                waiting.missing -= 1
-                if waiting.missing == 0 and waiting.status is Status.PENDING:
-                    heapq.heappush(self._decidable, child)
-            if self._told == len(children):
-                self._ended.popleft()
-                self._told = 0
+        self._frontier.over(state)
 
     def _begin(self) -> None:
         self._row = replace(self._row, status=Status.RUNNING, started_at=self.services.clock.now().wall)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
@@ -15,10 +15,9 @@ from msgspec.structs import replace
 from drivers.registry import AnyDriver, Registry
 from runner import __version__, validation
 from runner.clock import Clock
-from runner.config import GROUP_ID
 from runner.config.service import Scope, Service
 from runner.engine.admission import Submission
-from runner.engine.engine import Engine, new_id
+from runner.engine.engine import Engine
 from runner.engine.library import read as read_document
 from runner.engine.story import Part
 from runner.errors import DocumentError, ForbiddenError, GroupNotFoundError, UnavailableError, UsageError
@@ -30,7 +29,7 @@ from runner.model.fault import Fault
 from runner.model.group import TaskGroup
 from runner.model.result import Status
 from runner.model.summary import GroupSummary
-from runner.rpc import convert, guard, policy
+from runner.rpc import convert, guard, naming, policy
 from runner.rpc.events import event_to_proto
 from runner.rpc.following import Following, LogReading, Piece, Watch, read_log
 from runner.rpc.identity import Caller
@@ -60,8 +59,6 @@ MOST_READERS = 2
 RECORDING_SECONDS = 2.0
 """How long a call waits before it looks whether anything can be recorded."""
 STUCK_SECONDS = 5.0
-LONGEST_LABELS_CHARS = 16_384
-"""Of all names and values together: each list of groups has them all."""
 LONGEST_SOURCE_CHARS = 4096
 """Every fault of a document says where it is from."""
 
@@ -99,8 +96,8 @@ class RunnerServicer(runner_pb2_grpc.RunnerServiceServicer):
         if len(request.workspace_id) > LONGEST_UPLOAD_ID:
             raise UsageError("`workspace_id` is not one that this runner has given")
         loaded = await self._load(request.document, request.source, caller)
-        public_id = _id(loaded.group, request)
-        group = replace(loaded.group, id=public_id, labels=_labels(loaded.group, request))
+        public_id = naming.id_of(loaded.group, request)
+        group = replace(loaded.group, id=public_id, labels=naming.labels_of(loaded.group, request))
         known_as = self._engine.id_for(caller.name, public_id)
         submission, size = await self._beside(guard.size(), partial(self._prepared, group, request, known_as))
         known = self._engine.known(submission, caller.name)
@@ -199,7 +196,7 @@ class RunnerServicer(runner_pb2_grpc.RunnerServiceServicer):
     async def ListTaskGroups(self, request: pb.ListTaskGroupsRequest, context: Context) -> pb.ListTaskGroupsResponse:
         caller = guard.caller()
         labels = dict(request.labels)
-        _check_labels(labels)
+        naming.check_labels(labels)
         query = GroupQuery(
             limit=min(request.page_size or USUAL_GROUPS, MOST_GROUPS),
             before=self._pages.place(request.page_token, caller.name, request),
@@ -355,40 +352,9 @@ class RunnerServicer(runner_pb2_grpc.RunnerServiceServicer):
         )
 
 
-def _id(group: TaskGroup, request: pb.SubmitTaskGroupRequest) -> str:
-    """What the caller calls the group. Raises UsageError."""
-    if request.id and group.id not in (None, request.id):
-        raise UsageError(f"the document names the group {group.id!r}, and the request {request.id!r}")
-    id = request.id or group.id or request.spare_id or new_id()
-    if not GROUP_ID.fullmatch(id):
-        raise UsageError(
-            f"{id[:200]!r} cannot be a group's id: letters, digits, '_' and '-', at most 128, beginning with a letter or digit"
-        )
-    return id
-
-
 def _traceparent(context: Context) -> str:
     """For which span somebody calls, unchecked; empty where that is not said. Of several gRPC gives one."""
     return next((str(value) for key, value in context.invocation_metadata() or () if key == trace.NAME), "")
-
-
-def _labels(group: TaskGroup, request: pb.SubmitTaskGroupRequest) -> dict[str, str]:
-    """Those of the document, and over them those of the request. Raises UsageError."""
-    _check_labels(request.labels)
-    labels = {**group.labels, **request.labels}
-    _check_labels(labels)
-    return labels
-
-
-def _check_labels(labels: Mapping[str, str]) -> None:
-    """Raises UsageError."""
-    if "" in labels:
-        raise UsageError("there is a label without a name: give it one, or leave it away")
-    many = len(labels) > LONGEST_LABELS_CHARS  # which is told without looking at each
-    if many or sum(map(len, labels)) + sum(map(len, labels.values())) > LONGEST_LABELS_CHARS:
-        raise UsageError(
-            f"the labels have more than {LONGEST_LABELS_CHARS:,} characters together, names and values: leave some away"
-        )
 
 
 def _statuses(request: pb.ListTaskGroupsRequest) -> frozenset[Status]:
