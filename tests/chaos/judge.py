@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 import os
 import re
@@ -17,7 +16,7 @@ from msgspec.structs import asdict
 
 from runner.engine.results import group_result
 from runner.logs.files import FileLogStore
-from runner.masking import SHORTEST_NEEDLE_BYTES, Masker
+from runner.masking import Masker
 from runner.model import codec
 from runner.model.dispatch import AttemptId
 from runner.model.event import Event, Kind
@@ -31,8 +30,9 @@ from runner.sealing import Sealer
 from runner.store.base import AttemptRow, GroupRecord
 from runner.store.sqlite import SqliteStore
 from tests import hostile
+from tests.chaos import comparison
 from tests.chaos.life import settings_of
-from tests.chaos.scene import ASKED, EXPORTED, LOST, MARK, SECRETS, Actor, Group, Scene, Try, hidden
+from tests.chaos.scene import ASKED, EXPORTED, LOST, SECRETS, Actor, Group, Scene, Try
 
 LONGEST_LOG_BYTES = 1 << 30
 MANY = 1_000_000
@@ -185,9 +185,9 @@ class Judge:
             if b"".join(frame.data for frame in frames(logs, id) if frame.stream == stream) != shown:
                 yield f"{stream}: its frames say something else than a read"
             partly = lost or (one.cut and not self._marked(row, "ready"))
-            fault = _difference(shown, due, partly)
+            fault = comparison.difference(shown, due, partly)
             if fault is not None and lost:
-                fault = _difference(_as_if_known(shown, asked), due, partly)
+                fault = comparison.difference(comparison.as_if_known(shown, asked), due, partly)
             if fault is not None:
                 yield f"{stream}: {fault}"
 
@@ -216,7 +216,7 @@ class Judge:
     def _files(self, temp: Path) -> Iterator[str]:
         if temp.exists() and any(temp.iterdir()):
             yield f"{temp} still holds {sorted(path.name for path in temp.iterdir())}"
-        needles = {secret: list(_spellings(secret.encode())) for secret in SECRETS}
+        needles = {secret: list(comparison.spellings(secret.encode())) for secret in SECRETS}
         for path in sorted(self._state.rglob("*")):
             where = path.relative_to(self._state)
             if not path.is_file():
@@ -364,33 +364,6 @@ def _due(actor: Actor, attempts: Sequence[AttemptRow]) -> int:
     return len(attempts) + 1
 
 
-def _as_if_known(shown: bytes, asked: bool) -> bytes:
-    """What a lost attempt shows, with those secrets masked that nobody could know of: it did not live to tell them, or told
-    but the beginning of what it asked to mask."""
-    for secret in (EXPORTED, *(() if asked else (ASKED,))):
-        shown = shown.replace(secret.encode(), MARK)
-    for told in range(SHORTEST_NEEDLE_BYTES, len(ASKED)):
-        shown = shown.replace(MARK + ASKED[told:].encode(), MARK)
-    return shown
-
-
-def _beginnings(secret: str) -> set[bytes]:
-    """What may be shown of a secret that is not whole: its lines are secrets themselves."""
-    return {hidden(secret[:end].encode()) for end in range(1, len(secret))}
-
-
-def _difference(shown: bytes, wanted: bytes, partly: bool) -> str | None:
-    """`partly`: an end may be missing, and the beginning of a secret may stand there in place of a mark."""
-    same = next((at for at, (one, other) in enumerate(zip(shown, wanted, strict=False)) if one != other), None)
-    same = min(len(shown), len(wanted)) if same is None else same
-    if len(shown) == len(wanted) == same:
-        return None
-    rest = shown[same:]
-    if partly and (not rest or any(rest in _beginnings(secret) for secret in SECRETS)):
-        return None
-    return f"{len(shown)} bytes, {len(wanted)} were due; from {same} on: {shown[same : same + 60]!r}, due {wanted[same : same + 60]!r}"
-
-
 def _descriptors(pid: int) -> list[str]:
     found = []
     for name in os.listdir(f"/proc/{pid}/fd"):
@@ -399,13 +372,3 @@ def _descriptors(pid: int) -> list[str]:
         except OSError:
             continue
     return sorted(found)
-
-
-def _spellings(secret: bytes) -> Iterator[bytes]:
-    """As it is, in hex, and in base64 wherever in a longer text it stands."""
-    yield secret
-    yield secret.hex().encode()
-    yield secret.hex().upper().encode()
-    for shift in range(3):
-        text = base64.b64encode(b"\0" * shift + secret)
-        yield text[4 if shift else 0 : (len(secret) + shift) // 3 * 4]

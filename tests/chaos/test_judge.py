@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.chaos import judge
+from tests.chaos import comparison
 from tests.chaos.scene import ASKED, INPUTS, hidden
 
 CERTIFICATE = INPUTS["certificate"].encode()
@@ -15,15 +15,15 @@ def test_of_a_secret_that_is_not_whole_its_lines_are_masked_all_the_same() -> No
     begun = b"before " + hidden(CERTIFICATE[:-5])
     assert begun.count(b"***") == 2
     wanted = b"before *** behind"
-    assert judge._difference(begun, wanted, partly=True) is None
-    assert judge._difference(begun, wanted, partly=False) is not None
+    assert comparison.difference(begun, wanted, partly=True) is None
+    assert comparison.difference(begun, wanted, partly=False) is not None
     shown = b"before " + CERTIFICATE[:-5].replace(b"LMN3KJIHG4FEDCBA", b"***")
-    assert judge._difference(shown, wanted, partly=True) is not None, "a whole line is one"
+    assert comparison.difference(shown, wanted, partly=True) is not None, "a whole line is one"
 
 
 @pytest.mark.parametrize("told", [4, 10])
 def test_of_a_value_that_it_has_asked_to_mask_only_the_beginning_was_told(told: int) -> None:
     """Both killed, seed 239: `::add-mask::ASKE` was its last word, so that is what is masked."""
     shown = f"first ***{ASKED[told:]}\n".encode()
-    assert judge._as_if_known(shown, asked=True) == b"first ***\n"
-    assert judge._as_if_known(f"first {ASKED}\n".encode(), asked=True) == f"first {ASKED}\n".encode()
+    assert comparison.as_if_known(shown, asked=True) == b"first ***\n"
+    assert comparison.as_if_known(f"first {ASKED}\n".encode(), asked=True) == f"first {ASKED}\n".encode()

@@ -1,19 +1,14 @@
 from __future__ import annotations
 
-import base64
-import json
-import shlex
 import subprocess
 import sys
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from runner import expressions
 from runner.errors import TemplateError
-from runner.expressions import compiler, filters, grammar, objects
+from runner.expressions import filters
 from runner.model.value import Bindings, Value
 
 MIB = 1 << 20
@@ -353,143 +348,3 @@ def test_a_plain_path_needs_no_jinja() -> None:
         "sys.exit('jinja2' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
-
-
-NAMES = st.from_regex(r"[A-Za-z_][A-Za-z0-9_-]{0,5}", fullmatch=True)
-KEYWORDS = sorted(grammar.KEYWORDS)
-
-
-@given(
-    st.lists(NAMES | st.sampled_from(KEYWORDS), min_size=1, max_size=4),
-    st.booleans(),
-    st.sampled_from(["", " ", "\n\t"]),
-)
-def test_the_fast_and_the_slow_way_agree(parts: list[str], dotted: bool, white: str) -> None:
-    source = white + ("." if dotted else "") + ".".join(parts) + (white or " ")
-    fast = grammar.plain_path("{{" + source + "}}")
-    try:
-        slow = compiler.compile_expression(source)
-    except TemplateError:
-        assert fast is None
-        return
-    if fast is None:
-        # Names with two underscores are looked at closely, and an undotted keyword means itself.
-        assert "__" in source or (not dotted and parts[0] in grammar.KEYWORDS)
-        return
-    data: object = "found"
-    for part in reversed(parts):
-        data = {part: data}
-    assert isinstance(data, dict)
-    assert slow.names == (fast,) == (tuple(parts),)
-    assert slow.evaluate(compiler.Run(expressions.DataScope(data))) == "found"
-    assert expressions.render("{{" + source + "}}", expressions.DataScope(data)).text == "found"
-
-
-WORDS = [
-    ".build.csv", "fetch-secret.password", "inputs", "x", "and", "or", "not", "in", "if", "else", "is", "true", "none",
-    "'a'", '"{{"', "'", '"', "\\", "1", "-1", "2.5e3", "(", ")", "[", "]", "{", "}", ",", "|", "default", "upper", "split",
-    "join", "replace('a','b')", "fromjson", "tojson", "length", "==", "<", ">=", "!=", "~", "+", "-", "*", ":", ".", ".b",
-    "__class__", "[0]", "['a']", "ˍ", "\n", "é", "{{", "}}", "{{-", "-}}", "%}",
-]  # fmt: skip
-
-
-@given(st.lists(st.sampled_from(WORDS), max_size=14), st.sampled_from(["", " "]))
-def test_an_expression_has_a_value_or_a_template_error(words: list[str], between: str) -> None:
-    text = "{{ " + between.join(words) + " }}"
-    fault = None
-    try:
-        expressions.render(text, scope()).text.encode()
-    except TemplateError as error:
-        fault = error
-    assert fault is None or (fault.message and 0 <= fault.offset <= len(text))
-
-
-@given(st.text())
-def test_any_text_has_a_value_or_a_template_error(text: str) -> None:
-    for template in (text, "{{" + text + "}}"):
-        try:
-            value = expressions.render(template, scope())
-        except TemplateError:
-            continue
-        if "{{" not in template:
-            assert value == Value(template)
-
-
-PLAIN = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
-
-
-@given(PLAIN)
-def test_filters_that_undo_each_other(text: str) -> None:
-    data = expressions.DataScope({"t": text})
-    assert expressions.render("{{ t | b64encode | b64decode }}", data).text == text
-    assert expressions.render("{{ t | tojson | fromjson }}", data).text == text
-    assert expressions.render("{{ t | b64encode }}", data).text == base64.b64encode(text.encode()).decode()
-    assert expressions.render("{{ t | split('e') | join('e') }}", data).text == text
-
-
-@given(PLAIN)
-def test_a_quoted_text_is_one_word_of_a_shell(text: str) -> None:
-    quoted = expressions.render("{{ t | shquote }}", expressions.DataScope({"t": text})).text
-    assert shlex.split(quoted) == [text]
-
-
-@given(PLAIN)
-def test_a_constant_is_what_json_would_write(text: str) -> None:
-    literal = json.dumps(text, ensure_ascii=False)
-    if "\\u0000" not in literal and "\\b" not in literal and "\\f" not in literal:
-        assert expressions.render("{{ " + literal + " }}", scope()).text == text
-
-
-@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text() | st.floats(allow_nan=False, allow_infinity=False), lambda children: st.lists(children) | st.dictionaries(st.text(), children), max_leaves=8))  # fmt: skip
-def test_objects_are_written_as_json(value: object) -> None:
-    assert json.loads(objects.json_text(value)) == value
-
-
-def test_data_scope_knows_what_is_secret() -> None:
-    data = expressions.DataScope(
-        {"a": {"b": ["x", {"c": "hush"}]}, "v": {"w": Value("y", True)}}, is_secret=lambda text: text == "hush"
-    )
-    assert expressions.render("{{ a.b[1].c }}", data) == Value("hush", True)
-    assert expressions.render("{{ a }}", data) == Value('{"b":["x",{"c":"hush"}]}', True)
-    assert expressions.render("{{ v.w }}", data) == Value("y", True)
-    assert not expressions.render("{{ v.x | default('z') }}", data).confidential
-
-
-def test_expressions_in_data_are_resolved_once_and_all_faults_are_found() -> None:
-    data = expressions.DataScope({"a": {"b": "{{ a.c }}", "list": [1, 2]}, "s": Value("hush", True)})
-    found = expressions.resolve_data("x: {{ .a.b }}\ny: <+a.list[1]> <+a['b']|upper>\nz: {{- '}}' -}} \n.", data)
-    assert (found.text, found.confidential, found.faults) == ("x: {{ a.c }}\ny: 2 {{ A.C }}\nz:}}.", False, ())
-    assert expressions.resolve_data("<+s>", data).confidential
-
-    broken = expressions.resolve_data("{{ a.x }}\n<+b>\n<+call()>\n{{ a b }}\n<+a.b\n{{ open", data)
-    assert [(fault.offset, fault.message) for fault in broken.faults] == [
-        (0, "a has no 'x'; there is: b, list"),
-        (10, "nothing is called 'b' here; there is: a, s"),
-        (15, "calls are not allowed in an expression"),
-        (25, "unexpected 'b' behind the expression"),
-        (35, "`<+` is not closed by `>`"),
-        (41, "`{{` is not closed by `}}` (a literal one is written `{{ '{{' }}`)"),
-    ]
-
-
-@given(st.text(st.sampled_from("{}<+>ab.'\"| \n-")))
-def test_data_of_any_kind_is_searched(text: str) -> None:
-    found = expressions.resolve_data(text, expressions.DataScope({"a": "1"}))
-    assert all(0 <= fault.offset < len(text) for fault in found.faults)
-    if "{{" not in text and "<+" not in text:
-        assert (found.text, found.faults) == (text, ())
-
-
-def test_a_search_in_hostile_data_ends_early() -> None:
-    found = expressions.resolve_data("{{ '" * 100_000, expressions.DataScope({}))
-    assert 50 < len(found.faults) < 100
-    assert "too much work" in found.faults[-1].message
-    unknown = expressions.resolve_data("{{ x }}" * 2_000, expressions.DataScope({}))
-    assert len(unknown.faults) == 1_000
-
-
-def test_the_number_of_expressions_in_data_is_bounded() -> None:
-    data = expressions.DataScope({"a": "b"}, work=expressions.Work(1_000))
-    assert expressions.resolve_data("{{ a }}<+a>" * 5_000, data).text == "bb" * 5_000
-    (fault,) = expressions.resolve_data("{{ a }}<+a>" * 50_000, data).faults
-    assert (fault.message, fault.offset) == ("the text has more than 10,000 expressions", 55_000)
