@@ -74,6 +74,10 @@ def _bytes(contestant: str) -> Figure:
     return Figure(contestant, "output", "mb_per_s")
 
 
+def alone(contestant: str) -> str:
+    return f"{contestant}, in process"
+
+
 FLOOR = "C floor, 8 in flight"
 FLOOR_SEQUENTIAL = "C floor, one by one"
 MAKE = "make -j2"
@@ -97,7 +101,9 @@ CAT = "cat | cat > file"
 UNMASKED = "runner, output without secrets"
 MASKED = "runner, output with 10 secrets"
 MASKED_PEM = "runner, output with 9 secrets and a PEM key"
+OUTPUTS = {"none": UNMASKED, "ten": MASKED, "pem": MASKED_PEM}
 LINES = "runner, line by line"
+ASKING = "runner info"
 
 GOALS = (
     Goal(number="1", what="`indep` ÷ C floor at 8 in flight", ours=_rate(SERVED, "indep"), theirs=_rate(FLOOR, "indep"),
@@ -125,12 +131,15 @@ GOALS = (
          ours=Figure(SERVED, "indep", "machine_cpu_ms_per_task"), theirs=Figure(FLOOR, "indep", "machine_cpu_ms_per_task"),
          combine=_above, goal=0.55, stretch=0.30, at_least=False),
     Goal(number="–", what="a small question over gRPC, one by one", ours=Figure(SERVED, "asked", "ms_alone"), unit="ms"),
-    Goal(number="9", what="child → mask → disk → reader ÷ `cat`, no secrets", ours=_bytes(UNMASKED), theirs=_bytes(CAT),
+    Goal(number="9", what="child → mask → disk → client ÷ `cat`, no secrets", ours=_bytes(UNMASKED), theirs=_bytes(CAT),
          goal=0.25, stretch=0.30),
     Goal(number="9", what="the same with 10 secrets", ours=_bytes(MASKED), theirs=_bytes(CAT), goal=0.15, stretch=0.25),
-    Goal(number="9", what="a line from its program to the reader, p99", ours=Figure(LINES, "lines", "p99_ms"), unit="ms",
+    Goal(number="9", what="a line from its program to the client, p99", ours=Figure(LINES, "lines", "p99_ms"), unit="ms",
          goal=2, stretch=1, at_least=False),
     Goal(number="9", what="the same, p50", ours=Figure(LINES, "lines", "p50_ms"), unit="ms"),
+    Goal(number="9", what="÷ `cat` in process, without gRPC: no secrets", ours=_bytes(alone(UNMASKED)), theirs=_bytes(CAT)),
+    Goal(number="9", what="the same with 10 secrets", ours=_bytes(alone(MASKED)), theirs=_bytes(CAT)),
+    Goal(number="9", what="a line in process, p99", ours=Figure(alone(LINES), "lines", "p99_ms"), unit="ms"),
     Goal(number="10", what="masking on ÷ off: 10 secrets in all encodings", ours=_bytes(MASKED), theirs=_bytes(UNMASKED),
          goal=0.6, stretch=0.85),
     Goal(number="10", what="the same, one of them a PEM key", ours=_bytes(MASKED_PEM), theirs=_bytes(UNMASKED),
@@ -139,6 +148,8 @@ GOALS = (
          theirs=Figure(YAML, "load", "seconds"), goal=0.3, stretch=0.2, at_least=False),
     Goal(number="13", what="`runner --version` ÷ `python -c pass`", ours=Figure(VERSION, "start", "seconds"),
          theirs=Figure(PYTHON, "start", "seconds"), goal=4, stretch=2.5, at_least=False),
+    Goal(number="13", what="`runner info`, which asks a node over gRPC, ÷ `python -c pass`", ours=Figure(ASKING, "start", "seconds"),
+         theirs=Figure(ASKING, "start", "python_seconds"), goal=12, stretch=9, at_least=False),
     Goal(number="14", what="a waiting task in memory", ours=Figure(QUEUED, "queued", "bytes_per_task"), unit="B",
          goal=4096, stretch=2048, at_least=False),
     Goal(number="14", what="`runner serve`, idle", ours=Figure(IDLE, "idle", "rss_mb"), unit="MB",
@@ -152,8 +163,8 @@ GOALS = (
          theirs=_rate(ENGINE, "indep-1000"), goal=0.9),
     Goal(number="15", what="engine + SQLite: tasks/s at 100,000 ÷ at 1,000", ours=_rate(ENGINE, "indep-100000"),
          theirs=_rate(ENGINE, "indep-1000"), goal=0.9),
-    Goal(number="15", what="real processes: tasks/s at 10,000 ÷ at 1,000", ours=_rate(NODE, "indep-10000"),
-         theirs=_rate(NODE, "indep-1000"), goal=0.9),
+    Goal(number="15", what="real processes, over gRPC: tasks/s at 10,000 ÷ at 1,000", ours=_rate(SERVED, "indep-10000"),
+         theirs=_rate(SERVED, "indep-1000"), goal=0.9),
     Goal(number="–", what="`runner run` of `one`, start to end", ours=Figure(COMMAND, "one", "seconds"), unit="s"),
     Goal(number="–", what="`runner run` of `indep` as a whole ÷ make -j2", ours=_rate(COMMAND, "indep"),
          theirs=_rate(MAKE, "indep")),

@@ -8,10 +8,10 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import median, quantiles
-from typing import TypeVar
+from typing import Protocol
 
 from bench.measure import Metrics
 from bench.samples import BenchError
@@ -86,37 +86,44 @@ def log_text(size: int) -> bytes:
 
 def copied(folder: Path, size: int) -> Metrics:
     """`cat FILE | cat > FILE`: the limit."""
-    source, target = _source(folder, size), folder / "copy"
+    source, target = source_file(folder, size), folder / "copy"
     begin = time.perf_counter()
     with target.open("wb") as file, subprocess.Popen(["cat", source], stdout=subprocess.PIPE) as first:
         subprocess.run(["cat"], stdin=first.stdout, stdout=file, check=True)
     return {"mb_per_s": size / (time.perf_counter() - begin) / 1e6}
 
 
-async def followed(folder: Path, size: int, secrets: str) -> Metrics:
-    """One task that prints `size` bytes, in a whole node, and a reader of its log that keeps up. `secrets` is `none`, `ten`, or
-    `pem`: ten of which one is a private key."""
-    source = _source(folder, size)
-    seconds, read = await _run(folder, ["cat", str(source)], _values(folder, secrets), _Counted())
+class Reader(Protocol):
+    """Takes what was printed, in its order."""
+
+    def take(self, data: bytes) -> None: ...
+
+
+Carry = Callable[[Path, Sequence[str], Mapping[str, str], Reader], Awaitable[float]]
+"""Has a node carry out a command, with these secrets, and gives the reader what it prints; how many seconds that took."""
+
+
+async def followed(folder: Path, size: int, secrets: str, carry: Carry) -> Metrics:
+    """One task that prints `size` bytes, and a reader of its log that keeps up. `secrets` is `none`, `ten`, or `pem`: ten of
+    which one is a private key."""
+    read = Counted()
+    seconds = await carry(folder, ["cat", str(source_file(folder, size))], secret_inputs(folder, secrets), read)
     if read.size != size:
         raise BenchError(f"{read.size:,} bytes of {size:,} arrived")
     return {"mb_per_s": size / seconds / 1e6}
 
 
-async def stamped(folder: Path, count: int) -> Metrics:
+async def stamped(folder: Path, count: int, carry: Carry) -> Metrics:
     """How long a line takes from its program to the reader, with ten secrets."""
-    script = STAMPS.format(count=count)
-    _, read = await _run(folder, [sys.executable, "-S", "-c", script], SECRETS["ten"], _Stamps())
+    read = Stamps()
+    await carry(folder, [sys.executable, "-S", "-c", STAMPS.format(count=count)], SECRETS["ten"], read)
     if len(read.milliseconds) != count:
         raise BenchError(f"{len(read.milliseconds)} lines of {count} arrived")
     centiles = quantiles(read.milliseconds, n=100)
     return {"p50_ms": median(read.milliseconds), "p99_ms": centiles[98]}
 
 
-Reader = TypeVar("Reader", "_Counted", "_Stamps")
-
-
-class _Counted:
+class Counted:
     def __init__(self) -> None:
         self.size = 0
 
@@ -124,7 +131,7 @@ class _Counted:
         self.size += len(data)
 
 
-class _Stamps:
+class Stamps:
     def __init__(self) -> None:
         self.milliseconds: list[float] = []
         self._rest = b""
@@ -135,7 +142,8 @@ class _Stamps:
         self.milliseconds += [(now - int(line.rpartition(b" ")[2])) / 1e6 for line in lines]
 
 
-async def _run(folder: Path, command: Sequence[str], secrets: dict[str, str], reader: Reader) -> tuple[float, Reader]:
+async def in_process(folder: Path, command: Sequence[str], secrets: Mapping[str, str], reader: Reader) -> float:
+    """With a node in this process. Implements `Carry`."""
     from runner.node import open_run_node
 
     settings = load_settings(state_dir=folder / "state")
@@ -148,10 +156,10 @@ async def _run(folder: Path, command: Sequence[str], secrets: dict[str, str], re
         seconds = time.perf_counter() - begin
         if node.engine.status(id) is not Status.SUCCESS:
             raise BenchError(f"the group ended {node.engine.status(id).value}")
-        return seconds, reader
+        return seconds
 
 
-async def _follow(logs: LogStore, engine: Engine, id: AttemptId, reader: _Counted | _Stamps) -> None:
+async def _follow(logs: LogStore, engine: Engine, id: AttemptId, reader: Reader) -> None:
     grown = asyncio.Event()
     forget = [logs.subscribe(lambda _: grown.set()), engine.subscribe(id.group, grown.set)]
     position = 0
@@ -169,14 +177,14 @@ async def _follow(logs: LogStore, engine: Engine, id: AttemptId, reader: _Counte
         each()
 
 
-def _source(folder: Path, size: int) -> Path:
+def source_file(folder: Path, size: int) -> Path:
     path = folder / "source"
     path.write_bytes(log_text(size))
     path.read_bytes()  # so that it is in memory for everybody
     return path
 
 
-def _values(folder: Path, secrets: str) -> dict[str, str]:
+def secret_inputs(folder: Path, secrets: str) -> dict[str, str]:
     if secrets != "pem":
         return dict(SECRETS[secrets])
     openssl = shutil.which("openssl")

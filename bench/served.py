@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import grpc
 
-from bench import workloads
-from bench.measure import Metrics, machine_cpu_seconds, process_cpu_seconds, rss_bytes
+from bench import output, workloads
+from bench.measure import Metrics, machine_cpu_seconds, process_cpu_seconds, rss_bytes, run
 from bench.samples import BenchError
 from bench.workloads import Workload
 from runner.config.service import SOCKET_NAME
@@ -32,7 +34,7 @@ PLAIN, MUTUAL_TLS = "plain", "mtls"
 
 async def submitted(folder: Path, graph: Workload, transport: str, *, shell: bool) -> Metrics:
     """From the submission of a document until its end is heard of, recorded and safe."""
-    async with _node(folder, transport) as (process, stub):
+    async with node(folder, transport) as (process, stub):
         await _finish(stub, workloads.document(workloads.indep(WARM_UP_TASKS)))
         document = workloads.document(graph, shell=shell)
         own = _Processes(process.pid, folder)
@@ -46,9 +48,26 @@ async def submitted(folder: Path, graph: Workload, transport: str, *, shell: boo
         }
 
 
+async def printed(folder: Path, command: Sequence[str], secrets: Mapping[str, str], reader: output.Reader) -> float:
+    """With a client that follows the log. Implements `output.Carry`."""
+    inputs = {name: {"required": True, "confidential": True} for name in secrets}
+    task = {"name": output.TASK, "type": "os_exec", "spec": {"command": list(command)}}
+    document = json.dumps({"name": "output", "inputs": inputs, "taskGroup": [task]}).encode()
+    async with node(folder, PLAIN) as (_, stub):
+        began = time.perf_counter()
+        id = (await stub.SubmitTaskGroup(pb.SubmitTaskGroupRequest(document=document, inputs=secrets))).id
+        reading = pb.ReadLogRequest(id=id, task=output.TASK, follow=True)
+        async for message in stub.ReadLog(reading, timeout=LONGEST_GROUP_SECONDS):
+            for chunk in message.chunks:
+                reader.take(chunk.data)
+        seconds = time.perf_counter() - began
+        await _until_over(stub, id)
+        return seconds
+
+
 async def asked(folder: Path, count: int, transport: str) -> Metrics:
     """A small question, one by one, then sixteen at once."""
-    async with _node(folder, transport) as (_, stub):
+    async with node(folder, transport) as (_, stub):
         request = pb.ListTaskGroupsRequest(page_size=1)
         for _ in range(WARM_UP_TASKS):
             await stub.ListTaskGroups(request)
@@ -67,16 +86,27 @@ async def asked(folder: Path, count: int, transport: str) -> Metrics:
         return {"ms_alone": alone / count * 1e3, "calls_per_s": count // 16 * 16 / together}
 
 
+async def told(folder: Path, count: int) -> Metrics:
+    """The command that asks a node what it is, beside a Python that does nothing."""
+    async with node(folder, PLAIN):
+        argv = [str(Path(sys.executable).with_name("runner")), "info", "--to", f"unix:{folder / 'state' / SOCKET_NAME}"]
+        asking, nothing = [], []
+        for _ in range(count):
+            asking.append(run(argv, cwd=folder).seconds)
+            nothing.append(run([sys.executable, "-c", "pass"]).seconds)
+        return {"seconds": median(asking), "python_seconds": median(nothing)}
+
+
 async def idle(folder: Path) -> Metrics:
     """What a node holds that waits: from its start on, and behind a group with secrets, which loads what encrypts and masks."""
-    async with _node(folder, PLAIN) as (process, stub):
+    async with node(folder, PLAIN) as (process, stub):
         fresh = rss_bytes(process.pid)
         await _finish(stub, workloads.document(workloads.one()))
         return {"rss_mb": fresh / 1e6, "rss_mb_behind_a_group": rss_bytes(process.pid) / 1e6}
 
 
 @asynccontextmanager
-async def _node(folder: Path, transport: str) -> AsyncIterator[tuple[subprocess.Popen[bytes], Any]]:
+async def node(folder: Path, transport: str) -> AsyncIterator[tuple[subprocess.Popen[bytes], Any]]:
     state = folder / "state"
     runner = str(Path(sys.executable).with_name("runner"))
     options = ["--state-dir", str(state)]
@@ -125,6 +155,10 @@ async def _until_it_answers(stub: Any, process: subprocess.Popen[bytes], log: Pa
 async def _finish(stub: Any, document: str) -> None:
     request = pb.SubmitTaskGroupRequest(document=document.encode(), inputs=workloads.secret_values())
     id = (await stub.SubmitTaskGroup(request)).id
+    await _until_over(stub, id)
+
+
+async def _until_over(stub: Any, id: str) -> None:
     async for message in stub.WatchTaskGroup(pb.WatchTaskGroupRequest(id=id), timeout=LONGEST_GROUP_SECONDS):
         for happening in message.happenings:
             if happening.event.HasField("group_finished"):

@@ -15,6 +15,8 @@ from bench.samples import Sample
 from bench.workloads import GRAPHS, Workload
 
 IN_FLIGHT = 8
+ASKED_OF_ONE_NODE = 5
+"""How often a command asks one node."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,8 +77,10 @@ class Bench:
         metrics = ours.worker("node", workload.name, workload.count, *options)
         self.add(number, goals.NODE, name or workload.name, metrics)
 
-    def add_served(self, number: int, workload: Workload, transport: str = "plain", *options: str) -> None:
-        name = f"{workload.name}-sh" if "shell" in options else workload.name
+    def add_served(
+        self, number: int, workload: Workload, transport: str = "plain", *options: str, name: str = ""
+    ) -> None:
+        name = name or (f"{workload.name}-sh" if "shell" in options else workload.name)
         metrics = ours.worker("served", workload.name, workload.count, transport, *options)
         self.add(number, goals.SERVED if transport == "plain" else goals.SERVED_TLS, name, metrics)
 
@@ -126,6 +130,8 @@ def start(bench: Bench) -> None:
     for number in range(bench.plan.starts):
         bench.add(number, goals.PYTHON, "start", {"seconds": ours.python_seconds()})
         bench.add(number, goals.VERSION, "start", {"seconds": ours.version_seconds()})
+    for number in range(bench.plan.rounds):
+        bench.add(number, goals.ASKING, "start", ours.worker("info", ASKED_OF_ONE_NODE))
 
 
 def memory(bench: Bench) -> None:
@@ -149,9 +155,11 @@ def output(bench: Bench) -> None:
     size = bench.plan.output
     for number in range(bench.plan.rounds):
         bench.add(number, goals.CAT, "output", ours.worker("copied", size))
-        for secrets, name in (("none", goals.UNMASKED), ("ten", goals.MASKED), ("pem", goals.MASKED_PEM)):
-            bench.add(number, name, "output", ours.worker("followed", size, secrets))
-        bench.add(number, goals.LINES, "lines", ours.worker("stamped", bench.plan.lines))
+        for secrets, name in goals.OUTPUTS.items():
+            bench.add(number, name, "output", ours.worker("followed", size, secrets, "served"))
+            bench.add(number, goals.alone(name), "output", ours.worker("followed", size, secrets, "node"))
+        bench.add(number, goals.LINES, "lines", ours.worker("stamped", bench.plan.lines, "served"))
+        bench.add(number, goals.alone(goals.LINES), "lines", ours.worker("stamped", bench.plan.lines, "node"))
 
 
 def scale(bench: Bench) -> None:
@@ -160,7 +168,7 @@ def scale(bench: Bench) -> None:
         for size in bench.plan.engine_sizes:
             bench.add(number, goals.ENGINE, f"indep-{size}", ours.worker("engine", "indep", size, "sqlite"))
         for size in bench.plan.node_sizes:
-            bench.add_node(number, GRAPHS["indep"](size), f"indep-{size}")
+            bench.add_served(number, GRAPHS["indep"](size), name=f"indep-{size}")
 
 
 SUITES: dict[str, Callable[[Bench], None]] = {

@@ -213,6 +213,8 @@ def _settled_rss() -> int:
     return rss_bytes(os.getpid())
 
 
+CARRIES: dict[str, output.Carry] = {"node": output.in_process, "served": served.printed}
+
 JOBS: dict[str, Callable[[Path, list[str]], Metrics]] = {
     "node": lambda folder, args: asyncio.run(node(folder, GRAPHS[args[0]](int(args[1])), shell="shell" in args)),
     "engine": lambda folder, args: asyncio.run(engine_alone(folder, GRAPHS[args[0]](int(args[1])), store=args[2])),
@@ -223,10 +225,11 @@ JOBS: dict[str, Callable[[Path, list[str]], Metrics]] = {
         served.submitted(folder, GRAPHS[args[0]](int(args[1])), args[2], shell="shell" in args)
     ),
     "asked": lambda folder, args: asyncio.run(served.asked(folder, int(args[0]), args[1])),
+    "info": lambda folder, args: asyncio.run(served.told(folder, int(args[0]))),
     "idle": lambda folder, args: asyncio.run(served.idle(folder)),
     "copied": lambda folder, args: output.copied(folder, int(args[0])),
-    "followed": lambda folder, args: asyncio.run(output.followed(folder, int(args[0]), args[1])),
-    "stamped": lambda folder, args: asyncio.run(output.stamped(folder, int(args[0]))),
+    "followed": lambda folder, args: asyncio.run(output.followed(folder, int(args[0]), args[1], CARRIES[args[2]])),
+    "stamped": lambda folder, args: asyncio.run(output.stamped(folder, int(args[0]), CARRIES[args[1]])),
     "load": lambda folder, args: load(int(args[0])),
     "yaml": lambda folder, args: yaml_load(int(args[0])),
 }
