@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
-from drivers.registry import Registry
 from runner.errors import UsageError
 from runner.model.limits import Limits
-from runner.validation import Loaded, load
+
+if TYPE_CHECKING:
+    from drivers.registry import Registry
+    from runner.validation import Loaded
 
 STDIN = "-"
 
@@ -15,6 +18,8 @@ STDIN = "-"
 def read_document(name: str, registry: Registry) -> Loaded:
     """The group in the file `name` (`-`: standard input) with its warnings. Raises DocumentError with every fault, or
     UsageError when the file cannot be read."""
+    from runner.validation import load  # a command that submits to a node leaves that to the node
+
     source = source_name(name)
     return load(read_file(name), source=source, registry=registry)
 

@@ -13,10 +13,9 @@ from typing import Any, Protocol, Self, TypeVar
 from grpc import aio
 from grpc.aio import AioRpcError
 
-from runner.client import answers, diagnosis
+from runner.client import answers
 from runner.client.answers import Description, Submission, Upload, Validation
 from runner.client.channel import error_of, metadata, open_channel
-from runner.client.packing import pack
 from runner.client.patience import Attempts, Patience
 from runner.client.resuming import LogProgress, WatchProgress
 from runner.config import machine
@@ -230,6 +229,7 @@ class AsyncClient:
     async def upload_workspace(self, folder: str | os.PathLike[str], *, exclude: Sequence[str] = ()) -> Upload:
         """Bring what is in `folder` to the node, for one `submit` within the hour. See `packing.pack` for what is taken along, and
         what `exclude` leaves out."""
+        from runner.client.packing import pack  # what it needs is slow to import
 
         async def send() -> pb.UploadWorkspaceResponse:
             call = self._stub.UploadWorkspace(metadata=self._metadata())
@@ -338,6 +338,8 @@ class AsyncClient:
         failure = error_of(error, self._endpoint)
         wait = attempts.wait(failure)
         if isinstance(failure, UnreachableError):
+            from runner.client import diagnosis  # only where something is wrong
+
             finding = await asyncio.to_thread(diagnosis.find, self._endpoint)
             if finding is not None:
                 failure = UnreachableError(f"{self._endpoint.target} does not answer: {finding.text}")

@@ -9,7 +9,6 @@ import ssl
 from datetime import UTC, datetime
 from pathlib import Path
 
-from cryptography import x509
 from msgspec import Struct
 
 from runner.model.endpoint import Endpoint, Tcp, Unix
@@ -102,6 +101,8 @@ def _closed(endpoint: Endpoint) -> Finding:
 
 
 def _expired(certificate: str) -> Finding | None:
+    from cryptography import x509  # slow to import
+
     try:
         end = x509.load_pem_x509_certificate(Path(certificate).read_bytes()).not_valid_after_utc
     except (OSError, ValueError):

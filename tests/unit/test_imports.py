@@ -153,6 +153,15 @@ def test_a_node_that_waits_holds_nothing_that_is_seldom_needed() -> None:
     assert {"grpc.aio", "grpc_health.v1.health", "runner.v1.runner_pb2"} <= loaded
 
 
+def test_a_command_that_asks_a_node_imports_nothing_that_is_seldom_needed() -> None:
+    loaded = modules_after(
+        "from runner.config import machine; machine.silence_grpc()\n"
+        "import runner.cli.info, runner.cli.ls, runner.cli.watch, runner.cli.submit, runner.client.aio"
+    )
+    assert loaded & (SELDOM | {"pydantic", "sqlite3", "runner.node"}) == set()
+    assert "grpc.aio" in loaded
+
+
 def test_the_version_costs_no_heavy_import() -> None:
     loaded = modules_after("from runner.cli import main; main(['--version'])")
     heavy = {
