@@ -34,7 +34,10 @@ class Urgency:
     def end(self) -> None:
         """The hunt is over, and all is as it was before. May be repeated."""
         for thread, policy, param in reversed(self._former or ()):
-            os.sched_setscheduler(thread, policy, param)
+            try:
+                os.sched_setscheduler(thread, policy, param)
+            except PermissionError:  # who is not root may go first within RLIMIT_RTPRIO, but cannot take that flag back
+                os.sched_setscheduler(thread, policy | os.SCHED_RESET_ON_FORK, param)
         self._since = self._former = None
 
     def _raise(self, thread: int, former: list[tuple[int, int, os.sched_param]]) -> None:

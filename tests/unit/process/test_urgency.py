@@ -57,3 +57,19 @@ def test_who_may_not_go_first_hunts_all_the_same(impatient: None, require: Calla
         hunt.end()
 
     apart.run(work, apart.without("sched_setscheduler"))
+
+
+def test_who_may_go_first_without_being_root_goes_back_as_well(impatient: None, require: Callable[[str], None]) -> None:
+    """Its right to that is lost in between, for to raise RLIMIT_RTPRIO takes more than most have."""
+    require("root")
+
+    def work() -> None:
+        hunt = Urgency(0, os.getpid())
+        hunt.found()
+        hunt.found()
+        assert os.sched_getscheduler(0) & os.SCHED_RR
+        os.setuid(65534)
+        hunt.end()
+        assert os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK == os.SCHED_OTHER
+
+    apart.run(work)
