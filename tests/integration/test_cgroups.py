@@ -42,13 +42,16 @@ table = Table(incarnation, lambda record: None, outputs, room=room)
 def start(key, argv):
     return table.spawn(key, Program(argv, dict(os.environ), "/"), None, 1.0)
 
-def escape(key):
-    record = start(key, hostile.python(hostile.ESCAPES))
+def start_ready(key, code):
+    record = start(key, hostile.python(code))
     said = b""
     while b"\\n" not in said:
         select.select([record.pipes[0].descriptor], [], [])
         said += os.read(record.pipes[0].descriptor, 100)
-    pid = hostile.pid_said(said)
+    return record, hostile.pid_said(said)
+
+def escape(key):
+    record, pid = start_ready(key, hostile.ESCAPES)
     while open(f"/proc/{pid}/environ", "rb").read():
         time.sleep(0.002)
     return record, pid
@@ -164,6 +167,34 @@ tell(contained=contained, later=settled(later), kill=end(record, other), alive=h
 """)
     assert told["contained"] == [False, False]
     assert told["later"] == [True], "what was there before it began is not its own"
+    assert [(kill["containment"], "survivors" in kill) for kill in told["kill"]] == [("marker", False)] * 2
+
+
+@pytest.mark.parametrize("kind", hostile.FORGES)
+def test_a_mark_that_was_made_up_is_as_good_as_none(kind: str) -> None:
+    told = direct(f"""
+other = start("other", ["sleep", "1000"])
+first = settled(other)
+record, pid = start_ready("k", hostile.FORGES[{kind!r}])
+then = settled(record)
+tell(first=first, then=then, kill=end(record), alive=hostile.is_alive(pid), other=hostile.is_alive(other.pid))
+""")
+    assert (told["first"], told["then"], told["alive"], told["other"]) == ([True], [True], False, True)
+    assert [(kill["containment"], kill["survivors"], kill["leftovers"]) for kill in told["kill"]] == [("cgroup2", 0, 1)]
+
+
+def test_nothing_is_claimed_where_a_mark_may_have_been_copied() -> None:
+    """It is ended with the attempt whose mark it is."""
+    told = direct("""
+other = start("other", ["sleep", "1000"])
+first = settled(other)
+text = hostile.FORGES["text"].replace("os.environ['RUNNER_TASK_ID'].partition('/')[0] + '/nobody'", repr(other.mark.text))
+record, pid = start_ready("k", text)
+then = settled(record)
+kill, lives = end(record), hostile.is_alive(pid)
+tell(first=first, then=then, kill=kill + end(other), lives=lives, alive=hostile.is_alive(pid))
+""")
+    assert (told["first"], told["then"], told["lives"], told["alive"]) == ([True], [False], True, False)
     assert [(kill["containment"], "survivors" in kill) for kill in told["kill"]] == [("marker", False)] * 2
 
 

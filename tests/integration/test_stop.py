@@ -285,6 +285,40 @@ def test_what_carries_no_mark_at_all_ends_with_the_last_attempt(play: Play, tmp_
     play(tmp_path, scenario)
 
 
+@pytest.mark.parametrize("containment", ["marker"], indirect=True)
+def test_what_carries_no_mark_at_all_ends_with_all_that_is_ended_at_once(play: Play, tmp_path: Path) -> None:
+    async def scenario(host: SupervisorHost) -> None:
+        sink = Sink()
+        started = [
+            await host.spawn("k", program(hostile.python(hostile.ESCAPES)), sink),
+            await host.spawn("other", program(["sleep", "1000"]), Sink()),
+        ]
+        await sink.until(b"ready ")
+        pid = hostile.pid_said(sink.data["stdout"])
+        await hostile.until_bare(pid)
+        await asyncio.gather(host.stop("k", 0.0), host.stop("other", 0.0))
+        kills = [(await process.wait()).kill for process in started]
+        assert not hostile.is_alive(pid)
+        assert sum(kill["leftovers"] for kill in kills if kill) == 1
+
+    play(tmp_path, scenario)
+
+
+@pytest.mark.parametrize("kind", hostile.FORGES)
+def test_a_mark_that_was_made_up_is_as_good_as_none(play: Play, tmp_path: Path, kind: str) -> None:
+    async def scenario(host: SupervisorHost) -> None:
+        sink = Sink()
+        code = hostile.FORGES[kind].replace("stay()", "sys.exit(3)")
+        exit = await (await host.spawn("k", program(hostile.python(code)), sink)).wait()
+        assert b"ready " not in sink.data["stdout"] or not hostile.is_alive(hostile.pid_said(sink.data["stdout"]))
+        assert hostile.alive(host.incarnation) == []
+        assert exit.exit_code == 3
+        assert exit.kill is not None
+        assert (exit.kill["leftovers"], exit.kill["left"]) == (1, [])
+
+    play(tmp_path, scenario)
+
+
 INNER = """
 import asyncio, os, signal, sys
 from runner.process.host import SupervisorHost

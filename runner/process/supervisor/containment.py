@@ -4,8 +4,8 @@ To move a process the kernel may wait for as long as ten milliseconds, so it is 
 stopped before is moved at once.
 
 An attempt is *contained* once all that is alive of it is known to be in its folder: what is born there stays there. It is
-looked for by descent, and among the orphans by session and mark; what carries no mark can only belong to an attempt that
-is not contained yet, and to which one is known when there is one alone.
+looked for by descent, and among the orphans by session and mark; what carries no mark, or one that was made up, can only belong
+to an attempt that is not contained yet, and to which one is known when there is one alone.
 """
 
 from __future__ import annotations
@@ -49,6 +49,8 @@ class Containment:
         self._children = children
         self._running = running
         self._incarnation = incarnation
+        self._marks: dict[int | str, Record] = {}
+        """Whose each mark is. Of an attempt that was given up they stay: what is left of it is nobody else's."""
         self._young: deque[Record] = deque()
         self._held: dict[Folder, Record] = {}
         self._beside = Beside()
@@ -59,6 +61,8 @@ class Containment:
 
     def watch(self, record: Record) -> None:
         """A process that has just been started."""
+        for mark in (record.mark.limit, record.mark.text):
+            self._marks[mark] = record
         if self._room is not None:
             self._young.append(record)
 
@@ -97,6 +101,11 @@ class Containment:
             record.contained = self._gather(record, folder, boot_seconds() + seconds)
         except OSError:
             return
+
+    def bearer(self, pid: int) -> Record | None:
+        """Whose mark a process carries. None for a mark that nobody has: a program can make one up, which says as much as none."""
+        mark = processes.mark_of(pid, self._incarnation)
+        return None if mark is None else self._marks.get(mark)
 
     def owner_of(self, pid: int) -> Record | None:
         """Whose folder a process is in."""
@@ -139,6 +148,9 @@ class Containment:
 
     def release(self, record: Record) -> None:
         """It is over."""
+        for mark in (record.mark.limit, record.mark.text):
+            if not record.left and self._marks.get(mark) is record:  # another one may have its key
+                del self._marks[mark]
         if record.folder is not None:
             del self._held[record.folder]
             self._beside.do(partial(_remove, record.folder))
@@ -204,12 +216,13 @@ class Containment:
             if process.session in self._running:
                 owner: Record | None = self._running[process.session]
             else:
-                mark = processes.mark_of(pid, self._incarnation)
-                if mark is not None:
-                    owner = record if mark in (record.mark.limit, record.mark.text) else None
-                else:
+                owner = self.bearer(pid)
+                if owner is None:
                     owner = self.owner_of(pid) or self.suspect(process.started * _TICK_SECONDS)
                     certain = certain and owner is not None
+                elif owner.contained and owner is not record:
+                    # Outside of where all is that is the owner's: it was moved, or its mark is a copy.
+                    certain = certain and owner.folder is not None and owner.folder.holds(pid)
             if owner is record:
                 roots.append(pid)
         return roots, certain

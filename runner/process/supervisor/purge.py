@@ -32,11 +32,8 @@ _STARTED_SLACK_SECONDS = 10.0
 class Purge:
     """All records that are being purged. Nothing here waits."""
 
-    def __init__(
-        self, incarnation: str, children: Children, running: Mapping[int, Record], containment: Containment
-    ) -> None:
+    def __init__(self, children: Children, running: Mapping[int, Record], containment: Containment) -> None:
         """`running` holds the records of all children that were spawned and are not reaped, by their number."""
-        self._incarnation = incarnation
         self._children = children
         self._running = running
         self._containment = containment
@@ -100,7 +97,7 @@ class Purge:
     def _strike(self) -> dict[Record, list[Process]]:
         """Kill all that is found of the records; what was found, by record."""
         sessions = {record.pid: record for record in self._records}
-        marks = _by_mark(self._records)
+        purged = set(self._records)
         earliest = min(record.began for record in self._records) - _STARTED_SLACK_SECONDS
         own = os.getpid()
 
@@ -109,9 +106,9 @@ class Purge:
                 return None
             if process.session in sessions:
                 return sessions[process.session]
-            mark = processes.mark_of(process.pid, self._incarnation)
-            if mark is not None:
-                return marks.get(mark)
+            bearer = self._containment.bearer(process.pid)
+            if bearer is not None:
+                return bearer if bearer in purged else None
             return self._unmarked(process.pid, self._records) if process.parent == own else None
 
         members = processes.members(owner, self._halt)
@@ -165,20 +162,18 @@ class Purge:
         for record in records:
             if session == record.pid:
                 return record
-        mark = processes.mark_of(pid, self._incarnation)
-        return self._unmarked(pid, records) if mark is None else _by_mark(records).get(mark)
+        bearer = self._containment.bearer(pid)
+        if bearer is not None:
+            return bearer if bearer in records else None
+        return self._unmarked(pid, records)
 
     def _unmarked(self, pid: int, records: list[Record]) -> Record | None:
-        """Which of the records an orphan without any mark belongs to."""
+        """Which of the records an orphan without any mark belongs to; any of them where all that runs is being ended, for then
+        nobody is left that could be asked later."""
         owner = self._containment.owner_of(pid) or self._containment.suspect()
+        if owner is None and len({*self._records, *records}) == len(self._running):
+            return records[0]
         return owner if owner in records else None
-
-
-def _by_mark(records: list[Record]) -> dict[int | str, Record]:
-    found: dict[int | str, Record] = {}
-    for record in records:
-        found[record.mark.limit] = found[record.mark.text] = record
-    return found
 
 
 def _kill_child(pid: int) -> None:

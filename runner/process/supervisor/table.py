@@ -45,7 +45,7 @@ class Table:
         self._limits = children.Limits()
         self._children = Children() if orphans is None else orphans
         self._containment = Containment(room, self._children, self._running, incarnation)
-        self._purge = Purge(incarnation, self._children, self._running, self._containment)
+        self._purge = Purge(self._children, self._running, self._containment)
 
     def __len__(self) -> int:
         return len(self._records)
