@@ -13,7 +13,12 @@ STDOUT, STDERR = 1, 2
 
 _CONTROL = re.compile(rb"[\x00-\x08\x0b-\x1f\x7f]|\xc2[\x80-\x9f]")
 _CONTROL_BYTES = bytes({*range(32), 127} - {9, 10})
-_COLOUR = re.compile(rb"\x1b\[[0-9;:]*m")
+_CARETS = [
+    (before + bytes([byte]), b"^" + bytes([byte & 0x7F ^ 0x40]))
+    for before, bytes_of in ((b"\xc2", range(0x80, 0xA0)), (b"", sorted(_CONTROL_BYTES)))
+    for byte in bytes_of
+]
+_COLOUR = re.compile(rb"(\x1b\[[0-9;:]*m)")
 _COLOUR_END = b"\x1b[0m"
 _CONTROL_TEXT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
@@ -87,23 +92,18 @@ def is_plain(data: bytes) -> bool:
 
 
 def visible_line(line: bytes) -> bytes:
-    """One line of a task's output as it may be shown: colours stay, other control characters become `^X`."""
+    """One line of a task's output as it may be shown: colours stay, other control characters become `^X`. As fast where the line
+    is nothing else: a program may print a disk."""
     if not _CONTROL.search(line):
         return line
-    shown = bytearray()
-    at = 0
-    coloured = False
-    for found in _CONTROL.finditer(line):
-        if found.start() < at:
-            continue
-        shown += line[at : found.start()]
-        colour = _COLOUR.match(line, found.start())
-        if colour:
-            shown += colour[0]
-            coloured = True
-            at = colour.end()
-        else:
-            shown += b"^" + bytes([found[0][-1] & 0x7F ^ 0x40])
-            at = found.end()
-    shown += line[at:]
-    return bytes(shown) + (_COLOUR_END if coloured else b"")
+    pieces = _COLOUR.split(line)
+    pieces[::2] = map(_without_control, pieces[::2])
+    return b"".join(pieces) + (_COLOUR_END if len(pieces) > 1 else b"")
+
+
+def _without_control(data: bytes) -> bytes:
+    if not _CONTROL.search(data):  # between colours
+        return data
+    for character, shown in _CARETS:
+        data = data.replace(character, shown)
+    return data

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -17,12 +20,32 @@ from runner.cli.terminal import Output, is_plain, visible, visible_line
         (b"bell\x07", b"bell^G"),
         (b"\x7f", b"^?"),
         (b"\xc2\x9b2J", b"^[2J"),
+        (b"\x1b[1ma\x00\x1b[2Jb\x1b[0m\x1b", b"\x1b[1ma^@^[[2Jb\x1b[0m^[\x1b[0m"),
         (b"not utf-8 \xff\xfe", b"not utf-8 \xff\xfe"),
         ("ünïcödé".encode(), "ünïcödé".encode()),
     ],
 )
 def test_lines_of_tasks_keep_colours_and_lose_what_moves_the_cursor(line: bytes, shown: bytes) -> None:
     assert visible_line(line) == shown
+
+
+@pytest.mark.parametrize("character", [b"\x00", b"\xc2\x80", b"\x1b", b"\x7f"])
+def test_what_is_nothing_but_control_characters_takes_no_step_for_each(character: bytes) -> None:
+    steps = 0
+
+    def count(frame: FrameType, event: str, argument: Any) -> Any:
+        nonlocal steps
+        steps += 1
+        return count
+
+    former = sys.gettrace()
+    sys.settrace(count)
+    try:
+        shown = visible_line(character * 10_000)
+    finally:
+        sys.settrace(former)
+    assert len(shown) == 20_000
+    assert steps < 1000
 
 
 @pytest.mark.parametrize("byte", range(256))
