@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import select
 import signal
 import socket
@@ -26,6 +27,7 @@ if TYPE_CHECKING:  # typing is slow to import, and the start of this program is 
 
 LAST_GRACE_SECONDS = 2.0
 LONGEST_WAIT_SECONDS = 10.0  # epoll's clock stands still while the machine sleeps; deadlines do not
+_INCARNATION = re.compile("[0-9a-f]{32}")
 _SPAWN_KEYS = frozenset(("op", "id", "key", "argv", "env", "cwd", "timeout", "grace", "stdin", "user", "limits"))
 
 
@@ -362,6 +364,9 @@ def _check_hello(request: dict[str, Any]) -> None:
     if request.get("protocol") != wire.PROTOCOL:
         message = f"this supervisor speaks protocol {wire.PROTOCOL}, the runner speaks {request.get('protocol')}"
         raise RefusedError("protocol", message)
+    incarnation = request.get("incarnation") or ""
+    if not isinstance(incarnation, str) or (incarnation and not _INCARNATION.fullmatch(incarnation)):
+        raise RefusedError("bad_request", "an incarnation has 32 digits of 0-9a-f")
 
 
 def _program(request: dict[str, Any]) -> children.Program:

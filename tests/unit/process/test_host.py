@@ -402,20 +402,25 @@ def test_children_have_the_runners_umask_and_no_descriptor_of_it(shared: Path, t
         os.close(reader)
 
 
+HELLO = {"op": "hello", "id": 1, "protocol": wire.PROTOCOL}
+
+
 @pytest.mark.parametrize(
-    "raw",
+    ("raw", "reason", "error"),
     [
-        b"\xff\xff\xff\xff",
-        b"\0\0\0\4nope",
-        b"\0\0\0\2[]",
-        wire.encode({"op": "list", "id": 1}),
-        wire.encode({"op": "hello", "id": 1, "protocol": 99}),
-        wire.encode({"op": "hello", "id": 1, "protocol": 1}) + wire.encode({"op": "dance", "id": 2}),
-        wire.encode({"op": "hello", "id": 1, "protocol": 1}) + wire.encode({"op": "spawn", "id": 2}),
-        wire.encode({"op": "hello", "id": 1, "protocol": 1}) + wire.encode({"op": "stop", "id": 2, "key": []}),
+        (b"\xff\xff\xff\xff", "bad_request", "hello"),
+        (b"\0\0\0\4nope", "bad_request", "hello"),
+        (b"\0\0\0\2[]", "bad_request", "hello"),
+        (wire.encode({"op": "list", "id": 1}), "bad_request", "hello"),
+        (wire.encode({**HELLO, "protocol": 99}), "protocol", "99"),
+        (wire.encode({**HELLO, "incarnation": 5}), "bad_request", "incarnation"),
+        (wire.encode({**HELLO, "incarnation": "../" * 11}), "bad_request", "incarnation"),
+        (wire.encode(HELLO) + wire.encode({"op": "dance", "id": 2}), "bad_request", "dance"),
+        (wire.encode(HELLO) + wire.encode({"op": "spawn", "id": 2}), "bad_request", "spawn"),
+        (wire.encode(HELLO) + wire.encode({"op": "stop", "id": 2, "key": []}), "bad_request", "stop"),
     ],
 )
-def test_nonsense_is_refused_and_survived(shared: Path, raw: bytes) -> None:
+def test_nonsense_is_refused_and_survived(shared: Path, raw: bytes, reason: str, error: str) -> None:
     async def main() -> None:
         host = await SupervisorHost.connect(shared)
         await host.spawn("k", program(["sleep", "1000"]), Sink())
@@ -429,7 +434,8 @@ def test_nonsense_is_refused_and_survived(shared: Path, raw: bytes) -> None:
             while data := stranger.recv(65536):
                 messages += decoder.feed(data)
         assert messages[-1]["op"] == "refused"
-        assert messages[-1]["reason"] in ("bad_request", "protocol")
+        assert messages[-1]["reason"] == reason
+        assert error in messages[-1]["error"]
         await host.aclose()
         async with await SupervisorHost.connect(shared) as again:
             assert again.pid == host.pid
@@ -507,7 +513,7 @@ def test_a_runner_that_does_not_read_blocks_nobody(shared: Path) -> None:
             os.close(folder)
             sleepy.setblocking(False)
             request = wire.encode({"op": "list", "id": 1})
-            sleepy.send(wire.encode({"op": "hello", "id": 0, "protocol": 1}))
+            sleepy.send(wire.encode(HELLO))
             # It stops reading requests when the answers pile up, so that at some point nothing can be sent.
             try:
                 while True:
