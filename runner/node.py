@@ -28,7 +28,7 @@ from runner.process.lasting import LastingHost, Leave, remain
 from runner.sealing import Sealer
 from runner.store.base import Archive
 from runner.store.sqlite import SqliteStore
-from runner.workspace import make_private, make_temp, run_temp
+from runner.workspace import make_private, make_temp, run_temp, unmake_temp
 from taskimpl import built_in_drivers
 
 if TYPE_CHECKING:
@@ -132,6 +132,7 @@ async def open_node(settings: Settings, role: Role = Role()) -> AsyncIterator[No
         folder = settings.state_dir
         store = _open_store(stack, folder, role.telemetry)
         temp = make_temp(settings.temp_dir(folder))
+        stack.callback(unmake_temp, temp)
         _warn_of_disk(temp, settings)
 
         async def start(incarnation: str) -> SupervisorHost:

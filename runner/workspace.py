@@ -48,6 +48,12 @@ def make_temp(folder: Path) -> Path:
     return folder
 
 
+def unmake_temp(folder: Path) -> None:
+    """Remove it if nothing is in it."""
+    with suppress(OSError):
+        folder.rmdir()
+
+
 @contextmanager
 def run_temp(folder: Path, prefix: str) -> Iterator[Path]:
     """`folder` as `make_temp` makes it, with what a former life of the same run has left in it; removed at the end.

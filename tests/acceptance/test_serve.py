@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
+from runner.config import load_settings
 from runner.process.supervisor import wire
 from runner.v1 import runner_pb2 as pb
 from runner.v1.runner_pb2_grpc import RunnerServiceStub
@@ -56,6 +57,8 @@ def test_from_its_start_to_its_end(runner: Command, state: Path) -> None:
             "node_ended",
         ]
     assert not (state / "runner.sock").exists()
+    temp = load_settings({}, state_dir=state).temp_dir(state)
+    assert (temp.parent.is_dir(), temp.exists()) == (True, False)
 
 
 def test_for_people_it_speaks_text(runner: Command, state: Path) -> None:
