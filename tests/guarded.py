@@ -48,6 +48,8 @@ class Servicer:
         self.waiting = asyncio.Event()
         self.ended = asyncio.Event()
         self.called = 0
+        self.rules: list[tuple[str, ...]] = []
+        """The task types that the rules gave whoever asked last, of each rule that fits."""
 
     def __getattr__(self, name: str) -> Any:
         """A method that has nothing to say."""
@@ -66,6 +68,7 @@ class Servicer:
     async def DescribeRunner(self, request: Any, context: Any) -> pb.DescribeRunnerResponse:
         self.called += 1
         caller = guard.caller()
+        self.rules = [rule.types for rule in caller.rules]
         return pb.DescribeRunnerResponse(caller=caller.name, scopes=sorted(caller.scopes), name=caller.kind)
 
     async def CancelTaskGroup(self, request: Any, context: Any) -> pb.CancelTaskGroupResponse:

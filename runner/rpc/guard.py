@@ -6,13 +6,14 @@ import asyncio
 import inspect
 import logging
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Any, NoReturn, Protocol, TypeAlias
 
 import grpc
 from google.protobuf.message import DecodeError
 
+from runner.config.service import Scope
 from runner.errors import ForbiddenError, LimitError, RunnerError, UnauthenticatedError, UnavailableError, UsageError
 from runner.rpc.identity import Caller, Context, Identifier, Proof
 from runner.rpc.intake import Intake
@@ -31,7 +32,9 @@ LARGE = frozenset(
 )
 """The methods whose requests bring documents and files, and so may be as large as the server takes."""
 USUAL_BYTES = 4 << 20
-"""What a request of the others may have: it is read, and answered, on the loop."""
+"""What a request of the others may have: it is read, and answered, on the loop. One that a stream of answers follows is small, for
+it lasts as long as they do."""
+CHANGED_RETRY_SECONDS = 1.0
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"  # generic in its stubs alone
 Behaviour = Callable[[Any, Context], Any]
@@ -131,10 +134,10 @@ class Guard(grpc.aio.ServerInterceptor):
                     self._entered(call, received, context) as request,
                     aclosing(call.behaviour(request, context)) as messages,
                 ):
-                    admitted = now()
+                    proof, admitted = Proof.of(context), now()
                     async for message in messages:
                         if now() - admitted >= self._recheck_seconds:
-                            self._admit(Proof.of(context), call.name)
+                            self._admit(proof, call.name)
                             admitted = now()
                         yield message
             except Exception as error:  # noqa: BLE001 (as above)
@@ -150,34 +153,43 @@ class Guard(grpc.aio.ServerInterceptor):
         async with AsyncExitStack() as stack:
             if call.goes_on and caller is None:
                 stack.enter_context(self._intake.watch(proof.peer))
-            elif call.goes_on:
-                stack.enter_context(self._ongoing.counted(context, proof, call.name, answers=call.answers_stream))
-            yield (
-                call.several(received)
-                if call.requests_stream
-                else await self._request(call, received, proof, caller, stack)
-            )
+            elif call.goes_on and caller is not None:
+                stack.enter_context(
+                    self._ongoing.counted(context, proof, call.name, caller, answers=call.answers_stream)
+                )
+            if call.requests_stream:
+                yield call.several(received)
+            elif caller is None:
+                async with self._intake.stranger(proof.peer):
+                    message = await anext(aiter(received), None)
+                yield call.one(message)
+            else:
+                yield await self._request(call, received, context, proof, caller, stack)
 
     async def _request(
         self,
         call: _Method,
         received: AsyncIterable[bytes],
+        context: Context,
         proof: Proof,
-        caller: Caller | None,
+        caller: Caller,
         stack: AsyncExitStack,
     ) -> Any:
-        """The one request. A large one keeps its place among those of its caller until `stack` is left."""
+        """The one request. A large one keeps its place among those of its caller until `stack` is left. Whoever takes his time with it
+        is judged again, and loses his place with his rights."""
+        policy, began = self._policy, asyncio.get_running_loop().time()
+        counted = self._ongoing.counted(context, proof, call.name, caller, answers=False)
         async with AsyncExitStack() as place:
-            intake = self._intake
-            await place.enter_async_context(
-                intake.stranger(proof.peer) if caller is None else intake.caller(caller.name)
-            )
-            message = await anext(aiter(received), None)
-            if message is None:
-                raise UsageError(f"the call of {call.name} ended without a request")
-            if caller is not None and len(message) > SMALL_BYTES:
+            with nullcontext() if call.goes_on else counted:
+                await place.enter_async_context(self._intake.caller(caller.name, large=call.name in LARGE))
+                message = await anext(aiter(received), None)
+            waited = asyncio.get_running_loop().time() - began
+            if policy is not self._policy or waited >= self._recheck_seconds:
+                self._admit(proof, call.name)
+            request = call.one(message)
+            if message is not None and len(message) > SMALL_BYTES:
                 await stack.enter_async_context(place.pop_all())
-            return call.one(message)
+            return request
 
     async def _end(self, context: Context, error: Exception) -> NoReturn:
         if isinstance(error, grpc.aio.AbortError):
@@ -186,12 +198,17 @@ class Guard(grpc.aio.ServerInterceptor):
             await context.abort(grpc.StatusCode.UNIMPLEMENTED, "this runner does not have this method")
         await self._abort(context, error)
 
-    def _judge(self, proof: Proof, method: str) -> Exception | None:
-        """Why a call that goes on has to end."""
+    def _judge(self, proof: Proof, method: str, before: Caller) -> Exception | None:
+        """Why a call that goes on has to end, which was begun by what its caller was `before`."""
         try:
-            self._admit(proof, method)
+            caller = self._admit(proof, method)
         except RunnerError as error:
             return None if isinstance(error, UnavailableError) else error
+        if caller is not None and Scope.ADMIN in before.scopes - caller.scopes:
+            # He may be looking at what is not his; whether it is that, the next call says.
+            return UnavailableError(
+                f"what {caller.name!r} may do on this runner has changed: ask again", retry_after=CHANGED_RETRY_SECONDS
+            )
         return None
 
     def _admit(self, proof: Proof, method: str) -> Caller | None:
@@ -223,10 +240,12 @@ class _Method:
         self.answers_stream: bool = handler.response_streaming
         self.goes_on = self.requests_stream or self.answers_stream
         self._deserialize = handler.request_deserializer or bytes
-        self._limit = None if name in LARGE else USUAL_BYTES
+        self._limit = None if name in LARGE else SMALL_BYTES if self.answers_stream else USUAL_BYTES
 
-    def one(self, received: bytes) -> Any:
+    def one(self, received: bytes | None) -> Any:
         """The request. Raises UsageError for what is none, and LimitError for one that is too large to be read."""
+        if received is None:
+            raise UsageError(f"the call of {self.name} ended without a request")
         if self._limit is not None and len(received) > self._limit:
             raise LimitError(f"a request of {self.name} may have {self._limit:,} bytes at most", limit=self._limit)
         _size.set(len(received))

@@ -12,7 +12,8 @@ from contextlib import asynccontextmanager, contextmanager
 from runner.errors import LimitError
 
 READ_OF_ONE = 4
-"""How many requests of one caller are read, or worked on if they are large, at once; his others wait."""
+"""How many requests of one caller are read, or worked on if they are large, at once; his others wait. Those of methods with large
+ones have places of their own: a document on a slow line keeps nobody from cancelling."""
 READ_OF_STRANGERS = 64
 STRANGERS_SECONDS = 10.0
 """How long a request of somebody who need not say who he is may take to arrive."""
@@ -28,9 +29,9 @@ class Intake:
         self._watches: Counter[str] = Counter()
 
     @asynccontextmanager
-    async def caller(self, name: str) -> AsyncIterator[None]:
-        """A place for one request of the caller; may wait until there is one."""
-        async with self._place(f"caller {name}"):
+    async def caller(self, name: str, *, large: bool = False) -> AsyncIterator[None]:
+        """A place for one request of the caller, which may be `large`; may wait until there is one."""
+        async with self._place(f"{'large of' if large else 'of'} caller {name}"):
             yield
 
     @asynccontextmanager

@@ -10,26 +10,28 @@ from itertools import islice
 import grpc
 from msgspec import Struct
 
-from runner.rpc.identity import Context, Proof
+from runner.rpc.identity import Caller, Context, Proof
 
 AT_ONCE = 200
 """How many calls are looked at in one turn of the loop: some milliseconds."""
 LEAST_SECONDS = 0.05
 
-Judge = Callable[[Proof, str], Exception | None]
-"""Why a call of this method has to end, if it has to."""
+Judge = Callable[[Proof, str, Caller], Exception | None]
+"""Why a call of this method has to end, if it has to, by somebody who was this caller when it began."""
 Abort = Callable[[Context, Exception], Awaitable[object]]
 
 
 class _Call(Struct, eq=False):
-    """`answers` whether it gives a stream; `error` is why it had to end."""
+    """`answers` whether it gives a stream; `error` is why it had to end; `left` that it is not to be cut any more."""
 
     context: Context
     proof: Proof
     method: str
+    caller: Caller
     answers: bool
     task: asyncio.Task[object]
     error: Exception | None = None
+    left: bool = False
 
 
 class Ongoing:
@@ -43,12 +45,12 @@ class Ongoing:
         self._cutting: set[asyncio.Task[None]] = set()
 
     @contextmanager
-    def counted(self, context: Context, proof: Proof, method: str, *, answers: bool) -> Iterator[None]:
+    def counted(self, context: Context, proof: Proof, method: str, caller: Caller, *, answers: bool) -> Iterator[None]:
         """While this is entered, by the task of the call, that is cancelled once the call has to end. Raises why, but where the call
         `answers` with a stream: its caller has been told that."""
         task = asyncio.current_task()
         assert task is not None, "a call has a task"
-        call = _Call(context, proof, method, answers, task)
+        call = _Call(context, proof, method, caller, answers, task)
         self._calls[call] = None
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._seconds, self.look)
@@ -60,6 +62,7 @@ class Ongoing:
             task.uncancel()
             raise call.error from None
         finally:
+            call.left = True
             self._calls.pop(call, None)
 
     def look(self) -> None:
@@ -72,7 +75,7 @@ class Ongoing:
     def _look_at(self, calls: list[_Call]) -> None:
         loop = asyncio.get_running_loop()
         for call in islice(calls, AT_ONCE):
-            if call in self._calls and (error := self._judge(call.proof, call.method)) is not None:
+            if call in self._calls and (error := self._judge(call.proof, call.method, call.caller)) is not None:
                 del self._calls[call]
                 cutting = loop.create_task(self._cut(call, error))
                 self._cutting.add(cutting)
@@ -85,9 +88,9 @@ class Ongoing:
     async def _cut(self, call: _Call, error: Exception) -> None:
         """Whatever it waits for: that something happens, or that its caller sends something or takes it. In that no cancellation is
         of use, hence he is told first; to one that sends that would look like the end of what he sends."""
-        call.error = error
-        if call.task.done() or call.context.cancelled():
+        if call.left or call.task.done() or call.context.cancelled():
             return  # it has come to its end, and must not be touched
+        call.error = error
         if call.answers:
             with suppress(grpc.aio.AbortError, grpc.aio.BaseError, grpc.aio.InternalError, grpc.aio.UsageError):
                 await self._abort(call.context, error)

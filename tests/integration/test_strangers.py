@@ -12,6 +12,7 @@ from typing import Any
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from msgspec.structs import replace
 
 from runner.config.service import Rule, Scope
 from runner.rpc import intake
@@ -19,7 +20,7 @@ from runner.rpc.policy import Policy
 from runner.tokens import Tokens
 from runner.v1 import runner_pb2 as pb
 from runner.v1 import runner_pb2_grpc
-from tests.guarded import bearer, channel, serving
+from tests.guarded import bearer, channel, describe, serving
 from tests.rpc import command, desk, document
 
 pytestmark = pytest.mark.timeout(60)
@@ -202,3 +203,94 @@ async def test_an_upload_is_cut_when_its_token_is_revoked(tmp_path: Path) -> Non
         Tokens(tmp_path).revoke(token.split("_")[1])
         assert await upload.code() is Code.UNAUTHENTICATED
         await until(lambda: not any(uploads.iterdir()))
+
+
+async def unsent(to: Any, method: str, token: str) -> Any:
+    """A call of this method, which takes one request, that has come to the node without it."""
+    call = to.stream_unary(f"/runner.v1.RunnerService/{method}")(metadata=bearer(token), timeout=30)
+    await call.wait_for_connection()
+    return call
+
+
+async def test_a_call_that_was_begun_before_its_token_was_revoked_does_nothing_later(tmp_path: Path) -> None:
+    """It has sent all but its request: that is to come when it suits."""
+    async with serving(tmp_path) as node, channel(node.addresses[0]) as to:
+        token = node.token("ada")
+        calls = [await unsent(to, "SubmitTaskGroup", token) for _ in range(2 * intake.READ_OF_ONE)]
+        await to.unary_unary("/runner.v1.RunnerService/ValidateTaskGroup")(b"", metadata=bearer(node.token("bob")))
+        called = node.servicer.called
+        node.tokens.revoke(token.split("_")[1])
+        for call in calls:
+            assert await call.code() is Code.UNAUTHENTICATED
+        assert node.servicer.called == called
+
+
+async def test_a_request_that_comes_late_is_judged_by_the_rules_of_then(tmp_path: Path) -> None:
+    async with serving(tmp_path, recheck_seconds=3600.0) as node, channel(node.addresses[0]) as to:
+        call = await unsent(to, "DescribeRunner", node.token("ada"))
+        await to.unary_unary("/runner.v1.RunnerService/ValidateTaskGroup")(b"", metadata=bearer(node.token("bob")))
+        every = frozenset({Scope.SUBMIT, Scope.READ, Scope.CANCEL, Scope.ADMIN})
+        node.guard.policy = Policy((Rule(callers=("ada",), scopes=every, types=("few",)),))
+        await call.write(b"")
+        await call.done_writing()
+        told = pb.DescribeRunnerResponse.FromString(await call)
+        assert set(told.scopes) == {Scope.SUBMIT, Scope.READ, Scope.CANCEL}, "those of the token"
+        assert node.servicer.rules == [("few",)]
+
+
+async def test_who_has_lost_his_rights_keeps_no_place_of_others_of_his_name(tmp_path: Path) -> None:
+    async with serving(tmp_path) as node, channel(node.addresses[0]) as to, channel(node.addresses[0]) as other:
+        stolen, good = node.token("ada"), node.token("ada")
+        calls = [await unsent(to, "GetTaskGroup", stolen) for _ in range(intake.READ_OF_ONE)]
+        node.tokens.revoke(stolen.split("_")[1])
+        assert (await describe(other, good)).caller == "ada"
+        assert {await call.code() for call in calls} == {Code.UNAUTHENTICATED}
+
+
+async def test_documents_on_a_slow_line_keep_nobody_from_cancelling(tmp_path: Path) -> None:
+    async with serving(tmp_path) as node, channel(node.addresses[0]) as to, channel(node.addresses[0]) as other:
+        token = node.token("ada")
+        calls = [await unsent(to, "SubmitTaskGroup", token) for _ in range(intake.READ_OF_ONE)]
+        assert (await describe(other, token)).caller == "ada"
+        for call in calls:
+            await call.write(b"")
+            await call.done_writing()
+            await call
+
+
+async def test_the_request_of_a_watch_is_small_for_it_lasts(tmp_path: Path) -> None:
+    """Else a few of them would hold the places of all that their caller wants."""
+    async with serving(tmp_path) as node, channel(node.addresses[0]) as to:
+        token = node.token("ada")
+        large = pb.WatchTaskGroupRequest(id="g", tasks=["t" * 100] * 3000).SerializeToString()
+        streams = [to.unary_stream(WATCH)(large, metadata=bearer(token), timeout=30) for _ in range(intake.READ_OF_ONE)]
+        assert {await first_code(stream) for stream in streams} == {Code.RESOURCE_EXHAUSTED}
+        assert (await describe(to, token)).caller == "ada"
+
+
+async def test_a_watch_of_what_others_have_ends_with_the_right_to_it(tmp_path: Path) -> None:
+    """The method itself its caller may still call."""
+    every = frozenset({Scope.SUBMIT, Scope.READ, Scope.CANCEL, Scope.ADMIN})
+    rules = [
+        (Rule(callers=("ada",), scopes=every), Rule(callers=("bob",), scopes=every)),
+        (Rule(callers=("ada",), scopes=every - {Scope.ADMIN}), Rule(callers=("bob",), scopes=every)),
+    ]
+    async with desk(tmp_path, listen=[LOOPBACK], rules=rules[0]) as at:
+        tokens = {
+            name: bearer(Tokens(tmp_path).create(name, now=0, lifetime=None, scopes=every)[1])
+            for name in ("ada", "bob")
+        }
+        submission = pb.SubmitTaskGroupRequest(document=document(command("a", "sleep 100")), id="g")
+        await at.stub.SubmitTaskGroup(submission, metadata=tokens["bob"])
+        (listed,) = (await at.stub.ListTaskGroups(pb.ListTaskGroupsRequest(), metadata=tokens["ada"])).groups
+        request = pb.WatchTaskGroupRequest(id=listed.id)
+        streams: list[Any] = [at.stub.WatchTaskGroup(request, metadata=tokens["ada"], timeout=30)]
+        streams.append(at.stub.WatchTaskGroup(pb.WatchTaskGroupRequest(id="g"), metadata=tokens["bob"], timeout=30))
+        for stream in streams:
+            await stream.read()
+        server = at.serving.server
+        server.reload(replace(server.service, rules=rules[1]))
+        assert await ended(streams[0]) is Code.UNAVAILABLE
+        assert await first_code(at.stub.WatchTaskGroup(request, metadata=tokens["ada"], timeout=30)) is Code.NOT_FOUND
+        await at.stub.CancelTaskGroup(pb.CancelTaskGroupRequest(id="g", at_once=True), metadata=tokens["bob"])
+        assert await ended(streams[1]) is Code.OK
