@@ -164,13 +164,13 @@ def _bearer(proof: Proof) -> str | None:
 
 
 class _Holder(Struct, frozen=True, kw_only=True):
-    """What a certificate says: `name`, or why it has none. `expires` is in seconds since the epoch; `issuer` (DER) and `serial` tell
-    it from all others."""
+    """What a certificate says: `name`, or why it has none. `expires` is in seconds since the epoch; `issuer` (as RFC 4514 has it) and
+    `serial` tell it from all others."""
 
     name: str | None
     fault: str = ""
     expires: float = 0.0
-    issuer: bytes = b""
+    issuer: str = ""
     serial: int = 0
 
 
@@ -194,7 +194,7 @@ def _parse(pem: bytes) -> _Holder:
             f"among its alternative names, found {found}; `runner certs issue` makes one that fits",
         )
     named = _named(ours[0], expires)
-    return replace(named, issuer=certificate.issuer.public_bytes(), serial=certificate.serial_number)
+    return replace(named, issuer=certificate.issuer.rfc4514_string(), serial=certificate.serial_number)
 
 
 def _uris(certificate: Any) -> list[str]:

@@ -74,16 +74,17 @@ class Ongoing:
 
     def _look_at(self, calls: list[_Call]) -> None:
         loop = asyncio.get_running_loop()
+        # First, so that the others are looked at whatever becomes of these.
+        if len(calls) > AT_ONCE:
+            self._timer = loop.call_later(0, self._look_at, calls[AT_ONCE:])
+        else:
+            self._timer = loop.call_later(self._seconds, self.look) if self._calls else None
         for call in islice(calls, AT_ONCE):
             if call in self._calls and (error := self._judge(call.proof, call.method, call.caller)) is not None:
                 del self._calls[call]
                 cutting = loop.create_task(self._cut(call, error))
                 self._cutting.add(cutting)
                 cutting.add_done_callback(self._cutting.discard)
-        if len(calls) > AT_ONCE:
-            self._timer = loop.call_later(0, self._look_at, calls[AT_ONCE:])
-        else:
-            self._timer = loop.call_later(self._seconds, self.look) if self._calls else None
 
     async def _cut(self, call: _Call, error: Exception) -> None:
         """Whatever it waits for: that something happens, or that its caller sends something or takes it. In that no cancellation is

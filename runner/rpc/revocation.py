@@ -23,8 +23,9 @@ _LIST = re.compile(rb"-----BEGIN X509 CRL-----.+?-----END X509 CRL-----", re.DOT
 
 _log = logging.getLogger(__name__)
 
-Revoked = frozenset[tuple[bytes, int]]
-"""Certificates by the names of their issuers (DER) and their serial numbers."""
+Revoked = frozenset[tuple[str, int]]
+"""Certificates by the names of their issuers (as RFC 4514 has them: encoded, one name may differ from itself) and their serial
+numbers."""
 
 
 class Revocations:
@@ -35,7 +36,7 @@ class Revocations:
         self._version = self._look()
         self._revoked = read(path, client_ca)
 
-    def has(self, issuer: bytes, serial: int) -> bool:
+    def has(self, issuer: str, serial: int) -> bool:
         """Whether a certificate was taken back. While a file that has changed cannot be used, the last one that could be decides."""
         version = self._look()
         if version != self._version:
@@ -57,20 +58,22 @@ class Revocations:
 def read(path: Path, client_ca: Path) -> Revoked:
     """Raises UsageError with the file and what to do."""
     from cryptography import x509
+    from cryptography.exceptions import UnsupportedAlgorithm
 
     try:
         pem = path.read_bytes()
         authorities = x509.load_pem_x509_certificates(client_ca.read_bytes())
         lists = [x509.load_pem_x509_crl(part) for part in _LIST.findall(pem)]
+        if not lists:
+            raise UsageError(f"tls.crl: {path} holds no list in PEM: it begins with -----BEGIN X509 CRL-----")
+        for each in lists:
+            _check(path, each, authorities)
+        # A part of a list is parsed when it is looked at, and what is wrong with it told only then.
+        return frozenset((each.issuer.rfc4514_string(), revoked.serial_number) for each in lists for revoked in each)
     except OSError as error:
         raise UsageError(f"tls.crl: {error.filename} cannot be read: {error.strerror}") from None
-    except ValueError:
+    except (ValueError, TypeError, x509.InvalidVersion, UnsupportedAlgorithm):
         raise UsageError(f"tls.crl: {path} is no list of revoked certificates in PEM that can be read") from None
-    if not lists:
-        raise UsageError(f"tls.crl: {path} holds no list in PEM: it begins with -----BEGIN X509 CRL-----")
-    for each in lists:
-        _check(path, each, authorities)
-    return frozenset((each.issuer.public_bytes(), revoked.serial_number) for each in lists for revoked in each)
 
 
 def _check(path: Path, list: CertificateRevocationList, authorities: Sequence[Certificate]) -> None:
