@@ -32,12 +32,12 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from msgspec import Struct
 
 from runner import privatefile
+from runner.certs.register import Register
 from runner.errors import StoreError, UsageError
 from runner.model.caller import check_name
 
 CA_FILE = "ca.pem"
 CRL_FILE = "crl.pem"
-ISSUED_FILE = "issued"
 CA_DAYS = 3650
 LEAF_DAYS = 365
 MOST_DAYS = 36500
@@ -75,6 +75,7 @@ class Authority:
     def __init__(self, folder: Path, now: datetime) -> None:
         """Raises UsageError where there is none, or none that can issue anything."""
         self.folder = folder
+        self._register = Register(folder)
         self._now = now
         with _changing(folder):
             _settle(self.certificate_file)
@@ -154,7 +155,7 @@ class Authority:
                     f"{name!r} has a certificate already, {path}: `runner certs renew {name}` makes a new one with the same "
                     "names, --force one with others"
                 )
-            self._note(certificate, kind, name)
+            self._register.add(certificate.serial_number, kind, name)
             _put(path, certificate, key)
         return _described(kind, path, certificate)
 
@@ -167,7 +168,7 @@ class Authority:
         list. Raises UsageError where there is none, and for a list that is not this authority's."""
         path = self.folder / f"{kind}s" / f"{name}.pem"
         with _changing(self.folder):
-            serials = {serial for serial, *whose in self._issued() if whose == [kind, name]}
+            serials = {serial for serial, *whose in self._register.read() if whose == [kind, name]}
             if path.exists():  # which may be older than the list of what was issued
                 serials.add(_read_certificate(path).serial_number)
             if not serials:
@@ -201,24 +202,6 @@ class Authority:
             raise UsageError(f"{self.crl_file} is no list of revoked certificates: put back what was there") from None
         # Of one that was replaced nobody is believed any more.
         return list(known) if known.issuer == self._certificate.subject else []
-
-    def _note(self, certificate: x509.Certificate, kind: Kind, name: str) -> None:
-        """Before there is a certificate: one that is not on the list could not be revoked."""
-        descriptor = os.open(
-            self.folder / ISSUED_FILE, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
-        )
-        try:
-            os.write(descriptor, f"{certificate.serial_number:x} {kind} {name}\n".encode())
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-    def _issued(self) -> Iterator[tuple[int, str, str]]:
-        with suppress(FileNotFoundError):
-            for line in (self.folder / ISSUED_FILE).read_text(encoding="utf-8").splitlines():
-                match line.split():
-                    case [serial, kind, name]:  # else whoever wrote it was killed
-                        yield int(serial, 16), kind, name
 
     def renew(self, issued: Issued, days: int | None = None) -> Issued:
         """A new key and certificate with the same names, for as long as the old was good for, or `days`."""
