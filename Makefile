@@ -2,6 +2,7 @@
 # make test    run all tests             make bench   measure, beside make and ninja
 # make chaos   kill runners for as long as you like: ARGS="--seeds 0:1000"
 # make chaos-serving  the same with a node that serves      make soak  a node at work for twenty minutes
+# make bench-peers  install what `--full` measures besides, in .bench
 # make protos  generate runner/v1 anew from proto/
 # Each sets up what it needs, once, in .venv. A Python of your choice: make PYTHON=python3.12 demo
 
@@ -10,11 +11,11 @@ BIN := .venv/bin
 READY := .venv/ready
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test chaos chaos-serving soak check bench protos format clean
+.PHONY: help venv demo test chaos chaos-serving soak check bench bench-peers protos format clean
 .DELETE_ON_ERROR:
 
 help:
-	@sed -n 's/^# \{0,1\}//; 1,6p; 6q' Makefile
+	@sed -n 's/^# \{0,1\}//; 1,7p; 7q' Makefile
 
 venv: $(READY)
 
@@ -51,9 +52,12 @@ format: $(READY)
 bench: $(READY)
 	@$(BIN)/python -m bench $(ARGS)
 
+bench-peers: $(READY)
+	@$(BIN)/python -m bench.peers --install
+
 protos: $(READY)
 	@.ci/protos
 
 clean:
-	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .bench build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -2,7 +2,8 @@
 
 workloads   what is run, and how it is written for each contestant
 floor       the limit: a C program that starts, captures and reaps processes, compiled when it is needed
-peers       make and ninja
+peers       make and ninja; which rivals there are, and how they are installed
+rivals      doit, huey, ray, dask, celery, parallel, luigi and prefect, each in a process of its own
 ours        the runner: as a node in a process of its own (`worker`), and as the command `runner run`
 samples     one measured run, one JSON line
 measure     time, processor time, memory

@@ -36,7 +36,7 @@ def _parser() -> argparse.ArgumentParser:
         "--quick", dest="plan", action="store_const", const=suites.QUICK, help="half a minute, rough figures"
     )
     size.add_argument(
-        "--full", dest="plan", action="store_const", const=suites.FULL, help="many rounds, large groups too"
+        "--full", dest="plan", action="store_const", const=suites.FULL, help="many rounds, large groups and rivals too"
     )
     parser.set_defaults(plan=suites.NORMAL)
     parser.add_argument("--only", action="append", choices=suites.SUITES, help="this suite alone; may be repeated")
@@ -62,8 +62,8 @@ def _run(options: argparse.Namespace) -> int:
                 print(to_line(sample), file=lines, flush=True)
 
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
-        bench = suites.Bench(plan=options.plan, floor=_floor(folder), peers=_peers(), tell=tell)
-        for name in options.only or suites.SUITES:
+        bench = suites.Bench(plan=options.plan, floor=_floor(folder), peers=_peers(), tell=tell, say=_say)
+        for name in options.only or suites.unasked(options.plan):
             _say(f"{name} …")
             suites.SUITES[name](bench)
     tables = report.render(samples)

@@ -97,6 +97,10 @@ PYTHON = "python -c pass"
 QUEUED = "engine, waiting tasks"
 WAITING = "runner run, waiting"
 IDLE = "runner serve, idle"
+RIVALS = {
+    "doit": 1.2, "huey": 1.6, "ray": 1.6, "dask": 2.3, "celery": 4.0, "parallel": 4.5, "luigi": 9.0, "prefect": 12.0,
+}  # fmt: skip
+"""How many times as fast as each of these is wanted."""
 CAT = "cat | cat > file"
 UNMASKED = "runner, output without secrets"
 MASKED = "runner, output with 10 secrets"
@@ -115,6 +119,8 @@ GOALS = (
          goal=1.1, stretch=1.3),
     Goal(number="3", what="`indep`, `sh -c` ÷ ninja -j2", ours=_rate(SERVED, "indep-sh"), theirs=_rate(NINJA, "indep"),
          goal=0.65, stretch=0.85),
+    *(Goal(number="4", what=f"`indep` ÷ {rival}", ours=_rate(SERVED, "indep"), theirs=_rate(rival, "indep"), goal=goal)
+      for rival, goal in RIVALS.items()),
     Goal(number="5", what="a step of `chain` ÷ C one by one: in process", ours=_rate(NODE, "chain"),
          theirs=_rate(FLOOR_SEQUENTIAL, "chain"), combine=_step, goal=1.6, stretch=1.5, at_least=False),
     Goal(number="5", what="the same over gRPC", ours=_rate(SERVED, "chain"),

@@ -30,6 +30,7 @@ SPAWNING = (
     goals.SERVED,
     goals.SERVED_TLS,
     goals.COMMAND,
+    *goals.RIVALS,
 )
 
 

@@ -4,14 +4,14 @@ meets all of them."""
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench import floor, goals, ours, peers, workloads
 from bench.measure import Metrics
-from bench.samples import Sample
+from bench.samples import BenchError, Sample
 from bench.workloads import GRAPHS, Workload
 
 IN_FLIGHT = 8
@@ -39,26 +39,34 @@ class Plan:
     """Bytes."""
     lines: int = 500
     questions: int = 1000
+    rival_rounds: int = 3
+    rivals_unasked: bool = False
 
 
 QUICK = Plan(
-    rounds=2, indep=300, chain=100, dag=300, load=1000, load_rounds=2, starts=10, queued=5000, scale_rounds=1,
+    rounds=2, indep=300, chain=100, dag=300, load=1000, load_rounds=2, starts=10, queued=5000, scale_rounds=1, rival_rounds=1,
     engine_sizes=(1000, 10_000), output=64 << 20, lines=200,
 )  # fmt: skip
 NORMAL = Plan()
-FULL = Plan(rounds=11, load_rounds=7, starts=100, queued=100_000, scale_rounds=5, node_sizes=(1000, 10_000))
+FULL = Plan(
+    rounds=11, load_rounds=7, starts=100, queued=100_000, scale_rounds=5, node_sizes=(1000, 10_000), rival_rounds=5,
+    rivals_unasked=True,
+)  # fmt: skip
 
 Tell = Callable[[Sample], None]
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bench:
-    """One run of the benchmark. `floor` is None where there is no C compiler. Every sample goes to `tell` at once."""
+    """One run of the benchmark. `floor` is None where there is no C compiler. Every sample goes to `tell` at once,
+    and what a person should know to `say`."""
 
     plan: Plan
     floor: Path | None
     peers: list[peers.Peer]
     tell: Tell
+    say: Say
 
     def add(self, number: int, contestant: str, workload: str, metrics: Metrics) -> None:
         self.tell(Sample(round=number, contestant=contestant, workload=workload, metrics=metrics))
@@ -171,6 +179,32 @@ def scale(bench: Bench) -> None:
             bench.add_served(number, GRAPHS["indep"](size), name=f"indep-{size}")
 
 
+def rivals(bench: Bench) -> None:
+    """Others that do the same work, where they are installed."""
+    alternate(bench, peers.rivals(bench.say))
+
+
+def alternate(bench: Bench, present: Sequence[peers.Rival]) -> None:
+    """One of our runs follows each run of a rival, and the two are a round: what all of them take together is long enough for the
+    machine to change. A rival that fails is left out from then on."""
+    indep = GRAPHS["indep"](bench.plan.indep)
+    number = bench.plan.rounds  # those before are those of `spawn`
+    failed = set()
+    for turn in range(bench.plan.rival_rounds):
+        for rival in present:
+            if rival.name in failed or (turn % 2 and rival.name in peers.SLOW):
+                continue
+            try:
+                metrics = rival.measure(indep.count)
+            except BenchError as error:
+                bench.say(f"nothing more is compared with {rival.name}: {error}")
+                failed.add(rival.name)
+                continue
+            bench.add(number, rival.name, indep.name, metrics)
+            bench.add_served(number, indep)
+            number += 1
+
+
 SUITES: dict[str, Callable[[Bench], None]] = {
     "spawn": spawn,
     "parts": parts,
@@ -180,7 +214,13 @@ SUITES: dict[str, Callable[[Bench], None]] = {
     "service": service,
     "output": output,
     "scale": scale,
+    "rivals": rivals,
 }
+
+
+def unasked(plan: Plan) -> list[str]:
+    """The suites that are run when none is named."""
+    return [name for name in SUITES if name != "rivals" or plan.rivals_unasked]
 
 
 @contextmanager

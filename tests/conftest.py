@@ -107,6 +107,7 @@ NEEDS: dict[str, Callable[[], str | None]] = {
     "tmpfs": _tmpfs,
     "pidfd": _pidfd,
     "make": _program("make"),
+    "parallel": _program("parallel"),
     "cc": _program("cc"),
     "docker": _docker,
     "git": _program("git"),
