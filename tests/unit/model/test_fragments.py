@@ -193,7 +193,7 @@ CASES: dict[bytes, set[tuple[str, str]]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("data", "expected"), CASES.items(), ids=repr)
+@pytest.mark.parametrize(("data", "expected"), CASES.items(), ids=map(repr, CASES))
 def test_faults_that_programs_make(data: bytes, expected: set[tuple[str, str]]) -> None:
     assert is_malformed(data)
     assert expected <= told(data)
