@@ -76,7 +76,7 @@ def test_every_damaged_byte_of_a_list_is_told_as_what_it_is(tmp_path: Path) -> N
     whole = authority.revoked().public_bytes(Encoding.DER)
     authority.list.write_bytes(authority.revoked().public_bytes(Encoding.PEM))
     said = read(authority.list, authority.certificates)
-    told = 0
+    told = []
     for place in range(len(whole)):
         for bits in (1, 0xFF):
             damaged = bytearray(whole)
@@ -86,6 +86,6 @@ def test_every_damaged_byte_of_a_list_is_told_as_what_it_is(tmp_path: Path) -> N
             try:
                 assert read(authority.list, authority.certificates) == said, place
             except UsageError as error:
-                assert "tls.crl" in error.message
-                told += 1
-    assert told >= 2 * len(whole) - 4
+                told.append(error.message)
+    assert len(told) >= 2 * len(whole) - 4
+    assert all("tls.crl" in message for message in told)
