@@ -10,6 +10,7 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -159,13 +160,24 @@ def containment(request: pytest.FixtureRequest, require: Require) -> str:
     return str(request.param)
 
 
+_END_SECONDS = 10.0
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _no_supervisor_stays(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """One whose node was killed keeps what that did not fetch, and itself, for the next node: there is none behind the tests."""
     yield
     below = os.fsencode(tmp_path_factory.getbasetemp())
+    pids = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with suppress(OSError):
             words = path.read_bytes().split(b"\0")
             if any(word.startswith(below) and word.endswith(b"supervisor/__main__.py") for word in words):
-                os.kill(int(path.parent.name), signal.SIGKILL)
+                pids.append(int(path.parent.name))
+                os.kill(pids[-1], signal.SIGTERM)  # it ends what it runs; one that is killed could not
+    until = time.monotonic() + _END_SECONDS
+    while (pids := [pid for pid in pids if Path(f"/proc/{pid}/exe").exists()]) and time.monotonic() < until:
+        time.sleep(0.05)
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
