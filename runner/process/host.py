@@ -68,7 +68,8 @@ class SupervisorHost:
     ) -> Self:
         """Connect to the supervisor of a state directory; start it if there is none. It goes on without us, and ends by
         itself after `idle_seconds` in which it had no runner, no process and no record. One that has to be
-        started takes `incarnation`, if given, and `containment`; one that was started by itself, and never had a runner, takes `incarnation`. Raises ProcessHostError."""
+        started takes `incarnation`, if given, and `containment`; one that was started by itself and never had a runner takes
+        `incarnation`. Raises ProcessHostError."""
         arguments = (os.path.abspath(state_dir), incarnation, str(idle_seconds))
         loop = asyncio.get_running_loop()
         until = loop.time() + _CONNECT_SECONDS
