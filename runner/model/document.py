@@ -197,6 +197,11 @@ def _texts(data: Any) -> Iterator[tuple[Path, str]]:
                 yield (*path, key), item
 
 
+def holds_bad_text(value: Any) -> bool:
+    """Whether a fault of a text was found in it when the document was read."""
+    return any(_bad_text(path, text) for path, text in _texts([value]))
+
+
 def _keys(data: Any) -> Iterator[str]:
     for _, node in _containers(data) if isinstance(data, dict | list) else ():
         yield from node if isinstance(node, dict) else ()

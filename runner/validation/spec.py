@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from drivers.registry import Registry
 from runner import expressions
 from runner.errors import TemplateError
-from runner.model import environment, wording
+from runner.model import document, environment, wording
 from runner.model.fault import Faults, Path, quote
 from runner.model.fields import SAID_ALREADY
 from runner.model.parse import Parsed
@@ -50,6 +50,8 @@ class Specs:
         except ValidationError as error:
             errors = error.errors(include_url=False, include_input=False)
             for problem in wording.problems(errors, prepared, _is_for_later if template else None):
+                if not problem.about_key and document.holds_bad_text(problem.value):
+                    continue  # told already, in more helpful words
                 _report(faults, place, problem, driver.spec_model)
                 told.add(problem.path)
         for null in shaped.nulls(prepared):

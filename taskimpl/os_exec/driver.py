@@ -225,7 +225,7 @@ async def _outcome(exit: ProcessExit, files: AttemptFiles) -> Outcome:
     outputs: dict[str, Value] = {}
     malformed = None
     try:
-        outputs = {name: Value(text) for name, text in files.read().items()}
+        outputs = {name: Value(text) for name, text in (await files.read_aside()).items()}
     except OutputFileError as error:
         malformed = error.message
         await asyncio.to_thread(files.interpret)

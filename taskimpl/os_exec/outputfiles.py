@@ -30,6 +30,8 @@ _BASE = re.compile(r"[0-9a-f]{32}")
 
 MAX_LOOKED_BYTES = 64 << 20
 """How much is read of an attempt's files while it runs: a program may write them again and again."""
+_SOON_PARSED_BYTES = 64 << 10
+"""So much is parsed in a few milliseconds."""
 _TICK_NS = 20_000_000
 """More than what passes between two ticks of the clock by which file systems tell when a file was changed."""
 
@@ -103,6 +105,16 @@ class AttemptFiles(Struct, kw_only=True):
 
     def read(self) -> dict[str, str]:
         """The exported variables. Raises OutputFileError, which names the file as the program knows it."""
+        return self._parsed(*self._contents())
+
+    async def read_aside(self) -> dict[str, str]:
+        """As `read`, but what takes long to parse does not hold up the loop."""
+        main, named = self._contents()
+        if len(main) + len(named) <= _SOON_PARSED_BYTES:
+            return self._parsed(main, named)
+        return await asyncio.to_thread(self._parsed, main, named)
+
+    def _contents(self) -> tuple[bytes, bytes]:
         main = _content(self.output, f"${VARIABLE}", self.owner) or b""
         named = _content(self.named_output, f"${{{VARIABLE}}}_{self.task_name}", self.owner)
         if named is None:
@@ -110,6 +122,9 @@ class AttemptFiles(Struct, kw_only=True):
             named = b""
         if len(main) + len(named) > MAX_OUTPUT_FILE_BYTES:
             raise OutputFileError(f"${VARIABLE}: more than the {MAX_OUTPUT_FILE_BYTES:,} bytes that are allowed")
+        return main, named
+
+    def _parsed(self, main: bytes, named: bytes) -> dict[str, str]:
         values = parse_output(main, f"${VARIABLE}") if main else {}
         if named:
             values |= parse_output(named, f"${{{VARIABLE}}}_{self.task_name}")
