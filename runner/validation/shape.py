@@ -10,7 +10,7 @@ from functools import cache
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import AliasChoices, BaseModel, RootModel
+from pydantic import AliasChoices, BaseModel
 from pydantic.fields import FieldInfo
 
 from drivers.base import AS_WRITTEN
@@ -139,7 +139,7 @@ def _of_type(kind: type, arguments: tuple[Any, ...], models: dict[type[BaseModel
 
 
 def _of_fields(model: type[BaseModel], models: dict[type[BaseModel], Shape]) -> Shape:
-    if issubclass(model, RootModel):
+    if model.__pydantic_root_model__:
         return _of(model.model_fields["root"].annotation, models)
     if model in models:
         return models[model]
