@@ -45,6 +45,14 @@ class Retry(Struct, frozen=True, kw_only=True, gc=False):
 NO_RETRY = Retry()
 
 
+class Forward(Struct, frozen=True, kw_only=True, gc=False):
+    """Where a task runs: on the runner that is called `to`, which may be a template, or on any that has all these `labels`. One of
+    both is given."""
+
+    to: str | None = None
+    labels: Mapping[str, str] = {}
+
+
 class Task(Struct, frozen=True, kw_only=True, gc=False):
     """One node of the DAG. `spec` is plain data (what JSON can say), canonical for its driver, its templates not rendered.
 
@@ -64,6 +72,7 @@ class Task(Struct, frozen=True, kw_only=True, gc=False):
     condition: str | bool | None = None
     allow_failure: bool = False
     template: bool = True
+    forward: Forward | None = None
 
     @property
     def edges(self) -> tuple[str, ...]:

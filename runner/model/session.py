@@ -1,0 +1,139 @@
+"""What travels between an origin and one of its executors over their session.
+
+A session is one stream in each direction, and belongs to one connection. It begins with a hello of both, the origin's first.
+Whatever was under way when a session ended is said again in the next one: dispatches by `Submit`, which attaches to what is known
+already, and what an executor has to tell by repeating all that its origin has not recorded. So nothing is kept for a connection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from runner.model.dispatch import AttemptId, Dispatch, Report
+from runner.model.log import Stream
+
+VERSION = 1
+"""Of what is said here. Who is greeted with another one ends the session."""
+
+
+class Capacity(Struct, frozen=True, kw_only=True):
+    """How many attempts may hold a slot of an executor, how many do, and how many tasks wait for one."""
+
+    slots: int
+    taken: int
+    waiting: int
+
+
+# From the origin.
+
+
+class OriginHello(Struct, frozen=True, kw_only=True):
+    """`node` is the identity of the origin's state. `live` are the attempts that it has handed to this executor and that are not
+    over: any other attempt of this origin that runs there is ended."""
+
+    node: str
+    name: str
+    live: tuple[AttemptId, ...] = ()
+    version: int = VERSION
+
+
+class Submit(Struct, frozen=True, kw_only=True):
+    """Carry this out, or go on with it. `dispatch.instance` is the executor's, as the origin has written it down: one that has another
+    and does not know the attempt does not begin it. What is told of it begins behind the report `after`, and in its log behind
+    the offsets in `printed`. `on_behalf_of` is who has submitted the group; `hops` are the runners that it came by, the first
+    origin first. `cancel_grace` is set where it has to end, in seconds, and nothing is started then."""
+
+    dispatch: Dispatch
+    on_behalf_of: str = ""
+    hops: tuple[str, ...] = ()
+    after: int = 0
+    printed: Mapping[Stream, int] = {}
+    cancel_grace: float | None = None
+
+
+class Acknowledge(Struct, frozen=True, kw_only=True):
+    """Everything up to this report is recorded, safe against loss of power."""
+
+    id: AttemptId
+    sequence: int
+
+
+class Cancel(Struct, frozen=True, kw_only=True):
+    """As `Dispatcher.cancel`; `grace` in seconds."""
+
+    id: AttemptId
+    grace: float
+
+
+class Signal(Struct, frozen=True, kw_only=True):
+    """As `Dispatcher.signal`."""
+
+    id: AttemptId
+    signal: str
+
+
+class Release(Struct, frozen=True, kw_only=True):
+    """The origin's group is over: what was kept for it goes."""
+
+    group: str
+
+
+FromOrigin = OriginHello | Submit | Acknowledge | Cancel | Signal | Release
+
+
+# From the executor.
+
+
+class ExecutorHello(Struct, frozen=True, kw_only=True):
+    """`node` is the identity of the executor's state, `instance` that of the life that this state has led without a break: one that
+    was restored from a backup has another. `types` are the task types that it can carry out."""
+
+    node: str
+    name: str
+    instance: str
+    types: frozenset[str] = frozenset()
+    labels: Mapping[str, str] = {}
+    capacity: Capacity
+    version: int = VERSION
+
+
+class Reported(Struct, frozen=True, kw_only=True):
+    """What became of an attempt. Its `Finished` comes behind all that it has printed."""
+
+    report: Report
+
+
+class Printed(Struct, frozen=True, kw_only=True):
+    """A piece of what an attempt has printed, masked. `offset` is where it begins in its stream, in bytes; `missing` is how many
+    bytes stood right before it and are not kept."""
+
+    id: AttemptId
+    stream: Stream
+    offset: int
+    data: bytes
+    missing: int = 0
+
+
+class Afresh(Struct, frozen=True, kw_only=True):
+    """What the attempt has printed was masked again: forget it, all of it follows anew."""
+
+    id: AttemptId
+
+
+class Refused(Struct, frozen=True, kw_only=True):
+    """The attempt was not begun here, and will not be. `reason` is one of `model.result.Reason`."""
+
+    id: AttemptId
+    reason: str
+    message: str
+
+
+class Loaded(Struct, frozen=True, kw_only=True):
+    """How much the executor has to do, told when it changes, now and then."""
+
+    capacity: Capacity
+
+
+FromExecutor = ExecutorHello | Reported | Printed | Afresh | Refused | Loaded
