@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from runner.logs.copying import LogCopy
 from runner.masking import Masker
 from runner.model.dispatch import AttemptId
 from runner.model.log import Frame, LogGap, LogSink, Redaction, Stream
@@ -43,6 +44,9 @@ class LogReader(Protocol):
 class LogStore(LogReader, Protocol):
     def open(self, id: AttemptId, masker: Masker) -> LogSink:
         """Continue the attempt's log, or begin it. An attempt that writes nothing leaves nothing behind."""
+
+    def copy(self, id: AttemptId) -> LogCopy:
+        """Continue the log of an attempt that runs elsewhere, or begin it. Its limit is kept as that of every other."""
 
     def redact(self, id: AttemptId, masker: Masker) -> Sequence[Redaction]:
         """Mask again what is stored, with needles that were not known when it came; told for each stream that has ever been

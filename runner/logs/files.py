@@ -10,6 +10,7 @@ from pathlib import Path
 
 from runner import removal
 from runner.logs import holes, rewriting
+from runner.logs.copying import KeptCopy, LogCopy
 from runner.logs.reader import FileLogReader, file_name
 from runner.logs.sink import CallSoon, Growth, MaskingSink
 from runner.logs.writing import Writer, log_context
@@ -48,13 +49,19 @@ class FileLogStore(FileLogReader):
         self._written = 0
 
     def open(self, id: AttemptId, masker: Masker) -> LogSink:
+        return MaskingSink(masker, self._writer(id))
+
+    def copy(self, id: AttemptId) -> LogCopy:
+        return KeptCopy(self._writer(id))
+
+    def _writer(self, id: AttemptId) -> Writer:
         writer = self._writers.get(id)
         if writer is None:
             writer = self._writers[id] = Writer(id, self._path, self._sealer, self._now, self._holes, self._limit)
             writer.on_append = self._grew
             writer.on_close = self._closed
         writer.users += 1
-        return MaskingSink(masker, writer)
+        return writer
 
     def _grew(self, id: AttemptId, bytes: int) -> None:
         self._written += bytes

@@ -10,6 +10,7 @@ from threading import Lock
 
 from msgspec.structs import replace
 
+from runner.logs.copying import KeptCopy, LogCopy
 from runner.logs.limit import Allowance, Gap, Mark
 from runner.logs.progress import Progress
 from runner.logs.redaction import Redactor
@@ -85,6 +86,9 @@ class MemoryLogStore:
 
     def open(self, id: AttemptId, masker: Masker) -> LogSink:
         return MaskingSink(masker, _Keeper(self, id, self._limit))
+
+    def copy(self, id: AttemptId) -> LogCopy:
+        return KeptCopy(_Keeper(self, id, self._limit))
 
     def known(self, id: AttemptId) -> Mapping[Stream, Progress]:
         """How far the streams have come; for the sinks of this store alone."""

@@ -42,14 +42,14 @@ class OriginHello(Struct, frozen=True, kw_only=True):
 class Submit(Struct, frozen=True, kw_only=True):
     """Carry this out, or go on with it. `dispatch.instance` is the executor's, as the origin has written it down: one that has another
     and does not know the attempt does not begin it. What is told of it begins behind the report `after`, and in its log behind
-    the offsets in `printed`. `on_behalf_of` is who has submitted the group; `hops` are the runners that it came by, the first
+    the position `printed`. `on_behalf_of` is who has submitted the group; `hops` are the runners that it came by, the first
     origin first. `cancel_grace` is set where it has to end, in seconds, and nothing is started then."""
 
     dispatch: Dispatch
     on_behalf_of: str = ""
     hops: tuple[str, ...] = ()
     after: int = 0
-    printed: Mapping[Stream, int] = {}
+    printed: int = 0
     cancel_grace: float | None = None
 
 
@@ -106,12 +106,12 @@ class Reported(Struct, frozen=True, kw_only=True):
 
 
 class Printed(Struct, frozen=True, kw_only=True):
-    """A piece of what an attempt has printed, masked. `offset` is where it begins in its stream, in bytes; `missing` is how many
-    bytes stood right before it and are not kept."""
+    """A piece of what an attempt has printed, masked. `position` is the place behind it in the executor's log; `missing` is how many
+    bytes of its stream stood right before it and are not kept."""
 
     id: AttemptId
     stream: Stream
-    offset: int
+    position: int
     data: bytes
     missing: int = 0
 
