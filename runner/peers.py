@@ -1,0 +1,140 @@
+"""The runners that a task may be sent to: this one, and those that it was told of by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Protocol
+
+from msgspec import Struct
+
+from runner.clock import rfc3339
+from runner.dispatch.base import Dispatcher
+from runner.dispatch.remote import RemoteDispatcher
+from runner.engine.targets import Changed, Refusal, Unreachable
+from runner.model.fault import nearest
+from runner.model.result import Reason
+from runner.model.session import Capacity
+from runner.model.task import Forward, Task
+
+MOST_NAMED = 20
+"""Of so many runners it is said what each lacks."""
+
+
+class Types(Protocol):
+    """What is needed of a `Registry`."""
+
+    @property
+    def types(self) -> Collection[str]: ...
+
+
+class Own(Struct, frozen=True, kw_only=True):
+    """This runner itself. What may change while it runs is asked for."""
+
+    dispatcher: Dispatcher
+    types: Types
+    labels: Callable[[], Mapping[str, str]]
+    capacity: Callable[[], Capacity]
+
+
+class _Candidate(Struct, frozen=True, kw_only=True):
+    name: str
+    dispatcher: Dispatcher
+    types: Collection[str]
+    labels: Mapping[str, str]
+    capacity: Capacity
+
+    @property
+    def burden(self) -> float:
+        """How much each of its slots has to do."""
+        return (self.capacity.taken + self.capacity.waiting) / max(1, self.capacity.slots)
+
+
+class Peers:
+    """Implements `runner.engine.targets.Targets`."""
+
+    def __init__(self, own: Own, peers: Iterable[RemoteDispatcher]) -> None:
+        self._own = own
+        self._peers = {peer.name: peer for peer in peers}
+
+    @property
+    def here(self) -> Dispatcher:
+        return self._own.dispatcher
+
+    def choose(self, forward: Forward, task: Task) -> Dispatcher | Unreachable | Refusal:
+        if forward.to is not None:
+            return self._called(forward.to, task)
+        return self._fitting(forward.labels, task)
+
+    def named(self, runner: str) -> Dispatcher:
+        return self._peers.get(runner, self.here)
+
+    def all(self) -> Iterable[Dispatcher]:
+        return (self.here, *self._peers.values())
+
+    def subscribe(self, changed: Changed) -> None:
+        for peer in self._peers.values():
+            peer.on_change = changed
+
+    def _called(self, name: str, task: Task) -> Dispatcher | Unreachable | Refusal:
+        if name == self.here.name:
+            return self.here
+        peer = self._peers.get(name)
+        if peer is None:
+            known = f"known are {', '.join([self.here.name, *self._peers])}"
+            message = f"this runner has no peer {name!r} ({nearest(name, self._peers) or known})"
+            return Refusal(reason=Reason.NO_SUCH_RUNNER, message=message)
+        if not peer.is_there or peer.hello is None:
+            return Unreachable(why=_away(peer))
+        if task.type not in peer.hello.types:
+            known = f"it can do {', '.join(sorted(peer.hello.types))}"
+            return Refusal(reason=Reason.UNKNOWN_TYPE, message=f"{name} has no task type {task.type!r}: {known}")
+        return peer
+
+    def _fitting(self, labels: Mapping[str, str], task: Task) -> Dispatcher | Unreachable:
+        lacking = []
+        candidates = []
+        for candidate in self._candidates():
+            lack = _lack(candidate, labels, task)
+            if lack is None:
+                candidates.append(candidate)
+            else:
+                lacking.append(f"{candidate.name} {lack}")
+        if candidates:
+            return min(candidates, key=lambda candidate: (candidate.burden, candidate.name)).dispatcher
+        # One that is away may have changed, so that nobody is ruled out for good.
+        lacking += [_away(peer) for peer in self._peers.values() if not peer.is_there]
+        wanted = ", ".join(f"{name}={value}" for name, value in sorted(labels.items()))
+        more = [] if len(lacking) <= MOST_NAMED else [f"and {len(lacking) - MOST_NAMED} more"]
+        return Unreachable(why=f"no runner fits {wanted}: {'; '.join([*lacking[:MOST_NAMED], *more])}")
+
+    def _candidates(self) -> Iterable[_Candidate]:
+        yield _Candidate(
+            name=self.here.name,
+            dispatcher=self.here,
+            types=self._own.types.types,
+            labels=self._own.labels(),
+            capacity=self._own.capacity(),
+        )
+        for peer in self._peers.values():
+            if peer.is_there and peer.hello is not None:
+                yield _Candidate(
+                    name=peer.name,
+                    dispatcher=peer,
+                    types=peer.hello.types,
+                    labels=peer.hello.labels,
+                    capacity=peer.capacity,
+                )
+
+
+def _lack(candidate: _Candidate, labels: Mapping[str, str], task: Task) -> str | None:
+    """What a runner has not that a task wants; None where it fits."""
+    for name, value in labels.items():
+        if name not in candidate.labels:
+            return f"has no label {name}"
+        if candidate.labels[name] != value:
+            return f"has {name}={candidate.labels[name]}"
+    return None if task.type in candidate.types else f"has no task type {task.type!r}"
+
+
+def _away(peer: RemoteDispatcher) -> str:
+    return f"{peer.name} is away since {rfc3339(peer.away_since.wall)} ({peer.trouble})"
