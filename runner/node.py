@@ -9,19 +9,21 @@ import os
 import resource
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from drivers.registry import Registry
 from runner.backup import RESTORED
 from runner.clock import Clock, SystemClock, system_boot_seconds
 from runner.config import Settings
 from runner.config.service import SOCKET_NAME, Service
+from runner.model.endpoint import Endpoint
 from runner.process import descriptors, launch
 from runner.process.host import SupervisorHost
 from runner.process.lasting import LastingHost, Leave, remain
@@ -32,6 +34,7 @@ from runner.workspace import make_private, make_temp, run_temp, unmake_temp
 from taskimpl import built_in_drivers
 
 if TYPE_CHECKING:
+    from runner.dispatch.remote import RemoteDispatcher
     from runner.engine.engine import Engine
     from runner.logs.base import LogStore
     from runner.model.watch import Happening
@@ -58,6 +61,7 @@ class Node(Struct, frozen=True, kw_only=True):
     clock: Clock
     sealer: Sealer
     processes: LastingHost
+    peers: Sequence[RemoteDispatcher] = ()
 
     def watch(self, id: str) -> AsyncIterator[Sequence[Happening]]:
         """The story of a group as it happens, up to its end."""
@@ -80,6 +84,16 @@ def _ignored(group: str) -> None:
     pass
 
 
+class Forwarding(Struct, frozen=True, kw_only=True):
+    """Whom a node forwards tasks to: `peers` by name, each given up after so many seconds; `node` is the identity of its state, and
+    `labels` what it has itself."""
+
+    peers: Mapping[str, Endpoint]
+    lost_after: float
+    node: str
+    labels: Callable[[], Mapping[str, str]]
+
+
 class Role(Struct, frozen=True, kw_only=True):
     """What one node is beside what others are. `name` is how results call it; `on_release` is told of groups that are over;
     `prepare` is given its engine before that takes up what a former life has left; `leave` ends the process when it has lost what its tasks
@@ -91,6 +105,7 @@ class Role(Struct, frozen=True, kw_only=True):
     leave: Leave = remain
     telemetry: Sequence[Telemetry] = ()
     traced: bool = False
+    forwarding: Forwarding | None = None
 
 
 def registry(settings: Settings) -> Registry:
@@ -185,8 +200,18 @@ async def open_server(settings: Settings, service: Service, leave: Leave = remai
         if spans is not None:
             spans.type_of, spans.trace_of = engine.type_of, engine.trace_of
 
+    node_id = _node_id(settings.state_dir / "node")
+    forwarding = Forwarding(
+        peers=service.peers, lost_after=service.lost_after, node=node_id, labels=lambda: told().labels
+    )
     role = Role(
-        name=service.name, on_release=released, prepare=prepare, leave=leave, telemetry=telemetry, traced=bool(spans)
+        name=service.name,
+        on_release=released,
+        prepare=prepare,
+        leave=leave,
+        telemetry=telemetry,
+        traced=bool(spans),
+        forwarding=forwarding if service.peers else None,
     )
     async with opening.exported(spans), open_node(settings, role) as node:
         started = node.clock.now()
@@ -198,7 +223,7 @@ async def open_server(settings: Settings, service: Service, leave: Leave = remai
             workspaces=workspaces,
             clock=node.clock,
             sealer=node.sealer,
-            node_id=_node_id(settings.state_dir / "node"),
+            node_id=node_id,
             started_at=started.wall,
         )
         socket_path = str(settings.state_dir / SOCKET_NAME)
@@ -216,7 +241,7 @@ async def open_server(settings: Settings, service: Service, leave: Leave = remai
         telling = partial(herald.run, node.engine, node.store, node.clock, node=service.name, node_id=premises.node_id)
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(server)
-            work: list[Work] = [keeper.run, telling, server.look_after]
+            work: list[Work] = [keeper.run, telling, server.look_after, *_links(node.peers, service)]
             exposed: Sequence[str] = ()
             if metrics is not None:
                 metrics.sample = partial(_sample, node, server, settings)
@@ -359,6 +384,7 @@ async def _assembled(
     from runner.dispatch.local import LocalDispatcher
     from runner.engine.engine import Engine
     from runner.logs.files import FileLogStore
+    from runner.peers import Own, Peers
 
     sealer = Sealer.open_or_create(settings.key_file)
     logs = FileLogStore(folder / "logs", sealer=sealer, limit=settings.log_bytes)
@@ -377,10 +403,18 @@ async def _assembled(
             on_release=role.on_release,
         )
     )
+    peers = _peers(role, clock, logs, lambda group: engine.caller_of(group)) if role.forwarding else ()
+    own = Own(
+        dispatcher=dispatcher,
+        types=types,
+        labels=role.forwarding.labels if role.forwarding else dict,
+        capacity=lambda: engine.load,
+    )
     engine = Engine(
         store=store,
         clock=clock,
         dispatcher=dispatcher,
+        targets=Peers(own, peers),
         sealer=sealer,
         max_parallel=settings.max_parallel,
         traced=role.traced,
@@ -389,7 +423,51 @@ async def _assembled(
     role.prepare(engine)
     engine.recover()
     calm_collector()
-    return Node(engine=engine, store=store, logs=logs, registry=types, clock=clock, sealer=sealer, processes=host)
+    return Node(
+        engine=engine,
+        store=store,
+        logs=logs,
+        registry=types,
+        clock=clock,
+        sealer=sealer,
+        processes=host,
+        peers=peers,
+    )
+
+
+def _peers(role: Role, clock: Clock, logs: LogStore, on_behalf_of: Callable[[str], str]) -> Sequence[RemoteDispatcher]:
+    from runner.dispatch.remote import RemoteDispatcher
+
+    forwarding = role.forwarding
+    return [
+        RemoteDispatcher(
+            name,
+            node=forwarding.node,
+            own_name=role.name,
+            clock=clock,
+            logs=logs,
+            on_behalf_of=on_behalf_of,
+            lost_after=forwarding.lost_after,
+        )
+        for name in (forwarding.peers if forwarding else ())
+    ]
+
+
+def _links(peers: Sequence[RemoteDispatcher], service: Service) -> Iterator[Work]:
+    """The sessions with the peers, each for ever."""
+    from runner.client.link import Link
+
+    for peer in peers:
+        endpoint = service.peers[peer.name]
+        if (
+            service.tls is not None
+            and endpoint.is_encrypted
+            and endpoint.certificate is None
+            and not endpoint.token_file
+        ):
+            # Other runners know this one by the certificate that it shows to its callers.
+            endpoint = replace(endpoint, certificate=str(service.tls.certificate), key=str(service.tls.key))
+        yield Link(endpoint, peer).run
 
 
 def calm_collector() -> None:

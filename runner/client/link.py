@@ -79,7 +79,6 @@ class Link:
                 async with asyncio.timeout(GREETING_SECONDS):
                     first = await call.read()
                 if first is aio.EOF:
-                    await call.wait_for_connection()
                     return False
                 hello = peerwire.from_executor_from_proto(first)
                 if not isinstance(hello, ExecutorHello) or hello.version != VERSION:
@@ -87,9 +86,6 @@ class Link:
                 self._party.connected(hello, queue.put_nowait)
                 while (message := await call.read()) is not aio.EOF:
                     self._party.heard(peerwire.from_executor_from_proto(message))
-                code = await call.code()
-                if code.value[0]:
-                    raise AioRpcError(code, await call.initial_metadata(), await call.trailing_metadata(), await call.details())
                 return True
             finally:
                 call.cancel()

@@ -132,6 +132,8 @@ def _service(values: Mapping[str, Any]) -> Service:
     return Service(
         name=values["name"],
         labels=values["labels"],
+        peers=values["peers"],
+        lost_after=values["lost_after"],
         listen=values["listen"],
         tls=_tls(values),
         insecure=values["insecure"],

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from runner.config import kinds, machine
 from runner.config.kinds import Kind
-from runner.config.service import DEFAULT_RULES, Limits, Retention
+from runner.config.service import DEFAULT_RULES, LOST_AFTER_SECONDS, Limits, Retention
 from runner.config.settings import KEEP_DAYS, KEEP_RUNS, Containment, LogFormat, LogLevel
 from runner.model.limits import Limits as DocumentLimits
 from runner.model.log import LEAST_LOG_LIMIT_BYTES
@@ -117,6 +117,20 @@ NODE_KEYS = (
         about="what tasks can ask of a runner",
         example='{site = "eu", gpu = "true"}',
         reloads=True,
+    ),
+    Key(
+        path=("peers",),
+        kind=kinds.PEERS,
+        default={},
+        about="the runners that tasks may be forwarded to, by name, see below",
+        example='{onprem-1 = {target = "onprem-1.example:8443", ca = "ca.pem"}}',
+    ),
+    Key(
+        path=("lost_after",),
+        kind=kinds.lasting(1.0),
+        default=LOST_AFTER_SECONDS,
+        about="how long a peer may be away before its tasks are given up",
+        example='"1h"',
     ),
     STATE_DIR,
     Key(

@@ -15,7 +15,9 @@ from msgspec.structs import replace
 
 from runner.config import address
 from runner.config.service import Rule, Scope
+from runner.errors import UsageError
 from runner.model import duration, fields, size
+from runner.model.endpoint import Endpoint
 from runner.model.fault import Faults, quote
 from runner.model.fault import Path as Place
 
@@ -235,6 +237,18 @@ _RULE: fields.Readers = {
 }
 
 
+_PEER: fields.Readers = {
+    "target": ("target", fields.one_line),
+    "ca": ("ca", fields.one_line),
+    "certificate": ("certificate", fields.one_line),
+    "key": ("key", fields.one_line),
+    "server_name": ("server_name", fields.one_line),
+    "token_file": ("token_file", fields.one_line),
+    "insecure": ("insecure", fields.flag),
+}
+_PEER_FILES = ("ca", "certificate", "key", "token_file")
+
+
 def _rules(faults: Faults, path: Place, value: Any) -> tuple[Rule, ...]:
     read = []
     for here, item in fields.items(faults, path, value, "a list of mappings ([[rules]])"):
@@ -255,6 +269,41 @@ def spell_rule(rule: Rule) -> list[str]:
     scopes = [scope.value for scope in Scope if scope in rule.scopes]
     parts = {"callers": rule.callers, "scopes": scopes, "types": rule.types, "users": rule.users}
     return [f"{name} = {_spell_list(items)}" for name, items in parts.items()]
+
+
+def _peers(faults: Faults, path: Place, value: Any) -> dict[str, Endpoint]:
+    read = {}
+    for name, item in fields.mapping(faults, path, value, "a table for each ([peers.NAME])").items():
+        here = (*path, name)
+        if not NAME.fullmatch(name):
+            faults.add(here, f"{quote(name)} is no name of a runner: {NAME_EXPECTED}", about_key=True)
+        given = fields.record(faults, here, fields.mapping(faults, here, item, '{target = "host:8443"}'), _PEER)
+        if isinstance(item, dict) and fields.require(faults, here, given, target="target"):
+            endpoint = Endpoint(**given)
+            try:
+                read[name] = endpoint.checked()
+            except UsageError as error:
+                faults.add(here, error.message)
+    return read
+
+
+def _spell_peers(peers: Mapping[str, Endpoint]) -> str:
+    return f"{{{', '.join(f'{_spell_key(name)} = {_spell_peer(peer)}' for name, peer in peers.items())}}}"
+
+
+def _spell_peer(peer: Endpoint) -> str:
+    given = {name: value for name in _PEER if (value := getattr(peer, name)) not in (None, False)}
+    parts = (f"{name} = {'true' if value is True else spell_text(value)}" for name, value in given.items())
+    return f"{{{', '.join(parts)}}}"
+
+
+def _placed_peers(peers: Mapping[str, Endpoint], folder: Path) -> dict[str, Endpoint]:
+    return {
+        name: replace(
+            peer, **{key: str(folder / path) for key in _PEER_FILES if (path := getattr(peer, key)) is not None}
+        )
+        for name, peer in peers.items()
+    }
 
 
 def _placed_path(path: Path, folder: Path) -> Path:
@@ -280,6 +329,7 @@ ORIGIN = Kind(wanted="URL", read=_origin, spelled=spell_text)
 ADDRESSES = Kind(
     wanted="addresses", read=_addresses, taken=split, spelled=_spell_list, placed=_placed_addresses, is_list=True
 )
+PEERS = Kind(wanted="peers", read=_peers, taken=_taken_toml, spelled=_spell_peers, placed=_placed_peers)
 RULES = Kind(wanted="rules", read=_rules, taken=_taken_toml, spelled=_spell_rules)
 
 

@@ -8,8 +8,13 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from runner.model.endpoint import Endpoint
+
 SOCKET_NAME = "runner.sock"
 """In the state directory: where a node listens that is told of no address. Only its own user and root can reach it."""
+
+
+LOST_AFTER_SECONDS = 300.0
 
 
 class Scope(StrEnum):
@@ -108,6 +113,10 @@ class Service(Struct, frozen=True, kw_only=True):
 
     name: str
     labels: Mapping[str, str] = {}
+    peers: Mapping[str, Endpoint] = {}
+    """By the names that results call them by."""
+    lost_after: float = LOST_AFTER_SECONDS
+    """In seconds: how long a peer may be away before its attempts are given up."""
     listen: tuple[str, ...] = ()
     tls: Tls | None = None
     insecure: bool = False

@@ -37,7 +37,6 @@ from runner.model.session import (
     Submit,
 )
 
-LOST_AFTER_SECONDS = 300.0
 MOST_RELEASES = 100_000
 """That a peer which is away is told of when it is back; it forgets the others by itself, in a week."""
 
@@ -76,7 +75,7 @@ class RemoteDispatcher:
         clock: Clock,
         logs: Copies,
         on_behalf_of: Callable[[str], str] = lambda group: "",
-        lost_after: float = LOST_AFTER_SECONDS,
+        lost_after: float,
     ) -> None:
         """`name` is what this runner calls the peer, `own_name` what it calls itself; `node` is the identity of its state.
         `on_behalf_of` says who has submitted a group. `lost_after` in seconds."""
@@ -203,7 +202,11 @@ class RemoteDispatcher:
     # What the session tells.
 
     def greeting(self) -> OriginHello:
-        return OriginHello(node=self._node, name=self._own_name, live=tuple(id for id, handed in self._handed.items() if not handed.over))
+        return OriginHello(
+            node=self._node,
+            name=self._own_name,
+            live=tuple(id for id, handed in self._handed.items() if not handed.over),
+        )
 
     def connected(self, hello: ExecutorHello, send: Send) -> None:
         """The peer has answered the greeting. Everything that is under way is handed to it anew, by `send`, which never blocks."""
