@@ -9,21 +9,20 @@ import os
 import resource
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from drivers.registry import Registry
 from runner.backup import RESTORED
 from runner.clock import Clock, SystemClock, system_boot_seconds
 from runner.config import Settings
 from runner.config.service import SOCKET_NAME, Service
-from runner.model.endpoint import Endpoint
+from runner.forwarding import Forwarding
 from runner.process import descriptors, launch
 from runner.process.host import SupervisorHost
 from runner.process.lasting import LastingHost, Leave, remain
@@ -62,6 +61,8 @@ class Node(Struct, frozen=True, kw_only=True):
     sealer: Sealer
     processes: LastingHost
     peers: Sequence[RemoteDispatcher] = ()
+    links: Sequence[Work] = ()
+    """What goes on for ever, so that the peers are there."""
 
     def watch(self, id: str) -> AsyncIterator[Sequence[Happening]]:
         """The story of a group as it happens, up to its end."""
@@ -82,16 +83,6 @@ class Serving(Struct, frozen=True, kw_only=True):
 
 def _ignored(group: str) -> None:
     pass
-
-
-class Forwarding(Struct, frozen=True, kw_only=True):
-    """Whom a node forwards tasks to: `peers` by name, each given up after so many seconds; `node` is the identity of its state, and
-    `labels` what it has itself."""
-
-    peers: Mapping[str, Endpoint]
-    lost_after: float
-    node: str
-    labels: Callable[[], Mapping[str, str]]
 
 
 class Role(Struct, frozen=True, kw_only=True):
@@ -167,7 +158,7 @@ async def open_server(settings: Settings, service: Service, leave: Leave = remai
     from runner.retention import Keeper
     from runner.rpc.server import Server
     from runner.rpc.servicer import Premises
-    from runner.telemetry import opening
+    from runner.telemetry import opening, samples
     from runner.tokens import Tokens
     from runner.uploads import Allowance
     from runner.webhook.herald import Herald
@@ -201,9 +192,6 @@ async def open_server(settings: Settings, service: Service, leave: Leave = remai
             spans.type_of, spans.trace_of = engine.type_of, engine.trace_of
 
     node_id = _node_id(settings.state_dir / "node")
-    forwarding = Forwarding(
-        peers=service.peers, lost_after=service.lost_after, node=node_id, labels=lambda: told().labels
-    )
     role = Role(
         name=service.name,
         on_release=released,
@@ -211,7 +199,7 @@ async def open_server(settings: Settings, service: Service, leave: Leave = remai
         leave=leave,
         telemetry=telemetry,
         traced=bool(spans),
-        forwarding=forwarding if service.peers else None,
+        forwarding=Forwarding(service=service, node=node_id, labels=lambda: told().labels),
     )
     async with opening.exported(spans), open_node(settings, role) as node:
         started = node.clock.now()
@@ -241,31 +229,14 @@ async def open_server(settings: Settings, service: Service, leave: Leave = remai
         telling = partial(herald.run, node.engine, node.store, node.clock, node=service.name, node_id=premises.node_id)
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(server)
-            work: list[Work] = [keeper.run, telling, server.look_after, *_links(node.peers, service)]
+            work: list[Work] = [keeper.run, telling, server.look_after, *node.links]
             exposed: Sequence[str] = ()
             if metrics is not None:
-                metrics.sample = partial(_sample, node, server, settings)
+                metrics.sample = partial(samples.of, node, server, settings.state_dir)
                 exposed = await stack.enter_async_context(opening.exposed(metrics, service.metrics))
                 work.append(metrics.measure_lag)
             await stack.enter_async_context(_beside(*work))
             yield Serving(node=node, server=server, keeper=keeper, metrics=exposed)
-
-
-def _sample(node: Node, server: Server, settings: Settings) -> Iterator[tuple[str, str, float]]:
-    load, usage = node.engine.load, node.store.usage()
-    yield "runner_slots", "How many attempts may run at once.", load.slots
-    yield "runner_attempts_running", "How many attempts hold a slot.", load.taken
-    yield "runner_queue_length", "How many tasks wait for a slot.", load.waiting
-    yield "runner_groups_active", "How many groups are not over.", node.engine.active
-    yield "runner_groups_kept", "How many groups that are over are kept.", usage.groups
-    yield "runner_kept_log_bytes", "What their logs take on the disk.", usage.log_bytes
-    yield "runner_database_bytes", "What is in use of the database.", node.store.used_bytes()
-    yield "runner_log_bytes_total", "What tasks have printed, as it was written to logs.", node.logs.written
-    disk = os.statvfs(settings.state_dir)
-    yield "runner_disk_free_bytes", "What is free where the state is kept.", disk.f_bavail * disk.f_frsize
-    yield "runner_disk_free_files", "How many files can be made there.", disk.f_favail
-    yield "runner_streams", "How many watches and followed logs there are.", server.streams
-    yield "runner_supervisor_restarts", "How many supervisors have ended that should not.", node.processes.restarts
 
 
 @asynccontextmanager
@@ -403,13 +374,10 @@ async def _assembled(
             on_release=role.on_release,
         )
     )
-    peers = _peers(role, clock, logs, lambda group: engine.caller_of(group)) if role.forwarding else ()
-    own = Own(
-        dispatcher=dispatcher,
-        types=types,
-        labels=role.forwarding.labels if role.forwarding else dict,
-        capacity=lambda: engine.load,
-    )
+    forwarding = role.forwarding
+    peers = forwarding.peers(role.name, clock, logs) if forwarding else ()
+    labels = forwarding.labels if forwarding else dict
+    own = Own(dispatcher=dispatcher, types=types, labels=labels, capacity=lambda: engine.capacity)
     engine = Engine(
         store=store,
         clock=clock,
@@ -432,42 +400,8 @@ async def _assembled(
         sealer=sealer,
         processes=host,
         peers=peers,
+        links=tuple(forwarding.links(peers)) if forwarding else (),
     )
-
-
-def _peers(role: Role, clock: Clock, logs: LogStore, on_behalf_of: Callable[[str], str]) -> Sequence[RemoteDispatcher]:
-    from runner.dispatch.remote import RemoteDispatcher
-
-    forwarding = role.forwarding
-    return [
-        RemoteDispatcher(
-            name,
-            node=forwarding.node,
-            own_name=role.name,
-            clock=clock,
-            logs=logs,
-            on_behalf_of=on_behalf_of,
-            lost_after=forwarding.lost_after,
-        )
-        for name in (forwarding.peers if forwarding else ())
-    ]
-
-
-def _links(peers: Sequence[RemoteDispatcher], service: Service) -> Iterator[Work]:
-    """The sessions with the peers, each for ever."""
-    from runner.client.link import Link
-
-    for peer in peers:
-        endpoint = service.peers[peer.name]
-        if (
-            service.tls is not None
-            and endpoint.is_encrypted
-            and endpoint.certificate is None
-            and not endpoint.token_file
-        ):
-            # Other runners know this one by the certificate that it shows to its callers.
-            endpoint = replace(endpoint, certificate=str(service.tls.certificate), key=str(service.tls.key))
-        yield Link(endpoint, peer).run
 
 
 def calm_collector() -> None:

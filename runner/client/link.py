@@ -67,7 +67,7 @@ class Link:
             self._party.disconnected(why)
             wait = min(LONGEST_WAIT_SECONDS, FIRST_SECONDS * FACTOR**tries)
             tries = min(tries + 1, 60)
-            await asyncio.sleep(wait * random.uniform(0.5, 1.0))  # noqa: S311 - no secret hangs on it
+            await asyncio.sleep(wait * random.uniform(0.5, 1.0))
 
     async def _session(self) -> bool:
         """One session up to its end; whether the peer has answered in it."""

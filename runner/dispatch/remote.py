@@ -74,11 +74,10 @@ class RemoteDispatcher:
         own_name: str,
         clock: Clock,
         logs: Copies,
-        on_behalf_of: Callable[[str], str] = lambda group: "",
         lost_after: float,
     ) -> None:
         """`name` is what this runner calls the peer, `own_name` what it calls itself; `node` is the identity of its state.
-        `on_behalf_of` says who has submitted a group. `lost_after` in seconds."""
+        `lost_after` in seconds."""
         self.on_change: Callable[[str, bool], None] = lambda name, there: None
         """Told whenever the peer has come or gone."""
         self.on_ready: Callable[[], None] = lambda: None
@@ -90,7 +89,6 @@ class RemoteDispatcher:
         self._own_name = own_name
         self._clock = clock
         self._logs = logs
-        self._on_behalf_of = on_behalf_of
         self._lost_after = lost_after
         self._hello: ExecutorHello | None = None
         self._capacity = Capacity(slots=0, taken=0, waiting=0)
@@ -266,7 +264,6 @@ class RemoteDispatcher:
         self._tell(
             Submit(
                 dispatch=handed.dispatch,
-                on_behalf_of=self._on_behalf_of(handed.dispatch.id.group),
                 hops=(self._own_name,),
                 after=handed.heard,
                 printed=self._copied(handed),

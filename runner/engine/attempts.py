@@ -63,6 +63,7 @@ class Attempts:
             paused=attempt.paused,
             told_paused=state.waiting is Waiting.PAUSED,
             traceparent=self._run.traceparent(attempt.id),
+            on_behalf_of=self._run.caller,
         )
         self._services.dispatcher.submit(dispatch)
         self._services.dispatcher.events(attempt.id, attempt.sequence, self._services.sink)

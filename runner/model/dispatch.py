@@ -34,7 +34,8 @@ class Dispatch(Struct, frozen=True, kw_only=True):
     origin may have sent it before; `handle` is what the driver gave at its start, if the origin saw that, `started_at` when
     that was (seconds since the epoch). `paused` is whether it is to be paused, as it was asked for last, and `told_paused`
     whether the origin has heard that it was. `grace` is in seconds, between the polite and the final signal of a stop. `traceparent`
-    is what the attempt passes on of its trace, empty for nothing; it may be another the next time.
+    is what the attempt passes on of its trace, empty for nothing; it may be another the next time. `on_behalf_of` is who has submitted
+    the group.
     """
 
     id: AttemptId
@@ -49,6 +50,7 @@ class Dispatch(Struct, frozen=True, kw_only=True):
     paused: bool = False
     told_paused: bool = False
     traceparent: str = ""
+    on_behalf_of: str = ""
 
     @property
     def digest(self) -> str:

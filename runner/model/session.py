@@ -42,11 +42,10 @@ class OriginHello(Struct, frozen=True, kw_only=True):
 class Submit(Struct, frozen=True, kw_only=True):
     """Carry this out, or go on with it. `dispatch.instance` is the executor's, as the origin has written it down: one that has another
     and does not know the attempt does not begin it. What is told of it begins behind the report `after`, and in its log behind
-    the position `printed`. `on_behalf_of` is who has submitted the group; `hops` are the runners that it came by, the first
+    the position `printed`. `hops` are the runners that it came by, the first
     origin first. `cancel_grace` is set where it has to end, in seconds, and nothing is started then."""
 
     dispatch: Dispatch
-    on_behalf_of: str = ""
     hops: tuple[str, ...] = ()
     after: int = 0
     printed: int = 0
