@@ -85,10 +85,10 @@ def _submit_to_proto(said: model.Submit) -> pb.SubmitAttempt:
         paused=dispatch.paused,
         told_paused=dispatch.told_paused,
         traceparent=dispatch.traceparent,
-        on_behalf_of=said.on_behalf_of,
+        on_behalf_of=dispatch.on_behalf_of,
         hops=said.hops,
         after=said.after,
-        printed=[pb.OutputOffset(stream=STREAMS[stream], offset=offset) for stream, offset in said.printed.items()],
+        printed=said.printed,
         cancel_grace=said.cancel_grace,
     )
 
@@ -116,13 +116,13 @@ def _submit(message: pb.SubmitAttempt) -> model.Submit:
         paused=message.paused,
         told_paused=message.told_paused,
         traceparent=_text("traceparent", message.traceparent, LONGEST_NAME_CHARS),
+        on_behalf_of=_text("on_behalf_of", message.on_behalf_of, LONGEST_NAME_CHARS),
     )
     return model.Submit(
         dispatch=dispatch,
-        on_behalf_of=_text("on_behalf_of", message.on_behalf_of, LONGEST_NAME_CHARS),
         hops=tuple(_text("hops", hop, LONGEST_NAME_CHARS) for hop in message.hops),
         after=_number("after", message.after),
-        printed={_stream(item.stream): _number("offset", item.offset) for item in message.printed},
+        printed=_number("printed", message.printed),
         cancel_grace=_seconds("cancel_grace", message.cancel_grace) if message.HasField("cancel_grace") else None,
     )
 
@@ -167,7 +167,7 @@ def from_executor_to_proto(said: model.FromExecutor) -> pb.FromExecutor:
                 output=pb.AttemptOutput(
                     id=_id_to_proto(said.id),
                     stream=STREAMS[said.stream],
-                    offset=said.offset,
+                    position=said.position,
                     data=said.data,
                     missing=said.missing,
                 )
@@ -302,7 +302,7 @@ def _printed(message: pb.AttemptOutput) -> model.Printed:
     return model.Printed(
         id=_id_from_proto(message.id),
         stream=_stream(message.stream),
-        offset=_number("offset", message.offset),
+        position=_number("position", message.position),
         data=message.data,
         missing=_number("missing", message.missing),
     )

@@ -193,7 +193,8 @@ class SubmitAttempt(google.protobuf.message.Message):
     on_behalf_of: builtins.str
     """Who has submitted the group to its origin."""
     after: builtins.int
-    """What is told begins behind this report, and what was printed behind these offsets."""
+    """What is told begins behind this report, and what was printed behind this position in the executor's log."""
+    printed: builtins.int
     cancel_grace: builtins.float
     """Set where it has to end: as CancelAttempt, and nothing is started then."""
     @property
@@ -206,8 +207,6 @@ class SubmitAttempt(google.protobuf.message.Message):
     def hops(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """The runners that it came by, the first origin first, each as NAME (NODE)."""
 
-    @property
-    def printed(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___OutputOffset]: ...
     def __init__(
         self,
         *,
@@ -226,7 +225,7 @@ class SubmitAttempt(google.protobuf.message.Message):
         on_behalf_of: builtins.str = ...,
         hops: collections.abc.Iterable[builtins.str] | None = ...,
         after: builtins.int = ...,
-        printed: collections.abc.Iterable[global___OutputOffset] | None = ...,
+        printed: builtins.int = ...,
         cancel_grace: builtins.float | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_cancel_grace", b"_cancel_grace", "_handle", b"_handle", "_started_at", b"_started_at", "bindings", b"bindings", "cancel_grace", b"cancel_grace", "handle", b"handle", "id", b"id", "started_at", b"started_at"]) -> builtins.bool: ...
@@ -386,26 +385,6 @@ class Value(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["confidential", b"confidential", "text", b"text"]) -> None: ...
 
 global___Value = Value
-
-@typing.final
-class OutputOffset(google.protobuf.message.Message):
-    """How far a stream was received."""
-
-    DESCRIPTOR: google.protobuf.descriptor.Descriptor
-
-    STREAM_FIELD_NUMBER: builtins.int
-    OFFSET_FIELD_NUMBER: builtins.int
-    stream: runner.v1.runner_pb2.Stream.ValueType
-    offset: builtins.int
-    def __init__(
-        self,
-        *,
-        stream: runner.v1.runner_pb2.Stream.ValueType = ...,
-        offset: builtins.int = ...,
-    ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["offset", b"offset", "stream", b"stream"]) -> None: ...
-
-global___OutputOffset = OutputOffset
 
 @typing.final
 class AcknowledgeReports(google.protobuf.message.Message):
@@ -720,12 +699,12 @@ class AttemptOutput(google.protobuf.message.Message):
 
     ID_FIELD_NUMBER: builtins.int
     STREAM_FIELD_NUMBER: builtins.int
-    OFFSET_FIELD_NUMBER: builtins.int
+    POSITION_FIELD_NUMBER: builtins.int
     DATA_FIELD_NUMBER: builtins.int
     MISSING_FIELD_NUMBER: builtins.int
     stream: runner.v1.runner_pb2.Stream.ValueType
-    offset: builtins.int
-    """Where it begins in its stream, in bytes."""
+    position: builtins.int
+    """The place behind it in the executor's log."""
     data: builtins.bytes
     missing: builtins.int
     """How many bytes stood right before it and are not kept."""
@@ -736,12 +715,12 @@ class AttemptOutput(google.protobuf.message.Message):
         *,
         id: global___AttemptId | None = ...,
         stream: runner.v1.runner_pb2.Stream.ValueType = ...,
-        offset: builtins.int = ...,
+        position: builtins.int = ...,
         data: builtins.bytes = ...,
         missing: builtins.int = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["id", b"id"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["data", b"data", "id", b"id", "missing", b"missing", "offset", b"offset", "stream", b"stream"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["data", b"data", "id", b"id", "missing", b"missing", "position", b"position", "stream", b"stream"]) -> None: ...
 
 global___AttemptOutput = AttemptOutput
 

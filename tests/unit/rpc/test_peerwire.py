@@ -86,13 +86,13 @@ def submits(draw: st.DrawFn) -> session.Submit:
         paused=draw(st.booleans()),
         told_paused=draw(st.booleans()),
         traceparent=draw(TEXT),
+        on_behalf_of=draw(TEXT),
     )
     return session.Submit(
         dispatch=dispatch,
-        on_behalf_of=draw(TEXT),
         hops=draw(st.lists(TEXT, max_size=3).map(tuple)),
         after=draw(COUNT),
-        printed=draw(st.dictionaries(STREAM, COUNT)),
+        printed=draw(COUNT),
         cancel_grace=draw(st.none() | SECONDS),
     )
 
@@ -164,7 +164,7 @@ FROM_EXECUTOR: dict[str, st.SearchStrategy[session.FromExecutor]] = {
     ),
     "report": st.builds(session.Reported, report=REPORTS),
     "output": st.builds(
-        session.Printed, id=IDS, stream=STREAM, offset=COUNT, data=st.binary(max_size=9), missing=COUNT
+        session.Printed, id=IDS, stream=STREAM, position=COUNT, data=st.binary(max_size=9), missing=COUNT
     ),
     "afresh": st.builds(session.Afresh, id=IDS),
     "refused": st.builds(session.Refused, id=IDS, reason=WORD, message=TEXT),
@@ -236,7 +236,6 @@ def _submit(**changes: Any) -> pb.FromOrigin:
         (_submit(task=b'{"name":"a","type":"os_exec","exports":[{"name":"x/y"}]}'), "'x/y' cannot be the name"),
         (_submit(bindings=pb.Bindings(inputs={"x": pb.Value(text="a\0b")})), "its `value` holds a NUL"),
         (_submit(bindings=pb.Bindings(inputs={"x y": pb.Value(text="a")})), "'x y' cannot be the name"),
-        (_submit(printed=[pb.OutputOffset(offset=1)]), "there is no stream 0"),
         (_submit(after=1 << 63), "its `after` is"),
         (_submit(started_at=-0.5), "its `started_at` is -0.5"),
     ],
