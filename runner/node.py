@@ -40,6 +40,9 @@ if TYPE_CHECKING:
     from runner.retention import Keeper
     from runner.rpc.server import Server
     from runner.telemetry.base import Telemetry
+    from runner.telemetry.prometheus import Prometheus
+    from runner.telemetry.spans import Spans
+    from runner.webhook.herald import Herald
 
 LOCAL_RUNNER = "local"
 FLUSH_SECONDS = 5.0
@@ -184,18 +187,11 @@ async def open_server(settings: Settings, service: Service, leave: Leave = remai
     spans = opening.spans(service.tracing, service.name) if service.tracing.endpoint else None
     telemetry: Sequence[Telemetry] = tuple(each for each in (metrics, spans) if each is not None)
 
-    def prepare(engine: Engine) -> None:
-        engine.announce(herald.wanted, herald.wake)
-        if metrics is not None:
-            metrics.type_of = engine.type_of
-        if spans is not None:
-            spans.type_of, spans.trace_of = engine.type_of, engine.trace_of
-
     node_id = _node_id(settings.state_dir / "node")
     role = Role(
         name=service.name,
         on_release=released,
-        prepare=prepare,
+        prepare=partial(_told_of, herald, metrics, spans),
         leave=leave,
         telemetry=telemetry,
         traced=bool(spans),
@@ -237,6 +233,15 @@ async def open_server(settings: Settings, service: Service, leave: Leave = remai
                 work.append(metrics.measure_lag)
             await stack.enter_async_context(_beside(*work))
             yield Serving(node=node, server=server, keeper=keeper, metrics=exposed)
+
+
+def _told_of(herald: Herald, metrics: Prometheus | None, spans: Spans | None, engine: Engine) -> None:
+    """Let all of them know the engine."""
+    engine.announce(herald.wanted, herald.wake)
+    if metrics is not None:
+        metrics.type_of = engine.type_of
+    if spans is not None:
+        spans.type_of, spans.trace_of = engine.type_of, engine.trace_of
 
 
 @asynccontextmanager

@@ -8,7 +8,6 @@ import random
 from collections.abc import AsyncIterator, Callable
 from typing import Protocol
 
-from grpc import aio
 from grpc.aio import AioRpcError
 
 from runner.client.channel import error_of, metadata, open_channel
@@ -17,6 +16,7 @@ from runner.errors import RunnerError, UnreachableError, UsageError
 from runner.model.endpoint import Endpoint
 from runner.model.session import VERSION, ExecutorHello, FromExecutor, FromOrigin, OriginHello
 from runner.rpc import peerwire
+from runner.v1 import peer_pb2 as pb
 from runner.v1.peer_pb2_grpc import PeerServiceStub
 
 LONGEST_WAIT_SECONDS = 10.0
@@ -76,21 +76,22 @@ class Link:
             call = PeerServiceStub(channel).Session(_requests(queue), metadata=metadata(self._endpoint))
             try:
                 queue.put_nowait(self._party.greeting())
+                answers = aiter(call)
                 async with asyncio.timeout(GREETING_SECONDS):
-                    first = await call.read()
-                if first is aio.EOF:
+                    first = await anext(answers, None)
+                if first is None:
                     return False
                 hello = peerwire.from_executor_from_proto(first)
                 if not isinstance(hello, ExecutorHello) or hello.version != VERSION:
                     raise UsageError("it speaks another protocol: one of the two runners has to be upgraded")
                 self._party.connected(hello, queue.put_nowait)
-                while (message := await call.read()) is not aio.EOF:
+                async for message in answers:
                     self._party.heard(peerwire.from_executor_from_proto(message))
                 return True
             finally:
                 call.cancel()
 
 
-async def _requests(queue: asyncio.Queue[FromOrigin]) -> AsyncIterator[object]:
+async def _requests(queue: asyncio.Queue[FromOrigin]) -> AsyncIterator[pb.FromOrigin]:
     while True:
         yield peerwire.from_origin_to_proto(await queue.get())
