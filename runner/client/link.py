@@ -6,7 +6,7 @@ import asyncio
 import logging
 import random
 from collections.abc import AsyncIterator, Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from grpc.aio import AioRpcError
 
@@ -73,7 +73,8 @@ class Link:
         """One session up to its end; whether the peer has answered in it."""
         async with open_channel(self._endpoint, self._silence) as channel:
             queue: asyncio.Queue[FromOrigin] = asyncio.Queue()
-            call = PeerServiceStub(channel).Session(_requests(queue), metadata=metadata(self._endpoint))
+            stub: Any = PeerServiceStub(channel)  # its stubs are those of the blocking one
+            call = stub.Session(_requests(queue), metadata=metadata(self._endpoint))
             try:
                 queue.put_nowait(self._party.greeting())
                 answers = aiter(call)
