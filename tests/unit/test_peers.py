@@ -1,0 +1,124 @@
+"""Where a task goes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from runner.dispatch.base import Dispatcher
+from runner.dispatch.remote import RemoteDispatcher
+from runner.engine.targets import Refusal, Unreachable
+from runner.logs.memory import MemoryLogStore
+from runner.model.session import Capacity, ExecutorHello
+from runner.model.task import Forward, Task
+from runner.peers import Own, Peers
+from runner.simulator.clock import VirtualClock
+
+TASK = Task(name="t", type="probe")
+IDLE = Capacity(slots=4, taken=0, waiting=0)
+
+
+class Types:
+    types = frozenset({"probe"})
+
+
+class Here:
+    name = "cloud"
+
+
+def peer(
+    name: str, *, there: bool = True, capacity: Capacity = IDLE, types: str = "probe", **labels: str
+) -> RemoteDispatcher:
+    clock = VirtualClock()
+    dispatcher = RemoteDispatcher(
+        name, node="n", own_name="cloud", clock=clock, logs=MemoryLogStore(call_soon=clock.call_soon), lost_after=300.0
+    )
+    if there:
+        hello = ExecutorHello(
+            node=name, name=name, instance=f"i-{name}", types=frozenset({types}), labels=labels, capacity=capacity
+        )
+        dispatcher.connected(hello, lambda message: None)
+    return dispatcher
+
+
+def peers(*others: RemoteDispatcher, labels: Mapping[str, str] | None = None, capacity: Capacity = IDLE) -> Peers:
+    here: Dispatcher = Here()  # type: ignore[assignment] # nothing of it is asked for but its name
+    own = Own(dispatcher=here, types=Types(), labels=lambda: labels or {}, capacity=lambda: capacity)
+    return Peers(own, others)
+
+
+def chosen(targets: Peers, forward: Forward, task: Task = TASK) -> str:
+    """The name of the runner, or why there is none."""
+    choice = targets.choose(forward, task)
+    if isinstance(choice, Unreachable):
+        return f"away: {choice.why}"
+    if isinstance(choice, Refusal):
+        return f"{choice.reason}: {choice.message}"
+    return choice.name
+
+
+@pytest.mark.parametrize(
+    ("to", "expected"),
+    [
+        ("onprem-1", "onprem-1"),
+        ("cloud", "cloud"),
+        ("onprem-3", "away: onprem-3 is away since 2023-11-14T22:13:20.000000Z (it was not reached yet)"),
+        ("onprem-2x", "no_such_runner: this runner has no peer 'onprem-2x' (did you mean 'onprem-3'?)"),
+        ("nothing-of-the-kind", "no_such_runner: this runner has no peer 'nothing-of-the-kind' (known are cloud, onprem-1, onprem-3, other)"),
+        ("other", "unknown_type: other has no task type 'probe': it can do vault"),
+    ],
+)  # fmt: skip
+def test_by_its_name(to: str, expected: str) -> None:
+    targets = peers(peer("onprem-1"), peer("onprem-3", there=False), peer("other", types="vault"))
+    assert chosen(targets, Forward(to=to)) == expected
+
+
+def test_by_labels_it_is_the_one_with_the_least_to_do() -> None:
+    busy, idle = Capacity(slots=4, taken=4, waiting=4), Capacity(slots=40, taken=4, waiting=0)
+    targets = peers(peer("a", capacity=busy, site="eu"), peer("b", capacity=idle, site="eu"), peer("c", site="us"))
+    assert chosen(targets, Forward(labels={"site": "eu"})) == "b"
+
+
+def test_names_break_ties() -> None:
+    targets = peers(peer("b", site="eu"), peer("a", site="eu"), labels={"site": "eu"})
+    assert chosen(targets, Forward(labels={"site": "eu"})) == "a"
+
+
+def test_it_may_be_this_runner_itself() -> None:
+    targets = peers(peer("onprem", gpu="false"), labels={"gpu": "true"})
+    assert chosen(targets, Forward(labels={"gpu": "true"})) == "cloud"
+
+
+def test_what_each_lacks_is_told() -> None:
+    targets = peers(
+        peer("a", site="us"), peer("b", site="eu", types="vault"), peer("c", there=False), labels={"gpu": "true"}
+    )
+    why = chosen(targets, Forward(labels={"site": "eu"}))
+    assert why.startswith(
+        "away: no runner fits site=eu: cloud has no label site; a has site=us; b has no task type 'probe'; c is away since "
+    )
+
+
+def test_of_many_the_first_are_told() -> None:
+    why = chosen(peers(*(peer(f"p{number:02}") for number in range(50))), Forward(labels={"site": "eu"}))
+    assert why.endswith("p18 has no label site; and 31 more")
+
+
+def test_an_executor_is_found_by_the_name_that_was_written_down() -> None:
+    onprem = peer("onprem", there=False)
+    targets = peers(onprem)
+    assert targets.named("onprem") is onprem
+    assert targets.named("cloud") is targets.here
+    assert targets.named("a-former-name-of-this-runner") is targets.here
+    assert [dispatcher.name for dispatcher in targets.all()] == ["cloud", "onprem"]
+
+
+def test_who_comes_and_goes_is_told() -> None:
+    told: list[tuple[str, bool]] = []
+    onprem = peer("onprem", there=False)
+    peers(onprem).subscribe(lambda name, there: told.append((name, there)))
+    hello = ExecutorHello(node="n", name="their-own-name", instance="i", capacity=IDLE)
+    onprem.connected(hello, lambda message: None)
+    onprem.disconnected("cut")
+    assert told == [("onprem", True), ("onprem", False)]
