@@ -17,11 +17,13 @@ from msgspec.structs import replace
 from runner.clock import Clock, Moment, Timer
 from runner.dispatch.base import Sink
 from runner.errors import StoreCorruptError
-from runner.model.dispatch import AttemptId, Dispatch, Finished, Report
+from runner.model.dispatch import AttemptId, Dispatch, Finished, Noticed, Report
+from runner.model.event import Kind
 from runner.model.log import Stream
 from runner.model.result import Outcome, Reason, Status
 from runner.model.session import (
     Acknowledge,
+    Afresh,
     Cancel,
     Capacity,
     ExecutorHello,
@@ -52,6 +54,10 @@ class Copy(Protocol):
     def position(self) -> int: ...
 
     def append(self, stream: Stream, data: bytes, position: int) -> None: ...
+
+    def afresh(self) -> None: ...
+
+    def settle(self) -> None: ...
 
     def close(self) -> None: ...
 
@@ -228,11 +234,10 @@ class RemoteDispatcher:
         match message:
             case Reported(report=report):
                 self._report(report)
-            case Printed(id=id):
-                handed = self._handed.get(id)
-                if handed is not None and handed.is_copied and not handed.over:
-                    missing = f"\n[{message.missing:,} bytes are not kept]\n".encode() if message.missing else b""
-                    handed.copy(self._logs).append(message.stream, missing + message.data, message.position)
+            case Printed() | Afresh():
+                handed = self._handed.get(message.id)
+                if handed is not None and not handed.over:
+                    self._copy(handed, message)
             case Refused(id=id, reason=reason, message=text):
                 handed = self._handed.get(id)
                 if handed is not None:
@@ -279,9 +284,29 @@ class RemoteDispatcher:
         try:
             return handed.copy(self._logs).position
         except (OSError, StoreCorruptError) as error:
-            _log.error("the log of %s cannot be copied: %s", handed.dispatch.id, error, extra={"action": "log_copy"})
-            handed.is_copied = False
+            self._copy_no_more(handed, error)
             return 0
+
+    def _copy(self, handed: _Handed, said: Printed | Afresh | None) -> None:
+        """A piece of its log; None: what came afresh has come. Raises OSError."""
+        if not handed.is_copied:
+            return
+        copy = handed.copy(self._logs)
+        try:
+            match said:
+                case Printed(data=data, missing=missing):
+                    note = f"\n[{missing:,} bytes are not kept]\n".encode() if missing else b""
+                    copy.append(said.stream, note + data, said.position)
+                case Afresh():
+                    copy.afresh()
+                case None:
+                    copy.settle()
+        except StoreCorruptError as error:
+            self._copy_no_more(handed, error)
+
+    def _copy_no_more(self, handed: _Handed, error: Exception) -> None:
+        _log.error("the log of %s cannot be copied: %s", handed.dispatch.id, error, extra={"action": "log_copy"})
+        handed.is_copied = False
 
     def _tell(self, message: FromOrigin) -> None:
         if self._send is not None:
@@ -295,6 +320,8 @@ class RemoteDispatcher:
                 self._sink(report)
                 self._tell(Acknowledge(id=report.id, sequence=report.sequence))
         elif not handed.over and report.sequence > handed.heard:
+            if isinstance(report, Noticed) and report.kind is Kind.LOG_REDACTED:
+                self._copy(handed, None)
             handed.heard = report.sequence
             if isinstance(report, Finished):
                 handed.end()

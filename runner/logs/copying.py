@@ -20,17 +20,43 @@ class LogCopy(Protocol):
     def append(self, stream: Stream, data: bytes, position: int) -> None:
         """Keep a piece that ends at `position` in the other log. One that is kept already is ignored."""
 
+    def afresh(self) -> None:
+        """The other log was masked again: what follows takes the place of what was kept, from its beginning on, once it is `settle`d;
+        where that never happens, the old one stays. Each piece ends where it did, and is no longer than it was."""
+
+    def settle(self) -> None:
+        """All of it has come, if anything was to come `afresh`. Raises OSError and StoreCorruptError, and then the old one stays."""
+
     def close(self) -> None:
         """May be repeated."""
+
+
+class Replacement(Protocol):
+    """What is to take the place of a log, piece by piece in the order of the positions; pieces that are not kept are ignored, and what
+    is kept and does not come is emptied. Raises OSError and StoreCorruptError."""
+
+    def put(self, stream: Stream, data: bytes, position: int) -> None: ...
+
+    def commit(self) -> None: ...
+
+    def abandon(self) -> None: ...
+
+
+class CopyKeeper(Keeper, Protocol):
+    """Where one attempt's log is kept, and may be replaced."""
+
+    def replacement(self) -> Replacement | None:
+        """None where nothing is kept."""
 
 
 class KeptCopy:
     """Implements `LogCopy` over what keeps the log."""
 
-    def __init__(self, keeper: Keeper) -> None:
+    def __init__(self, keeper: CopyKeeper) -> None:
         self._keeper = keeper
         self._open = True
         self._position: int | None = None
+        self._replacement: Replacement | None = None
 
     @property
     def position(self) -> int:
@@ -39,11 +65,34 @@ class KeptCopy:
         return self._position
 
     def append(self, stream: Stream, data: bytes, position: int) -> None:
-        if self._open and position > self.position:
+        if not self._open:
+            return
+        if position <= self.position:
+            if self._replacement is not None:
+                self._replacement.put(stream, data, position)
+        else:
+            self.settle()
             self._keeper.append(stream, data, Progress(position))
             self._position = position
+
+    def afresh(self) -> None:
+        if self._open:
+            self._abandon()
+            _ = self.position  # so that the keeper knows what there is
+            self._replacement = self._keeper.replacement()
+
+    def settle(self) -> None:
+        replacement, self._replacement = self._replacement, None
+        if replacement is not None:
+            replacement.commit()
 
     def close(self) -> None:
         if self._open:
             self._open = False
+            self._abandon()
             self._keeper.close()
+
+    def _abandon(self) -> None:
+        replacement, self._replacement = self._replacement, None
+        if replacement is not None:
+            replacement.abandon()

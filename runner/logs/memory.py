@@ -10,7 +10,7 @@ from threading import Lock
 
 from msgspec.structs import replace
 
-from runner.logs.copying import KeptCopy, LogCopy
+from runner.logs.copying import KeptCopy, LogCopy, Replacement
 from runner.logs.limit import Allowance, Gap, Mark
 from runner.logs.progress import Progress
 from runner.logs.redaction import Redactor
@@ -32,6 +32,8 @@ class _Log:
     end: Mark = _BEGINNING
     masked: dict[Stream, Redaction] = field(default_factory=dict)
     """What was masked afterwards."""
+    taken: dict[int, int] = field(default_factory=dict)
+    """By positions of frames: how far their source was."""
 
     @property
     def gap(self) -> Gap | None:
@@ -107,6 +109,8 @@ class MemoryLogStore:
             longest, at = log.allowance.piece, self._now()
             for start in range(0, len(data), longest):
                 log.append(stream, data[start : start + longest], at)
+            if data:
+                log.taken[log.frames[-1].position] = progress.end
             log.shorten()
         if data:
             self._written += len(data)
@@ -183,6 +187,30 @@ class MemoryLogStore:
                 log.replace(frames, gap)
         return [log.masked[stream] for stream in STREAMS if stream in log.masked]
 
+    def put_afresh(self, id: AttemptId, pieces: Mapping[int, bytes]) -> None:
+        """Put these, by how far their source was, in the places of what is kept. For the copies of this store alone."""
+        log = self._logs[id]
+        frames: list[Frame] = []
+        offsets = dict.fromkeys(STREAMS, 0)
+        gap = log.gap
+        begun: list[Frame] = []
+        for frame in log.frames:
+            begun.append(frame)
+            if frame.position not in log.taken:
+                continue
+            data = pieces.get(log.taken[frame.position], b"")
+            for part in begun:
+                if gap is log.gap and gap is not None and part.position > gap.end.place:
+                    for stream in STREAMS:
+                        gap = gap.moved(stream, offsets[stream])
+                        offsets[stream] = gap.end.offset(stream)
+                piece, data = data[: len(part.data)], data[len(part.data) :]
+                frames.append(replace(part, data=piece, offset=offsets[part.stream]))
+                offsets[part.stream] += len(piece)
+            begun = []
+        with self._lock:
+            log.replace(frames, gap)
+
     def subscribe(self, callback: Callable[[AttemptId], None]) -> Callable[[], None]:
         return self._growth.subscribe(callback)
 
@@ -206,8 +234,27 @@ class MemoryLogStore:
             return (list(log.frames), log.gap) if log else ([], None)
 
 
+class _Replacement:
+    """Implements runner.logs.copying.Replacement."""
+
+    def __init__(self, store: MemoryLogStore, id: AttemptId) -> None:
+        self._store = store
+        self._id = id
+        self._pieces: dict[int, bytes] = {}
+
+    def put(self, stream: Stream, data: bytes, position: int) -> None:
+        del stream  # one position is one piece
+        self._pieces[position] = data
+
+    def commit(self) -> None:
+        self._store.put_afresh(self._id, self._pieces)
+
+    def abandon(self) -> None:
+        self._pieces.clear()
+
+
 class _Keeper:
-    """Implements runner.logs.sink.Keeper."""
+    """Implements runner.logs.sink.Keeper and runner.logs.copying.CopyKeeper."""
 
     def __init__(self, store: MemoryLogStore, id: AttemptId, limit: int) -> None:
         self._store = store
@@ -222,6 +269,9 @@ class _Keeper:
 
     def limit(self, bytes: int) -> None:
         self._limit = bytes
+
+    def replacement(self) -> Replacement | None:
+        return _Replacement(self._store, self._id) if self._store.known(self._id) else None
 
     @property
     def shortened(self) -> bool:

@@ -25,19 +25,19 @@ def redact(reader: framing.Reader, path: Path, masker: Masker) -> Sequence[Redac
     told = [masked[stream] for stream in STREAMS if stream in masked]
     if not found:
         return told
-    with _replacing(path) as descriptor:
-        _copy(reader, descriptor)
+    with replacing(path) as descriptor:
+        copy(reader, descriptor)
         gap = reader.gap
         for redaction in found:
             gap = _rewrite(reader, descriptor, redaction.stream, masker, gap)
         if gap is not None:
-            _write_all(descriptor, framing.MAGIC + framing.encode_gap(gap) + bytes(framing.GAP_BYTES), 0)
-        _write_all(descriptor, framing.encode_masked(masked), framing.MASKED_PLACE)
+            write_all(descriptor, framing.MAGIC + framing.encode_gap(gap) + bytes(framing.GAP_BYTES), 0)
+        write_all(descriptor, framing.encode_masked(masked), framing.MASKED_PLACE)
     return told
 
 
 @contextmanager
-def _replacing(path: Path) -> Iterator[int]:
+def replacing(path: Path) -> Iterator[int]:
     """A descriptor of a new file, which takes the place of the one at `path` when all goes well."""
     new = _draft(path)  # a former one, left by a crash, is overwritten
     descriptor = os.open(new, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -62,10 +62,10 @@ def reseal(reader: framing.Reader, path: Path, anew: Callable[[bytes], bytes]) -
         if content is not None and (secret := anew(content.secret)) != content.secret:
             changed.append((head, framing.Content(content.data, secret)))
     if changed:
-        with _replacing(path) as descriptor:
-            _copy(reader, descriptor)
+        with replacing(path) as descriptor:
+            copy(reader, descriptor)
             for head, content in changed:
-                _write_all(descriptor, framing.encode(head, content), head.start)
+                write_all(descriptor, framing.encode(head, content), head.start)
     return len(changed)
 
 
@@ -93,7 +93,7 @@ def _rewrite(reader: framing.Reader, descriptor: int, stream: Stream, masker: Ma
         content = reader.content(head)
         assert content is not None, "it was read a moment ago"
         encoded = framing.encode(head._replace(offset=offset), framing.Content(data, content.secret))
-        _write_all(descriptor, encoded, head.start)
+        write_all(descriptor, encoded, head.start)
         if gap is not None and head.start < gap.begin.place:
             begin = offset + len(data)
     return gap and gap.moved(stream, begin)
@@ -122,17 +122,17 @@ def _frames(
             yield head, data
 
 
-def _copy(reader: framing.Reader, descriptor: int) -> None:
+def copy(reader: framing.Reader, descriptor: int) -> None:
     """All of the file: the frames of a stream in which nothing is masked stay as they are."""
     parts = [(0, reader.size)]
     if reader.gap is not None:
         parts = [(0, reader.gap.begin.place), (reader.gap.end.place, reader.size)]
     for begin, end in parts:
         for start in range(begin, end, _COPIED_BYTES):
-            _write_all(descriptor, os.pread(reader.descriptor, min(_COPIED_BYTES, end - start), start), start)
+            write_all(descriptor, os.pread(reader.descriptor, min(_COPIED_BYTES, end - start), start), start)
 
 
-def _write_all(descriptor: int, data: bytes, at: int) -> None:
+def write_all(descriptor: int, data: bytes, at: int) -> None:
     written = 0
     while written < len(data):
         written += os.pwrite(descriptor, data[written:] if written else data, at + written)

@@ -14,6 +14,7 @@ from runner.logs import framing, rewriting
 from runner.logs.holes import Holes
 from runner.logs.limit import Allowance, Gap, Mark
 from runner.logs.progress import ASKED, Progress, Told, Trail
+from runner.logs.replacing import FileReplacement
 from runner.model.dispatch import AttemptId
 from runner.model.log import STREAMS, Stream
 from runner.sealing import Sealer
@@ -25,7 +26,7 @@ _CARRIED_TEXTS = 1 << 10
 
 
 class Writer:
-    """Implements runner.logs.sink.Keeper. The file is made with the first write.
+    """Implements runner.logs.sink.Keeper and runner.logs.copying.CopyKeeper. The file is made with the first write.
 
     Sinks of one attempt share it; it ends with the last one.
     """
@@ -109,6 +110,13 @@ class Writer:
         if self._descriptor is not None:
             self._let_go()
             self._continue(os.open(self._find_path(self._id), _FLAGS))
+
+    def replacement(self) -> FileReplacement | None:
+        """As `CopyKeeper.replacement`, for a log of which nothing is held back."""
+        if self._descriptor is None:
+            return None
+        reader = framing.Reader(self._descriptor, f"the log of {self._id}")
+        return FileReplacement(reader, self._find_path(self._id), self.reopen)
 
     def _let_go(self) -> None:
         if self._descriptor is not None:

@@ -14,6 +14,7 @@ from runner.model.log import Stream
 from runner.model.result import Outcome, Reason, Status
 from runner.model.session import (
     Acknowledge,
+    Afresh,
     Cancel,
     Capacity,
     ExecutorHello,
@@ -189,8 +190,10 @@ def test_a_log_that_cannot_be_written_ends_the_session_and_the_next_goes_on_ther
         def append(self, stream: Stream, data: bytes, position: int) -> None:
             raise OSError(errno.ENOSPC, "no space")
 
-        def close(self) -> None:
+        def afresh(self) -> None:
             pass
+
+        settle = close = afresh
 
     class Logs:
         def copy(self, id: AttemptId) -> Copy:
@@ -206,6 +209,30 @@ def test_a_log_that_cannot_be_written_ends_the_session_and_the_next_goes_on_ther
     dispatcher.disconnected("full")
     origin.connect()
     assert origin.submitted()[0].printed == 7
+
+
+def test_what_was_masked_again_is_copied_afresh(origin: Origin) -> None:
+    origin.connect()
+    origin.send()
+    origin.dispatcher.heard(Printed(id=ID, stream="stdout", position=46, data=b"secret"))
+    origin.dispatcher.heard(Afresh(id=ID))
+    origin.dispatcher.heard(Printed(id=ID, stream="stdout", position=46, data=b"***"))
+    origin.hear(Noticed(id=ID, sequence=4, kind=Kind.LOG_REDACTED))
+    assert origin.logs.read(ID, "stdout") == b"***"
+
+
+def test_a_session_that_ends_in_between_leaves_what_was_there(origin: Origin) -> None:
+    origin.connect()
+    origin.send()
+    origin.dispatcher.heard(Printed(id=ID, stream="stdout", position=46, data=b"secret"))
+    origin.dispatcher.heard(Afresh(id=ID))
+    origin.dispatcher.heard(Printed(id=ID, stream="stdout", position=46, data=b"*"))
+    origin.dispatcher.disconnected("cut")
+    origin.connect()
+    origin.dispatcher.heard(Afresh(id=ID))
+    origin.dispatcher.heard(Printed(id=ID, stream="stdout", position=46, data=b"***"))
+    origin.hear(Noticed(id=ID, sequence=4, kind=Kind.LOG_REDACTED))
+    assert origin.logs.read(ID, "stdout") == b"***"
 
 
 # Cancels and signals.
