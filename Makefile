@@ -26,6 +26,7 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python examples/demo.py
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python examples/node_demo.py
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python examples/forward_demo.py
 
 test: $(READY)
 	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)

@@ -107,9 +107,9 @@ class _Play:
 
     async def _do(self, fault: Fault, line: Line) -> None:
         if fault.what in KILLS:
-            nodes = {"origin": [self._origin], "executor": [self._executor]}.get(
-                fault.what, [self._origin, self._executor]
-            )
+            assert self._origin is not None
+            both = [self._origin, self._executor]
+            nodes = {"origin": both[:1], "executor": both[1:]}.get(fault.what, [self._origin, self._executor])
             for node in nodes:
                 assert node is not None
                 node.end()
