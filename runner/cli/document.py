@@ -10,18 +10,18 @@ from runner.model.limits import Limits
 
 if TYPE_CHECKING:
     from drivers.registry import Registry
-    from runner.validation import Loaded
+    from runner.validation import Judge, Loaded
 
 STDIN = "-"
 
 
-def read_document(name: str, registry: Registry) -> Loaded:
-    """The group in the file `name` (`-`: standard input) with its warnings. Raises DocumentError with every fault, or
-    UsageError when the file cannot be read."""
+def read_document(name: str, registry: Registry, judge: Judge | None = None) -> Loaded:
+    """The group in the file `name` (`-`: standard input) with its warnings; `judge` is that of `validation.load`. Raises
+    DocumentError with every fault, or UsageError when the file cannot be read."""
     from runner.validation import load  # a command that submits to a node leaves that to the node
 
     source = source_name(name)
-    return load(read_file(name), source=source, registry=registry)
+    return load(read_file(name), source=source, registry=registry, judge=judge)
 
 
 def source_name(name: str) -> str:

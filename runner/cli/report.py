@@ -30,6 +30,7 @@ _WAITS: Mapping[str, str] = {
     Waiting.SLOT: "a slot",
     Waiting.RETRY_DELAY: "its next attempt",
     Waiting.PAUSED: "being told to go on",
+    Waiting.PEER_UNREACHABLE: "a runner that cannot be reached",
 }
 
 _REASONS: Mapping[str, str] = {
@@ -67,6 +68,14 @@ def event_line(event: Event, seconds: float | None) -> str | None:
             return f"{fields['status']}{took}{_why(fields)}; tried again {_later(fields['seconds'])}"
         case Kind.TASK_SKIPPED:
             return f"skipped {skip_reason(fields['reason'], fields.get('because_of'))}"
+        case Kind.TASK_WAITING if fields.get("why"):
+            return f"waits: {shortened(str(fields['why']))}"
+        case Kind.PEER_LOST:
+            return f"{visible(str(fields['runner']))} cannot be reached; what runs there goes on"
+        case Kind.PEER_BACK:
+            return f"{visible(str(fields['runner']))} is reached again"
+        case Kind.LATE_RESULT:
+            return f"attempt {event.attempt or 1}, which was given up, has ended: {fields['status']}"
         case Kind.TASK_PAUSED:
             return "paused"
         case Kind.TASK_RESUMED:

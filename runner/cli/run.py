@@ -29,6 +29,7 @@ from runner.errors import UsageError
 from runner.model.group import TaskGroup
 from runner.model.result import Reason, Status
 from runner.removal import remove_tree
+from runner.validation.forwarding import without_peers
 
 CALLER = "local"
 
@@ -36,7 +37,7 @@ CALLER = "local"
 def run(options: Namespace) -> int:
     settings = settings_of(options)
     check_standard_input(options)
-    loaded = read_document(options.file, nodes.registry(settings))
+    loaded = read_document(options.file, nodes.registry(settings), without_peers)
     for warning in loaded.warnings:
         complain(str(warning))
     inputs = read_inputs(loaded.group.inputs, options.set, options.set_secret)

@@ -124,10 +124,8 @@ def _declared(raw: bytes) -> Sequence[Input]:
 class _Unchecked:
     """Implements runner.model.parse.Checks: the node knows its task types."""
 
-    def check_spec(
-        self, faults: Faults, path: object, type: str, spec: Mapping[str, Any], template: bool
-    ) -> Mapping[str, Any]:
-        del faults, path, type, template
+    def check_spec(self, faults: Faults, path: object, task: object, spec: Mapping[str, Any]) -> Mapping[str, Any]:
+        del faults, path, task
         return spec
 
 

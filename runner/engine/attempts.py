@@ -5,11 +5,12 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from runner.dispatch.base import Dispatcher
 from runner.engine.services import CONFIRM_SECONDS
 from runner.engine.state import AttemptState, TaskState
 from runner.model.dispatch import AttemptId, Dispatch, Finished, Noticed, Report, Started
 from runner.model.event import Kind
-from runner.model.result import Outcome, Status, Waiting
+from runner.model.result import Outcome, Reason, Status, Waiting
 
 if TYPE_CHECKING:
     from runner.engine.group_run import GroupRun
@@ -20,31 +21,58 @@ class Attempts:
         self._run = run
         self._services = run.services
         self.unconfirmed: set[AttemptId] = set()
-        """Attempts that the group went on without, because nobody said that they stopped."""
+        """Attempts that the group went on without, because nobody said that they stopped, or because their runner was lost."""
+        self.runners: set[str] = set()
+        """Who may have something of the group, beside this runner."""
 
-    def begin(self, state: TaskState) -> None:
+    def begin(self, state: TaskState, executor: Dispatcher) -> None:
         """Write the next attempt down, then hand it to the executor."""
         services = self._services
         attempt = state.attempt = AttemptState(
             AttemptId(self._run.id, state.task.name, state.attempts),
-            services.dispatcher.name,
-            services.dispatcher.instance,
+            executor,
             services.clock.now(),
+            forwarded=executor is not services.targets.here,
         )
+        self.begun(attempt, resumed=False)
+        self.runners.add(attempt.runner)
         services.journal.mark(attempt)
         self._run.event(Kind.TASK_DISPATCHED, state, runner=attempt.runner)
-        services.journal.then(partial(self._send, state, attempt, resumed=False))
+        send = partial(self._send, state, attempt, resumed=False)
+        if attempt.forwarded:
+            # Another machine lives on when this one loses its power, and then the attempt must not be chosen another runner.
+            services.journal.once_durable(send)
+        else:
+            services.journal.then(send)
 
-    def resume(self, state: TaskState) -> AttemptId:
+    def begun(self, attempt: AttemptState, *, resumed: bool) -> None:
+        """It counts for what it takes."""
+        if attempt.forwarded:
+            self._services.abroad.left(self._run, attempt.id, attempt.runner, resumed=resumed)
+        else:
+            self._services.slots.taken += 1
+
+    def over(self, attempt: AttemptState) -> None:
+        """It takes nothing any more."""
+        if attempt.forwarded:
+            self._services.abroad.came_back(attempt.id, attempt.runner)
+        else:
+            self._services.slots.taken -= 1
+
+    def resume(self, state: TaskState) -> AttemptState:
         """Reach for an attempt that a former engine handed out, and stop it if that was under way."""
         attempt = state.attempt
         assert attempt is not None, "a running task has an attempt"
-        services = self._services
-        services.journal.anyway(partial(self._send, state, attempt, resumed=True))  # it is written down already
+        journal = self._services.journal
+        send = partial(self._send, state, attempt, resumed=True)  # it is written down already
+        if attempt.forwarded:
+            journal.once_durable(send, written=True)  # but may not have been safe when that engine ended
+        else:
+            journal.anyway(send)
         if attempt.cancel_at is not None and attempt.cancel_grace is not None:
             self._arm_force(state, attempt)
-            services.journal.anyway(partial(services.dispatcher.cancel, attempt.id, attempt.cancel_grace))
-        return attempt.id
+            journal.anyway(partial(attempt.executor.cancel, attempt.id, attempt.cancel_grace))
+        return attempt
 
     def _send(self, state: TaskState, attempt: AttemptState, *, resumed: bool) -> None:
         if attempt.status.terminal:
@@ -54,7 +82,7 @@ class Attempts:
             id=attempt.id,
             instance=attempt.instance,
             task=state.task,
-            bindings=self._run.bindings(state),
+            bindings=self._run.bindings(state, attempt.id.attempt),
             workspace=self._run.workspace,
             grace=self._services.grace,
             resumed=resumed,
@@ -65,8 +93,9 @@ class Attempts:
             traceparent=self._run.traceparent(attempt.id),
             on_behalf_of=self._run.caller,
         )
-        self._services.dispatcher.submit(dispatch)
-        self._services.dispatcher.events(attempt.id, attempt.sequence, self._services.sink)
+        executor = attempt.executor
+        executor.submit(dispatch)
+        executor.events(attempt.id, attempt.sequence, partial(self._services.sink, executor))
 
     def signal(self, task: str, signal: str) -> bool:
         """Pass a signal to the running attempt; False when none runs. A pause is written down first, so that it is not lost with
@@ -79,18 +108,20 @@ class Attempts:
             attempt.paused = signal == "pause"
             self._services.journal.mark(attempt)
         journal = self._services.journal
-        pass_on = journal.anyway if attempt.sent else journal.then  # behind the attempt itself
-        pass_on(partial(self._services.dispatcher.signal, attempt.id, signal))
+        pass_on = journal.anyway
+        if not attempt.sent:  # behind the attempt itself
+            pass_on = journal.once_durable if attempt.forwarded else journal.then
+        pass_on(partial(attempt.executor.signal, attempt.id, signal))
         return True
 
     # Hearing.
 
-    def report(self, report: Report) -> None:
+    def report(self, executor: Dispatcher, report: Report) -> None:
         """Something that the executor says. Repetitions and what comes after the end are harmless."""
         state = self._run.task(report.id.task)
         attempt = state.attempt
         if attempt is None or attempt.id != report.id or attempt.status.terminal:
-            self._late(state, report)
+            self._late(state, executor, report)
         elif report.sequence > attempt.sequence:
             attempt.sequence = report.sequence
             self._heard(state, attempt, report)
@@ -118,9 +149,18 @@ class Attempts:
         else:
             self._measured(state, attempt, report.outcome.started_at)
             # First, so that the executor is not told that the group is over while it still keeps this end.
-            self._acknowledge(report)
+            self._acknowledge(attempt.executor, report)
+            if report.outcome.reason == Reason.RUNNER_LOST:
+                self._lost(attempt)
             run.ended(state, attempt, report.outcome)
             run.settle()
+
+    def _lost(self, attempt: AttemptState) -> None:
+        """Nobody knows what has become of it. What still runs is not wanted any more, and what it says is late."""
+        self.unconfirmed.add(attempt.id)
+        if attempt.cancel_at is None:
+            attempt.cancel_at, attempt.cancel_grace = self._services.clock.now(), self._services.grace
+            self._services.journal.anyway(partial(attempt.executor.cancel, attempt.id, attempt.cancel_grace))
 
     def _measured(self, state: TaskState, attempt: AttemptState, started_at: float | None) -> None:
         """Take both ends of an attempt from whoever measured it: `Started` tells the time at which it was said, a little later."""
@@ -130,18 +170,18 @@ class Attempts:
                 self._services.journal.mark(state)
             attempt.started_at = started_at
 
-    def _late(self, state: TaskState, report: Report) -> None:
+    def _late(self, state: TaskState, executor: Dispatcher, report: Report) -> None:
         if not isinstance(report, Finished):
             return
-        if report.id in self.unconfirmed:
+        outcome = report.outcome
+        if report.id in self.unconfirmed and outcome.reason != Reason.RUNNER_LOST:  # which says nothing new
             self.unconfirmed.discard(report.id)
-            outcome = report.outcome
-            self._run.event(Kind.LATE_RESULT, state, status=outcome.status.value, reason=outcome.reason)
-        self._acknowledge(report)
+            number = report.id.attempt  # another one may have followed by now
+            self._run.event(Kind.LATE_RESULT, state, number, status=outcome.status.value, reason=outcome.reason)
+        self._acknowledge(executor, report)
 
-    def _acknowledge(self, report: Finished) -> None:
-        acknowledge = self._services.dispatcher.acknowledge
-        self._services.journal.when_durable(partial(acknowledge, report.id, report.sequence))
+    def _acknowledge(self, executor: Dispatcher, report: Finished) -> None:
+        self._services.journal.when_durable(partial(executor.acknowledge, report.id, report.sequence))
 
     # Stopping.
 
@@ -162,7 +202,16 @@ class Attempts:
             attempt.cancel_at = self._services.clock.now()
             self._arm_force(state, attempt)
         self._services.journal.mark(attempt)
-        self._services.journal.anyway(partial(self._services.dispatcher.cancel, attempt.id, grace))
+        self._services.journal.anyway(partial(attempt.executor.cancel, attempt.id, grace))
+
+    def release(self) -> None:
+        """The group is over, for all that have had something of it."""
+        targets = self._services.targets
+        targets.here.release(self._run.id)
+        for name in sorted(self.runners):
+            executor = targets.named(name)
+            if executor is not targets.here:
+                executor.release(self._run.id)
 
     def _arm_force(self, state: TaskState, attempt: AttemptState) -> None:
         assert attempt.cancel_at is not None

@@ -8,12 +8,11 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from msgspec.structs import replace
-
 from runner.clock import Clock
 from runner.dispatch.base import Dispatcher
 from runner.engine import admission, recovery, results
 from runner.engine.abort import CLOSING_CANCELS
+from runner.engine.abroad import Abroad
 from runner.engine.admission import Acceptance, Living, Submission, hidden_id, new_id
 from runner.engine.audience import Audience
 from runner.engine.group_run import GroupRun
@@ -21,15 +20,16 @@ from runner.engine.journal import Journal
 from runner.engine.library import Document, Library
 from runner.engine.services import MAX_OUTPUT_BYTES, MOST_AT_ONCE, Services
 from runner.engine.slots import Load, SlotQueue
+from runner.engine.targets import Alone, Targets
 from runner.errors import GroupExistsError, GroupNotFoundError
 from runner.model import trace
 from runner.model.caller import LOCAL
 from runner.model.dispatch import AttemptId, Report
 from runner.model.event import Event, Kind
 from runner.model.group import TaskGroup
-from runner.model.result import Reason, Status, TaskGroupResult
+from runner.model.result import Status, TaskGroupResult
 from runner.sealing import Sealer
-from runner.store.base import GroupPage, GroupQuery, GroupRecord, GroupRow, Store
+from runner.store.base import GroupPage, GroupQuery, GroupRow, Store
 
 GRACE_SECONDS = 10.0
 
@@ -52,10 +52,11 @@ class Engine:
         max_output_bytes: int = MAX_OUTPUT_BYTES,
         traced: bool = False,
         most_at_once: int = MOST_AT_ONCE,
+        targets: Targets | None = None,
     ) -> None:
+        """`targets` are `dispatcher` and the other runners; None where there are none."""
         self._store = store
         self._clock = clock
-        self._dispatcher = dispatcher
         self._sealer = sealer
         self._make_id = make_id
         self._hide_id = hide_id
@@ -69,10 +70,13 @@ class Engine:
         self._journal = Journal(store, clock, self._fill_slots)
         self._journal.on_commit = self._committed
         self._journal.on_failure = self._not_committed
+        targets = targets or Alone(dispatcher)
+        abroad = Abroad(clock, self._journal, most_at_once)
         self._services = Services(
             clock=clock,
             journal=self._journal,
-            dispatcher=dispatcher,
+            targets=targets,
+            abroad=abroad,
             sealer=sealer,
             slots=self._slots,
             sink=self._report,
@@ -81,6 +85,7 @@ class Engine:
             most_at_once=most_at_once,
             max_output_bytes=max_output_bytes,
         )
+        targets.subscribe(abroad.changed)
 
     def announce(self, wanted: Callable[[], bool], told: Callable[[], None]) -> None:
         """While `wanted()`, record with the end of each group that it has to be told (`Batch.notices`), and call `told` behind
@@ -98,7 +103,7 @@ class Engine:
             self._living.add(run)
         for run in list(self._runs.values()):
             live += recovery.resume(run)
-        self._journal.then(lambda: self._dispatcher.reconcile(live))
+        recovery.reconcile(self._services, live)
 
     def submit(
         self,
@@ -257,9 +262,7 @@ class Engine:
         if run is None or not self._is_given_up(run):
             return None
         tasks = [state.row() for state in run.tasks]
-        record = GroupRecord(group=run.row(), tasks=tasks, attempts=[], last_event=run.last_event)
-        result = results.group_result(record, self._sealer)
-        return replace(result, status=Status.ERRORED, reason=Reason.STATE_NOT_WRITTEN)
+        return results.not_written(run.row(), tasks, self._sealer)
 
     def events(self, id: str, after: int = 0, limit: int = 1000) -> Sequence[Event]:
         recent = self._audience.recent(id, after, limit)
@@ -307,7 +310,7 @@ class Engine:
 
     def rest(self, done: Callable[[], None]) -> None:
         """Give out no more slots, and call `done` once no attempt holds one, at once if none does. What waits is for the next
-        engine."""
+        engine, and so is what other runners carry out, which goes on there. Nothing more is sent to them."""
         self._slots.closed = True
         if self._slots.taken:
             self._resting.append(done)
@@ -348,10 +351,10 @@ class Engine:
         run = self._runs.get(id)
         return None if run is None else Document(run.group, run.graph, run.document_bytes)
 
-    def _report(self, report: Report) -> None:
+    def _report(self, executor: Dispatcher, report: Report) -> None:
         run = self._runs.get(report.id.group)
         if run is not None:
-            run.attempts.report(report)
+            run.attempts.report(executor, report)
 
     def _fill_slots(self) -> None:
         slots = self._slots

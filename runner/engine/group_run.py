@@ -14,9 +14,11 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from runner.dispatch.base import Dispatcher
 from runner.engine import retry, variables
 from runner.engine.abort import Abortion
 from runner.engine.attempts import Attempts
+from runner.engine.forwarding import Forwarding
 from runner.engine.frontier import Frontier
 from runner.engine.services import Services
 from runner.engine.state import NO_OUTPUTS, AttemptState, Plan, TaskState
@@ -50,6 +52,7 @@ class GroupRun:
         self.document_bytes = len(row.document) + len(row.inputs)
         self.abortion = Abortion(self)
         self.attempts = Attempts(self)
+        self.forwarding = Forwarding(self)
         self.last_event = 1
         self._row = row
         self._inputs = inputs
@@ -104,18 +107,20 @@ class GroupRun:
     def granted(self, index: int) -> None:
         """A slot is free for this task, which waits for it: dispatch its next attempt."""
         state = self.tasks[index]
-        services = self.services
         state.queued = False
+        self.begin_attempt(state, self.services.targets.here)
+
+    def begin_attempt(self, state: TaskState, executor: Dispatcher) -> None:
+        """Dispatch the next attempt of a task of which nothing else is missing."""
         if self._row.status is Status.PENDING:
             self._begin()
         state.attempts += 1
         state.status = Status.RUNNING
-        self.running.add(index)
+        self.running.add(state.index)
         state.waiting = None
         state.outcome = None
-        services.slots.taken += 1
-        services.journal.mark(state)
-        self.attempts.begin(state)
+        self.services.journal.mark(state)
+        self.attempts.begin(state, executor)
 
     def not_granted(self, index: int) -> None:
         """The slots of this turn are given out; a task that became ready in it may have to wait for the next."""
@@ -178,11 +183,13 @@ class GroupRun:
             self.conclude(state, outcome)
             return
         if holds:
-            self.enqueue(state)
+            self.forwarding.proceed(state)
         else:
             self.skip(state, Skip.CONDITION_FALSE)
 
     def enqueue(self, state: TaskState) -> None:
+        if state.waiting is Waiting.PEER_UNREACHABLE:
+            self.services.journal.mark(state)  # its row says so
         state.waiting = Waiting.SLOT
         state.queued = True
         self.services.slots.add(self.caller, self.id, state.index)
@@ -199,7 +206,7 @@ class GroupRun:
     def ended(self, state: TaskState, attempt: AttemptState, outcome: Outcome) -> None:
         """An attempt is over: record it, then retry or conclude. What follows for others is for `settle`."""
         attempt.disarm()
-        self.services.slots.taken -= 1
+        self.attempts.over(attempt)
         self.running.discard(state.index)
         again = self.abortion.allows_retry(state.task) and retry.wanted(state.task.retry, state.attempts, outcome)
         if not again:
@@ -262,9 +269,10 @@ class GroupRun:
         state.retry_at = None
         if self.abortion.closes(state.task):
             self.abortion.end(state)
-            self.settle()
         else:
-            self.enqueue(state)
+            self.forwarding.proceed(state)
+        if state.status.terminal:
+            self.settle()
 
     def conclude(self, state: TaskState, outcome: Outcome) -> None:
         """The task is over with this outcome of its last attempt."""
@@ -284,6 +292,8 @@ class GroupRun:
         if state.queued:
             state.queued = False
             self.services.slots.drop(self.caller, self.id, state.index)
+        if state.task.forward is not None:
+            self.services.abroad.waits_no_more(self, state.index)
         state.disarm()
         state.retry_at = None
         state.status = status
@@ -310,8 +320,7 @@ class GroupRun:
         self.event(Kind.GROUP_FINISHED, status=status.value, reason=reason)
         self.services.journal.mark(self)
         self.services.journal.hurry()
-        dispatcher = self.services.dispatcher
-        self.services.journal.when_durable(lambda: dispatcher.release(self.id))
+        self.services.journal.when_durable(self.attempts.release)
 
     def _verdict(self) -> tuple[Status, str | None]:
         if self.abortion.reason in (Abort.CANCELLED, Abort.GROUP_TIMEOUT):
@@ -322,7 +331,8 @@ class GroupRun:
         worst = next((status for status in (Status.ERRORED, Status.FAILED) if status in ends), Status.SUCCESS)
         return worst, self.abortion.reason.value if self.abortion.reason else None
 
-    def event(self, kind: Kind, state: TaskState | None = None, /, **fields: Any) -> None:
+    def event(self, kind: Kind, state: TaskState | None = None, attempt: int | None = None, /, **fields: Any) -> None:
+        """`attempt` is the number of the one that is meant, where it may be another one than the task's last."""
         self.last_event += 1
         self.services.journal.event(
             Event(
@@ -331,7 +341,7 @@ class GroupRun:
                 at=self.services.clock.now().wall,
                 kind=kind,
                 task=state.task.name if state else None,
-                attempt=state.attempts or None if state else None,
+                attempt=attempt or (state.attempts or None if state else None),
                 fields={name: value for name, value in fields.items() if value is not None},
             )
         )
@@ -339,11 +349,11 @@ class GroupRun:
     def task(self, name: str) -> TaskState:
         return self.tasks[self.graph.index[name]]
 
-    def bindings(self, state: TaskState) -> Bindings:
-        """What the templates of the task's present attempt may name."""
+    def bindings(self, state: TaskState, attempt: int) -> Bindings:
+        """What the templates of an attempt at the task may name."""
         imports = variables.imported(state.task, self._source)
         assert not isinstance(imports, str), "a task that was decided has its imports"
-        return self._bindings(state, imports, state.attempts)
+        return self._bindings(state, imports, attempt)
 
     def _source(self, name: str) -> variables.Source:
         state = self.task(name)

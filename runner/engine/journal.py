@@ -49,8 +49,9 @@ class Journal:
         self._after_sync: list[Effect] = []
         self._scheduled = False
         self._lingering: Timer | None = None
-        self._sync_armed = False
+        self._sync_timer: Timer | None = None
         self._retry: Timer | None = None
+        self._sync_soon = False
         self._sync_failing = False
         self.closed = False
         """Nothing is written or done any more."""
@@ -94,6 +95,11 @@ class Journal:
     def when_durable(self, effect: Effect) -> None:
         """Do `effect` once the present state is safe against a loss of power. Collected for a moment: never urgent."""
         self.then(lambda: self._defer(effect))
+
+    def once_durable(self, effect: Effect, *, written: bool = False) -> None:
+        """Do `effect` as soon as the present state is safe against a loss of power: for what reaches machines that have their own power.
+        With `written` all that it rests on was written before, and it need not wait until something more can be."""
+        (self.anyway if written else self.then)(lambda: self._defer(effect, soon=True))
 
     def wake(self) -> None:
         """Write at the end of this turn."""
@@ -182,12 +188,22 @@ class Journal:
         self._do_anyway()
         self.on_failure()
 
-    def _defer(self, effect: Effect) -> None:
+    def _defer(self, effect: Effect, *, soon: bool = False) -> None:
         self._after_sync.append(effect)
-        if not self._sync_armed:
-            self._sync_armed = True
+        if soon and not self._sync_failing and not self._sync_soon:
+            self._sync_soon = True
+            self._clock.call_soon(self._sync_now)
+        else:
+            self._arm_sync()
+
+    def _arm_sync(self) -> None:
+        if self._sync_timer is None and not self._sync_soon:
             seconds = STORE_RETRY_SECONDS if self._sync_failing else SYNC_DELAY_SECONDS
-            self._clock.call_at(self._clock.now().boot + seconds, self._sync)
+            self._sync_timer = self._clock.call_at(self._clock.now().boot + seconds, self._sync)
+
+    def _sync_now(self) -> None:
+        if self._sync_soon:  # else somebody was quicker
+            self._sync()
 
     def flush(self, flushed: Effect) -> None:
         """Do now what waits for durability, then call `flushed`; also when durability cannot be had."""
@@ -197,7 +213,10 @@ class Journal:
         if self.closed:
             return
         effects, self._after_sync = self._after_sync, []
-        self._sync_armed = False
+        self._sync_soon = False
+        if self._sync_timer is not None:
+            self._sync_timer.cancel()
+            self._sync_timer = None
 
         def done(error: Exception | None) -> None:
             if error is None:
@@ -208,8 +227,9 @@ class Journal:
                 if not self._sync_failing:
                     log.error("state cannot be made durable: %s", error, extra={"action": "sync_failed"})
                 self._sync_failing = True
-                for effect in effects:
-                    self._defer(effect)
+                self._after_sync[:0] = effects  # in their order
+                if effects:
+                    self._arm_sync()
             flushed()
 
         self._store.sync(done)

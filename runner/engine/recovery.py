@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from functools import partial
 
+from runner.dispatch.base import Dispatcher
 from runner.engine import variables
 from runner.engine.group_run import GroupRun, output_bytes
 from runner.engine.services import Services, input_context, output_context
@@ -24,6 +25,7 @@ def restore(record: GroupRecord, services: Services) -> GroupRun:
     run.last_event = record.last_event
     run.abortion.restore(row)
     latest = {attempt.task: attempt for attempt in record.attempts}
+    run.attempts.runners.update(attempt.runner for attempt in record.attempts)
     for task_row in record.tasks:
         state = run.tasks[run.graph.index[task_row.name]]
         _apply(state, task_row)
@@ -33,25 +35,42 @@ def restore(record: GroupRecord, services: Services) -> GroupRun:
         run.output_bytes += output_bytes(state.outputs)
         attempt = latest.get(task_row.name)
         if attempt is not None:
-            state.attempt = AttemptState.restored(attempt)
+            state.attempt = AttemptState.restored(attempt, services.targets)
             state.outcome = state.attempt.outcome
         if state.status is Status.RUNNING:
-            services.slots.taken += 1
+            assert state.attempt is not None, "a running task has an attempt"
+            run.attempts.begun(state.attempt, resumed=True)
             run.running.add(state.index)
     _recount(run)
     return run
 
 
 def resume(run: GroupRun) -> list[AttemptId]:
-    """Set a restored run in motion: reach for its attempts, arm its timers, decide. Returns the attempts that still run."""
+    """Set a restored run in motion: reach for its attempts, arm its timers, decide. Returns the attempts that still run here."""
     live = []
     for state in run.tasks:
         if state.status is Status.RUNNING:
-            live.append(run.attempts.resume(state))
+            attempt = run.attempts.resume(state)
+            if not attempt.forwarded:
+                live.append(attempt.id)
         elif state.retry_at is not None:
             run.arm_retry(state)
     run.start()
     return live
+
+
+def reconcile(services: Services, live: list[AttemptId]) -> None:
+    """Let every executor end what it has of a former engine and is not wanted any more; `live` are the attempts that still run here."""
+    targets, journal = services.targets, services.journal
+    journal.then(lambda: targets.here.reconcile(live))
+    for executor in targets.all():
+        if executor is not targets.here:
+            # Behind what it is handed again. What it has been chosen for by then for the first time is wanted there too.
+            journal.once_durable(partial(_reconcile_abroad, executor, services), written=True)
+
+
+def _reconcile_abroad(executor: Dispatcher, services: Services) -> None:
+    executor.reconcile(services.abroad.at(executor.name))
 
 
 def _apply(state: TaskState, row: TaskRow) -> None:

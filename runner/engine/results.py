@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
+
+from msgspec.structs import replace
 
 from runner.clock import rfc3339
 from runner.engine.graph import Graph, build
 from runner.engine.services import output_context
 from runner.model import codec
 from runner.model.group import TaskGroup
-from runner.model.result import Status, TaskGroupResult, TaskResult, Waiting
+from runner.model.result import Reason, Status, TaskGroupResult, TaskResult, Waiting
 from runner.model.task import Scope, Task
 from runner.model.value import Value
 from runner.sealing import Sealer
@@ -34,6 +36,12 @@ def group_result(record: GroupRecord, sealer: Sealer) -> TaskGroupResult:
         finished_at=_time(row.finished_at),
         results={task.name: task for task in tasks},
     )
+
+
+def not_written(row: GroupRow, tasks: Sequence[TaskRow], sealer: Sealer) -> TaskGroupResult:
+    """The result of a group that is over although that cannot be recorded; the rows are what should be."""
+    result = group_result(GroupRecord(group=row, tasks=tasks, attempts=[], last_event=0), sealer)
+    return replace(result, status=Status.ERRORED, reason=Reason.STATE_NOT_WRITTEN)
 
 
 def task_results(

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from msgspec import Struct
 
 from runner.clock import Clock
-from runner.dispatch.base import Dispatcher, Sink
+from runner.dispatch.base import Dispatcher
+from runner.engine.abroad import Abroad
 from runner.engine.journal import Journal
 from runner.engine.slots import SlotQueue
+from runner.engine.targets import Targets
 from runner.model import codec
+from runner.model.dispatch import Report
 from runner.model.value import Value
 from runner.sealing import Sealer
 
@@ -29,15 +32,16 @@ MAX_OUTPUT_BYTES = 16 << 20
 
 
 class Services(Struct, frozen=True, kw_only=True):
-    """`grace` is in seconds. `sink` takes the reports of all attempts. With `traced` every attempt is told of its trace;
+    """`grace` is in seconds. `sink` takes the reports of all attempts, with whoever has sent them. With `traced` every attempt is told of its trace;
     `most_at_once` is how many tasks a group decides or ends in one turn."""
 
     clock: Clock
     journal: Journal
-    dispatcher: Dispatcher
+    targets: Targets
+    abroad: Abroad
     sealer: Sealer
     slots: SlotQueue
-    sink: Sink
+    sink: Callable[[Dispatcher, Report], None]
     grace: float
     traced: bool = False
     most_at_once: int = MOST_AT_ONCE

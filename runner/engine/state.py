@@ -9,8 +9,10 @@ from types import MappingProxyType
 from msgspec import Struct
 
 from runner.clock import Moment, Timer
+from runner.dispatch.base import Dispatcher
 from runner.engine.graph import build
 from runner.engine.services import output_context
+from runner.engine.targets import Targets
 from runner.model import codec
 from runner.model.dispatch import AttemptId
 from runner.model.group import TaskGroup
@@ -26,17 +28,19 @@ Seal = Callable[[bytes, str], bytes]
 
 class AttemptState:
     """One try. `cancel_at` and `cancel_grace` tell that, and how, it was asked to stop; `paused` that it was asked to pause;
-    `sent` that its executor may know it."""
+    `sent` that its executor may know it; `forwarded` that this is another runner, so that it holds no slot."""
 
     __slots__ = (
-        "cancel_at", "cancel_grace", "dispatched", "force_timer", "handle", "id", "instance", "outcome", "paused",
-        "runner", "sent", "sequence", "started_at", "started_event", "status",
+        "cancel_at", "cancel_grace", "dispatched", "executor", "force_timer", "forwarded", "handle", "id", "instance",
+        "outcome", "paused", "runner", "sent", "sequence", "started_at", "started_event", "status",
     )  # fmt: skip
 
-    def __init__(self, id: AttemptId, runner: str, instance: str, dispatched: Moment) -> None:
+    def __init__(self, id: AttemptId, executor: Dispatcher, dispatched: Moment, *, forwarded: bool) -> None:
         self.id = id
-        self.runner = runner
-        self.instance = instance
+        self.executor = executor
+        self.forwarded = forwarded
+        self.runner = executor.name
+        self.instance = executor.instance
         self.dispatched = dispatched
         self.status = Status.PENDING
         self.sent = False
@@ -71,8 +75,11 @@ class AttemptState:
         )
 
     @classmethod
-    def restored(cls, row: AttemptRow) -> AttemptState:
-        state = cls(AttemptId(row.group, row.task, row.attempt), row.runner, row.instance, row.dispatched)
+    def restored(cls, row: AttemptRow, targets: Targets) -> AttemptState:
+        id, executor = AttemptId(row.group, row.task, row.attempt), targets.named(row.runner)
+        state = cls(id, executor, row.dispatched, forwarded=executor is not targets.here)
+        state.runner = row.runner
+        state.instance = row.instance
         state.status = row.status
         state.sent = True
         state.handle = row.handle

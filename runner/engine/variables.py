@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from msgspec.structs import replace
 
 from runner.errors import TemplateError, UsageError
-from runner.expressions import Scope, evaluate, has_template
+from runner.expressions import Scope, evaluate, has_template, render
 from runner.model.fault import nearest
 from runner.model.group import TaskGroup
 from runner.model.result import Skip, Status
@@ -145,6 +145,18 @@ def imported(task: Task, source: Callable[[str], Source]) -> dict[str, dict[str,
             return item.task
         found.setdefault(item.task, {})[item.variable] = value
     return found
+
+
+def runner_named(to: str, bindings: Bindings) -> str:
+    """The name of the runner that a task's `forward.to` gives. Raises TemplateError."""
+    if not has_template(to):
+        return to
+    rendered = render(to, Scope(bindings))
+    if rendered.confidential:
+        raise TemplateError("it names a confidential value; where a task runs would tell something about it")
+    if not rendered.text.strip():
+        raise TemplateError("it must give the name of a runner, and gives nothing")
+    return rendered.text.strip()
 
 
 def condition_holds(condition: str | bool | None, bindings: Bindings) -> bool:

@@ -16,7 +16,7 @@ class Kind(StrEnum):
     GROUP_STARTED = "group_started"
     GROUP_FINISHED = "group_finished"  # [status, reason]
     CANCEL_REQUESTED = "cancel_requested"  # [reason, because_of, count]; also failFast and the group's timeout
-    TASK_WAITING = "task_waiting"  # [waiting, seconds]
+    TASK_WAITING = "task_waiting"  # [waiting, seconds, why]; `why` is for a person
     TASK_READY = "task_ready"
     TASK_DISPATCHED = "task_dispatched"  # [runner]
     TASK_STARTED = "task_started"

@@ -197,6 +197,15 @@ def texts(faults: Faults, path: Path, value: Any) -> dict[str, str]:
     return {key: text(faults, (*path, key), item) for key, item in mapping(faults, path, value).items()}
 
 
+def labels(faults: Faults, path: Path, value: Any) -> dict[str, str]:
+    """A mapping to text that is no template."""
+    read = texts(faults, path, value)
+    for key, label in read.items():
+        if "{{" in label:
+            faults.add((*path, key), "a label is plain text and no template")
+    return read
+
+
 def record(
     faults: Faults, path: Path, value: dict[str, Any], readers: Readers, not_built: Collection[str] = ()
 ) -> dict[str, Any]:

@@ -94,14 +94,6 @@ def _id(faults: Faults, path: Path, value: Any) -> str:
     return given
 
 
-def _labels(faults: Faults, path: Path, value: Any) -> dict[str, str]:
-    labels = fields.texts(faults, path, value)
-    for key, label in labels.items():
-        if "{{" in label:
-            faults.add((*path, key), "a label is plain text and no template")
-    return labels
-
-
 def _inputs(faults: Faults, path: Path, value: Any) -> tuple[Input, ...]:
     inputs = []
     for key, item in fields.mapping(faults, path, value, "{tag: {default: latest}}").items():
@@ -133,7 +125,7 @@ _GROUP: Readers = {
     "name": ("name", fields.one_line),
     "description": ("description", fields.text),
     "id": ("id", _id),
-    "labels": ("labels", _labels),
+    "labels": ("labels", fields.labels),
     "inputs": ("inputs", _inputs),
     "timeout": ("timeout", fields.timeout),
     "failFast": ("fail_fast", fields.flag),

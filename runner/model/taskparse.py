@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from msgspec import Struct
+
 from runner.model import fields
 from runner.model.fault import Faults, Path, quote
 from runner.model.fields import Readers
 from runner.model.result import Reason, Status
 from runner.model.scalars import Plain, as_text, read_plain
-from runner.model.task import NO_RETRY, Export, Import, Retry, Scope, Task, When
+from runner.model.task import NO_RETRY, Export, Forward, Import, Retry, Scope, Task, When
 
 MOST_ATTEMPTS = 1000
 MOST_BACKOFF = 100.0
@@ -20,8 +22,17 @@ TYPE_SPELLINGS = {"expression_evalation": "expression_evaluation"}
 
 NOT_RETRIED = frozenset({Status.SUCCESS, Status.ABORTED, Status.SKIPPED})
 
-NOT_BUILT = frozenset({"cache", "concurrency", "environment", "environments", "forward", "matrix", "services"})
+NOT_BUILT = frozenset({"cache", "concurrency", "environment", "environments", "matrix", "services"})
 """Keys of a task."""
+
+
+class Given(Struct, frozen=True, kw_only=True):
+    """What a spec is checked by: `template` tells whether texts in it may be templates, `forwarded` whether another runner may
+    carry the task out."""
+
+    type: str
+    template: bool = True
+    forwarded: bool = False
 
 
 class Checks(Protocol):
@@ -31,12 +42,11 @@ class Checks(Protocol):
         self,
         faults: Faults,
         path: Path,
-        type: str,
+        task: Given,
         spec: Mapping[str, Any],
-        template: bool,
     ) -> Mapping[str, Any]:
-        """`spec` as canonical plain data (what JSON can say). Adds what is wrong with it, and with `type`; `path` is the
-        task's, and `template` tells whether texts in it may be templates."""
+        """`spec` as canonical plain data (what JSON can say). Adds what is wrong with it, and with the type of the `task`, whose
+        place is `path`."""
 
 
 def read_task(faults: Faults, path: Path, value: Any, checks: Checks) -> Task:
@@ -47,7 +57,10 @@ def read_task(faults: Faults, path: Path, value: Any, checks: Checks) -> Task:
     spec = given.pop("spec", {})
     given.setdefault("name", "")
     if given.setdefault("type", "") and isinstance(value.get("spec", spec), dict):
-        spec = checks.check_spec(faults, path, given["type"], spec, given.get("template", True))
+        known = Given(
+            type=given["type"], template=given.get("template", True), forwarded=given.get("forward") is not None
+        )
+        spec = checks.check_spec(faults, path, known, spec)
     return Task(spec=spec, **given)
 
 
@@ -131,6 +144,31 @@ def _condition(faults: Faults, path: Path, value: Any) -> str | bool:
     return truth if isinstance(truth, bool) else condition
 
 
+def _forward(faults: Faults, path: Path, value: Any) -> Forward | None:
+    given = fields.record(faults, path, fields.mapping(faults, path, value, "{to: onprem-1}"), _FORWARD)
+    if not isinstance(value, dict):
+        return None
+    if not given and not value:
+        faults.add(path, "expected `to` or `labels`", hint="such as {to: onprem-1} or {labels: {site: eu}}")
+    elif len(given) > 1:
+        faults.add(path, "expected `to` or `labels`, not both")
+    return Forward(**given)
+
+
+def _forward_to(faults: Faults, path: Path, value: Any) -> str:
+    to = fields.text(faults, path, value)
+    if as_text(value) is not None and not to.strip():
+        faults.add(path, "expected the name of a runner, found an empty text")
+    return to
+
+
+def _forward_labels(faults: Faults, path: Path, value: Any) -> dict[str, str]:
+    labels = fields.labels(faults, path, value)
+    if value == {}:
+        faults.add(path, "names no label that the runner must have")
+    return labels
+
+
 _TASK: Readers = {
     "name": ("name", fields.name),
     "type": ("type", _type),
@@ -145,6 +183,11 @@ _TASK: Readers = {
     "if": ("condition", _condition),
     "allow_failure": ("allow_failure", fields.flag),
     "template": ("template", fields.flag),
+    "forward": ("forward", _forward),
+}
+_FORWARD: Readers = {
+    "to": ("to", _forward_to),
+    "labels": ("labels", _forward_labels),
 }
 _IMPORT: Readers = {
     "from": ("task", fields.word),

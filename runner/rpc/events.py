@@ -78,7 +78,7 @@ _FIELDS: dict[Kind, tuple[_Field, ...]] = {
         _CAUSE,
         _Field("count", lambda message, count: setattr(message, "count", count), lambda message: message.count or None),
     ),
-    Kind.TASK_WAITING: (_text("waiting"), _span("duration")),
+    Kind.TASK_WAITING: (_text("waiting"), _span("duration"), _text("why")),
     Kind.TASK_READY: (_text("waiting"),),
     Kind.TASK_DISPATCHED: _RUNNER,
     Kind.TASK_STARTED: (),

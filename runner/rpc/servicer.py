@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
@@ -42,6 +42,7 @@ from runner.store.base import GroupHead, GroupQuery, GroupRow
 from runner.v1 import runner_pb2 as pb
 from runner.v1 import runner_pb2_grpc
 from runner.validation import Loaded
+from runner.validation.forwarding import unknown_runners
 from runner.workspaces import Workspaces
 
 T = TypeVar("T")
@@ -64,7 +65,8 @@ LONGEST_SOURCE_CHARS = 4096
 
 
 class Premises(Struct, frozen=True, kw_only=True):
-    """What the service works with. `started_at` in seconds since the epoch."""
+    """What the service works with. `started_at` in seconds since the epoch; `peers` are the names that `forward` may name, also
+    asked from other threads."""
 
     engine: Engine
     logs: LogStore
@@ -74,6 +76,7 @@ class Premises(Struct, frozen=True, kw_only=True):
     sealer: Sealer
     node_id: str
     started_at: float
+    peers: Callable[[], Collection[str]] = lambda: ()
 
 
 class RunnerServicer(runner_pb2_grpc.RunnerServiceServicer):
@@ -146,7 +149,7 @@ class RunnerServicer(runner_pb2_grpc.RunnerServiceServicer):
 
     async def _load(self, document: bytes, source: str, caller: Caller) -> Loaded:
         def judged(group: TaskGroup, tasks: str) -> list[Fault]:
-            return policy.check(group, caller, tasks)
+            return [*policy.check(group, caller, tasks), *unknown_runners(group, tasks, self._premises.peers())]
 
         if len(source) > LONGEST_SOURCE_CHARS:
             raise UsageError(

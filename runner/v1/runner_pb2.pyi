@@ -1410,8 +1410,11 @@ class TaskWaiting(google.protobuf.message.Message):
 
     WAITING_FIELD_NUMBER: builtins.int
     DURATION_FIELD_NUMBER: builtins.int
+    WHY_FIELD_NUMBER: builtins.int
     waiting: builtins.str
     """As in TaskResult."""
+    why: builtins.str
+    """What it waits for in words, for a person."""
     @property
     def duration(self) -> google.protobuf.duration_pb2.Duration:
         """For how long, where that is known."""
@@ -1421,9 +1424,10 @@ class TaskWaiting(google.protobuf.message.Message):
         *,
         waiting: builtins.str = ...,
         duration: google.protobuf.duration_pb2.Duration | None = ...,
+        why: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["duration", b"duration"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["duration", b"duration", "waiting", b"waiting"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["duration", b"duration", "waiting", b"waiting", "why", b"why"]) -> None: ...
 
 global___TaskWaiting = TaskWaiting
 

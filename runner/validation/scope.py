@@ -71,12 +71,15 @@ class Scopes:
             if isinstance(task.condition, str):
                 hint = "this task says template: false, so that its condition can only be true or false"
                 self._faults.add((*path, "if"), "expected true or false", hint=hint)
-            return
+            return  # and what `forward` says is a runner's name as it stands
         texts: list[_Text] = []
         _collect_templates((*path, "spec"), task.spec, texts)
         if isinstance(task.condition, str):
             texts.append(_Text((*path, "if"), task.condition))
             self._check_condition(texts[-1])
+        if task.forward is not None and task.forward.to is not None and expressions.has_template(task.forward.to):
+            texts.append(_Text((*path, "forward", "to"), task.forward.to))
+            self._check_public(texts[-1], "where a task runs is seen by everyone")
         if not texts:
             return
         imported: dict[str, set[str]] = {}
@@ -157,9 +160,17 @@ class Scopes:
                 hint="such as \"{{ .build.changed == 'true' }}\"",
             )
             return
-        for name in template.names:
+        self._check_public(text, "whether a task runs is seen by everyone")
+
+    def _check_public(self, text: _Text, seen: str) -> None:
+        """What of the text is `seen` by everyone must not depend on anything confidential."""
+        try:
+            names = outline.read(text.text).names
+        except TemplateError:
+            return  # reported with all templates
+        for name in names:
             if self._is_confidential(name):
-                self._refuse(text, name, "it is confidential, and whether a task runs is seen by everyone")
+                self._refuse(text, name, f"it is confidential, and {seen}")
 
     def _is_confidential(self, name: Names) -> bool:
         """Whether the name stands for something confidential, or for a mapping that holds some."""

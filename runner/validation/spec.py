@@ -15,6 +15,7 @@ from runner.model.fault import Faults, Path, quote
 from runner.model.fields import SAID_ALREADY
 from runner.model.parse import Parsed
 from runner.model.scalars import resolved
+from runner.model.taskparse import Given
 from runner.validation import shape
 from runner.validation.scope import Scopes
 
@@ -31,15 +32,17 @@ class Specs:
         self,
         faults: Faults,
         path: Path,
-        type: str,
+        task: Given,
         spec: Mapping[str, Any],
-        template: bool,
     ) -> Mapping[str, Any]:
-        driver = self._registry.get(type)
+        driver = self._registry.get(task.type)
         if driver is None:
-            types = self._registry.types
-            hint = faults.nearest(type, types) or f"known are {', '.join(types)}"
-            faults.add((*path, "type"), f"unknown task type {quote(type)}", hint=hint)
+            if not task.forwarded:  # else its executor may know the type, and looks at it once more
+                types = self._registry.types
+                hint = faults.nearest(task.type, types) or f"known are {', '.join(types)}"
+                faults.add((*path, "type"), f"unknown task type {quote(task.type)}", hint=hint)
+            # Nobody here can tell where the spec expects text, so unquoted scalars are typed: `1.10` is the number 1.1 to whoever
+            # gets it. A model that wanted text refuses a number (`bad_spec`), so it is not taken for something else: it has to be quoted.
             return dict(resolved(spec))
         shaped = shape.of_model(driver.spec_model)
         prepared: dict[str, Any] = shaped.prepare(spec)
@@ -49,7 +52,7 @@ class Specs:
             driver.spec_model.model_validate(prepared)
         except ValidationError as error:
             errors = error.errors(include_url=False, include_input=False)
-            for problem in wording.problems(errors, prepared, _is_for_later if template else None):
+            for problem in wording.problems(errors, prepared, _is_for_later if task.template else None):
                 if not problem.about_key and document.holds_bad_text(problem.value):
                     continue  # told already, in more helpful words
                 _report(faults, place, problem, driver.spec_model)

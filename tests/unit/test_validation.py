@@ -14,7 +14,7 @@ from drivers.registry import Registry
 from runner.errors import DocumentError
 from runner.model.group import Input
 from runner.model.limits import Limits
-from runner.model.task import Export, Import, Retry, Scope, Task, When
+from runner.model.task import Export, Forward, Import, Retry, Scope, Task, When
 from runner.validation import Loaded, load
 from taskimpl import built_in_drivers
 
@@ -222,6 +222,27 @@ def test_merge_keys_aliases_and_tags() -> None:
     assert tasks["four"].spec == {
         "text": "5",
         "any": {"whole": 7, "half": 1, "yes": True, "none": None, "plain": "5", "list": [1]},
+    }
+
+
+def test_where_tasks_are_forwarded_to() -> None:
+    tasks = valid_tasks("forward.yaml")
+    assert {name: task.forward for name, task in tasks.items()} == {
+        "pick": None,
+        "there": Forward(to="onprem-1"),
+        "address": Forward(to="10.0.0.5:8888"),
+        "given": Forward(to="{{ .inputs.site }}"),
+        "by-env": Forward(to="{{ .env.WHERE }}-{{ .task.attempt }}"),
+        "chosen": Forward(to="{{ .pick.runner }}"),
+        "any": Forward(labels={"site": "eu", "gpu": "true", "rank": "1.0"}),
+        "plain": Forward(to="{{ no template }}"),
+    }
+    assert tasks["there"].spec == {"text": "1.10"}
+    assert tasks["any"].spec == {
+        "image": "cuda:12",
+        "version": 1.1,
+        "quoted": "1.10",
+        "deep": {"on": ["yes", True, "{{ .task.name }}"]},
     }
 
 

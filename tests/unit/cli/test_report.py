@@ -60,6 +60,14 @@ def event(kind: Kind, attempt: int = 1, **fields: object) -> Event:
             event(Kind.LOG_REDACTED, stream="stdout", marks=2, offset=9),
             "what became confidential is masked in the kept stdout now (2 ×); it may be seen above",
         ),
+        (
+            event(Kind.TASK_WAITING, waiting="peer_unreachable", why="eu-1: no\x1b[2J answer"),
+            "waits: eu-1: no\\x1b[2J answer",
+        ),
+        (event(Kind.TASK_WAITING, waiting="peer_unreachable"), None),
+        (event(Kind.PEER_LOST, runner="eu-1"), "eu-1 cannot be reached; what runs there goes on"),
+        (event(Kind.PEER_BACK, runner="eu-1"), "eu-1 is reached again"),
+        (event(Kind.LATE_RESULT, attempt=2, status="failed"), "attempt 2, which was given up, has ended: failed"),
         (event(Kind.TASK_READY), None),
     ],
 )

@@ -36,7 +36,7 @@ FIELDS: dict[Kind, st.SearchStrategy[dict[str, Any]]] = {
     Kind.CANCEL_REQUESTED: st.fixed_dictionaries(
         {"reason": TEXT}, optional={"because_of": TEXT, "count": st.integers(1, 9)}
     ),
-    Kind.TASK_WAITING: st.fixed_dictionaries({"waiting": TEXT}, optional={"seconds": SECONDS}),
+    Kind.TASK_WAITING: st.fixed_dictionaries({"waiting": TEXT}, optional={"seconds": SECONDS, "why": TEXT}),
     Kind.TASK_READY: st.fixed_dictionaries({"waiting": TEXT}),
     Kind.TASK_DISPATCHED: st.fixed_dictionaries({"runner": TEXT}),
     Kind.TASK_STARTED: st.just({}),

@@ -1,0 +1,76 @@
+"""Where the tasks of one group go once nothing of the group itself holds them back: to a slot, or to another runner."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from runner.engine import variables
+from runner.engine.state import TaskState
+from runner.engine.targets import Refusal, Unreachable
+from runner.errors import TemplateError
+from runner.model.event import Kind
+from runner.model.result import Outcome, Reason, Status, Waiting
+from runner.model.task import Forward
+
+if TYPE_CHECKING:
+    from runner.engine.group_run import GroupRun
+
+
+class Forwarding:
+    def __init__(self, run: GroupRun) -> None:
+        self._run = run
+        self._services = run.services
+
+    def proceed(self, state: TaskState) -> None:
+        """Its edges, data, `if` and delays are over: let its next attempt begin where it belongs, or wait for that. It may be over
+        with this, and what follows for others is for `settle`."""
+        forward, services = state.task.forward, self._services
+        if forward is None:
+            self._run.enqueue(state)
+            return
+        if services.slots.closed:
+            state.waiting = Waiting.SLOT  # nothing is begun any more: what is left is for the next engine
+            return
+        try:
+            wanted = self._rendered(forward, state)
+        except TemplateError as error:
+            self._refuse(state, Reason.BAD_TEMPLATE, f"forward.to: {error.message}")
+            return
+        chosen = services.targets.choose(wanted, state.task)
+        if isinstance(chosen, Unreachable):
+            self._wait(state, chosen.why)
+        elif isinstance(chosen, Refusal):
+            self._refuse(state, chosen.reason, chosen.message)
+        else:
+            services.abroad.waits_no_more(self._run, state.index)
+            if chosen is services.targets.here:
+                self._run.enqueue(state)
+            else:
+                self._run.begin_attempt(state, chosen)
+
+    def decide_anew(self, index: int) -> None:
+        """Of a task that waits for a runner: one has come or gone."""
+        run = self._run
+        state = run.tasks[index]
+        if not run.abortion.closes(state.task):  # else it is about to be ended
+            self.proceed(state)
+            if state.status.terminal:
+                run.settle()
+
+    def _rendered(self, forward: Forward, state: TaskState) -> Forward:
+        """Raises TemplateError."""
+        if forward.to is None or not state.task.template:
+            return forward
+        bindings = self._run.bindings(state, state.attempts + 1)
+        return Forward(to=variables.runner_named(forward.to, bindings))
+
+    def _wait(self, state: TaskState, why: str) -> None:
+        self._services.abroad.wait(self._run, state.index)
+        if state.waiting is not Waiting.PEER_UNREACHABLE:  # also where a former engine has told it
+            state.waiting = Waiting.PEER_UNREACHABLE
+            self._run.event(Kind.TASK_WAITING, state, waiting=Waiting.PEER_UNREACHABLE.value, why=why)
+            self._services.journal.mark(state)
+
+    def _refuse(self, state: TaskState, reason: Reason, message: str) -> None:
+        now = self._services.clock.now().wall
+        self._run.conclude(state, Outcome(status=Status.ERRORED, reason=reason, error=message, finished_at=now))
