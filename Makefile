@@ -25,8 +25,8 @@ $(READY): pyproject.toml constraints.txt
 
 demo: $(READY)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python examples/demo.py
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python examples/node_demo.py
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python examples/forward_demo.py
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m examples.node_demo
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m examples.forward_demo
 
 test: $(READY)
 	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)

@@ -1,7 +1,7 @@
 """Two nodes with mutual TLS, one in the cloud and one behind a firewall: a secret that is fetched there is used here and there, and seen
 nowhere. In the middle the one behind the firewall is killed. Ends with 0 when everything was as it should be.
 
-The third part of `make demo`, or `python examples/forward_demo.py` where the command `runner` is on PATH.
+The third part of `make demo`, or `python -m examples.forward_demo` where the command `runner` is on PATH.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import socket
 import sys
 from pathlib import Path
 
-from stage import Stage, main, until
+from examples.stage import Stage, main, until
 
 NAME = "forward_demo.py"
 ID = "release-7"

@@ -1,7 +1,7 @@
 """A node is killed in the middle of a task, and the next one goes on: nothing is lost, and nothing runs twice. Ends with 0 when all of
 that is so.
 
-The second part of `make demo`, or `python examples/node_demo.py` where the command `runner` is on PATH.
+The second part of `make demo`, or `python -m examples.node_demo` where the command `runner` is on PATH.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import json
 import sys
 from pathlib import Path
 
-from stage import Stage, main, until
+from examples.stage import Stage, main, until
 
 NAME = "node_demo.py"
 ID = "nightly"

@@ -382,7 +382,7 @@ async def _assembled(
     forwarding = role.forwarding
     peers = forwarding.peers(role.name, clock, logs) if forwarding else ()
     labels = forwarding.labels if forwarding else dict
-    own = Own(dispatcher=dispatcher, types=types, labels=labels, capacity=lambda: engine.capacity)
+    own = Own(dispatcher=dispatcher, types=types, labels=labels, load=lambda: engine.load)
     engine = Engine(
         store=store,
         clock=clock,

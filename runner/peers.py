@@ -10,6 +10,7 @@ from msgspec import Struct
 from runner.clock import rfc3339
 from runner.dispatch.base import Dispatcher
 from runner.dispatch.remote import RemoteDispatcher
+from runner.engine.slots import Load
 from runner.engine.targets import Changed, Refusal, Unreachable
 from runner.model.fault import nearest
 from runner.model.result import Reason
@@ -33,7 +34,7 @@ class Own(Struct, frozen=True, kw_only=True):
     dispatcher: Dispatcher
     types: Types
     labels: Callable[[], Mapping[str, str]]
-    capacity: Callable[[], Capacity]
+    load: Callable[[], Load]
 
 
 class _Candidate(Struct, frozen=True, kw_only=True):
@@ -41,12 +42,7 @@ class _Candidate(Struct, frozen=True, kw_only=True):
     dispatcher: Dispatcher
     types: Collection[str]
     labels: Mapping[str, str]
-    capacity: Capacity
-
-    @property
-    def burden(self) -> float:
-        """How much each of its slots has to do."""
-        return (self.capacity.taken + self.capacity.waiting) / max(1, self.capacity.slots)
+    burden: float
 
 
 class Peers:
@@ -113,7 +109,7 @@ class Peers:
             dispatcher=self.here,
             types=self._own.types.types,
             labels=self._own.labels(),
-            capacity=self._own.capacity(),
+            burden=burden(self._own.load()),
         )
         for peer in self._peers.values():
             if peer.is_there and peer.hello is not None:
@@ -122,8 +118,13 @@ class Peers:
                     dispatcher=peer,
                     types=peer.hello.types,
                     labels=peer.hello.labels,
-                    capacity=peer.capacity,
+                    burden=burden(peer.capacity),
                 )
+
+
+def burden(load: Load | Capacity) -> float:
+    """How much each slot has to do."""
+    return (load.taken + load.waiting) / max(1, load.slots)
 
 
 def _lack(candidate: _Candidate, labels: Mapping[str, str], task: Task) -> str | None:

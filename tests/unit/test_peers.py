@@ -8,6 +8,7 @@ import pytest
 
 from runner.dispatch.base import Dispatcher
 from runner.dispatch.remote import RemoteDispatcher
+from runner.engine.slots import Load
 from runner.engine.targets import Refusal, Unreachable
 from runner.logs.memory import MemoryLogStore
 from runner.model.session import Capacity, ExecutorHello
@@ -42,9 +43,11 @@ def peer(
     return dispatcher
 
 
-def peers(*others: RemoteDispatcher, labels: Mapping[str, str] | None = None, capacity: Capacity = IDLE) -> Peers:
+def peers(
+    *others: RemoteDispatcher, labels: Mapping[str, str] | None = None, load: Load = Load(slots=4, taken=0, waiting=0)
+) -> Peers:
     here: Dispatcher = Here()  # type: ignore[assignment] # nothing of it is asked for but its name
-    own = Own(dispatcher=here, types=Types(), labels=lambda: labels or {}, capacity=lambda: capacity)
+    own = Own(dispatcher=here, types=Types(), labels=lambda: labels or {}, load=lambda: load)
     return Peers(own, others)
 
 
