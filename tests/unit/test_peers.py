@@ -18,6 +18,7 @@ from runner.simulator.clock import VirtualClock
 
 TASK = Task(name="t", type="probe")
 IDLE = Capacity(slots=4, taken=0, waiting=0)
+AT_REST = Load(slots=4, taken=0, waiting=0)
 
 
 class Types:
@@ -43,9 +44,7 @@ def peer(
     return dispatcher
 
 
-def peers(
-    *others: RemoteDispatcher, labels: Mapping[str, str] | None = None, load: Load = Load(slots=4, taken=0, waiting=0)
-) -> Peers:
+def peers(*others: RemoteDispatcher, labels: Mapping[str, str] | None = None, load: Load = AT_REST) -> Peers:
     here: Dispatcher = Here()  # type: ignore[assignment] # nothing of it is asked for but its name
     own = Own(dispatcher=here, types=Types(), labels=lambda: labels or {}, load=lambda: load)
     return Peers(own, others)
