@@ -49,6 +49,16 @@ def encode_task(task: Task) -> bytes:
     return _dump(_plain_task(task))
 
 
+def decode_task(data: bytes) -> Task:
+    """Of whoever it is: what is no task raises StoreCorruptError, down to the last of its fields."""
+
+    def read() -> Task:
+        # Its constructor looks at no types; and what JSON cannot say (a NaN, half of a pair of surrogates) is not read.
+        return msgspec.convert(msgspec.to_builtins(_task(msgspec.json.decode(data))), Task)
+
+    return _read("task", read)
+
+
 def encode_outcome(outcome: Outcome) -> bytes:
     """All but the outputs, which may be confidential: see `encode_values`."""
     plain = _without_defaults(outcome)

@@ -12,10 +12,24 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from runner.model.dispatch import AttemptId, Dispatch, Report
+from runner.model.event import Kind
 from runner.model.log import Stream
 
 VERSION = 1
 """Of what is said here. Who is greeted with another one ends the session."""
+
+NOTICED = frozenset(
+    {
+        Kind.KILL_REPORT, Kind.MASK_SKIPPED, Kind.LOG_REDACTED, Kind.LOG_GAP,
+        Kind.TASK_EXPORT, Kind.TASK_PAUSED, Kind.TASK_RESUMED,
+    }
+)  # fmt: skip
+"""What an executor may notice of an attempt; the other events of a group are its origin's own."""
+
+
+def hop(name: str, node: str) -> str:
+    """How a runner stands in `Submit.hops`: by its name, for persons, and by its identity, which tells it from others."""
+    return f"{name} ({node})"
 
 
 class Capacity(Struct, frozen=True, kw_only=True):
