@@ -37,7 +37,9 @@ if TYPE_CHECKING:
     from runner.model.watch import Happening
     from runner.retention import Keeper
     from runner.rpc.server import Server
+    from runner.rpc.servicer import Premises
     from runner.telemetry.base import Telemetry
+    from runner.workspaces import Workspaces
 
 LOCAL_RUNNER = "local"
 FLUSH_SECONDS = 5.0
@@ -151,7 +153,6 @@ async def open_server(settings: Settings, service: Service, leave: Leave = remai
     """A node that serves what `service` says; `leave`: see `Role`. Raises UsageError, for an address that it cannot have, say."""
     from runner.retention import Keeper
     from runner.rpc.server import Server
-    from runner.rpc.servicer import Premises
     from runner.telemetry import opening
     from runner.tokens import Tokens
     from runner.uploads import Allowance
@@ -191,16 +192,7 @@ async def open_server(settings: Settings, service: Service, leave: Leave = remai
     async with opening.exported(spans), open_node(settings, role) as node:
         started = node.clock.now()
         await asyncio.to_thread(workspaces.sweep, frozenset(node.store.unfinished()))
-        premises = Premises(
-            engine=node.engine,
-            logs=node.logs,
-            registry=node.registry,
-            workspaces=workspaces,
-            clock=node.clock,
-            sealer=node.sealer,
-            node_id=_node_id(settings.state_dir / "node"),
-            started_at=started.wall,
-        )
+        premises = _premises(node, settings, workspaces, started.wall)
         socket_path = str(settings.state_dir / SOCKET_NAME)
         watchers = [opening.watcher([metrics])] if metrics else []
         server = Server(premises, service, Tokens(settings.state_dir), socket_path=socket_path, watchers=watchers)
@@ -224,6 +216,23 @@ async def open_server(settings: Settings, service: Service, leave: Leave = remai
                 work.append(metrics.measure_lag)
             await stack.enter_async_context(_beside(*work))
             yield Serving(node=node, server=server, keeper=keeper, metrics=exposed)
+
+
+def _premises(node: Node, settings: Settings, workspaces: Workspaces, started_at: float) -> Premises:
+    from runner.rpc.servicer import Premises
+
+    node_id = _node_id(settings.state_dir / "node")
+    return Premises(
+        engine=node.engine,
+        logs=node.logs,
+        registry=node.registry,
+        workspaces=workspaces,
+        clock=node.clock,
+        sealer=node.sealer,
+        node_id=node_id,
+        instance=node_id,  # a state that was restored from a backup has another one
+        started_at=started_at,
+    )
 
 
 def _sample(node: Node, server: Server, settings: Settings) -> Iterator[tuple[str, str, float]]:

@@ -64,7 +64,8 @@ LONGEST_SOURCE_CHARS = 4096
 
 
 class Premises(Struct, frozen=True, kw_only=True):
-    """What the service works with. `started_at` in seconds since the epoch."""
+    """What the service works with. `instance` is of the life that the node's state has led without a break; `started_at` in seconds
+    since the epoch."""
 
     engine: Engine
     logs: LogStore
@@ -73,6 +74,7 @@ class Premises(Struct, frozen=True, kw_only=True):
     clock: Clock
     sealer: Sealer
     node_id: str
+    instance: str
     started_at: float
 
 
