@@ -21,6 +21,8 @@
     ├── ForbiddenError           who is asking may not do this
     ├── LimitError               more than this runner takes at once; later it may
     ├── UnavailableError         the runner cannot do this now: it ends, or cannot write its state
+    ├── SupersededError          a newer session of the same runner has taken the place of this one
+    ├── ProtocolError            a runner speaks another version of the protocol between runners
     ├── UnreachableError         a runner does not answer
     ├── InternalError            something went wrong inside another runner; its log knows what
     ├── DriverError              a driver could not do what it was asked (the attempt is `errored`)
@@ -153,6 +155,14 @@ class UnavailableError(RunnerError):
         super().__init__(message)
         self.retry_after = retry_after
         """In how many seconds it is worth to try again; None where nobody knows."""
+
+
+class SupersededError(RunnerError):
+    """A newer session of the same runner has taken the place of this one."""
+
+
+class ProtocolError(RunnerError):
+    """The other runner speaks another version of the protocol between runners."""
 
 
 class UnreachableError(RunnerError):

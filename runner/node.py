@@ -39,10 +39,12 @@ if TYPE_CHECKING:
     from runner.model.watch import Happening
     from runner.retention import Keeper
     from runner.rpc.server import Server
+    from runner.rpc.servicer import Premises
     from runner.telemetry.base import Telemetry
     from runner.telemetry.prometheus import Prometheus
     from runner.telemetry.spans import Spans
     from runner.webhook.herald import Herald
+    from runner.workspaces import Workspaces
 
 LOCAL_RUNNER = "local"
 FLUSH_SECONDS = 5.0
@@ -160,7 +162,6 @@ async def open_server(settings: Settings, service: Service, leave: Leave = remai
     """A node that serves what `service` says; `leave`: see `Role`. Raises UsageError, for an address that it cannot have, say."""
     from runner.retention import Keeper
     from runner.rpc.server import Server
-    from runner.rpc.servicer import Premises
     from runner.telemetry import opening, samples
     from runner.tokens import Tokens
     from runner.uploads import Allowance
@@ -200,16 +201,7 @@ async def open_server(settings: Settings, service: Service, leave: Leave = remai
     async with opening.exported(spans), open_node(settings, role) as node:
         started = node.clock.now()
         await asyncio.to_thread(workspaces.sweep, frozenset(node.store.unfinished()))
-        premises = Premises(
-            engine=node.engine,
-            logs=node.logs,
-            registry=node.registry,
-            workspaces=workspaces,
-            clock=node.clock,
-            sealer=node.sealer,
-            node_id=node_id,
-            started_at=started.wall,
-        )
+        premises = _premises(node, settings, workspaces, started.wall)
         socket_path = str(settings.state_dir / SOCKET_NAME)
         watchers = [opening.watcher([metrics])] if metrics else []
         server = Server(premises, service, Tokens(settings.state_dir), socket_path=socket_path, watchers=watchers)
@@ -242,6 +234,23 @@ def _told_of(herald: Herald, metrics: Prometheus | None, spans: Spans | None, en
         metrics.type_of = engine.type_of
     if spans is not None:
         spans.type_of, spans.trace_of = engine.type_of, engine.trace_of
+
+
+def _premises(node: Node, settings: Settings, workspaces: Workspaces, started_at: float) -> Premises:
+    from runner.rpc.servicer import Premises
+
+    node_id = _node_id(settings.state_dir / "node")
+    return Premises(
+        engine=node.engine,
+        logs=node.logs,
+        registry=node.registry,
+        workspaces=workspaces,
+        clock=node.clock,
+        sealer=node.sealer,
+        node_id=node_id,
+        instance=node_id,  # a state that was restored from a backup has another one
+        started_at=started_at,
+    )
 
 
 @asynccontextmanager

@@ -1,6 +1,7 @@
 """What a node keeps of groups that are over: no longer, no more and no larger than it was told.
 
-What runs, what somebody watches or reads, and what somebody has still to be told of stays. Everything is done in small pieces
+What runs, what somebody watches or reads, and what somebody has still to be told of stays; so do attempts that another runner has sent
+here, for a week, so that one that is sent again late is known, and not run a second time. Everything is done in small pieces
 beside the work of the node, and may be ended anywhere: what one life has begun to remove, nobody sees again, and the next one
 removes the rest.
 """
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from runner.clock import Clock, Moment, seconds_between
 from runner.config.service import Retention
+from runner.engine import guests
 from runner.engine.engine import Engine
 from runner.errors import RunnerError
 from runner.logs.base import LogStore
@@ -30,6 +32,8 @@ JUMP_SECONDS = 60.0
 SETTLING_SECONDS = 3600.0
 """For so long nothing goes by its age once the clock was set: somebody may set it back."""
 LONGEST_SILENCE_SECONDS = 86_400.0
+GUEST_SECONDS = 7 * 86_400.0
+"""How long at least an attempt of another runner is kept that is over."""
 
 _log = logging.getLogger(__name__)
 
@@ -161,23 +165,36 @@ class _Surplus:
 
     def cause(self, group: FinishedGroup) -> str | None:
         """Why this one has to go, if it has to."""
+        return None if self._is_held(group) else self._cause(group)
+
+    def may_follow(self, group: FinishedGroup) -> bool:
+        """Whether there may be others behind this one, which stays, that have to go."""
+        return self._is_old(group) or (self._is_held(group) and self._cause(group) is not None)
+
+    def without(self, group: FinishedGroup) -> None:
+        self._groups -= 1
+        self._log_bytes -= group.log_bytes
+
+    def _is_held(self, group: FinishedGroup) -> bool:
+        """By both clocks, for one of them may have been set."""
+        if not guests.is_guest(group.id):
+            return False
+        over = self._now.wall - group.finished_at
+        return over < GUEST_SECONDS or seconds_between(group.accepted, self._now) < GUEST_SECONDS
+
+    def _cause(self, group: FinishedGroup) -> str | None:
         policy = self._policy
         if policy.groups and self._groups > policy.groups:
             return "too_many"
         if policy.bytes and self._log_bytes + self._store.used_bytes() > policy.bytes:
             return "too_large"
         # Where the clock was set meanwhile, its end may seem older than its beginning.
-        if self.may_follow(group) and seconds_between(group.accepted, self._now) > policy.age_seconds:
+        if self._is_old(group) and seconds_between(group.accepted, self._now) > policy.age_seconds:
             return "too_old"
         return None
 
-    def may_follow(self, group: FinishedGroup) -> bool:
-        """Whether there may be older ones behind this one, which stays."""
+    def _is_old(self, group: FinishedGroup) -> bool:
         return self._by_age and self._now.wall - group.finished_at > self._policy.age_seconds
-
-    def without(self, group: FinishedGroup) -> None:
-        self._groups -= 1
-        self._log_bytes -= group.log_bytes
 
 
 def _last_acceptance(store: Archive) -> float | None:

@@ -4,6 +4,8 @@ workspaces/<group id>            of a group that runs
 workspaces/.uploads/<id>.<hash>  an upload that no group has claimed yet; the hash is its caller's
 workspaces/.uploads/<id>.part    one that has not come to its end
 workspaces/.uploads/<id>.<hash>.claimed   a link that names the group which is about to be accepted with it
+workspaces/.guests/<hash>        what the attempts share that another runner has sent here of one of its groups
+workspaces/.guests/<hash>.seen   when that runner was heard of about it last, as the time of its last change
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from threading import Lock
 
 from runner.errors import GroupNotFoundError, LimitError, StoreFullError, StoreReadOnlyError
 from runner.removal import remove_tree
@@ -27,18 +30,23 @@ UNCLAIMED_SECONDS = 3600.0
 MOST_UNCLAIMED = 16
 """Of one caller, so that nobody fills the disk with what no group needs."""
 UNCLAIMED_RETRY_SECONDS = 60.0
+FORSAKEN_SECONDS = 7 * 86_400.0
+"""How long the workspace of a group of another runner is kept of which that runner says nothing."""
 _CLAIMED = ".claimed"
+_SEEN = ".seen"
 
 
 class Workspaces:
-    """All methods but `provided` may take long: call them from a thread."""
+    """All methods but `provided` and `shared` may take long: call them from a thread."""
 
     def __init__(self, folder: Path, allowance: Allowance, now: Callable[[], float] = time.time) -> None:
         """`now` in seconds since the epoch, as file times are."""
         self._folder = make_private(folder)
         self._uploads = make_private(folder / ".uploads")
+        self._guests = make_private(folder / ".guests")
         self._allowance = allowance
         self._now = now
+        self._sharing = Lock()
 
     def receive(self, caller: str, read: Callable[[], bytes]) -> tuple[str, Unpacked]:
         """Unpack a tar stream; the id that its caller can claim it by. Nothing is left of one that is refused. Raises LimitError
@@ -90,6 +98,26 @@ class Workspaces:
         with suppress(OSError):  # the group has it, and the next `sweep` sees that
             mark.unlink()
 
+    def shared(self, origin: str, group: str) -> Path:
+        """The workspace of all that is sent here of this `group` of another runner, made where there is none; `origin` is what tells that
+        runner from others. It is kept until `release`, or until nobody has called this for it for `FORSAKEN_SECONDS`. Raises
+        StoreFullError and StoreReadOnlyError where the disk takes none."""
+        path = self._shared(origin, group)
+        with self._sharing, _told():
+            # First, so that there is no folder that nothing says the age of.
+            seen = path.with_name(path.name + _SEEN)
+            seen.touch(mode=0o600)
+            os.utime(seen, (self._now(), self._now()))
+            path.mkdir(mode=0o700, exist_ok=True)
+        return path
+
+    def release(self, origin: str, group: str) -> None:
+        """The other runner's group is over."""
+        path = self._shared(origin, group)
+        with self._sharing:
+            gone = self._out_of_use(path)
+        remove_tree(gone)
+
     def remove(self, group: str) -> None:
         remove_tree(self._folder / group)
 
@@ -103,7 +131,7 @@ class Workspaces:
             else:
                 _give_back(mark, self._folder / group)
         for path in list(self._folder.iterdir()):
-            if path != self._uploads and path.name not in live:
+            if path not in (self._uploads, self._guests) and path.name not in live:
                 remove_tree(path)
         for path in list(self._uploads.iterdir()):
             if path.suffix == ".part":
@@ -111,11 +139,28 @@ class Workspaces:
         self.expire()
 
     def expire(self) -> None:
-        """Remove uploads that nobody has claimed in time."""
+        """Remove uploads that nobody has claimed in time, and workspaces whose runners have forsaken them."""
         for path in list(self._uploads.iterdir()):
             with suppress(FileNotFoundError):
                 if path.suffix not in (".part", _CLAIMED) and path.lstat().st_mtime < self._now() - UNCLAIMED_SECONDS:
                     remove_tree(path)
+        for seen in list(self._guests.glob("*" + _SEEN)):
+            with self._sharing, suppress(FileNotFoundError):
+                if seen.lstat().st_mtime < self._now() - FORSAKEN_SECONDS:
+                    self._out_of_use(seen.with_suffix(""))
+        for path in list(self._guests.glob("*.part")):  # also what a former life was about to remove
+            remove_tree(path)
+
+    def _shared(self, origin: str, group: str) -> Path:
+        return self._guests / hashlib.sha256(f"{origin}\0{group}".encode()).hexdigest()[:32]
+
+    def _out_of_use(self, path: Path) -> Path:
+        """Take a shared workspace away, so that one that is asked for meanwhile is another; where it is, to be removed."""
+        gone = self._guests / f"{secrets.token_hex(16)}.part"
+        with suppress(FileNotFoundError):
+            path.rename(gone)
+        path.with_name(path.name + _SEEN).unlink(missing_ok=True)  # last, so that what is left is found again
+        return gone
 
     def _upload(self, id: str, caller: str) -> Path:
         return self._uploads / f"{id}{_mark(caller)}"

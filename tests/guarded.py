@@ -22,11 +22,11 @@ from runner.rpc.policy import Policy
 from runner.rpc.revocation import Revocations
 from runner.simulator.clock import VirtualClock
 from runner.tokens import Tokens
+from runner.v1 import peer_pb2, runner_pb2_grpc
 from runner.v1 import runner_pb2 as pb
-from runner.v1 import runner_pb2_grpc
 
 SERVICE = "runner.v1.RunnerService"
-FILES = (pb.DESCRIPTOR, health_pb2.DESCRIPTOR, reflection_pb2.DESCRIPTOR)
+FILES = (pb.DESCRIPTOR, peer_pb2.DESCRIPTOR, health_pb2.DESCRIPTOR, reflection_pb2.DESCRIPTOR)
 REFUSED = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
 
 

@@ -121,7 +121,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         type=_scope,
         action="append",
         metavar="SCOPE",
-        help=f"what it allows, of what the rules allow its holder: {', '.join(Scope)}; may be repeated (default: all but admin)",
+        help=f"what it allows, of what the rules allow its holder: {', '.join(Scope)}; may be repeated (default: all but dispatch and admin)",
     )
     days = f"{DEFAULT_LIFETIME_SECONDS / 86400:.0f}d"
     create.add_argument(

@@ -24,6 +24,8 @@ class Scope(StrEnum):
     READ = "read"
     CANCEL = "cancel"
     """Cancel groups, send signals to tasks."""
+    DISPATCH = "dispatch"
+    """Be an origin: have tasks of his groups carried out here. In no rule unless somebody writes it there."""
     ADMIN = "admin"
     """Widens what the others allow to everybody's groups; alone it allows nothing."""
 

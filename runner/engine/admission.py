@@ -34,7 +34,8 @@ def hidden_id(caller: str, public_id: str) -> str:
 
 class Submission(Struct, frozen=True, kw_only=True):
     """A validated group with its inputs, ready to be accepted. `sealed` is how the inputs are stored of a group of the id
-    `sealed_for`. `former_digest` is the one that it would have had before the sealing key was replaced, where that is not over."""
+    `sealed_for`. `former_digest` is the one that it would have had before the sealing key was replaced, where that is not over. A
+    `guest` is known to the engine by the id that it is sealed for; it was cancelled so often before it came."""
 
     group: TaskGroup
     inputs: Mapping[str, Value]
@@ -44,6 +45,8 @@ class Submission(Struct, frozen=True, kw_only=True):
     former_digest: str | None = None
     document: bytes
     plan: Plan
+    guest: bool = False
+    cancels: int = 0
 
     def stored_inputs(self, id: str, sealer: Sealer) -> bytes:
         """How the inputs are stored of a group of this id."""
@@ -53,7 +56,12 @@ class Submission(Struct, frozen=True, kw_only=True):
 def prepare(group: TaskGroup, inputs: Mapping[str, str], sealer: Sealer, id: str) -> Submission:
     """See `Engine.prepared`."""
     with collector.at_rest():
-        values = variables.bind_inputs(group, inputs)
+        return sealed(group, variables.bind_inputs(group, inputs), sealer, id)
+
+
+def sealed(group: TaskGroup, values: Mapping[str, Value], sealer: Sealer, id: str) -> Submission:
+    """A group with what is stored as its inputs, sealed for this id."""
+    with collector.at_rest():
         whole = codec.encode_group(group)
         stored = variables.without_secrets(group)
         former = sealer.former

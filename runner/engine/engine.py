@@ -8,9 +8,11 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+from msgspec.structs import replace
+
 from runner.clock import Clock
 from runner.dispatch.base import Dispatcher
-from runner.engine import admission, recovery, results
+from runner.engine import admission, guests, recovery, results
 from runner.engine.abort import CLOSING_CANCELS
 from runner.engine.abroad import Abroad
 from runner.engine.admission import Acceptance, Living, Submission, hidden_id, new_id
@@ -27,7 +29,7 @@ from runner.model.caller import LOCAL
 from runner.model.dispatch import AttemptId, Report
 from runner.model.event import Event, Kind
 from runner.model.group import TaskGroup
-from runner.model.result import Status, TaskGroupResult
+from runner.model.result import Abort, Outcome, Status, TaskGroupResult
 from runner.sealing import Sealer
 from runner.store.base import GroupPage, GroupQuery, GroupRow, Store
 
@@ -138,7 +140,7 @@ class Engine:
         if known is not None:
             return Acceptance(id=known, existed=True)
         public_id = group.id or self._make_id()
-        id = self.id_for(caller, public_id)
+        id = submission.sealed_for if submission.guest else self.id_for(caller, public_id)
         now = self._clock.now()
         row = GroupRow(
             id=id,
@@ -154,11 +156,14 @@ class Engine:
             accepted=now,
             traceparent=trace.checked(traceparent),
         )
+        if submission.cancels:
+            row = replace(row, abort=Abort.CANCELLED.value, abort_at=now, abort_count=submission.cancels)
         accepted = Event(
             group=id, number=1, at=now.wall, kind=Kind.GROUP_ACCEPTED, fields={"name": group.name, "caller": caller}
         )
         self._store.accept_group(row, [accepted])
         run = self._runs[id] = GroupRun(row, group, submission.inputs, self._services, submission.plan)
+        run.abortion.restore(row)
         self._living.add(run)
         told = {"action": "group_accepted", "group_id": id, "caller": caller, "tasks": len(group.tasks)}
         _log.info("a group was accepted", extra=told)
@@ -220,6 +225,12 @@ class Engine:
             raise GroupNotFoundError(f"group {id!r} has no task {task!r}")
         return run.attempts.signal(task, signal)
 
+    def is_to_pause(self, id: str, task: str) -> bool:
+        """Whether the task's running attempt was told to pause, and not to go on since."""
+        run = self._runs.get(id)
+        attempt = None if run is None or task not in run.graph.index else run.task(task).attempt
+        return attempt is not None and attempt.paused
+
     def status(self, id: str) -> Status:
         """The group's recorded status. Raises GroupNotFoundError."""
         return self._library.head(id).group.status
@@ -230,6 +241,13 @@ class Engine:
         if record is None:
             raise GroupNotFoundError(f"there is no group with the id {id!r}")
         return results.group_result(record, self._sealer)
+
+    def outcome(self, id: str, task: str) -> Outcome:
+        """How the attempt ended that the guest `id` is, which is over; `task` is the one that it has. Raises GroupNotFoundError."""
+        rows = self._store.tasks(id, [task])
+        if not rows:
+            raise GroupNotFoundError(f"there is no group with the id {id!r}")
+        return guests.outcome(rows[0], self._sealer)
 
     @property
     def library(self) -> Library:

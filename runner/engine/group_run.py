@@ -15,7 +15,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from runner.dispatch.base import Dispatcher
-from runner.engine import retry, variables
+from runner.engine import guests, retry, variables
 from runner.engine.abort import Abortion
 from runner.engine.attempts import Attempts
 from runner.engine.forwarding import Forwarding
@@ -56,6 +56,7 @@ class GroupRun:
         self.last_event = 1
         self._row = row
         self._inputs = inputs
+        self._given = guests.bindings(inputs)
         self.output_bytes = 0
         self._goes_on = False
         self.tasks = plan.tasks
@@ -351,6 +352,8 @@ class GroupRun:
 
     def bindings(self, state: TaskState, attempt: int) -> Bindings:
         """What the templates of an attempt at the task may name."""
+        if self._given is not None:
+            return self._given
         imports = variables.imported(state.task, self._source)
         assert not isinstance(imports, str), "a task that was decided has its imports"
         return self._bindings(state, imports, attempt)

@@ -28,9 +28,14 @@ SMALL_BYTES = 256 << 10
 """A request up to this size is forgotten in all that is to be said about memory."""
 
 LARGE = frozenset(
-    f"/runner.v1.RunnerService/{name}" for name in ("SubmitTaskGroup", "ValidateTaskGroup", "UploadWorkspace")
+    {
+        "/runner.v1.RunnerService/SubmitTaskGroup",
+        "/runner.v1.RunnerService/ValidateTaskGroup",
+        "/runner.v1.RunnerService/UploadWorkspace",
+        "/runner.v1.PeerService/Session",
+    }
 )
-"""The methods whose requests bring documents and files, and so may be as large as the server takes."""
+"""The methods whose requests bring documents, files and what tasks have exported, and so may be as large as the server takes."""
 USUAL_BYTES = 4 << 20
 """What a request of the others may have: it is read, and answered, on the loop. One that a stream of answers follows is small, for
 it lasts as long as they do."""

@@ -58,7 +58,8 @@ def from_origin_to_proto(said: model.FromOrigin) -> pb.FromOrigin:
 
 def from_origin_from_proto(message: pb.FromOrigin) -> model.FromOrigin:
     """Raises UsageError."""
-    return _read(message, _FROM_ORIGIN)
+    said: model.FromOrigin = _read(message, _FROM_ORIGIN)
+    return said
 
 
 def _origin_hello(message: pb.OriginHello) -> model.OriginHello:
@@ -184,7 +185,8 @@ def from_executor_to_proto(said: model.FromExecutor) -> pb.FromExecutor:
 
 def from_executor_from_proto(message: pb.FromExecutor) -> model.FromExecutor:
     """Raises UsageError."""
-    return _read(message, _FROM_EXECUTOR)
+    said: model.FromExecutor = _read(message, _FROM_EXECUTOR)
+    return said
 
 
 def _executor_hello_to_proto(said: model.ExecutorHello) -> pb.ExecutorHello:

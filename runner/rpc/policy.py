@@ -43,6 +43,7 @@ METHODS: Mapping[str, Scope | Need] = {
     "/runner.v1.RunnerService/CancelTaskGroup": Scope.CANCEL,
     "/runner.v1.RunnerService/SignalTask": Scope.CANCEL,
     "/runner.v1.RunnerService/DescribeRunner": Need.IDENTITY,
+    "/runner.v1.PeerService/Session": Scope.DISPATCH,
     "/grpc.health.v1.Health/Check": Need.NOTHING,
     "/grpc.health.v1.Health/List": Need.NOTHING,
     "/grpc.health.v1.Health/Watch": Need.NOTHING,
@@ -91,10 +92,10 @@ def visible(owner: str, caller: Caller) -> bool:
     return caller.name == owner or Scope.ADMIN in caller.scopes
 
 
-def check(group: TaskGroup, caller: Caller, tasks: str = "taskGroup") -> list[Fault]:
+def check(group: TaskGroup, caller: Caller, tasks: str = "taskGroup", scope: Scope = Scope.SUBMIT) -> list[Fault]:
     """What of the group its submitter may not use, in the order of the document, whose list of tasks has the key `tasks`. A
-    task is allowed whose type and user one rule gives together."""
-    rules = [rule for rule in caller.rules if Scope.SUBMIT in rule.scopes]
+    task is allowed whose type and user one rule gives together, which gives the `scope`, too."""
+    rules = [rule for rule in caller.rules if scope in rule.scopes]
     faults = []
     for number, task in enumerate(group.tasks):
         allowing = [rule for rule in rules if fits(rule.types, task.type)]

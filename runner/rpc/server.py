@@ -24,15 +24,17 @@ from runner.rpc import reflection, status
 from runner.rpc.credentials import Credentials
 from runner.rpc.guard import Guard
 from runner.rpc.identity import Identifier
+from runner.rpc.peering import PeerServicer
 from runner.rpc.policy import Policy
 from runner.rpc.receiving import Receiver
 from runner.rpc.revocation import Revocations
 from runner.rpc.servicer import Premises, RunnerServicer
 from runner.rpc.traffic import Traffic
 from runner.tokens import Tokens
-from runner.v1 import runner_pb2, runner_pb2_grpc
+from runner.v1 import peer_pb2, peer_pb2_grpc, runner_pb2, runner_pb2_grpc
 
 SERVICE = runner_pb2.DESCRIPTOR.services_by_name["RunnerService"].full_name
+PEER_SERVICE = peer_pb2.DESCRIPTOR.services_by_name["PeerService"].full_name
 CLOSING_SECONDS = 2.0
 """How long calls that go on may take once the server ends."""
 MOST_PENDING = 50_000
@@ -80,6 +82,7 @@ class Server:
         self._servicer = RunnerServicer(premises, service, self._traffic, self._receiver)
         self._identifier = Identifier(tokens, premises.clock)
         self._guard = Guard(self._identifier, Policy(service.rules), status.abort)
+        self._peers = PeerServicer(premises, service, self._traffic, lambda: self._guard.policy)
         self._health = health.aio.HealthServicer()
         self._credentials: Credentials | None = None
         self._server: grpc.aio.Server | None = None
@@ -100,11 +103,12 @@ class Server:
         ]
         server = self._server = grpc.aio.server(interceptors=[*self._watchers, self._guard], options=options)
         runner_pb2_grpc.add_RunnerServiceServicer_to_server(self._servicer, server)
+        peer_pb2_grpc.add_PeerServiceServicer_to_server(self._peers, server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        reflection.enable((SERVICE, health.SERVICE_NAME), server)
+        reflection.enable((SERVICE, PEER_SERVICE, health.SERVICE_NAME), server)
         self.addresses = tuple(self._listen(server, address) for address in self._wanted)
         await server.start()
-        for name in ("", SERVICE):
+        for name in ("", SERVICE, PEER_SERVICE):
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
         return self
 
@@ -138,6 +142,7 @@ class Server:
         self._guard.policy = Policy(service.rules)
         self._traffic.limits = service.limits
         self._servicer.service = self.service = service
+        self._peers.reload(service)
 
     async def look_after(self, seconds: float = DAY_SECONDS) -> None:
         """Read the certificates anew every so many `seconds`, so that what is about to expire is complained about, and what was renewed is shown; for

@@ -65,8 +65,8 @@ LONGEST_SOURCE_CHARS = 4096
 
 
 class Premises(Struct, frozen=True, kw_only=True):
-    """What the service works with. `started_at` in seconds since the epoch; `peers` are the names that `forward` may name, also
-    asked from other threads."""
+    """What the service works with. `instance` is of the life that the node's state has led without a break; `started_at` in seconds
+    since the epoch; `peers` are the names that `forward` may name, also asked from other threads."""
 
     engine: Engine
     logs: LogStore
@@ -75,6 +75,7 @@ class Premises(Struct, frozen=True, kw_only=True):
     clock: Clock
     sealer: Sealer
     node_id: str
+    instance: str
     started_at: float
     peers: Callable[[], Collection[str]] = lambda: ()
 

@@ -22,9 +22,11 @@ from runner.errors import (
     InternalError,
     LimitError,
     LogGapError,
+    ProtocolError,
     RunnerError,
     StoreFullError,
     StoreReadOnlyError,
+    SupersededError,
     TemplateError,
     UnauthenticatedError,
     UnavailableError,
@@ -61,6 +63,8 @@ _TABLE = (
     _Row(UnauthenticatedError, _Code.UNAUTHENTICATED, "UNAUTHENTICATED"),
     _Row(ForbiddenError, _Code.PERMISSION_DENIED, "FORBIDDEN"),
     _Row(LimitError, _Code.RESOURCE_EXHAUSTED, "LIMIT"),
+    _Row(SupersededError, _Code.ABORTED, "SUPERSEDED"),
+    _Row(ProtocolError, _Code.FAILED_PRECONDITION, "PROTOCOL"),
     _Row(UnavailableError, _Code.UNAVAILABLE, "UNAVAILABLE"),
 )
 """In order: the first row whose class an error is of decides."""

@@ -12,6 +12,7 @@ from runner.errors import UsageError
 from runner.model import session
 from runner.model.dispatch import AttemptId, Dispatch, Finished, Noticed, Started
 from runner.model.event import Kind
+from runner.model.log import STREAMS
 from runner.model.result import Outcome, Status
 from runner.model.task import Export, Forward, Import, Retry, Scope, Task, When
 from runner.model.value import Bindings, Value
@@ -30,7 +31,7 @@ PLAIN = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
     max_leaves=6,
 )
-STREAM = st.sampled_from(["stdout", "stderr"])
+STREAM = st.sampled_from(STREAMS)
 IDS = st.builds(AttemptId, WORD, NAME, st.integers(1, peerwire.LONGEST_ATTEMPT))
 VALUES = st.dictionaries(NAME, st.builds(Value, TEXT, st.booleans()), max_size=3)
 TASKS = st.builds(

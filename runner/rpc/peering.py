@@ -1,0 +1,120 @@
+"""The methods of `runner.v1.PeerService`: what other runners, as origins, have carried out here.
+
+What an origin sends is a *guest* (`engine.guests`), which belongs to the engine from then on: sessions come and go, and nothing of a
+guest is kept in them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+from typing import Any, TypeAlias
+
+import grpc
+
+from runner.config.service import Service
+from runner.engine.guests import Origin
+from runner.errors import ProtocolError, SupersededError, UnavailableError, UsageError
+from runner.model import session
+from runner.rpc import guard, peerwire
+from runner.rpc.guestsession import GuestSession
+from runner.rpc.identity import Caller, Identity
+from runner.rpc.policy import Policy
+from runner.rpc.reception import Early, Reception, is_over
+from runner.rpc.servicer import Premises
+from runner.rpc.traffic import Traffic
+from runner.v1 import peer_pb2 as pb
+from runner.v1 import peer_pb2_grpc
+
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"  # generic in its stubs alone
+
+HELLO_SECONDS = 10.0
+"""How long an origin may take to say who it is."""
+RECONNECT_SECONDS = 0.1
+
+_log = logging.getLogger(__name__)
+
+
+class PeerServicer(peer_pb2_grpc.PeerServiceServicer):
+    def __init__(self, premises: Premises, service: Service, traffic: Traffic, policy: Callable[[], Policy]) -> None:
+        """`policy` gives the present one."""
+        self._premises = premises
+        self._service = service
+        self._traffic = traffic
+        self._policy = policy
+        self._sessions: dict[tuple[str, str], GuestSession] = {}
+        """By caller and node: who somebody is was proved, which node he has was said."""
+        self._early = Early()
+
+    def reload(self, service: Service) -> None:
+        """What was said of this runner in a hello is said again where it is not so any more."""
+        if (service.name, service.labels) != (self._service.name, self._service.labels):
+            for each in self._sessions.values():
+                each.end(UnavailableError("what this runner says of itself has changed", retry_after=RECONNECT_SECONDS))
+        self._service = service
+
+    async def Session(
+        self, request_iterator: AsyncIterator[pb.FromOrigin], context: Context
+    ) -> AsyncIterator[pb.FromExecutor]:
+        caller = guard.caller()
+        with self._traffic.stream(caller.name):
+            heard = aiter(request_iterator)
+            hello = await _hello(heard)
+            if hello is None:
+                return
+            origin = Origin(caller=caller.name, node=hello.node, name=hello.name)
+            reception = Reception(self._premises, self._traffic, origin, partial(self._present, caller), self._early)
+            present = GuestSession(self._premises, self._traffic, origin, reception)
+            key = (origin.caller, origin.node)
+            if (former := self._sessions.get(key)) is not None:
+                former.end(SupersededError())
+            self._sessions[key] = present
+            told = {"origin": origin.name, "node": origin.node, "caller": origin.caller}
+            _log.info("an origin has come", extra={"action": "origin_came", **told})
+            try:
+                yield peerwire.from_executor_to_proto(await self._answer(present))
+                async for said in present.run(hello.live, heard):
+                    yield peerwire.from_executor_to_proto(said)
+            finally:
+                if self._sessions.get(key) is present:
+                    del self._sessions[key]
+                self._early.keep_only(lambda guest: not is_over(self._premises, guest))
+                _log.info("an origin has gone", extra={"action": "origin_went", **told})
+
+    def _present(self, caller: Caller) -> Caller:
+        """With what he may do now: the rules may have changed since he called."""
+        return self._policy().admit(Identity(name=caller.name, kind=caller.kind, most=caller.scopes))
+
+    async def _answer(self, present: GuestSession) -> session.ExecutorHello:
+        drivers = self._premises.registry.drivers
+        healthy = [driver.type for driver in drivers if (await driver.fingerprint()).healthy]
+        return session.ExecutorHello(
+            node=self._premises.node_id,
+            name=self._service.name,
+            instance=self._premises.instance,
+            types=frozenset(healthy),
+            labels=self._service.labels,
+            capacity=present.capacity(),
+        )
+
+
+async def _hello(heard: AsyncIterator[pb.FromOrigin]) -> session.OriginHello | None:
+    """None where nothing is said. Raises UsageError, ProtocolError."""
+    try:
+        async with asyncio.timeout(HELLO_SECONDS):
+            message = await anext(heard, None)
+    except TimeoutError:
+        raise UsageError(f"no hello has come within {HELLO_SECONDS:g} seconds") from None
+    if message is None:
+        return None
+    if message.WhichOneof("message") == "hello" and message.hello.version != session.VERSION:
+        raise ProtocolError(
+            f"this runner speaks version {session.VERSION} of the protocol between runners, "
+            f"and {message.hello.name[:200]!r} version {message.hello.version}: update the older one"
+        )
+    said = peerwire.from_origin_from_proto(message)
+    if not isinstance(said, session.OriginHello):
+        raise UsageError("a session begins with a hello")
+    return said

@@ -1,0 +1,194 @@
+"""How an executor takes in what an origin sends: whether it may be begun here, and what is wanted of it later."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from runner.config.service import Scope
+from runner.engine import guests
+from runner.engine.admission import Submission
+from runner.engine.engine import GRACE_SECONDS
+from runner.engine.guests import Origin
+from runner.errors import GroupExistsError, GroupNotFoundError, RunnerError, UsageError
+from runner.model.dispatch import AttemptId
+from runner.model.result import Reason, Status
+from runner.model.session import Submit
+from runner.rpc import guard, policy
+from runner.rpc.identity import Caller
+from runner.rpc.servicer import SIGNALS, SMALL_DOCUMENT_BYTES, Premises
+from runner.rpc.traffic import Traffic
+from runner.store.base import GroupQuery
+
+MAX_HOPS = 8
+PAGE = 500
+
+_UNFINISHED = frozenset({Status.PENDING, Status.RUNNING})
+
+
+class RefusedError(RunnerError):
+    """The attempt is not begun here."""
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class Early:
+    """Signals for guests that have not begun to run, to be passed on behind their start; whatever becomes of sessions meanwhile."""
+
+    def __init__(self) -> None:
+        self._signals: dict[str, str] = {}
+
+    def keep(self, guest: str, signal: str) -> None:
+        if self._signals.get(guest) != "destroy":
+            self._signals[guest] = signal
+
+    def of(self, guest: str) -> str | None:
+        return self._signals.get(guest)
+
+    def forget(self, guest: str) -> None:
+        self._signals.pop(guest, None)
+
+    def keep_only(self, wanted: Callable[[str], bool]) -> None:
+        self._signals = {guest: signal for guest, signal in self._signals.items() if wanted(guest)}
+
+
+class Reception:
+    """Of one origin. `present` tells what its caller may do at present."""
+
+    def __init__(
+        self, premises: Premises, traffic: Traffic, origin: Origin, present: Callable[[], Caller], early: Early
+    ) -> None:
+        self._premises = premises
+        self._engine = premises.engine
+        self._traffic = traffic
+        self._origin = origin
+        self._present = present
+        self._early = early
+
+    async def take_in(self, said: Submit) -> str:
+        """The id of the guest, which was known or is now. Raises RefusedError, GroupExistsError, LimitError, UnavailableError and
+        StoreError."""
+        origin, engine, dispatch = self._origin, self._engine, said.dispatch
+        cancels = 0 if said.cancel_grace is None else _cancels(said.cancel_grace)
+        make = partial(guests.prepared, origin, said, self._premises.sealer, cancels)
+        submission = make() if guard.size() <= SMALL_DOCUMENT_BYTES else await asyncio.to_thread(make)
+        try:
+            id = engine.known(submission, origin.caller)
+        except GroupExistsError as error:
+            raise RefusedError(
+                Reason.REFUSED,
+                f"conflict: the attempt {dispatch.id} is known to this runner, and asked for something else",
+            ) from error
+        if id is None:
+            self._judge(said, submission)
+            workspace = self.workspace(dispatch.id.group)
+            accepted = engine.accept(
+                submission, caller=origin.caller, workspace=str(workspace), traceparent=dispatch.traceparent
+            )
+            id = accepted.id
+        elif not engine.status(id).terminal:
+            self.workspace(dispatch.id.group)
+            if cancels:
+                engine.cancel_once(id, at_once=cancels > 1)
+        if dispatch.paused is not self._is_to_pause(id, dispatch.id.task):
+            self.signal(dispatch.id, "pause" if dispatch.paused else "start")
+        return id
+
+    def workspace(self, group: str) -> Path:
+        """That of all that comes of this group of the origin, which is there now. Raises StoreError."""
+        return self._premises.workspaces.shared(self._whose, group)
+
+    async def release(self, group: str) -> None:
+        await asyncio.to_thread(self._premises.workspaces.release, self._whose, group)
+
+    def cancel(self, attempt: AttemptId, grace: float) -> None:
+        id = self._find(attempt)
+        if id is not None:
+            self._engine.cancel_once(id, at_once=_cancels(grace) > 1)
+
+    def signal(self, attempt: AttemptId, signal: str) -> None:
+        """Raises UsageError."""
+        if signal not in SIGNALS:
+            raise UsageError(f"there is no signal {signal[:200]!r}; there are {', '.join(SIGNALS)}")
+        id = self._find(attempt)
+        if id is None or self._engine.status(id).terminal:
+            return
+        if not self._engine.signal(id, attempt.task, signal):
+            self._early.keep(id, signal)
+
+    def pass_on(self, guest: AttemptId) -> None:
+        """What came early for this guest, if it runs by now."""
+        signal = self._early.of(guest.group)
+        if signal is not None and self._engine.signal(guest.group, guest.task, signal):
+            self._early.forget(guest.group)
+
+    async def unfinished(self) -> AsyncIterator[tuple[AttemptId, AttemptId]]:
+        """The guests of the origin that run or wait here: as the engine knows them, and as the origin does."""
+        query = GroupQuery(limit=PAGE, caller=self._origin.caller, statuses=_UNFINISHED)
+        while True:
+            page = self._engine.list(query)
+            for row in page.rows:
+                attempt = self._origin.attempt(row.public_id) if guests.is_guest(row.id) else None
+                if attempt is not None:
+                    yield AttemptId(row.id, attempt.task, 1), attempt
+            if page.next is None:
+                return
+            query = replace(query, before=page.next)
+            await asyncio.sleep(0)
+
+    def _judge(self, said: Submit, submission: Submission) -> None:
+        """Of one that is not known: whether it may be begun here. Raises RefusedError, LimitError, UnavailableError."""
+        dispatch, premises = said.dispatch, self._premises
+        if dispatch.instance != premises.instance:
+            raise RefusedError(
+                Reason.RUNNER_LOST,
+                f"the attempt {dispatch.id} was given to another life of this runner, which may have begun it",
+            )
+        self._judge_chain(said)
+        if premises.registry.get(dispatch.task.type) is None:
+            known = ", ".join(premises.registry.types)
+            raise RefusedError(
+                Reason.UNKNOWN_TYPE, f"this runner has no task type {dispatch.task.type[:200]!r}; it has {known}"
+            )
+        for fault in policy.check(submission.group, self._present(), scope=Scope.DISPATCH):
+            hint = f" ({fault.hint})" if fault.hint else ""
+            raise RefusedError(Reason.REFUSED, f"{fault.message}{hint}")
+        size = len(submission.document) + len(submission.sealed)
+        self._traffic.check_groups(self._engine, self._origin.caller, size)
+
+    def _judge_chain(self, said: Submit) -> None:
+        node = self._premises.node_id
+        circle = self._origin.node == node or any(hop == node or hop.endswith(f"({node})") for hop in said.hops)
+        if circle or len(said.hops) > MAX_HOPS:
+            chain = " → ".join((*said.hops, node))
+            why = "goes in a circle" if circle else f"is longer than {MAX_HOPS}"
+            raise RefusedError(Reason.REFUSED, f"the chain of runners {why}: {chain}")
+
+    def _find(self, attempt: AttemptId) -> str | None:
+        return self._engine.find(self._origin.caller, self._origin.public_id(attempt))
+
+    def _is_to_pause(self, id: str, task: str) -> bool:
+        return self._early.of(id) == "pause" or self._engine.is_to_pause(id, task)
+
+    @property
+    def _whose(self) -> str:
+        """What tells the origin from others who share workspaces here. Who it is was proved, which node it is was said."""
+        return f"{self._origin.caller}\0{self._origin.node}"
+
+
+def is_over(premises: Premises, guest: str) -> bool:
+    try:
+        return premises.engine.status(guest).terminal
+    except GroupNotFoundError:
+        return True
+
+
+def _cancels(grace: float) -> int:
+    """How often a caller would have to cancel for that: with less than the usual grace it is the second time."""
+    return 2 if grace < GRACE_SECONDS else 1
