@@ -201,7 +201,7 @@ async def open_server(settings: Settings, service: Service, leave: Leave = remai
     async with opening.exported(spans), open_node(settings, role) as node:
         started = node.clock.now()
         await asyncio.to_thread(workspaces.sweep, frozenset(node.store.unfinished()))
-        premises = _premises(node, settings, workspaces, started.wall)
+        premises = _premises(node, settings, workspaces, service.name, started.wall)
         socket_path = str(settings.state_dir / SOCKET_NAME)
         watchers = [opening.watcher([metrics])] if metrics else []
         server = Server(premises, service, Tokens(settings.state_dir), socket_path=socket_path, watchers=watchers)
@@ -236,7 +236,7 @@ def _told_of(herald: Herald, metrics: Prometheus | None, spans: Spans | None, en
         spans.type_of, spans.trace_of = engine.type_of, engine.trace_of
 
 
-def _premises(node: Node, settings: Settings, workspaces: Workspaces, started_at: float) -> Premises:
+def _premises(node: Node, settings: Settings, workspaces: Workspaces, name: str, started_at: float) -> Premises:
     from runner.rpc.servicer import Premises
 
     node_id = _node_id(settings.state_dir / "node")
@@ -249,6 +249,7 @@ def _premises(node: Node, settings: Settings, workspaces: Workspaces, started_at
         sealer=node.sealer,
         node_id=node_id,
         instance=node_id,  # a state that was restored from a backup has another one
+        peers=lambda: [name, *(peer.name for peer in node.peers)],
         started_at=started_at,
     )
 

@@ -68,6 +68,10 @@ class Pair:
             time.sleep(0.02)
         return found
 
+    def has_said(self, action: str) -> bool:
+        """Whether the cloud's node has said this in its present life."""
+        return f'"action": "{action}"' in (self.folder / "cloud" / "node.log").read_text()
+
     def grown(self, name: str) -> list[str]:
         """The lines of a file that tasks append to."""
         path = self.folder / name
@@ -79,6 +83,7 @@ def pair(tmp_path: Path) -> Iterator[Pair]:
     pair = Pair(tmp_path)
     pair.onprem.start()
     pair.cloud.start()
+    pair.until(lambda: pair.has_said("peer_back"))
     yield pair
     pair.cloud.remove()
     pair.onprem.remove()
@@ -93,15 +98,23 @@ def test_it_looks_like_a_task_that_runs_here(pair: Pair) -> None:
     )
     far["spec"]["envs"] = {"A": "{{ .inputs.a }}"}
     near = shell("near", "echo {{ .far.url }}", imports=[{"from": "far", "variable": "url"}])
-    id = pair.submit(far, near, inputs={"a": {"default": "x y"}})
+    here = {name: part for name, part in far.items() if name != "forward"} | {"name": "here"}
+    id = pair.submit(far, near, here, inputs={"a": {"default": "x y"}})
     result = pair.finished(id)
     assert result.status is Status.SUCCESS, result
-    assert {name: task.runner for name, task in result.results.items()} == {"far": "onprem", "near": "cloud"}
+    assert {name: task.runner for name, task in result.results.items()} == {
+        "far": "onprem",
+        "near": "cloud",
+        "here": "cloud",
+    }
     assert result.results["far"].outputs["url"].text == "there"
     assert pair.log(id, "far") == b"out\n"
     assert pair.log(id, "near") == b"there\n"
-    kinds = [event.kind for event in pair.events(id) if event.task == "far"]
-    assert kinds == [Kind.TASK_DISPATCHED, Kind.TASK_STARTED, Kind.TASK_FINISHED]
+    told = {
+        name: [(event.kind, {**event.fields, "runner": ""}) for event in pair.events(id) if event.task == name]
+        for name in ("far", "here")
+    }
+    assert told["far"] == [one for one in told["here"] if one[0] is not Kind.TASK_READY]
 
 
 def test_a_failure_is_told_as_it_was(pair: Pair) -> None:
@@ -113,25 +126,31 @@ def test_a_failure_is_told_as_it_was(pair: Pair) -> None:
 
 def test_a_secret_is_masked_everywhere(pair: Pair) -> None:
     exports = [{"name": "password", "confidential": True}]
-    far = shell("far", f"echo it is {SECRET}; echo password={SECRET} >> $OUTPUT_FILE", forward=ONPREM, exports=exports)
+    (pair.folder / "vault").write_text(SECRET)
+    script = (
+        f'p=$(cat {pair.folder}/vault); echo "it is $p"; sleep 0.3; echo "password=$p" >> $OUTPUT_FILE; echo behind'
+    )
+    far = shell("far", script, forward=ONPREM, exports=exports)
     use = shell("use", 'echo "got $P"; test ${#P} = 23', imports=[{"from": "far", "variable": "password"}])
     use["spec"]["envs"] = {"P": "{{ .far.password }}"}
     back = dict(use, name="back", forward=ONPREM)
     id = pair.submit(far, use, back)
     result = pair.finished(id)
     assert result.status is Status.SUCCESS, result
+    assert pair.log(id, "far") == b"it is ***\nbehind\n", "it was exported behind what it had printed"
     assert (pair.log(id, "use"), pair.log(id, "back")) == (b"got ***\n", b"got ***\n")
+    assert pair.events(id, Kind.LOG_REDACTED)
     pair.cloud.end()
     pair.onprem.end()
     for name in ("cloud", "onprem"):
         for path in (pair.folder / name).rglob("*"):
-            if path.is_file() and "far" not in path.name:
+            if path.is_file():
                 assert SECRET.encode() not in path.read_bytes(), path
 
 
 def test_it_waits_for_a_peer_that_is_away_and_says_why(pair: Pair) -> None:
     pair.onprem.end()
-    pair.until(lambda: "peer_lost" in (pair.folder / "cloud" / "node.log").read_text())
+    pair.until(lambda: pair.has_said("peer_lost"))
     id = pair.submit(shell("far", "true", forward=ONPREM), shell("near", "true"))
     pair.until(lambda: pair.result(id).results["far"].waiting == "peer_unreachable")
     [waiting] = pair.events(id, Kind.TASK_WAITING)
