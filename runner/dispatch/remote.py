@@ -249,8 +249,10 @@ class RemoteDispatcher:
 
     def disconnected(self, why: str) -> None:
         """The session has ended, or none could begin."""
-        self.trouble = why
+        known, self.trouble = self.trouble, why
         if self._send is None:
+            if why != known:
+                _log.warning("peer %s: %s", self._name, why, extra={"action": "peer_unreachable", "peer": self._name})
             return
         self._send = None
         self._away_since = self._clock.now()

@@ -17,8 +17,10 @@ from typing import NamedTuple
 
 from runner.client.aio import AsyncClient
 from runner.client.patience import Patience
+from runner.config.service import Scope
 from runner.model.endpoint import Endpoint
 from runner.model.result import TaskGroupResult
+from runner.tokens import Tokens
 from tests.acceptance.mortal import Node
 from tests.chaos.forwarding.proxy import Line
 from tests.chaos.forwarding.scene import SECRET, Part, Scene
@@ -97,7 +99,8 @@ class _Play:
     def _new_origin(self, port: int) -> Node:
         folder = self._folder / "origin"
         token = folder / "token"
-        token.write_text(self._executor.token("cloud"))
+        tokens = Tokens(self._folder / "executor" / "state")
+        token.write_text(tokens.create("cloud", scopes=frozenset({Scope.DISPATCH}), now=time.time())[1])
         token.chmod(0o600)
         config = folder / "runner.toml"
         config.write_text(
