@@ -38,7 +38,7 @@ class Talk:
     """One session. What was said is in `heard`; what of each attempt, in order, is taken with `until`."""
 
     def __init__(self, channel: Channel, metadata: Sequence[tuple[str, str]] = ()) -> None:
-        stub: Any = peer_pb2_grpc.PeerServiceStub(channel)  # type: ignore[no-untyped-call]  # of generated code
+        stub: Any = peer_pb2_grpc.PeerServiceStub(channel)
         self._call = stub.Session(metadata=tuple(metadata))
         self.heard: list[FromExecutor] = []
         self.printed: dict[AttemptId, dict[Stream, bytes]] = {}
@@ -123,6 +123,10 @@ class Talk:
     def noticed(self, id: AttemptId, kind: Kind) -> list[Mapping[str, Any]]:
         return [report.fields for report in self.reports(id) if isinstance(report, Noticed) and report.kind is kind]
 
+    @property
+    def pieces(self) -> list[Printed]:
+        return [said for said in self.heard if isinstance(said, Printed)]
+
     def leave(self) -> None:
         """As if the connection was cut."""
         self._call.cancel()
@@ -153,6 +157,7 @@ def submit(
     spec: Mapping[str, Any] | None = None,
     type: str = "os_exec",
     paused: bool = False,
+    on_behalf_of: str = "",
     **more: Any,
 ) -> Submit:
     """`script` is run by a shell; `more` is of the `Submit`."""
@@ -175,6 +180,12 @@ def submit(
         task_attempt=id.attempt,
     )
     dispatch = Dispatch(
-        id=id, instance=instance, task=task, bindings=bindings, workspace="/where/the/origin/works", paused=paused
+        id=id,
+        instance=instance,
+        task=task,
+        bindings=bindings,
+        workspace="/where/the/origin/works",
+        paused=paused,
+        on_behalf_of=on_behalf_of,
     )
     return Submit(dispatch=dispatch, **more)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from runner.clock import SystemClock
 from runner.config.service import DEFAULT_RULES, Limits, Rule, Scope
 from runner.model.dispatch import AttemptId, Finished, Started
 from runner.model.event import Kind
-from runner.model.result import Status
+from runner.model.result import Outcome, Status
 from runner.model.session import (
     Acknowledge,
     Afresh,
@@ -147,16 +147,16 @@ async def test_it_is_attached_to_wherever_a_session_was_cut(tmp_path: Path) -> N
     async with desk(tmp_path / "state") as at:
         texts: dict[str, bytes] = {"stdout": b"", "stderr": b""}
         told: list[tuple[int, str]] = []
-        after, over, sessions = 0, False, 0
+        after, position, over, sessions = 0, 0, False, 0
         while not over:
             sessions += 1
             async with talking(at.channel) as talk:
                 instance = (await talk.hello(live=(ID,))).instance
-                printed = {name: len(text) for name, text in texts.items() if text}
-                await talk.say(slow(tmp_path, instance, after=after, printed=printed))
+                await talk.say(slow(tmp_path, instance, after=after, printed=position))
                 said = await talk.until(lambda said: not isinstance(said, Loaded))
                 if isinstance(said, Printed):
-                    assert said.offset == len(texts[said.stream])
+                    assert said.position > position
+                    position = said.position
                     texts[said.stream] += said.data
                     (tmp_path / str(texts["stdout"].count(b"\n"))).touch()
                 else:
@@ -171,6 +171,25 @@ async def test_it_is_attached_to_wherever_a_session_was_cut(tmp_path: Path) -> N
         assert len((await at.stub.ListTaskGroups(runner_pb2.ListTaskGroupsRequest())).groups) == 1
 
 
+async def test_no_report_is_told_before_it_is_safe_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its origin goes on behind what it has heard, so nothing of that may be lost with the power."""
+    waiting: list[Callable[[Exception | None], None]] = []
+    async with met(tmp_path) as (at, talk, instance):
+        engine = at.serving.node.engine
+        with monkeypatch.context() as patch:
+            patch.setattr(engine, "when_durable", waiting.append)
+            await talk.say(submit(instance, "true"))
+            for other in (1, 2):
+                await talk.say(submit("another", id=AttemptId("g", "other", other)))
+                await talk.refused()  # which nobody has to remember
+                await at.watched("g/t/1@o1")
+            assert talk.told(ID) == []
+        assert len(waiting) == 1
+        waiting[0](None)
+        await talk.finished(ID)
+        assert talk.told(ID) == ["started", "finished"]
+
+
 async def test_one_that_is_over_is_told_again_and_not_run_again(tmp_path: Path) -> None:
     said = "echo ran >> ran; echo done"
     async with desk(tmp_path) as at:
@@ -181,6 +200,7 @@ async def test_one_that_is_over_is_told_again_and_not_run_again(tmp_path: Path) 
                 await talk.say(submit(instance, said))
                 ends.append(await talk.finished(ID))
                 assert talk.printed[ID]["stdout"] == b"done\n"
+                position = talk.pieces[-1].position
         assert ends[0] == ends[1] == ends[2]
         (space,) = (tmp_path / "workspaces/.guests").glob("*[!n]")
         assert (space / "ran").read_text() == "ran\n"
@@ -188,7 +208,7 @@ async def test_one_that_is_over_is_told_again_and_not_run_again(tmp_path: Path) 
         for after in (ends[0].sequence, ends[0].sequence + 50):
             async with talking(at.channel) as talk:
                 instance = (await talk.hello()).instance
-                await talk.say(submit(instance, said, after=after, printed={"stdout": 5}))
+                await talk.say(submit(instance, said, after=after, printed=position))
                 last = await talk.finished(ID)
                 assert last.sequence == after + 1
                 assert last.outcome == ends[0].outcome
@@ -302,36 +322,26 @@ async def test_a_new_session_takes_the_place_of_the_old_one(tmp_path: Path) -> N
             assert (await other.outcome(ID)).status is Status.SUCCESS
 
 
-async def test_a_log_goes_on_behind_its_offsets_and_large_ones_are_whole(tmp_path: Path) -> None:
+async def test_a_log_goes_on_behind_its_place_and_large_ones_are_whole(tmp_path: Path) -> None:
     script = "seq 200000; seq 1000 >&2"
     out = b"".join(b"%d\n" % number for number in range(1, 200_001))
-    err = out[: out.index(b"1001\n")]
     async with desk(tmp_path) as at:
         async with talking(at.channel) as talk:
             instance = (await talk.hello()).instance
             await talk.say(submit(instance, script))
             await talk.finished(ID)
-            assert talk.printed[ID] == {"stdout": out, "stderr": err}
-            last = talk.heard[-1]
-            assert is_finished(last, ID)
-        for place in (
-            {"stdout": 0, "stderr": 0},
-            {"stdout": 777_777},
-            {"stdout": 5, "stderr": 3},
-            {"stderr": len(err)},
-        ):
+            assert talk.printed[ID] == {"stdout": out, "stderr": out[: out.index(b"1001\n")]}
+            assert is_finished(talk.heard[-1], ID)
+            pieces = talk.pieces
+        assert len(pieces) > 3
+        for count in (1, 2, len(pieces) // 2, len(pieces) - 1, len(pieces)):
             async with talking(at.channel) as talk:
                 await talk.hello(live=(ID,))
-                await talk.say(submit(instance, script, printed=place))
+                await talk.say(submit(instance, script, printed=pieces[count - 1].position))
                 await talk.finished(ID)
-                printed = talk.printed[ID]
-                assert printed["stdout"] == out[place.get("stdout", 0) :]
-                assert printed["stderr"] == err[place.get("stderr", 0) :]
-                begins: dict[str, int] = {}
-                for said in talk.heard:
-                    if isinstance(said, Printed):
-                        begins.setdefault(said.stream, said.offset)
-                assert begins.get("stdout") == place.get("stdout", 0)
+                for stream in ("stdout", "stderr"):
+                    left = b"".join(piece.data for piece in pieces[count:] if piece.stream == stream)
+                    assert b"".join(piece.data for piece in talk.pieces if piece.stream == stream) == left
 
 
 async def test_what_a_log_has_given_up_is_told(tmp_path: Path) -> None:
@@ -339,19 +349,26 @@ async def test_what_a_log_has_given_up_is_told(tmp_path: Path) -> None:
     script = "seq 100000"
     whole = b"".join(b"%d\n" % number for number in range(1, 100_001))
     async with desk(tmp_path) as at:
-        for attempt, places in (("first", {}), ("again", {"stdout": len(whole) // 2})):
+        async with talking(at.channel) as first:
+            instance = (await first.hello(live=(ID,))).instance
+            await first.say(submit(instance, script, spec=spec))
+            await first.finished(ID)
+        missing, position, begin = 0, 0, 0
+        for _ in range(2):  # from the beginning, and from behind the first piece that there still is
             async with talking(at.channel) as talk:
-                instance = (await talk.hello(live=(ID,))).instance
-                await talk.say(submit(instance, script, spec=spec, printed=places))
+                await talk.hello(live=(ID,))
+                await talk.say(submit(instance, script, spec=spec, printed=position))
                 await talk.finished(ID)
-                reached = places.get("stdout", 0)
-                for said in talk.heard:
-                    if isinstance(said, Printed):
-                        assert said.offset == reached + said.missing, attempt
-                        assert said.data == whole[said.offset : said.offset + len(said.data)]
-                        reached = said.offset + len(said.data)
+                reached = begin
+                for piece in talk.pieces:
+                    reached += piece.missing
+                    missing += piece.missing
+                    assert piece.data == whole[reached : reached + len(piece.data)]
+                    reached += len(piece.data)
                 assert reached == len(whole)
                 assert talk.noticed(ID, Kind.LOG_GAP)
+                position, begin = talk.pieces[0].position, len(talk.pieces[0].data)
+        assert missing > len(whole)
 
 
 async def test_a_log_that_is_masked_again_is_told_afresh(tmp_path: Path) -> None:
@@ -365,7 +382,7 @@ async def test_a_log_that_is_masked_again_is_told_afresh(tmp_path: Path) -> None
             await talk.say(submit(instance, script, spec=spec, exports=exports))
             await talk.until(lambda said: isinstance(said, Printed) and said.stream == "stderr")
             assert talk.printed[ID]["stdout"] == b"it is swordfish-9, hush\n"
-            before = {name: len(text) for name, text in talk.printed[ID].items()}
+            before = talk.pieces[-1].position
             after = talk.reports(ID)[-1].sequence
             (tmp_path / "go").touch()
             outcome = await talk.outcome(ID)
@@ -384,12 +401,10 @@ async def test_a_log_that_is_masked_again_is_told_afresh(tmp_path: Path) -> None
             await talk.say(submit(instance, script, spec=spec, exports=exports, after=after, printed=before))
             end = await talk.finished(ID)
             assert talk.printed[ID] == masked
+            behind = talk.pieces[-1].position
         async with talking(at.channel) as talk:
             await talk.hello(live=(ID,))
-            lengths = {name: len(text) for name, text in masked.items()}
-            await talk.say(
-                submit(instance, script, spec=spec, exports=exports, after=end.sequence - 1, printed=lengths)
-            )
+            await talk.say(submit(instance, script, spec=spec, exports=exports, after=end.sequence - 1, printed=behind))
             await talk.finished(ID)
             assert talk.told(ID) == ["finished"]
             assert ID not in talk.printed
@@ -650,7 +665,7 @@ async def test_secrets_of_guests_are_sealed_masked_and_rotated(tmp_path: Path) -
         await talk.hello(live=(ID,))
         await talk.say(submit(instance, script, spec=spec, **said))
         await talk.say(submit(instance, "true", id=second, **said))
-        ends = {}
+        ends: dict[AttemptId, Outcome] = {}
         while len(ends) < 2:
             heard = await talk.next()
             if isinstance(heard, Reported) and isinstance(heard.report, Finished):

@@ -199,13 +199,14 @@ def test_sent_again_it_is_the_same_and_with_other_content_a_conflict() -> None:
     world = _World()
     said = asked(**FULL)
     id = world.take(said)
-    again = replace(said, on_behalf_of="somebody", hops=("a (1)",), after=7, cancel_grace=1.0)
-    again = replace(again, dispatch=replace(said.dispatch, resumed=True, handle=b"x", instance="other", paused=True))
+    again = replace(said, hops=("a (1)",), after=7, cancel_grace=1.0)
+    sent = {"resumed": True, "handle": b"x", "instance": "other", "paused": True, "on_behalf_of": "somebody"}
+    again = replace(again, dispatch=replace(said.dispatch, **sent))
     assert world.take(again, origin=replace(ORIGIN, name="renamed")) == id
     world.clock.run_until_idle()
     assert world.take(said) == id
     assert world.starts == 1
-    for changes in (
+    others: tuple[dict[str, Any], ...] = (
         {"inputs": {**FULL["inputs"], "token": Value("another", True)}},
         {"inputs": {**FULL["inputs"], "token": Value("s3cret-token")}},
         {"imports": {"fetch": FULL["imports"]["fetch"]}},
@@ -213,7 +214,8 @@ def test_sent_again_it_is_the_same_and_with_other_content_a_conflict() -> None:
         {"timeout": 8.0},
         {"condition": False},
         {"exports": ()},
-    ):
+    )
+    for changes in others:
         with pytest.raises(GroupExistsError):
             world.take(asked(**{**FULL, **changes}))
     assert world.take(said, origin=replace(ORIGIN, node="another")) != id
