@@ -43,7 +43,7 @@ class Workspaces:
         """`now` in seconds since the epoch, as file times are."""
         self._folder = make_private(folder)
         self._uploads = make_private(folder / ".uploads")
-        self._guests = make_private(folder / ".guests")
+        self._guests = folder / ".guests"
         self._allowance = allowance
         self._now = now
         self._sharing = Lock()
@@ -104,6 +104,7 @@ class Workspaces:
         StoreFullError and StoreReadOnlyError where the disk takes none."""
         path = self._shared(origin, group)
         with self._sharing, _told():
+            make_private(self._guests)
             # First, so that there is no folder that nothing says the age of.
             seen = path.with_name(path.name + _SEEN)
             seen.touch(mode=0o600)

@@ -22,7 +22,7 @@ from runner.rpc.policy import Policy
 from runner.rpc.revocation import Revocations
 from runner.simulator.clock import VirtualClock
 from runner.tokens import Tokens
-from runner.v1 import peer_pb2, runner_pb2_grpc
+from runner.v1 import peer_pb2, peer_pb2_grpc, runner_pb2_grpc
 from runner.v1 import runner_pb2 as pb
 
 SERVICE = "runner.v1.RunnerService"
@@ -64,6 +64,10 @@ class Servicer:
             yield answer()
 
         return streaming if name == "ReadLog" else unary
+
+    async def Session(self, requests: Any, context: Any) -> AsyncIterator[peer_pb2.FromExecutor]:
+        self.called += 1
+        yield peer_pb2.FromExecutor()
 
     async def DescribeRunner(self, request: Any, context: Any) -> pb.DescribeRunnerResponse:
         self.called += 1
@@ -138,6 +142,7 @@ async def serving(
     server = grpc.aio.server(interceptors=[node.guard])
     servicer: Any = node.servicer
     runner_pb2_grpc.add_RunnerServiceServicer_to_server(servicer, server)
+    peer_pb2_grpc.add_PeerServiceServicer_to_server(servicer, server)  # type: ignore[no-untyped-call]  # of generated code
     health_pb2_grpc.add_HealthServicer_to_server(health.aio.HealthServicer(), server)
     reflection.enable_server_reflection([SERVICE], server)
     server.add_generic_rpc_handlers(tuple(extra))

@@ -67,7 +67,7 @@ def test_what_is_shown_of_tokens(runner: Command) -> None:
         (("create", "a b"), "a caller cannot be called 'a b'"),
         (("create", "local"), "whoever asks on the node's own socket"),
         (("create", "ada", "--scope", "admin"), "needs a scope beside `admin`"),
-        (("create", "ada", "--scope", "write"), "'write' is no scope; expected submit, read, cancel, admin"),
+        (("create", "ada", "--scope", "write"), "'write' is no scope; expected submit, read, cancel, dispatch, admin"),
         (("create", "ada", "--expires", "soon"), "'soon': expected a duration such as"),
         (("create", "ada", "--expires", "0"), "good for a second at least"),
         (("create", "ada", "--description", "a\nb"), "one line of at most 200 characters"),

@@ -39,7 +39,9 @@ def test_the_documented_table_is_the_one_that_holds() -> None:
     words: dict[Scope | Need, str] = {Need.NOTHING: "anybody", Need.IDENTITY: "any caller whom a rule fits"}
     held = {path.rsplit("/", 1)[1]: words.get(need, need) for path, need in METHODS.items() if SERVICE in path}
     others = {
-        path.split("/")[1].rsplit(".", 1)[1]: words[need] for path, need in METHODS.items() if SERVICE not in path
+        path.split("/")[1].rsplit(".", 1)[1]: words.get(need, need)
+        for path, need in METHODS.items()
+        if SERVICE not in path
     }
     assert documented() == {**held, **others}
 
@@ -48,7 +50,7 @@ def expected(path: str, scopes: frozenset[Scope] | None) -> set[grpc.StatusCode]
     """How a call may end; `scopes` are those that the caller has, None where nobody knows him."""
     need = METHODS[path]
     if need is Need.NOTHING or (scopes is not None and (need is Need.IDENTITY or need in scopes)):
-        return {OK} if path.startswith(f"/{SERVICE}") else {OK, grpc.StatusCode.UNIMPLEMENTED}
+        return {OK} if path.startswith("/runner.v1.") else {OK, grpc.StatusCode.UNIMPLEMENTED}
     return {grpc.StatusCode.UNAUTHENTICATED if scopes is None else grpc.StatusCode.PERMISSION_DENIED}
 
 
@@ -62,7 +64,7 @@ async def test_every_method_with_every_caller(tmp_path: Path) -> None:
         ]
         callers += [
             (scope, node.token("ada", scopes=frozenset({scope})), frozenset({scope}))
-            for scope in (Scope.SUBMIT, Scope.READ, Scope.CANCEL)
+            for scope in (Scope.SUBMIT, Scope.READ, Scope.CANCEL, Scope.DISPATCH)
         ]
         async with channel(node.addresses[0]) as to, channel(socket) as local:
             for path in methods():
@@ -79,7 +81,7 @@ async def test_nothing_is_done_for_whoever_is_refused(tmp_path: Path) -> None:
     async with serving(tmp_path, rules=()) as node, channel(node.addresses[0]) as to:
         token = node.token("ada", scopes=frozenset(Scope))
         for path in methods():
-            if SERVICE in path:
+            if path.startswith("/runner.v1."):
                 assert (await code_of(to, path))[0] is grpc.StatusCode.UNAUTHENTICATED
                 code, message = await code_of(to, path, token)
                 assert code is grpc.StatusCode.PERMISSION_DENIED

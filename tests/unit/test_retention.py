@@ -13,6 +13,7 @@ from runner import retention
 from runner.clock import Moment
 from runner.config.service import Retention
 from runner.engine.engine import Engine
+from runner.engine.guests import Origin
 from runner.logs.memory import MemoryLogStore
 from runner.masking import Masker
 from runner.model.dispatch import AttemptId
@@ -193,3 +194,22 @@ def test_a_clock_that_only_drifts_was_not_set() -> None:
     assert not calendar.was_set(Moment(1000.0, 950.0, "b"))
     assert calendar.is_settled(Moment(1000.0, 950.0, "b"))
     assert calendar.was_set(Moment(1000.0, 1061.0, "b"))
+
+
+async def test_guests_stay_for_a_week_whatever_else_is_too_much(place: Place) -> None:
+    """One that is sent again late is known by that, and not run a second time. Others go in their place."""
+    origin = Origin(caller="node/o", node="n", name="o")
+    old, young = (origin.id(AttemptId(name, "t", 1)) for name in ("old", "young"))
+    place.keep(old, days=7.1, printed=1 << 20)
+    place.keep(young, days=6.9, printed=1 << 20)
+    place.keep("a", days=3)
+    place.keep("b", days=1)
+    assert await place.kept(groups=5) == ["a", "b", old, young, "new"]
+    assert await place.kept(groups=4) == ["a", "b", young, "new"]
+    assert await place.kept(groups=2) == [young, "new"]
+    assert await place.kept(groups=1) == [young]
+    assert await place.kept(bytes=1) == [young]
+    assert await place.kept(age_seconds=DAY) == [young]
+    place.clock.run_until(place.clock.now().boot + 0.3 * DAY)
+    assert await place.kept(groups=1) == [young]
+    assert await place.kept(age_seconds=DAY) == []

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from runner.errors import GroupNotFoundError, LimitError, StoreFullError, UsageError
 from runner.uploads import Allowance, Tape, unpack
-from runner.workspaces import MOST_UNCLAIMED, UNCLAIMED_SECONDS, Workspaces
+from runner.workspaces import FORSAKEN_SECONDS, MOST_UNCLAIMED, UNCLAIMED_SECONDS, Workspaces
 
 PLENTY = Allowance(bytes=10_000_000, entries=1000)
 Entry = tuple[str, bytes, str, str, int]
@@ -255,3 +255,34 @@ class TestWorkspaces:
         self.spaces(tmp_path).sweep({"g"})
         assert (path / "a").read_bytes() == b"x"
         assert os.listdir(tmp_path / "w" / ".uploads") == []
+
+    def test_guests_share_a_workspace_until_it_is_released(self, tmp_path: Path) -> None:
+        spaces = self.spaces(tmp_path)
+        path = spaces.shared("o", "g")
+        (path / "file").write_text("kept")
+        others = {spaces.shared(origin, group) for origin, group in (("o", "h"), ("p", "g"), ("o\0g", ""))}
+        assert len({path, *others}) == 4
+        assert stat.S_IMODE(path.stat().st_mode) == 0o700
+        self.spaces(tmp_path).sweep([])  # of the next life of the node
+        assert spaces.shared("o", "g") == path
+        assert (path / "file").read_text() == "kept"
+        spaces.release("o", "g")
+        spaces.release("o", "never there")
+        assert not path.exists()
+        assert all(other.exists() for other in others)
+        assert list(spaces.shared("o", "g").iterdir()) == []
+
+    def test_what_its_runner_has_forsaken_goes(self, tmp_path: Path) -> None:
+        path = self.spaces(tmp_path, 1000.0).shared("o", "g")
+        (path / "deep").mkdir()
+        other = self.spaces(tmp_path, 1000.0).shared("o", "h")
+        os.utime(path, (0, 0))  # what a task does in it makes it neither older nor younger
+        os.utime(other, (1e9, 1e9))
+        assert self.spaces(tmp_path, 1000.0 + FORSAKEN_SECONDS).shared("o", "h") == other
+        self.spaces(tmp_path, 1000.0 + FORSAKEN_SECONDS).expire()
+        assert path.exists()
+        self.spaces(tmp_path, 1001.0 + FORSAKEN_SECONDS).expire()
+        assert not path.exists()
+        assert other.exists()
+        self.spaces(tmp_path, 1001.0 + 2 * FORSAKEN_SECONDS).sweep([])
+        assert not list(tmp_path.glob("w/.guests/*"))
