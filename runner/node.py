@@ -160,9 +160,10 @@ async def open_node(settings: Settings, role: Role = Role()) -> AsyncIterator[No
 @asynccontextmanager
 async def open_server(settings: Settings, service: Service, leave: Leave = remain) -> AsyncIterator[Serving]:
     """A node that serves what `service` says; `leave`: see `Role`. Raises UsageError, for an address that it cannot have, say."""
+    from runner import samples
     from runner.retention import Keeper
     from runner.rpc.server import Server
-    from runner.telemetry import opening, samples
+    from runner.telemetry import opening
     from runner.tokens import Tokens
     from runner.uploads import Allowance
     from runner.webhook.herald import Herald

@@ -273,7 +273,7 @@ def spell_rule(rule: Rule) -> list[str]:
 
 def _peers(faults: Faults, path: Place, value: Any) -> dict[str, Endpoint]:
     read = {}
-    for name, item in fields.mapping(faults, path, value, "a table for each ([peers.NAME])").items():
+    for name, item in fields.mapping(faults, path, value, '{onprem-1 = {target = "host:8443"}}').items():
         here = (*path, name)
         if not NAME.fullmatch(name):
             faults.add(here, f"{quote(name)} is no name of a runner: {NAME_EXPECTED}", about_key=True)

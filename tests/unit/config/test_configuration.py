@@ -12,6 +12,7 @@ from runner.config.keys import NODE_KEYS
 from runner.config.reading import Origin
 from runner.config.service import DEFAULT_RULES, Limits, Metrics, Retention, Rule, Scope, Service, Tls, Tracing, Webhook
 from runner.errors import ConfigurationError, UsageError
+from runner.model.endpoint import Endpoint
 from runner.model.fault import Fault
 
 
@@ -47,6 +48,7 @@ def test_without_anything_it_is_the_default(tmp_path: Path) -> None:
 FULL = """
 name = "build-1"
 labels = {site = "eu", gpu = "true"}
+lost_after = "1h"
 state_dir = "state"
 listen = ["10.0.0.1:7070", "[::1]:0", "unix:r.sock"]
 insecure = true
@@ -95,6 +97,14 @@ url = "https://example.org/h"
 secret = "hook"
 ca = "ca.pem"
 
+[peers.onprem-1]
+target = "onprem-1.example:8443"
+ca = "ca.pem"
+token_file = "token"
+
+[peers.local]
+target = "unix:/run/other.sock"
+
 [[rules]]
 callers = ["ci-*"]
 scopes = ["submit"]
@@ -114,6 +124,13 @@ def test_every_key_arrives_where_it_belongs(tmp_path: Path) -> None:
     assert configuration.service == Service(
         name="build-1",
         labels={"site": "eu", "gpu": "true"},
+        peers={
+            "onprem-1": Endpoint(
+                target="onprem-1.example:8443", ca=f"{tmp_path}/ca.pem", token_file=f"{tmp_path}/token"
+            ),
+            "local": Endpoint(target="unix:/run/other.sock"),
+        },
+        lost_after=3600.0,
         listen=("10.0.0.1:7070", "[::1]:0", f"unix:{tmp_path}/r.sock"),
         tls=Tls(
             certificate=tmp_path / "node.pem",
