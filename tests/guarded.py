@@ -142,7 +142,7 @@ async def serving(
     server = grpc.aio.server(interceptors=[node.guard])
     servicer: Any = node.servicer
     runner_pb2_grpc.add_RunnerServiceServicer_to_server(servicer, server)
-    peer_pb2_grpc.add_PeerServiceServicer_to_server(servicer, server)  # type: ignore[no-untyped-call]  # of generated code
+    peer_pb2_grpc.add_PeerServiceServicer_to_server(servicer, server)
     health_pb2_grpc.add_HealthServicer_to_server(health.aio.HealthServicer(), server)
     reflection.enable_server_reflection([SERVICE], server)
     server.add_generic_rpc_handlers(tuple(extra))

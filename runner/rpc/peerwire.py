@@ -7,31 +7,20 @@ UsageError that says what is wrong with it.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any
 
 from runner.errors import StoreCorruptError, UsageError
 from runner.model import codec
 from runner.model import session as model
-from runner.model.dispatch import AttemptId, Dispatch, Finished, Noticed, Report, Started
+from runner.model.dispatch import Dispatch, Finished, Noticed, Report, Started
 from runner.model.event import Event, Kind
-from runner.model.fields import NAME
-from runner.model.log import Stream
 from runner.model.result import Outcome, Status
-from runner.model.value import Bindings, Value
+from runner.rpc import peerparts as parts
 from runner.rpc.events import event_from_proto, event_to_proto
-from runner.rpc.wire import STATUSES, STATUSES_BACK, STREAMS, STREAMS_BACK, kill_from_proto, kill_to_proto
+from runner.rpc.wire import STATUSES, STATUSES_BACK, STREAMS, kill_from_proto, kill_to_proto
 from runner.v1 import peer_pb2 as pb
 from runner.v1 import runner_pb2
-
-LARGEST = (1 << 62) - 1
-"""Of every number; what is stored has 63 bits."""
-
-LONGEST_GROUP_CHARS = 300
-LONGEST_ATTEMPT = (1 << 31) - 1
-LONGEST_NAME_CHARS = 1000
 
 _ENDS = frozenset({Status.SUCCESS, Status.FAILED, Status.ERRORED, Status.ABORTED})
 
@@ -42,16 +31,18 @@ _ENDS = frozenset({Status.SUCCESS, Status.FAILED, Status.ERRORED, Status.ABORTED
 def from_origin_to_proto(said: model.FromOrigin) -> pb.FromOrigin:
     match said:
         case model.OriginHello():
-            live = [_id_to_proto(id) for id in said.live]
+            live = [parts.id_to_proto(id) for id in said.live]
             return pb.FromOrigin(hello=pb.OriginHello(node=said.node, name=said.name, live=live, version=said.version))
         case model.Submit():
             return pb.FromOrigin(submit=_submit_to_proto(said))
         case model.Acknowledge():
-            return pb.FromOrigin(acknowledge=pb.AcknowledgeReports(id=_id_to_proto(said.id), sequence=said.sequence))
+            return pb.FromOrigin(
+                acknowledge=pb.AcknowledgeReports(id=parts.id_to_proto(said.id), sequence=said.sequence)
+            )
         case model.Cancel():
-            return pb.FromOrigin(cancel=pb.CancelAttempt(id=_id_to_proto(said.id), grace=said.grace))
+            return pb.FromOrigin(cancel=pb.CancelAttempt(id=parts.id_to_proto(said.id), grace=said.grace))
         case model.Signal():
-            return pb.FromOrigin(signal=pb.SignalAttempt(id=_id_to_proto(said.id), signal=said.signal))
+            return pb.FromOrigin(signal=pb.SignalAttempt(id=parts.id_to_proto(said.id), signal=said.signal))
         case model.Release():
             return pb.FromOrigin(release=pb.ReleaseGroup(group=said.group))
 
@@ -64,9 +55,9 @@ def from_origin_from_proto(message: pb.FromOrigin) -> model.FromOrigin:
 
 def _origin_hello(message: pb.OriginHello) -> model.OriginHello:
     return model.OriginHello(
-        node=_name("node", message.node),
-        name=_name("name", message.name),
-        live=tuple(_id_from_proto(id) for id in message.live),
+        node=parts.name_of("node", message.node),
+        name=parts.name_of("name", message.name),
+        live=tuple(parts.id_from_proto(id) for id in message.live),
         version=message.version,
     )
 
@@ -74,10 +65,10 @@ def _origin_hello(message: pb.OriginHello) -> model.OriginHello:
 def _submit_to_proto(said: model.Submit) -> pb.SubmitAttempt:
     dispatch = said.dispatch
     return pb.SubmitAttempt(
-        id=_id_to_proto(dispatch.id),
+        id=parts.id_to_proto(dispatch.id),
         instance=dispatch.instance,
         task=codec.encode_task(dispatch.task),
-        bindings=_bindings_to_proto(dispatch.bindings),
+        bindings=parts.bindings_to_proto(dispatch.bindings),
         workspace=dispatch.workspace,
         grace=dispatch.grace,
         resumed=dispatch.resumed,
@@ -99,49 +90,51 @@ def _submit(message: pb.SubmitAttempt) -> model.Submit:
         task = codec.decode_task(message.task)
     except StoreCorruptError as error:
         raise UsageError(f"its task cannot be read ({error.__cause__})") from error
-    id = _id_from_proto(message.id)
+    id = parts.id_from_proto(message.id)
     if task.name != id.task:
         raise UsageError(f"it is of the task {id.task!r}, and carries {task.name[:200]!r}")
     for name in (*task.edges, *(item.variable for item in task.imports), *(item.name for item in task.exports)):
-        _task_name(name)
+        parts.task_name_of(name)
     dispatch = Dispatch(
         id=id,
-        instance=_text("instance", message.instance, LONGEST_NAME_CHARS),
+        instance=parts.text_of("instance", message.instance, parts.LONGEST_NAME_CHARS),
         task=task,
-        bindings=_bindings_from_proto(message.bindings),
-        workspace=_text("workspace", message.workspace),
-        grace=_seconds("grace", message.grace),
+        bindings=parts.bindings_from_proto(message.bindings),
+        workspace=parts.text_of("workspace", message.workspace),
+        grace=parts.seconds_of("grace", message.grace),
         resumed=message.resumed,
         handle=message.handle if message.HasField("handle") else None,
-        started_at=_seconds("started_at", message.started_at) if message.HasField("started_at") else None,
+        started_at=parts.seconds_of("started_at", message.started_at) if message.HasField("started_at") else None,
         paused=message.paused,
         told_paused=message.told_paused,
-        traceparent=_text("traceparent", message.traceparent, LONGEST_NAME_CHARS),
-        on_behalf_of=_text("on_behalf_of", message.on_behalf_of, LONGEST_NAME_CHARS),
+        traceparent=parts.text_of("traceparent", message.traceparent, parts.LONGEST_NAME_CHARS),
+        on_behalf_of=parts.text_of("on_behalf_of", message.on_behalf_of, parts.LONGEST_NAME_CHARS),
     )
     return model.Submit(
         dispatch=dispatch,
-        hops=tuple(_text("hops", hop, LONGEST_NAME_CHARS) for hop in message.hops),
-        after=_number("after", message.after),
-        printed=_number("printed", message.printed),
-        cancel_grace=_seconds("cancel_grace", message.cancel_grace) if message.HasField("cancel_grace") else None,
+        hops=tuple(parts.text_of("hops", hop, parts.LONGEST_NAME_CHARS) for hop in message.hops),
+        after=parts.number_of("after", message.after),
+        printed=parts.number_of("printed", message.printed),
+        cancel_grace=parts.seconds_of("cancel_grace", message.cancel_grace)
+        if message.HasField("cancel_grace")
+        else None,
     )
 
 
 def _acknowledge(message: pb.AcknowledgeReports) -> model.Acknowledge:
-    return model.Acknowledge(id=_id_from_proto(message.id), sequence=_number("sequence", message.sequence))
+    return model.Acknowledge(id=parts.id_from_proto(message.id), sequence=parts.number_of("sequence", message.sequence))
 
 
 def _cancel(message: pb.CancelAttempt) -> model.Cancel:
-    return model.Cancel(id=_id_from_proto(message.id), grace=_seconds("grace", message.grace))
+    return model.Cancel(id=parts.id_from_proto(message.id), grace=parts.seconds_of("grace", message.grace))
 
 
 def _signal(message: pb.SignalAttempt) -> model.Signal:
-    return model.Signal(id=_id_from_proto(message.id), signal=_name("signal", message.signal))
+    return model.Signal(id=parts.id_from_proto(message.id), signal=parts.name_of("signal", message.signal))
 
 
 def _release(message: pb.ReleaseGroup) -> model.Release:
-    return model.Release(group=_group(message.group))
+    return model.Release(group=parts.group_of(message.group))
 
 
 _FROM_ORIGIN: Mapping[str, Callable[[Any], Any]] = {
@@ -166,7 +159,7 @@ def from_executor_to_proto(said: model.FromExecutor) -> pb.FromExecutor:
         case model.Printed():
             return pb.FromExecutor(
                 output=pb.AttemptOutput(
-                    id=_id_to_proto(said.id),
+                    id=parts.id_to_proto(said.id),
                     stream=STREAMS[said.stream],
                     position=said.position,
                     data=said.data,
@@ -174,10 +167,10 @@ def from_executor_to_proto(said: model.FromExecutor) -> pb.FromExecutor:
                 )
             )
         case model.Afresh():
-            return pb.FromExecutor(afresh=pb.OutputAfresh(id=_id_to_proto(said.id)))
+            return pb.FromExecutor(afresh=pb.OutputAfresh(id=parts.id_to_proto(said.id)))
         case model.Refused():
             return pb.FromExecutor(
-                refused=pb.AttemptRefused(id=_id_to_proto(said.id), reason=said.reason, message=said.message)
+                refused=pb.AttemptRefused(id=parts.id_to_proto(said.id), reason=said.reason, message=said.message)
             )
         case model.Loaded():
             return pb.FromExecutor(load=_capacity_to_proto(said.capacity))
@@ -203,11 +196,11 @@ def _executor_hello_to_proto(said: model.ExecutorHello) -> pb.ExecutorHello:
 
 def _executor_hello(message: pb.ExecutorHello) -> model.ExecutorHello:
     return model.ExecutorHello(
-        node=_name("node", message.node),
-        name=_name("name", message.name),
-        instance=_name("instance", message.instance),
-        types=frozenset(_name("types", type) for type in message.types),
-        labels={_text("labels", name): _text("labels", text) for name, text in message.labels.items()},
+        node=parts.name_of("node", message.node),
+        name=parts.name_of("name", message.name),
+        instance=parts.name_of("instance", message.instance),
+        types=frozenset(parts.name_of("types", type) for type in message.types),
+        labels={parts.text_of("labels", name): parts.text_of("labels", text) for name, text in message.labels.items()},
         capacity=_capacity(message.capacity),
         version=message.version,
     )
@@ -222,7 +215,7 @@ def _capacity(message: pb.Capacity) -> model.Capacity:
 
 
 def _report_to_proto(report: Report) -> pb.AttemptReport:
-    message = pb.AttemptReport(id=_id_to_proto(report.id), sequence=report.sequence)
+    message = pb.AttemptReport(id=parts.id_to_proto(report.id), sequence=report.sequence)
     match report:
         case Started():
             message.started.CopyFrom(pb.AttemptStarted(at=report.at, handle=report.handle))
@@ -235,13 +228,13 @@ def _report_to_proto(report: Report) -> pb.AttemptReport:
 
 
 def _reported(message: pb.AttemptReport) -> model.Reported:
-    id = _id_from_proto(message.id)
-    sequence = _number("sequence", message.sequence)
+    id = parts.id_from_proto(message.id)
+    sequence = parts.number_of("sequence", message.sequence)
     if sequence == 0:
         raise UsageError("its sequence is 0: reports are numbered from 1")
     said = message.WhichOneof("report")
     if said == "started":
-        at = _seconds("at", message.started.at)
+        at = parts.seconds_of("at", message.started.at)
         return model.Reported(report=Started(id=id, sequence=sequence, at=at, handle=message.started.handle))
     if said == "noticed":
         kind, fields = _noticed(message.noticed)
@@ -261,9 +254,9 @@ def _noticed(message: runner_pb2.Event) -> tuple[Kind, Mapping[str, Any]]:
         raise UsageError(f"it notices {told}; expected one of {', '.join(sorted(model.NOTICED))}")
     for name, value in event.fields.items():
         if isinstance(value, int):
-            _number(name, value)
+            parts.number_of(name, value)
         elif isinstance(value, str):
-            _text(name, value)
+            parts.text_of(name, value)
     return event.kind, event.fields
 
 
@@ -273,7 +266,7 @@ def _outcome_to_proto(outcome: Outcome) -> pb.AttemptFinished:
         reason=outcome.reason or "",
         exit_code=outcome.exit_code,
         signal=outcome.signal,
-        outputs={name: _value_to_proto(value) for name, value in outcome.outputs.items()},
+        outputs={name: parts.value_to_proto(value) for name, value in outcome.outputs.items()},
         error=outcome.error or "",
         kill=None if outcome.kill is None else kill_to_proto(outcome.kill),
         started_at=outcome.started_at,
@@ -286,39 +279,39 @@ def _outcome(message: pb.AttemptFinished) -> Outcome:
     if status not in _ENDS:
         raise UsageError(f"it ends as {status or message.status}; expected one of {', '.join(sorted(_ENDS))}")
     for name in message.outputs:
-        _task_name(name)
+        parts.task_name_of(name)
     return Outcome(
         status=status,
-        reason=_text("reason", message.reason, LONGEST_NAME_CHARS) or None,
+        reason=parts.text_of("reason", message.reason, parts.LONGEST_NAME_CHARS) or None,
         exit_code=message.exit_code if message.HasField("exit_code") else None,
         signal=message.signal if message.HasField("signal") else None,
-        outputs={name: _value(value) for name, value in message.outputs.items()},
-        error=_text("error", message.error) or None,
+        outputs={name: parts.value_from_proto(value) for name, value in message.outputs.items()},
+        error=parts.text_of("error", message.error) or None,
         kill=kill_from_proto(message.kill) if message.HasField("kill") else None,
-        started_at=_seconds("started_at", message.started_at) if message.HasField("started_at") else None,
-        finished_at=_seconds("finished_at", message.finished_at) if message.HasField("finished_at") else None,
+        started_at=parts.seconds_of("started_at", message.started_at) if message.HasField("started_at") else None,
+        finished_at=parts.seconds_of("finished_at", message.finished_at) if message.HasField("finished_at") else None,
     )
 
 
 def _printed(message: pb.AttemptOutput) -> model.Printed:
     return model.Printed(
-        id=_id_from_proto(message.id),
-        stream=_stream(message.stream),
-        position=_number("position", message.position),
+        id=parts.id_from_proto(message.id),
+        stream=parts.stream_from_proto(message.stream),
+        position=parts.number_of("position", message.position),
         data=message.data,
-        missing=_number("missing", message.missing),
+        missing=parts.number_of("missing", message.missing),
     )
 
 
 def _afresh(message: pb.OutputAfresh) -> model.Afresh:
-    return model.Afresh(id=_id_from_proto(message.id))
+    return model.Afresh(id=parts.id_from_proto(message.id))
 
 
 def _refused(message: pb.AttemptRefused) -> model.Refused:
     return model.Refused(
-        id=_id_from_proto(message.id),
-        reason=_name("reason", message.reason),
-        message=_text("message", message.message),
+        id=parts.id_from_proto(message.id),
+        reason=parts.name_of("reason", message.reason),
+        message=parts.text_of("message", message.message),
     )
 
 
@@ -332,9 +325,6 @@ _FROM_EXECUTOR: Mapping[str, Callable[[Any], Any]] = {
 }
 
 
-# Their parts.
-
-
 def _read(message: Any, readers: Mapping[str, Callable[[Any], Any]]) -> Any:
     said = message.WhichOneof("message")
     if said is None:
@@ -343,101 +333,3 @@ def _read(message: Any, readers: Mapping[str, Callable[[Any], Any]]) -> Any:
         return readers[said](getattr(message, said))
     except UsageError as error:
         raise UsageError(f"the peer's message `{said}` cannot be used: {error.message}") from error
-
-
-def _id_to_proto(id: AttemptId) -> pb.AttemptId:
-    return pb.AttemptId(group=id.group, task=id.task, attempt=id.attempt)
-
-
-def _id_from_proto(message: pb.AttemptId) -> AttemptId:
-    if not 1 <= message.attempt <= LONGEST_ATTEMPT:
-        raise UsageError(f"its attempt is {message.attempt}; expected 1 to {LONGEST_ATTEMPT:,}")
-    return AttemptId(_group(message.group), _task_name(message.task), message.attempt)
-
-
-def _bindings_to_proto(bindings: Bindings) -> pb.Bindings:
-    message = pb.Bindings(
-        inputs={name: _value_to_proto(value) for name, value in bindings.inputs.items()},
-        env=bindings.env,
-        group_id=bindings.group_id,
-        group_name=bindings.group_name,
-        task_name=bindings.task_name,
-        task_attempt=bindings.task_attempt,
-    )
-    for task, values in bindings.imports.items():
-        message.imports[task].SetInParent()
-        for name, value in values.items():
-            message.imports[task].values[name].CopyFrom(_value_to_proto(value))
-    return message
-
-
-def _bindings_from_proto(message: pb.Bindings) -> Bindings:
-    for task, values in message.imports.items():
-        for name in (task, *values.values):
-            _task_name(name)
-    for name in message.inputs:
-        _task_name(name)
-    return Bindings(
-        imports={
-            task: {name: _value(value) for name, value in values.values.items()}
-            for task, values in message.imports.items()
-        },
-        inputs={name: _value(value) for name, value in message.inputs.items()},
-        env={_text("env", name): _text("env", text) for name, text in message.env.items()},
-        group_id=_text("group_id", message.group_id, LONGEST_NAME_CHARS),
-        group_name=_text("group_name", message.group_name),
-        task_name=_text("task_name", message.task_name, LONGEST_NAME_CHARS),
-        task_attempt=message.task_attempt,
-    )
-
-
-def _value_to_proto(value: Value) -> pb.Value:
-    return pb.Value(text=value.text, confidential=value.confidential)
-
-
-def _value(message: pb.Value) -> Value:
-    return Value(_text("value", message.text), message.confidential)
-
-
-def _stream(number: Any) -> Stream:
-    stream = STREAMS_BACK.get(number)
-    if stream is None:
-        raise UsageError(f"there is no stream {number}")
-    return stream
-
-
-def _text(field: str, text: str, longest: float = math.inf) -> str:
-    if "\0" in text:
-        raise UsageError(f"its `{field}` holds a NUL")
-    if len(text) > longest:
-        raise UsageError(f"its `{field}` has {len(text):,} characters, and may have {longest:,}")
-    return text
-
-
-def _name(field: str, text: str) -> str:
-    if not text:
-        raise UsageError(f"its `{field}` is empty")
-    if not text.isprintable():
-        raise UsageError(f"its `{field}` holds what cannot be printed")
-    return _text(field, text, LONGEST_NAME_CHARS)
-
-
-_group = partial(_name, "group")
-
-
-def _task_name(text: str) -> str:
-    if not NAME.fullmatch(text):
-        raise UsageError(f"{text[:200]!r} cannot be the name of a task or of a variable")
-    return text
-
-
-def _number(field: str, number: int) -> int:
-    if not 0 <= number <= LARGEST:
-        raise UsageError(f"its `{field}` is {number}; expected 0 to {LARGEST}")
-    return number
-
-
-def _seconds(field: str, seconds: float) -> float:
-    if not 0 <= seconds <= 1e12:  # a NaN is neither
-        raise UsageError(f"its `{field}` is {seconds}; expected a number of seconds")
-    return seconds

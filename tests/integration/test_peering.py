@@ -573,15 +573,20 @@ async def test_sessions_of_two_callers_who_say_they_are_one_node_are_apart(tmp_p
     both = replace(PEERS, callers=("peer", "eve"))
     async with asked_by(tmp_path, both) as (_, as_caller), as_caller("peer") as talk, as_caller("eve") as eve:
         instance = (await talk.hello()).instance
-        await talk.say(submit(instance, "echo secret > file; while [ ! -e go ]; do sleep 0.02; done"))
-        await talk.started(ID)
+        await talk.say(submit(instance, "echo secret > file; echo written; while [ ! -e go ]; do sleep 0.02; done"))
+        await talk.until(lambda said: isinstance(said, Printed))
+        (file,) = (tmp_path / "workspaces/.guests").glob("*/file")
         await eve.hello()
         await eve.say(Cancel(id=ID, grace=0.0))
         await eve.say(Signal(id=ID, signal="destroy"))
-        await eve.say(Release(group="g"))
         await eve.say(submit(instance, "ls -A"))
         assert (await eve.outcome(ID)).status is Status.SUCCESS
         assert ID not in eve.printed
+        await eve.say(Release(group="g"))
+        last = AttemptId("h", "t", 1)
+        await eve.say(submit(instance, id=last))  # it is heard behind the release
+        await eve.finished(last)
+        assert file.read_text() == "secret\n"
         await talk.say(Cancel(id=ID, grace=1.0))
         outcome = await talk.outcome(ID)
         assert (outcome.status, outcome.reason) == (Status.ABORTED, "cancelled")

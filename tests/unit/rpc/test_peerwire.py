@@ -16,7 +16,7 @@ from runner.model.log import STREAMS
 from runner.model.result import Outcome, Status
 from runner.model.task import Export, Forward, Import, Retry, Scope, Task, When
 from runner.model.value import Bindings, Value
-from runner.rpc import peerwire
+from runner.rpc import peerparts, peerwire
 from runner.v1 import peer_pb2 as pb
 from runner.v1 import runner_pb2
 
@@ -24,7 +24,7 @@ NAME = st.from_regex(r"[A-Za-z_][A-Za-z0-9_-]{0,12}", fullmatch=True)
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
 WORD = st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=12)
 SECONDS = st.floats(min_value=0, max_value=1e9, allow_nan=False)
-COUNT = st.integers(0, peerwire.LARGEST)
+COUNT = st.integers(0, peerparts.LARGEST)
 SLOTS = st.integers(0, (1 << 32) - 1)
 PLAIN = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXT,
@@ -32,7 +32,7 @@ PLAIN = st.recursive(
     max_leaves=6,
 )
 STREAM = st.sampled_from(STREAMS)
-IDS = st.builds(AttemptId, WORD, NAME, st.integers(1, peerwire.LONGEST_ATTEMPT))
+IDS = st.builds(AttemptId, WORD, NAME, st.integers(1, peerparts.LONGEST_ATTEMPT))
 VALUES = st.dictionaries(NAME, st.builds(Value, TEXT, st.booleans()), max_size=3)
 TASKS = st.builds(
     Task,
@@ -128,7 +128,7 @@ NOTICES: dict[Kind, st.SearchStrategy[dict[str, Any]]] = {
     Kind.TASK_PAUSED: st.just({}),
     Kind.TASK_RESUMED: st.just({}),
 }
-SEQUENCE = st.integers(1, peerwire.LARGEST)
+SEQUENCE = st.integers(1, peerparts.LARGEST)
 NOTICED = st.one_of(
     *(
         st.builds(Noticed, id=IDS, sequence=SEQUENCE, kind=st.just(kind), fields=fields)
