@@ -26,10 +26,10 @@ class _Waiting(Struct):
 
 
 class _Away(Struct):
-    """An attempt that another runner carries out; `silent` while there is no contact to it."""
+    """An attempt that another runner carries out; `silent` while there is no contact to it, None before that is known."""
 
     run: GroupRun
-    silent: bool
+    silent: bool | None
 
 
 class Abroad:
@@ -72,7 +72,7 @@ class Abroad:
 
     def left(self, run: GroupRun, id: AttemptId, runner: str, *, resumed: bool) -> None:
         """`runner` carries the attempt out. Of one that is `resumed` nobody has heard in this life of the engine yet."""
-        self._away.setdefault(runner, {})[id] = _Away(run, silent=resumed)
+        self._away.setdefault(runner, {})[id] = _Away(run, silent=None if resumed else False)
 
     def came_back(self, id: AttemptId, runner: str) -> None:
         """The attempt is over."""
@@ -91,7 +91,7 @@ class Abroad:
         """A runner has come or gone."""
         kind = Kind.PEER_BACK if there else Kind.PEER_LOST
         for id, away in self._away.get(runner, {}).items():
-            if away.silent is there:
+            if away.silent is not (not there):
                 away.silent = not there
                 self._news.append((runner, id, kind))
         self._anew = self._anew or bool(self._waiting)

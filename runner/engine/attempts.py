@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -38,12 +39,16 @@ class Attempts:
         self.runners.add(attempt.runner)
         services.journal.mark(attempt)
         self._run.event(Kind.TASK_DISPATCHED, state, runner=attempt.runner)
-        send = partial(self._send, state, attempt, resumed=False)
+        self._begin_with(attempt, partial(self._send, state, attempt, resumed=False))
+
+    def _begin_with(self, attempt: AttemptState, effect: Callable[[], None]) -> None:
+        """Do what lets its executor know of an attempt, once that it does is written down."""
+        journal = self._services.journal
         if attempt.forwarded:
-            # Another machine lives on when this one loses its power, and then the attempt must not be chosen another runner.
-            services.journal.once_durable(send)
+            # Another machine lives on when this one loses its power, and then the attempt must not be sent to a third one.
+            journal.once_durable(partial(journal.then, effect))
         else:
-            services.journal.then(send)
+            journal.then(effect)
 
     def begun(self, attempt: AttemptState, *, resumed: bool) -> None:
         """It counts for what it takes."""
@@ -66,7 +71,9 @@ class Attempts:
         journal = self._services.journal
         send = partial(self._send, state, attempt, resumed=True)  # it is written down already
         if attempt.forwarded:
-            journal.once_durable(send, written=True)  # but may not have been safe when that engine ended
+            journal.once_durable(
+                partial(journal.anyway, send), written=True
+            )  # but may not have been safe when that engine ended
         else:
             journal.anyway(send)
         if attempt.cancel_at is not None and attempt.cancel_grace is not None:
@@ -108,10 +115,11 @@ class Attempts:
             attempt.paused = signal == "pause"
             self._services.journal.mark(attempt)
         journal = self._services.journal
-        pass_on = journal.anyway
-        if not attempt.sent:  # behind the attempt itself
-            pass_on = journal.once_durable if attempt.forwarded else journal.then
-        pass_on(partial(attempt.executor.signal, attempt.id, signal))
+        pass_on = partial(attempt.executor.signal, attempt.id, signal)
+        if attempt.sent:
+            journal.anyway(pass_on)
+        elif signal == "destroy":  # behind the attempt itself, which is told with it whether it is paused
+            self._begin_with(attempt, pass_on)
         return True
 
     # Hearing.
@@ -211,7 +219,8 @@ class Attempts:
         for name in sorted(self.runners):
             executor = targets.named(name)
             if executor is not targets.here:
-                executor.release(self._run.id)
+                # Behind what it is told at the beginning of a life, which waits for that too.
+                self._services.journal.anyway(partial(executor.release, self._run.id))
 
     def _arm_force(self, state: TaskState, attempt: AttemptState) -> None:
         assert attempt.cancel_at is not None

@@ -66,7 +66,7 @@ def reconcile(services: Services, live: list[AttemptId]) -> None:
     for executor in targets.all():
         if executor is not targets.here:
             # Behind what it is handed again. What it has been chosen for by then for the first time is wanted there too.
-            journal.once_durable(partial(_reconcile_abroad, executor, services), written=True)
+            journal.once_durable(partial(journal.anyway, partial(_reconcile_abroad, executor, services)), written=True)
 
 
 def _reconcile_abroad(executor: Dispatcher, services: Services) -> None:

@@ -6,7 +6,7 @@ import heapq
 import itertools
 from collections.abc import Callable
 
-from runner.clock import Moment, Timer
+from runner.clock import Clock, Moment, Timer
 
 FIRST_WALL_SECONDS = 1_700_000_000.0
 FIRST_BOOT_SECONDS = 1_000.0
@@ -14,10 +14,11 @@ FIRST_BOOT_ID = "boot-1"
 
 
 class _VirtualTimer:
-    __slots__ = ("callback",)
+    __slots__ = ("callback", "elsewhere")
 
-    def __init__(self, callback: Callable[[], None]) -> None:
+    def __init__(self, callback: Callable[[], None], *, elsewhere: bool) -> None:
         self.callback: Callable[[], None] | None = callback
+        self.elsewhere = elsewhere
 
     def cancel(self) -> None:
         self.callback = None
@@ -34,6 +35,8 @@ class VirtualClock:
         self._boot = boot
         self._wall_at_boot = wall - boot
         self._boot_id = boot_id
+        self._past = 0.0
+        """How long all former boots took together."""
         self._order = itertools.count()
         self._timers: list[tuple[float, int, _VirtualTimer]] = []
 
@@ -44,7 +47,10 @@ class VirtualClock:
         self.call_at(self._boot, callback)
 
     def call_at(self, boot: float, callback: Callable[[], None]) -> Timer:
-        timer = _VirtualTimer(callback)
+        return self._add(boot, callback, elsewhere=False)
+
+    def _add(self, boot: float, callback: Callable[[], None], *, elsewhere: bool) -> Timer:
+        timer = _VirtualTimer(callback, elsewhere=elsewhere)
         heapq.heappush(self._timers, (boot, next(self._order), timer))
         return timer
 
@@ -67,12 +73,21 @@ class VirtualClock:
         self._boot = max(self._boot, boot)
 
     def reboot(self, boot_id: str, *, downtime: float = 0.0) -> None:
-        """The machine stops, and starts again after `downtime` seconds: all callbacks are gone, the boot clock begins anew."""
-        wall = self.now().wall + downtime
-        self._timers.clear()
+        """The machine stops, and starts again after `downtime` seconds: all callbacks are gone but those of other machines, the
+        boot clock begins anew."""
+        self._timers = [entry for entry in self._timers if entry[2].elsewhere]
+        heapq.heapify(self._timers)
+        self.run_until(self._boot + downtime)
+        wall = self.now().wall
+        self._timers = [(due - self._boot, order, timer) for due, order, timer in self._timers]
+        self._past += self._boot
         self._boot = 0.0
         self._wall_at_boot = wall
         self._boot_id = boot_id
+
+    def elsewhere(self) -> Clock:
+        """The clock of another machine, which never stops."""
+        return _Elsewhere(self)
 
     def _run_next(self, limit: float | None) -> bool:
         due = self.next_due
@@ -84,3 +99,18 @@ class VirtualClock:
         if callback is not None:
             callback()
         return True
+
+
+class _Elsewhere:
+    def __init__(self, clock: VirtualClock) -> None:
+        self._clock = clock
+
+    def now(self) -> Moment:
+        here = self._clock.now()
+        return Moment(here.wall, self._clock._past + here.boot, "elsewhere")
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        self.call_at(self.now().boot, callback)
+
+    def call_at(self, boot: float, callback: Callable[[], None]) -> Timer:
+        return self._clock._add(boot - self._clock._past, callback, elsewhere=True)

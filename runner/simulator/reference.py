@@ -18,9 +18,10 @@ from runner.model.dispatch import AttemptId
 from runner.model.result import Outcome, Status
 from runner.model.task import Task, When
 from runner.model.value import Value
-from runner.simulator.rules import BROKEN, End, Imports, Runs, decide, group_status, retried
+from runner.simulator.rules import End, Errored, Imports, Runs, decide, group_status, retried
 from runner.simulator.scenario import Scenario, Signal, Submission
 from runner.simulator.script import Course
+from runner.simulator.store import SYNC_SECONDS
 from runner.simulator.turns import Turns
 
 GRACE_SECONDS = 10.0
@@ -41,6 +42,11 @@ class TaskModel:
     @property
     def terminal(self) -> bool:
         return self.end.status.terminal
+
+    @property
+    def forwarded(self) -> bool:
+        """The other runner, which is always there, carries it out."""
+        return self.task.forward is not None
 
 
 @dataclass(slots=True)
@@ -219,7 +225,11 @@ class Reference:
     def _stop(self, group: GroupModel, task: TaskModel, grace: float) -> None:
         if task.terminal:
             return
-        if task.course is not None:
+        if task.course is not None and task.course.submitted_at > self._now:
+            # Nobody else knows it yet.
+            del self.dispatched[AttemptId(group.submission.id, task.task.name, task.end.attempts)]
+            self._attempt_ended(group, task, Outcome(status=Status.ABORTED), stopped=True)
+        elif task.course is not None:
             task.course.stop(self._now, grace)
         elif task.end.attempts:
             self._aborted(group, task, {})
@@ -246,15 +256,21 @@ class Reference:
                 verdict = decide(model.task, tasks, ends, group.inputs)
                 if isinstance(verdict, Runs):
                     model.ready, model.imports = True, verdict.imports
-                elif verdict is BROKEN:
-                    self._end(group, model, Status.ERRORED, "bad_template")
+                    if model.forwarded:
+                        self._begin(group, model)
+                elif isinstance(verdict, Errored):
+                    self._end(group, model, Status.ERRORED, verdict.reason)
                 else:
                     self._end(group, model, Status.SKIPPED, verdict.reason, verdict.because_of)
                 return True
         return False
 
     def _give_slots(self) -> None:
-        """To the callers in turn, of each to its groups in turn, in a group in declaration order."""
+        """To the callers in turn, of each to its groups in turn, in a group in declaration order. Who is forwarded needs none."""
+        for whole in self.groups.values():
+            for model in whole.tasks.values():
+                if model.ready and model.forwarded:
+                    self._begin(whole, model)
         self._turns.look(self._waiting())
         while self._taken() < self._scenario.max_parallel and (next_one := self._turns.next()) is not None:
             group = self.groups[next_one]
@@ -270,7 +286,8 @@ class Reference:
         return waiting
 
     def _taken(self) -> int:
-        return sum(task.course is not None for group in self.groups.values() for task in group.tasks.values())
+        tasks = (task for group in self.groups.values() for task in group.tasks.values())
+        return sum(task.course is not None and not task.forwarded for task in tasks)
 
     def _begin(self, group: GroupModel, task: TaskModel) -> None:
         task.ready = False
@@ -278,7 +295,9 @@ class Reference:
         task.end.status = Status.RUNNING
         attempt = AttemptId(group.submission.id, task.task.name, task.end.attempts)
         script = self._scenario.script(attempt)
-        task.course = Course(script=script, timeout=task.task.timeout, submitted_at=self._now)
+        # What goes to another machine is made safe before.
+        sent = self._now + (SYNC_SECONDS if task.forwarded else 0.0)
+        task.course = Course(script=script, timeout=task.task.timeout, submitted_at=sent)
         self.dispatched[attempt] = self._now
         group.started_at = min(group.started_at, self._now)
         self.imports[attempt] = task.imports

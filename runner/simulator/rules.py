@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from msgspec import Struct
 
 from runner.model.result import UNCERTAIN_REASONS, Outcome, Status
-from runner.model.task import Task, When
+from runner.model.task import Forward, Task, When
 from runner.model.value import Value
+from runner.simulator.scenario import PEER, PEER_LABELS
 
 CONDITION = re.compile(r"\{\{ \.([\w-]+)\.([\w-]+) (==|!=) '([^']*)' \}\}")
 BROKEN_CONDITION = "{{ .inputs.nobody_declared_this == 'x' }}"
@@ -37,17 +38,29 @@ class Skipped(Struct, frozen=True):
     because_of: str | None = None
 
 
+class Errored(Struct, frozen=True):
+    """It ends before it begins: its `if` or `forward` has no answer, or names nobody."""
+
+    reason: str
+
+
 class Runs(Struct, frozen=True):
     imports: Imports
 
 
-BROKEN = Skipped("bad_template")
-"""Not a skip: its `if` has no answer, so the task is errored."""
+TO_PEER = Forward(to=PEER)
+BY_INPUT = Forward(to="{{ '" + PEER + "' if inputs.mode == 'a' else 'nobody' }}")
+"""Whom it names depends on the input `mode`."""
+NOWHERE = Forward(to="{{ .inputs.nobody_declared_this }}")
+BY_LABELS = Forward(labels={"site": PEER_LABELS["site"]})
+BY_NO_LABELS = Forward(labels={"site": "nowhere"})
+ANYWHERE = Forward(labels={"os": PEER_LABELS["os"]})
+"""Here too, where the other runner is not there."""
 
 
 def decide(
     task: Task, tasks: Mapping[str, Task], ends: Mapping[str, End], inputs: Mapping[str, Value]
-) -> Skipped | Runs:
+) -> Skipped | Errored | Runs:
     """What the edges, the data and the `if` of a task say, once all its edges are terminal. `tasks` in declaration order."""
     edges = [name for name in tasks if name in task.edges]
     if task.when is When.SUCCESS:
@@ -69,8 +82,19 @@ def decide(
         imports.setdefault(item.task, {})[item.variable] = value
     holds = _condition(task.condition, {**imports, "inputs": dict(inputs)})
     if holds is None:
-        return BROKEN
-    return Runs(imports) if holds else Skipped("condition_false")
+        return Errored("bad_template")
+    if not holds:
+        return Skipped("condition_false")
+    refused = _refused(task.forward, inputs)
+    return Runs(imports) if refused is None else Errored(refused)
+
+
+def _refused(forward: Forward | None, inputs: Mapping[str, Value]) -> str | None:
+    """Why nobody takes a task that is forwarded in one of the ways that scenarios use."""
+    if forward == NOWHERE:
+        return "bad_template"
+    unknown = forward == BY_NO_LABELS or (forward == BY_INPUT and inputs["mode"].text != "a")
+    return "no_such_runner" if unknown else None
 
 
 def ancestors_of(task: Task, tasks: Mapping[str, Task]) -> set[str]:

@@ -15,6 +15,12 @@ DEFAULT_SCRIPT = Script()
 
 FEW_AT_ONCE = 2
 
+PEER = "peer"
+"""The other runner of a world."""
+
+PEER_LABELS: Mapping[str, str] = {"site": "there", "os": "linux"}
+HERE_LABELS: Mapping[str, str] = {"site": "here", "os": "linux"}
+
 SECRET_MARK = "hush-"
 """Confidential values of a scenario begin with it, so that they can be looked for where they must not be."""
 
@@ -58,11 +64,18 @@ class Scenario(Struct, frozen=True, kw_only=True):
     """Reports are delivered more than once."""
     reports_die: bool = False
     """What the executor has to report dies with the engine; what it runs does not."""
+    lost_after: float = 20.0
+    """How many seconds the other runner may be silent before what it carries out is given up."""
     ties: bool = False
     """Much happens at the same instant, and nobody says in which order."""
 
     def script(self, id: AttemptId) -> Script:
         return self.scripts.get(id, DEFAULT_SCRIPT)
+
+    @property
+    def forwards(self) -> bool:
+        """Whether another runner has a part in it."""
+        return any(task.forward is not None for item in self.submissions for task in item.group.tasks)
 
     @property
     def slots_matter(self) -> bool:
@@ -94,21 +107,28 @@ class CrashAt(Struct, frozen=True, kw_only=True):
 
 class Faults(Struct, frozen=True, kw_only=True):
     """What goes wrong beside the tasks. `full_disk` holds spans, in seconds from the beginning of the world, during which
-    nothing can be written."""
+    nothing can be written; `outages`, apart from each other, those during which the other runner cannot be reached."""
 
     crashes: tuple[CrashAt, ...] = ()
     full_disk: tuple[tuple[float, float], ...] = ()
+    outages: tuple[tuple[float, float], ...] = ()
 
     @property
     def delay(self) -> float:
         """Seconds during which nothing could go on, and the time that executors are given to be heard afterwards."""
         down = sum(crash.downtime + 10.0 for crash in self.crashes if crash.downtime or crash.power_loss)
-        return down + sum(end - start + 2.0 for start, end in self.full_disk)
+        silent = sum(end - start for start, end in self.outages)
+        return down + silent + sum(end - start + 2.0 for start, end in self.full_disk)
 
     @property
     def delaying(self) -> bool:
         """Whether they take time, so that what happens when is not what the scenario alone makes of it."""
-        return bool(self.full_disk) or any(crash.downtime or crash.power_loss for crash in self.crashes)
+        stopped = any(crash.downtime or crash.power_loss for crash in self.crashes)
+        return bool(self.full_disk or self.outages) or stopped
+
+    def may_lose(self, lost_after: float) -> bool:
+        """Whether the other runner is silent for so long that what it carries out is given up."""
+        return any(end - start >= lost_after for start, end in self.outages)
 
 
 NO_FAULTS = Faults()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from msgspec import Struct
+from msgspec.structs import replace
 
+from runner.simulator.forwarded import forwarded, random_outages
 from runner.simulator.scenario import NO_FAULTS, Faults, Scenario
 from runner.simulator.scenarios import random_faults, random_scenario
 from runner.simulator.verify import differences
@@ -30,8 +32,11 @@ def play(scenario: Scenario, faults: Faults = NO_FAULTS, make: Engines = make_en
 
 def play_seed(seed: int, make: Engines = make_engine) -> Verdict:
     """The first run of the seed that is not as it should be, else the last."""
-    scenario = random_scenario(seed)
+    scenario = forwarded(seed, random_scenario(seed))
     alone = play(scenario, NO_FAULTS, make)
     if alone.differences:
         return alone
-    return play(scenario, random_faults(seed, alone.played.steps, alone.played.seconds), make)
+    faults = random_faults(seed, alone.played.steps, alone.played.seconds)
+    if scenario.forwards:
+        faults = replace(faults, outages=random_outages(seed, alone.played.seconds))
+    return play(scenario, faults, make)

@@ -26,10 +26,11 @@ from runner.model.event import Kind
 from runner.model.result import Outcome, Reason, Status, TaskResult
 from runner.model.task import Scope, When
 from runner.model.value import Value
+from runner.simulator import abroad
 from runner.simulator.reference import CONFIRM_SECONDS, GRACE_SECONDS, GroupModel, Reference, TaskModel
 from runner.simulator.replay import replay
-from runner.simulator.rules import BROKEN, End, Runs, decide, group_status, retried
-from runner.simulator.scenario import Scenario, Submission
+from runner.simulator.rules import End, Errored, Runs, decide, group_status, retried
+from runner.simulator.scenario import PEER, Scenario, Submission
 from runner.simulator.script import DESTROYED, TIMED_OUT, OnStop
 from runner.simulator.world import SEALER, Played
 from runner.store.base import AttemptRow, TaskRow
@@ -49,6 +50,7 @@ def differences(scenario: Scenario, played: Played) -> list[str]:
         *(f"{id}: {text}" for id in played.records for text in replay(played.records[id], played.events[id])),
         *_heard(scenario, played),
         *_groups(scenario, played),
+        *abroad.differences(scenario, played),
     ]
 
 
@@ -57,7 +59,9 @@ def _groups(scenario: Scenario, played: Played) -> Iterator[str]:
     turns_known = not scenario.slots_matter or (
         not scenario.ties and (not played.crashes or len(scenario.submissions) == 1)
     )
-    known = turns_known and not played.faults.delaying
+    # Whoever has to hand an attempt to another machine once more does that a moment later.
+    known = turns_known and not played.faults.delaying and not (scenario.forwards and played.crashes)
+    certain = not played.interrupted and not (scenario.forwards and played.faults.may_lose(scenario.lost_after))
     if known and not (scenario.ties and any(item.is_disturbed for item in scenario.submissions)):
         yield from _dispatches(reference, played)
     for submission in scenario.submissions:
@@ -65,7 +69,7 @@ def _groups(scenario: Scenario, played: Played) -> Iterator[str]:
             yield f"{submission.id}: the group was never accepted"
             continue
         exact = known and not (scenario.ties and submission.is_disturbed)
-        if exact or not (submission.is_disturbed or played.interrupted):
+        if exact or (certain and not submission.is_disturbed):
             yield from _compared(reference.groups[submission.id], played, times=exact)
         else:
             yield from _consistent(scenario, submission, played)
@@ -81,18 +85,18 @@ def _executor(scenario: Scenario, played: Played) -> Iterator[str]:
     if not played.crashes and sorted(executor.released) != sorted(item.id for item in scenario.submissions):
         # After a crash the executor learns from `reconcile` what is over.
         yield f"released were {sorted(executor.released)}, expected every group once"
-    for (instance, id), count in executor.starts.items():
+    for (instance, id), count in [*executor.starts.items(), *played.peer.starts.items()]:
         if count > 1:
             yield f"{id} was started {count} times by {instance}"
-    for id in sorted(executor.unacknowledged):
+    for id in sorted(executor.unacknowledged | played.peer.unacknowledged):
         yield f"the end of {id} was never acknowledged"
-    for id in sorted(executor.in_flight):
+    for id in sorted(executor.in_flight | played.peer.in_flight):
         if scenario.script(id).on_stop is not OnStop.SILENT:
             yield f"{id} still runs when all is over"
 
 
 def _dispatches(reference: Reference, played: Played) -> Iterator[str]:
-    actual = played.executor.dispatches
+    actual = {**played.executor.dispatches, **played.peer.dispatches}
     for id in reference.dispatched.keys() - actual.keys():
         yield f"{id} was never dispatched"
     for id in actual.keys() - reference.dispatched.keys():
@@ -120,10 +124,16 @@ def _heard(scenario: Scenario, played: Played) -> Iterator[str]:
             yield from _unequal(f"{id}: started_at", outcome.started_at, row.started_at)
             started = told[(*id, Kind.TASK_STARTED)]
             yield from _unequal(f"{id}: events of its start", int(row.started_at is not None), started)
-        if not played.crashes and outcome.status is not Status.ABORTED:
+        if not played.crashes and outcome.status is not Status.ABORTED and outcome.reason != Reason.RUNNER_LOST:
             heard = sum(told[(*id, kind)] for kind in (Kind.MASK_SKIPPED, Kind.TASK_PAUSED, Kind.TASK_RESUMED))
-            yield from _unequal(f"{id}: notices", played.executor.notices[id], heard)
-        if not played.crashes and outcome.kill == GIVEN_UP and scenario.script(id).on_stop is not OnStop.SILENT:
+            yield from _unequal(f"{id}: notices", (played.executor.notices + played.peer.notices)[id], heard)
+        silent = row.runner == PEER and played.faults.outages
+        if (
+            not played.crashes
+            and not silent
+            and outcome.kill == GIVEN_UP
+            and scenario.script(id).on_stop is not OnStop.SILENT
+        ):
             yield f"{id}: was given up, and would have said that it stopped"
         if not played.crashes and not played.faults.delaying:
             late = outcome.kill == GIVEN_UP and scenario.script(id).stop_after < math.inf
@@ -263,8 +273,8 @@ def _consistent(scenario: Scenario, submission: Submission, played: Played) -> I
         verdict = decide(task, tasks, ends, inputs)
         if isinstance(verdict, Runs):
             yield from _attempts_consistent(scenario, played, AttemptId(id, name, end.attempts), attempts, end)
-        elif verdict is BROKEN:
-            yield from _unequal(f"{where}: end", ("errored", "bad_template"), (end.status.value, end.reason))
+        elif isinstance(verdict, Errored):
+            yield from _unequal(f"{where}: end", ("errored", verdict.reason), (end.status.value, end.reason))
         else:
             expected = ("skipped", verdict.reason, verdict.because_of)
             yield from _unequal(f"{where}: end", expected, (end.status.value, end.reason, end.because_of))
@@ -316,6 +326,8 @@ def _said(scenario: Scenario, played: Played, row: AttemptRow, timeout: float | 
     if id in played.interrupted:
         yield Outcome(status=Status.ERRORED, reason=Reason.HOST_RESTARTED)
         return
+    if row.runner == PEER and played.faults.may_lose(scenario.lost_after):
+        yield Outcome(status=Status.ERRORED, reason=Reason.RUNNER_LOST)
     script = scenario.script(id)
     late = script.starts and timeout is not None and timeout < script.duration
     if late:

@@ -8,12 +8,13 @@ from runner.engine.engine import Engine
 from runner.model.dispatch import AttemptId, Dispatch
 from runner.model.event import Event, Kind
 from runner.model.result import Outcome, Status, Waiting
-from runner.simulator.scenario import SECRET_MARK
+from runner.simulator.scenario import PEER, SECRET_MARK
 from runner.simulator.store import Disk
 from runner.store.base import Batch
 
 _WAITING_AFTER: Mapping[Kind, Waiting | None] = {
     Kind.TASK_READY: Waiting.SLOT,
+    Kind.TASK_WAITING: Waiting.PEER_UNREACHABLE,
     Kind.TASK_PAUSED: Waiting.PAUSED,
     Kind.TASK_RESUMED: None,
 }
@@ -24,12 +25,14 @@ class Witness:
     def __init__(self, disk: Disk, max_parallel: int) -> None:
         self._disk = disk
         self._max_parallel = max_parallel
-        self._open: set[AttemptId] = set()
-        """Attempts that are not finished, by the disk."""
+        self._open: dict[AttemptId, str] = {}
+        """Attempts that are not finished, by the disk, each with its runner."""
+        self._written: dict[AttemptId, int] = {}
+        """How many writes the disk had had when it had the attempt."""
         self._of_this_life: set[AttemptId] = set()
         """Attempts that the present engine has begun."""
         self._stopped_early: set[AttemptId] = set()
-        """Attempts that the present engine stopped while it could not write that down."""
+        """Attempts that the present engine stopped; it may not have written that down."""
         self.forgotten_stops: set[AttemptId] = set()
         """Attempts that a former engine stopped without having written it down."""
         self.told: dict[str, float] = {}
@@ -50,12 +53,14 @@ class Witness:
         for row in batch.attempts:
             id = AttemptId(row.group, row.task, row.attempt)
             if row.status.terminal:
-                self._open.discard(id)
+                self._open.pop(id, None)
             elif id not in self._open:
-                self._open.add(id)
+                self._open[id] = row.runner
+                self._written[id] = len(self._disk.writes)
                 self._of_this_life.add(id)
-        if len(self._open) > self._max_parallel:
-            self.complaints.append(f"{len(self._open)} attempts are in flight at once: {_spell(self._open)}")
+        here = self._open_here()
+        if len(here) > self._max_parallel:
+            self.complaints.append(f"{len(here)} attempts are in flight at once: {_spell(here)}")
         for task in batch.tasks:
             if task.status is Status.PENDING and task.waiting is None:
                 self.complaints.append(f"{task.group}/{task.name} is pending and no reason is recorded")
@@ -95,6 +100,8 @@ class Witness:
             self.complaints.append(
                 f"{id} was dispatched with the handle {dispatch.handle!r}, recorded is {row.handle!r}"
             )
+        elif row.runner == PEER and self._written[id] > self._disk.synced:
+            self.complaints.append(f"{id} was sent to another machine before a loss of power could not undo that")
         elif row.paused is not dispatch.paused and not self._disk.full:
             self.complaints.append(f"{id} was dispatched with paused={dispatch.paused}, recorded is {row.paused}")
         if dispatch.resumed != (id not in self._of_this_life):
@@ -104,9 +111,8 @@ class Witness:
             self.complaints.append(f"{id} was dispatched before {', '.join(missing)} ended")
 
     def cancelling(self, id: AttemptId) -> None:
-        """An attempt is asked to stop, which need not be on the disk."""
-        if not self._is_stop_recorded(id):
-            self._stopped_early.add(id)
+        """An attempt is asked to stop, which need not be on the disk, nor safe there."""
+        self._stopped_early.add(id)
 
     def pausing(self, id: AttemptId, paused: bool) -> None:
         """An attempt is asked to pause, or to go on: it must be on the disk, unless nothing can be written there."""
@@ -134,14 +140,17 @@ class Witness:
                     self.complaints.append(f"{id}/{task.name} is {task.status} and waits for {task.waiting}")
 
     def power_lost(self) -> frozenset[AttemptId]:
-        """The disk went back in time: which attempts are not finished by what is left of it."""
+        """The disk went back in time: which attempts are not finished by what is left of it, and ran on the machine that went down."""
         self._open.clear()
         for id in self._disk.store.unfinished():
             record = self._disk.store.group(id)
             assert record is not None, "the store lists only groups that it has"
             rows = (row for row in record.attempts if not row.status.terminal)
-            self._open.update(AttemptId(row.group, row.task, row.attempt) for row in rows)
-        return frozenset(self._open)
+            self._open.update((AttemptId(row.group, row.task, row.attempt), row.runner) for row in rows)
+        return frozenset(self._open_here())
+
+    def _open_here(self) -> set[AttemptId]:
+        return {id for id, runner in self._open.items() if runner != PEER}
 
     def expect_kept(self, settled: Mapping[AttemptId, Outcome]) -> None:
         """Ends that the engine acknowledged to the executor must be on the disk."""

@@ -22,6 +22,8 @@ def describe(scenario: Scenario, faults: Faults) -> Iterator[str]:
         yield _crash(crash)
     for start, end in faults.full_disk:
         yield f"the disk is full from {start:.3f} to {end:.3f}"
+    for start, end in faults.outages:
+        yield f"the other runner cannot be reached from {start:.3f} to {end:.3f}"
     for submission in scenario.submissions:
         cancels = "".join(f", cancelled at {at:.3f}" for at in submission.cancels)
         cancels += "".join(f", {item.signal} {item.task} at {item.at:.3f}" for item in submission.signals)
@@ -56,6 +58,8 @@ def _task(task: Task) -> str:
         parts.append(f"when {task.when}")
     if task.condition is not None:
         parts.append(f"if {task.condition}")
+    if task.forward is not None:
+        parts.append(f"forwarded to {task.forward.to or dict(task.forward.labels)}")
     if task.allow_failure:
         parts.append("allow_failure")
     if task.timeout is not None:

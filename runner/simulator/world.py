@@ -13,6 +13,7 @@ from msgspec import Struct
 from runner.clock import Clock, Moment
 from runner.dispatch.base import Dispatcher
 from runner.engine.engine import Engine
+from runner.engine.targets import Targets
 from runner.errors import GroupNotFoundError, StoreError
 from runner.model.dispatch import AttemptId
 from runner.model.event import Event, Kind
@@ -21,8 +22,18 @@ from runner.sealing import Sealer
 from runner.simulator.clock import VirtualClock
 from runner.simulator.executor import ScriptedExecutor
 from runner.simulator.life import Crash, Fate, Life, LivingClock, LivingDispatcher
-from runner.simulator.scenario import NO_FAULTS, Faults, Scenario, Signal, Submission
+from runner.simulator.scenario import (
+    HERE_LABELS,
+    NO_FAULTS,
+    PEER,
+    PEER_LABELS,
+    Faults,
+    Scenario,
+    Signal,
+    Submission,
+)
 from runner.simulator.store import CrashingStore, Disk
+from runner.simulator.targets import Link, ScriptedTargets
 from runner.simulator.witness import Witness
 from runner.store.base import GroupRecord, Store
 
@@ -31,8 +42,8 @@ PATIENCE_SECONDS = 0.7
 
 SEALER = Sealer(bytes(range(32)))
 
-Engines = Callable[[Store, Clock, Dispatcher, Scenario], Engine]
-"""How a world makes the engine of each life: from its store, its clock and its dispatcher."""
+Engines = Callable[[Store, Clock, Targets, Scenario], Engine]
+"""How a world makes the engine of each life: from its store, its clock and the runners that it reaches."""
 
 
 def plain_id(caller: str, public_id: str) -> str:
@@ -40,11 +51,12 @@ def plain_id(caller: str, public_id: str) -> str:
     return public_id
 
 
-def make_engine(store: Store, clock: Clock, dispatcher: Dispatcher, scenario: Scenario) -> Engine:
+def make_engine(store: Store, clock: Clock, targets: Targets, scenario: Scenario) -> Engine:
     return Engine(
         store=store,
         clock=clock,
-        dispatcher=dispatcher,
+        dispatcher=targets.here,
+        targets=targets,
         sealer=SEALER,
         max_parallel=scenario.max_parallel,
         hide_id=plain_id,
@@ -60,6 +72,8 @@ class Played(Struct, frozen=True, kw_only=True):
     records: Mapping[str, GroupRecord]
     events: Mapping[str, list[Event]]
     executor: ScriptedExecutor
+    peer: ScriptedExecutor
+    """Of the other runner."""
     complaints: list[str]
     faults: Faults
     crashes: int
@@ -134,6 +148,10 @@ class World:
         self._executor = ScriptedExecutor(
             self._clock, scenario.script, duplicates=scenario.duplicates, reports_die=scenario.reports_die
         )
+        self._peer = ScriptedExecutor(
+            self._clock.elsewhere(), scenario.script, name=PEER, instance="peer-1", duplicates=scenario.duplicates
+        )
+        self._outages = [(began + start, began + end) for start, end in faults.outages]
         self._witness = Witness(self._disk, scenario.max_parallel)
         self._actions: list[_Action] = []
         self._order = itertools.count()
@@ -217,8 +235,15 @@ class World:
         clock = LivingClock(self._clock, life)
         store = CrashingStore(self._disk, self._clock, life, self._witness.committed)
         witness = self._witness
-        dispatcher = LivingDispatcher(self._executor, life, witness.submitting, witness.cancelling, self._signalled)
-        self._engine = self._make(store, clock, dispatcher, self._scenario)
+
+        def living(dispatcher: Dispatcher) -> LivingDispatcher:
+            return LivingDispatcher(dispatcher, life, witness.submitting, witness.cancelling, self._signalled)
+
+        targets = ScriptedTargets(living(self._executor), labels=HERE_LABELS)
+        if self._scenario.forwards:
+            link = self._link(clock)
+            targets.add(link, labels=PEER_LABELS, reached_by=living(link))
+        self._engine = self._make(store, clock, targets, self._scenario)
         for submission in self._scenario.submissions:
             self._engine.subscribe(submission.id, partial(self._wait_for_end, self._engine, submission.id))
         self._engine.recover()
@@ -226,6 +251,17 @@ class World:
         for client in self._clients.values():
             if client.made and not client.acknowledged:
                 self._call(client)
+
+    def _link(self, clock: LivingClock) -> Link:
+        """The connection of the present life, which breaks and comes back when its time has come."""
+        now = clock.now()
+        up = not any(start <= now.wall < end for start, end in self._outages)
+        link = Link(self._peer, clock, lost_after=self._scenario.lost_after, up=up)
+        for start, end in self._outages:
+            for wall, happens in ((start, link.breaks), (end, link.comes_back)):
+                if wall > now.wall:
+                    clock.call_at(now.boot + (wall - now.wall), happens)
+        return link
 
     def _signalled(self, id: AttemptId, signal: str) -> None:
         calls = [
@@ -248,6 +284,7 @@ class World:
             self._crashes += 1
             self._life.alive = False
             self._executor.disconnect()
+            self._peer.disconnect()
             assert self._fate.struck is not None, "a crash is always one that was planned"
             if self._fate.struck.power_loss:
                 self._lose_power(self._fate.struck.downtime)
@@ -265,7 +302,7 @@ class World:
         self._clock.reboot(f"boot-{self._boots}", downtime=downtime)
         self._executor.restart(f"executor-{self._boots}", Reason.HOST_RESTARTED)
         self._interrupted |= self._witness.power_lost()
-        self._witness.expect_kept(self._executor.settled)
+        self._witness.expect_kept({**self._executor.settled, **self._peer.settled})
         for client in self._clients.values():
             if client.signal is not None:
                 continue
@@ -283,7 +320,8 @@ class World:
             records=records,
             events={id: list(self._disk.store.events(id, limit=1_000_000)) for id in records},
             executor=self._executor,
-            complaints=[*self._witness.complaints, *self._executor.complaints],
+            peer=self._peer,
+            complaints=[*self._witness.complaints, *self._executor.complaints, *self._peer.complaints],
             crashes=self._crashes,
             faults=self._faults,
             seconds=self._clock.now().wall - self._began.wall,

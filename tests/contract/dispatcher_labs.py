@@ -23,6 +23,7 @@ from runner.process.fake import FakeHost
 from runner.simulator.clock import VirtualClock
 from runner.simulator.executor import ScriptedExecutor
 from runner.simulator.script import Script
+from runner.simulator.targets import Link
 
 SUCCESS = Outcome(status=Status.SUCCESS, exit_code=0)
 
@@ -101,12 +102,15 @@ class LocalLab(Lab):
 
 
 class SimulatedLab(Lab):
-    def __init__(self) -> None:
+    """The executor itself, or what reaches it from another runner."""
+
+    def __init__(self, *, linked: bool = False) -> None:
         super().__init__()
         self._clock = VirtualClock()
-        self.dispatcher: ScriptedExecutor = ScriptedExecutor(
+        self._executor = ScriptedExecutor(
             self._clock, lambda id: Script(duration=0.1 if id.task.startswith("short") else math.inf)
         )
+        self.dispatcher = Link(self._executor, self._clock) if linked else self._executor
 
     async def until(self, holds: Callable[[], bool]) -> None:
         for _ in range(1000):
@@ -119,10 +123,10 @@ class SimulatedLab(Lab):
         self._clock.run_until(self._clock.now().boot + 2.0)
 
     def starts(self, id: AttemptId) -> int:
-        return self.dispatcher.starts[self.dispatcher.instance, id]
+        return self._executor.starts[self._executor.instance, id]
 
     def runs(self, id: AttemptId) -> bool:
-        return self.starts(id) > 0 and id in self.dispatcher.in_flight
+        return self.starts(id) > 0 and id in self._executor.in_flight
 
 
 @asynccontextmanager
@@ -147,4 +151,9 @@ async def simulated_lab() -> AsyncIterator[Lab]:
     yield SimulatedLab()
 
 
-LABS = {"local": local_lab, "simulated": simulated_lab}
+@asynccontextmanager
+async def linked_lab() -> AsyncIterator[Lab]:
+    yield SimulatedLab(linked=True)
+
+
+LABS = {"local": local_lab, "simulated": simulated_lab, "linked": linked_lab}

@@ -16,12 +16,13 @@ from runner.model.group import Input, TaskGroup
 from runner.model.result import Outcome, Reason, Status, TaskGroupResult
 from runner.model.task import Export, Import, Retry, Scope, Task, When
 from runner.model.value import Value
-from runner.simulator.rules import BROKEN_CONDITION
+from runner.simulator.rules import ANYWHERE, BROKEN_CONDITION, BY_INPUT, BY_LABELS, BY_NO_LABELS, NOWHERE, TO_PEER
 from runner.simulator.scenario import SECRET_MARK, Scenario, Signal, Submission
 from runner.simulator.script import Notice, OnStop, Script
 
 SUCCESS, FAILED, ERRORED = Status.SUCCESS, Status.FAILED, Status.ERRORED
 ALWAYS, FAILURE = When.ALWAYS, When.FAILURE
+INPUTS = (Input(name="token", confidential=True), Input(name="mode", default="b"))
 SECRET = Value(f"{SECRET_MARK}sesame", True)
 
 
@@ -65,7 +66,7 @@ def scene(
             for key in (item.name, f"{item.name}/{number}"):
                 if scripts and key in scripts:
                     parts[AttemptId("g", item.name, number)] = scripts[key]
-    whole = TaskGroup(id="g", name="scene", tasks=tasks, inputs=(Input(name="token", confidential=True),), **group)
+    whole = TaskGroup(id="g", name="scene", tasks=tasks, inputs=INPUTS, **group)
     submission = Submission(
         at=0.5,
         group=whole,
@@ -288,6 +289,36 @@ SCENES: dict[str, Scene] = {
         task("a"), task("b"), duplicates=True,
         scripts={"a": Script(starts=False, outcome=ends(ERRORED, 125, "start_failed")),
                  "b": takes(2.0, notices=(Notice(after=0.3), Notice(after=0.9, kind=Kind.MASK_SKIPPED)))},
+    ),
+    "forwarded, beside the only slot": scene(
+        "a=success b=success c=success d=failed e=skipped:dependency_failed<d group=failed",
+        task("a"), task("b", gives=[X], forward=TO_PEER), task("c", gets="b.x", forward=BY_LABELS), task("d", "a", forward=ANYWHERE),
+        task("e", "d", forward=TO_PEER), slots=1,
+        scripts={"a": takes(0.7), "b": takes(0.8, ends(SUCCESS, x="1")), "c": takes(0.9), "d": FAILS},
+    ),
+    "forwarded to nobody": scene(
+        "a=errored:no_such_runner b=errored:no_such_runner c=errored:bad_template d=skipped:dependency_failed<a group=errored",
+        task("a", forward=BY_INPUT), task("b", forward=BY_NO_LABELS, retry=TWICE), task("c", forward=NOWHERE),
+        task("d", "a", forward=TO_PEER),
+    ),
+    "forwarded, and tried again": scene(
+        "a=success b=failed group=failed",
+        task("a", retry=TWICE, forward=TO_PEER), task("b", retry=TWICE, forward=TO_PEER),
+        scripts={"a/1": FAILS, "b": takes(1.2, ends(FAILED, 7))},
+    ),
+    "forwarded, then cancelled": scene(
+        "a=aborted:cancelled b=success c=skipped:group_aborted d=aborted:cancelled group=aborted:cancelled",
+        task("a", forward=TO_PEER), task("b", "a", when=ALWAYS, forward=TO_PEER), task("c", "a", forward=TO_PEER),
+        task("d", forward=TO_PEER, retry=Retry(attempts=2, delay=5.0)),
+        scripts={"a": takes(9.1), "d": FAILS}, cancels=[2.0],
+    ),
+    "forwarded, paused, destroyed": scene(
+        "a=success b=failed group=failed", task("a", forward=TO_PEER), task("b", forward=TO_PEER),
+        signals=[(1.1, "a", "pause"), (6.1, "a", "start"), (1.2, "b", "pause"), (1.6, "b", "destroy")],
+        scripts={"a": takes(3.0), "b": takes(3.0)},
+    ),
+    "forwarded, and silent when it is stopped": scene(
+        "a=aborted:cancelled group=aborted:cancelled", task("a", forward=TO_PEER), scripts={"a": SILENT}, cancels=[2.0],
     ),
 }  # fmt: skip
 

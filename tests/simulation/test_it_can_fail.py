@@ -13,6 +13,7 @@ from runner.clock import Clock, Timer
 from runner.dispatch.base import Dispatcher, Sink
 from runner.engine.engine import Engine
 from runner.engine.slots import SlotQueue
+from runner.engine.targets import Alone, Targets
 from runner.errors import StoreFullError
 from runner.model.dispatch import AttemptId, Dispatch, Finished, Report
 from runner.model.event import Event, Kind
@@ -52,9 +53,7 @@ class SlippingStore:
 
 
 def recording(slip: Callable[[Batch], Batch]) -> Engines:
-    return lambda store, clock, dispatcher, scenario: make_engine(
-        SlippingStore(store, slip), clock, dispatcher, scenario
-    )
+    return lambda store, clock, targets, scenario: make_engine(SlippingStore(store, slip), clock, targets, scenario)
 
 
 def tasks_recorded(slip: Callable[[TaskRow], TaskRow]) -> Engines:
@@ -102,7 +101,7 @@ class PassingDispatcher:
 
 
 def dispatching(wrap: Callable[[Dispatcher], Dispatcher]) -> Engines:
-    return lambda store, clock, dispatcher, scenario: make_engine(store, clock, wrap(dispatcher), scenario)
+    return lambda store, clock, targets, scenario: make_engine(store, clock, Alone(wrap(targets.here)), scenario)
 
 
 def verdict_of(name: str, make: Engines, *crashes: CrashAt) -> Verdict:
@@ -178,8 +177,8 @@ def test_an_effect_before_its_record() -> None:
 
 
 def test_one_slot_too_many() -> None:
-    def make(store: Store, clock: Clock, dispatcher: Dispatcher, scenario: Scenario) -> Engine:
-        return make_engine(store, clock, dispatcher, replace(scenario, max_parallel=scenario.max_parallel + 1))
+    def make(store: Store, clock: Clock, targets: Targets, scenario: Scenario) -> Engine:
+        return make_engine(store, clock, targets, replace(scenario, max_parallel=scenario.max_parallel + 1))
 
     assert_noticed(verdict_of("one slot, in declaration order", make), "2 attempts are in flight at once")
 
@@ -189,11 +188,11 @@ def test_an_engine_that_does_not_recover() -> None:
         def recover(self) -> None:
             pass
 
-    def make(store: Store, clock: Clock, dispatcher: Dispatcher, scenario: Scenario) -> Engine:
+    def make(store: Store, clock: Clock, targets: Targets, scenario: Scenario) -> Engine:
         return Forgetful(
             store=store,
             clock=clock,
-            dispatcher=dispatcher,
+            dispatcher=targets.here,
             sealer=SEALER,
             max_parallel=scenario.max_parallel,
             hide_id=plain_id,
@@ -213,8 +212,8 @@ def test_a_clock_that_is_late() -> None:
         def call_at(self, boot: float, callback: Callable[[], None]) -> Timer:
             return self.inner.call_at(boot + 0.5, callback)
 
-    def make(store: Store, clock: Clock, dispatcher: Dispatcher, scenario: Scenario) -> Engine:
-        return make_engine(store, Late(clock), dispatcher, scenario)
+    def make(store: Store, clock: Clock, targets: Targets, scenario: Scenario) -> Engine:
+        return make_engine(store, Late(clock), targets, scenario)
 
     assert_noticed(verdict_of("the third attempt succeeds", make), "s off")
 
@@ -255,8 +254,8 @@ class Careless(SlippingStore):
             self._inner.record(batch)
 
 
-def careless(store: Store, clock: Clock, dispatcher: Dispatcher, scenario: Scenario) -> Engine:
-    return make_engine(Careless(store, lambda batch: batch), clock, dispatcher, scenario)
+def careless(store: Store, clock: Clock, targets: Targets, scenario: Scenario) -> Engine:
+    return make_engine(Careless(store, lambda batch: batch), clock, targets, scenario)
 
 
 class Silent(Engine):
@@ -266,11 +265,11 @@ class Silent(Engine):
         return None
 
 
-def silent(store: Store, clock: Clock, dispatcher: Dispatcher, scenario: Scenario) -> Engine:
+def silent(store: Store, clock: Clock, targets: Targets, scenario: Scenario) -> Engine:
     return Silent(
         store=store,
         clock=clock,
-        dispatcher=dispatcher,
+        dispatcher=targets.here,
         sealer=SEALER,
         max_parallel=scenario.max_parallel,
         hide_id=plain_id,
@@ -315,11 +314,11 @@ class Unfair(Engine):
         return super().submit(group, inputs, caller="everybody", workspace=workspace, traceparent=traceparent)
 
 
-def unfair(store: Store, clock: Clock, dispatcher: Dispatcher, scenario: Scenario) -> Engine:
+def unfair(store: Store, clock: Clock, targets: Targets, scenario: Scenario) -> Engine:
     return Unfair(
         store=store,
         clock=clock,
-        dispatcher=dispatcher,
+        dispatcher=targets.here,
         sealer=SEALER,
         max_parallel=scenario.max_parallel,
         hide_id=plain_id,
@@ -349,9 +348,9 @@ def test_groups_that_are_not_served_in_turn() -> None:
             self._slots = queue
             self._services = replace(self._services, slots=queue)
 
-    def make(store: Store, clock: Clock, dispatcher: Dispatcher, scenario: Scenario) -> Engine:
+    def make(store: Store, clock: Clock, targets: Targets, scenario: Scenario) -> Engine:
         return Wrong(
-            scenario.max_parallel, store=store, clock=clock, dispatcher=dispatcher, sealer=SEALER, hide_id=plain_id
+            scenario.max_parallel, store=store, clock=clock, dispatcher=targets.here, sealer=SEALER, hide_id=plain_id
         )
 
     assert_noticed(play(CROWD, Faults(), make), "s off")

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
+from runner.model.event import Kind
 from runner.simulator.__main__ import main
+from runner.simulator.forwarded import forwarded, random_outages
+from runner.simulator.rules import ANYWHERE, BY_INPUT, BY_LABELS, BY_NO_LABELS, NOWHERE, TO_PEER
 from runner.simulator.scenarios import random_faults, random_scenario
 from runner.simulator.seeds import play_seed
 
@@ -44,6 +49,29 @@ def test_seeds_are_of_all_kinds() -> None:
         len({(part.at, part.group.timeout) for part in item.submissions}) < len(item.submissions) for item in tied
     )
     assert any(item.slots_matter and len(item.submissions) > 1 and not item.ties for item in scenarios)
+
+
+def test_seeds_with_another_runner_are_of_all_kinds() -> None:
+    """And those without are what they were."""
+    scenarios = [(seed, forwarded(seed, random_scenario(seed))) for seed in range(150)]
+    assert all(scenario == random_scenario(seed) for seed, scenario in scenarios if seed % 3 != 1)
+    assert 40 <= sum(scenario.forwards for _, scenario in scenarios) <= 50
+    tasks = [task for _, scenario in scenarios for item in scenario.submissions for task in item.group.tasks]
+    ways = (TO_PEER, BY_INPUT, BY_LABELS, ANYWHERE, NOWHERE, BY_NO_LABELS)
+    assert all(any(task.forward == way for task in tasks) for way in ways)
+    assert any(task.forward is not None and "runner_lost" in task.retry.on for task in tasks)
+    outages = [random_outages(seed, 60.0) for seed in range(100)]
+    assert {len(item) for item in outages} == {0, 1, 2, 3, 5}
+    assert all(end < start for item in outages for (_, end), (start, _) in pairwise(item))
+    assert any(end - start > 60.0 for item in outages for start, end in item)
+    lost = [
+        event
+        for seed in range(1, 150, 3)
+        for events in play_seed(seed).played.events.values()
+        for event in events
+        if event.kind in (Kind.TASK_WAITING, Kind.PEER_LOST, Kind.PEER_BACK, Kind.LATE_RESULT)
+    ]
+    assert {event.kind for event in lost} == {Kind.TASK_WAITING, Kind.PEER_LOST, Kind.PEER_BACK, Kind.LATE_RESULT}
 
 
 def test_the_command_tells_what_was_played(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,7 +7,7 @@ import pytest
 from runner.model.result import Outcome, Reason, Status
 from runner.model.task import Export, Import, Retry, Task, When
 from runner.model.value import Value
-from runner.simulator.rules import BROKEN, BROKEN_CONDITION, End, Runs, Skipped, decide, group_status, retried
+from runner.simulator.rules import BROKEN_CONDITION, End, Errored, Runs, Skipped, decide, group_status, retried
 from runner.simulator.turns import Turns
 
 ENDS = {
@@ -88,7 +88,7 @@ def test_the_default_of_an_export(end: str, allow: bool, granted: bool) -> None:
         (False, Skipped("condition_false")),
         ("{{ .inputs.mode == 'a' }}", Runs({})),
         ("{{ .inputs.mode != 'a' }}", Skipped("condition_false")),
-        (BROKEN_CONDITION, BROKEN),
+        (BROKEN_CONDITION, Errored("bad_template")),
     ],
 )
 def test_conditions(condition: str | bool | None, expected: object) -> None:
