@@ -54,9 +54,18 @@ class AttemptLog:
         return self.sink
 
     def recall(self) -> None:
-        """Learn what the attempt asked to mask in a former life of the runner, also where it says nothing more."""
+        """Learn what the attempt asked to mask in a former life of the runner, and what was held back of what it said, also where
+        it says nothing more."""
         if self.sink is not None:
-            self.sink.taken("stdout")
+            try:
+                self.sink.taken("stdout")
+            except (OSError, StoreCorruptError) as error:
+                self._complain("log_recall", error)
+
+    def keep_all(self) -> None:
+        """Give up nothing more of it: how much is to be kept only the driver knows, and that is not asked any more."""
+        if self.sink is not None:
+            self.sink.limit(0)
 
     def close(self) -> None:
         """May be repeated."""
