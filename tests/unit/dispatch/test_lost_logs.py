@@ -103,3 +103,32 @@ def test_nothing_of_the_log_of_a_lost_attempt_is_given_up(tmp_path: Path) -> Non
         logs.close()
 
     asyncio.run(main())
+
+
+def test_what_a_gap_leaves_of_a_text_that_was_never_a_value_stays_as_it_is(tmp_path: Path) -> None:
+    """A value that was known from the start was masked before there was a gap, in the runner that was killed as in any other."""
+    shown = b"hunter2h" + b"x" * (LIMIT // 32 - 9) + b"\n"
+    masker = Masker()
+    masker.add(SECRET)
+    killed = FileLogStore(tmp_path, sealer=SEALER, limit=LIMIT, call_soon=lambda callback: None)
+    sink = killed.open(ID, masker)
+    for _ in range(100):
+        sink.write("stdout", shown)
+    [gap] = killed.gaps(ID)
+    tail = killed.read(ID, "stdout", gap.offset + gap.bytes, 1 << 20)
+    assert tail.startswith(b"hunter2h")
+    killed.close()
+
+    async def main() -> None:
+        logs, driver = store(tmp_path, LIMIT), DRIVERS["runs again"]()
+        assert isinstance(driver, ScriptedDriver)
+        driver.finish(KEY, SUCCESS)
+        async with running(drivers=[driver], logs=logs) as harness:
+            harness.submit(harness.dispatch(Task(name="t", type="of a plugin"), values(), resumed=True))
+            await harness.finished(ID)
+            assert harness.notices(Kind.LOG_REDACTED) == []
+            assert len(harness.notices(Kind.LOG_GAP)) == 1
+        assert logs.read(ID, "stdout", gap.offset + gap.bytes, 1 << 20) == tail
+        logs.close()
+
+    asyncio.run(main())
