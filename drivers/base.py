@@ -355,6 +355,13 @@ class SimpleDriver(Driver[SpecT]):
 
     async def destroy(self, handle: bytes) -> None:
         task = self._running.pop(handle, None)
-        if task is not None and not task.done():
+        if task is None:
+            return
+        ended = task.done()
+        if not ended:
             task.cancel()
             await asyncio.wait([task])
+        # It is asked for in any case: asyncio would tell of it in its own words, which nobody masks.
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not ended:
+            raise error
