@@ -186,17 +186,23 @@ class Reader(Struct):
     def heads(self, position: int) -> Iterator[Head]:
         """The headers of the frames from `position` on, but for those of a write that has not come to its end: whoever was shown
         them would be shown them again. The data is skipped, so only the last frame's can be missing."""
-        unfinished: list[Head] = []
+        finished = 0
+        """The end of a write that was looked through to its end."""
         for head in self._all_heads(position):
-            if head.more and not (self.gap is not None and head.end <= self.gap.begin.place):
-                unfinished.append(head)
-                continue
-            if unfinished:
-                if head.end >= self.size and self.content(head) is None:
+            if head.more and head.end > finished:
+                finished = self._end_of_write(head)
+                if not finished:
                     return
-                yield from unfinished
-                unfinished.clear()
             yield head
+
+    def _end_of_write(self, head: Head) -> int:
+        """Where it ends, of which `head` is one of the first frames; 0 where it was cut off."""
+        if self.gap is not None and head.end <= self.gap.begin.place:
+            return head.end  # whatever stands before a gap was whole
+        for last in self._all_heads(head.end):
+            if not last.more:
+                return 0 if last.end >= self.size and self.content(last) is None else last.end
+        return 0
 
     def _all_heads(self, position: int) -> Iterator[Head]:
         window, begin = b"", position
