@@ -269,8 +269,9 @@ class Driver(ABC, Generic[SpecT]):
     def check(
         self, spec: Mapping[str, Any], exports: Sequence[str], confidential: Collection[str] = ()
     ) -> Sequence[Finding]:
-        """Faults that the model cannot see. Templates in `spec` are unrendered and `spec` may not have passed the model; must not raise. `confidential` names the confidential
-        values that its templates may read, as they spell them without the leading dot, e.g. `fetch.password`."""
+        """Faults that the model cannot see. Templates in `spec` are unrendered and `spec` may not have passed the model; must not
+        raise. `confidential` names the confidential values that its templates may read, as they spell them without the leading
+        dot, e.g. `fetch.password`."""
         return ()
 
     @abstractmethod
@@ -302,8 +303,8 @@ class Driver(ABC, Generic[SpecT]):
         return ()
 
     async def clear(self, temp: str, key: str) -> None:
-        """Remove from `temp` what an attempt has left there that was salvaged, or that a runner which was killed had not started yet, once
-        its end is recorded. Idempotent."""
+        """Remove from `temp` what an attempt has left there that was salvaged, or that a runner which was killed had not started
+        yet, once its end is recorded. Idempotent."""
         return
 
     def sweep(self, temp: str, live: Collection[str]) -> None:

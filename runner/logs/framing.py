@@ -6,10 +6,10 @@
     masked   all zero where nothing was: u64 marks in stdout · u64 offset of the first of them · the same two of stderr · u32 CRC-32
              of the 32 bytes before. Written with the file that takes the place of the one that is masked again
     frame    u8 kind (1 stdout, 2 stderr; 4 is added where the secret goes on from that of the stream's frame before; 8 in all but
-             the last of the frames that one write has become) and flags (see `Head`) · u24 size of the padding · u32 length of the data · u32 length of the secret · f64 time in seconds since
-             the epoch · u64 offset of its first byte in its stream · u64 how much its source has written up to here · u32
-             CRC-32 of the 36 bytes before, the data and the secret · data · secret, sealed · padding, zero: the room that a
-             redaction left, so that no frame has moved
+             the last of the frames that one write has become) and flags (see `Head`) · u24 size of the padding · u32 length of
+             the data · u32 length of the secret · f64 time in seconds since the epoch · u64 offset of its first byte in its
+             stream · u64 how much its source has written up to here · u32 CRC-32 of the 36 bytes before, the data and the
+             secret · data · secret, sealed · padding, zero: the room that a redaction left, so that no frame has moved
 
 Numbers are little endian. The gap that ends last counts; the other one is written next, so that one of them is whole whenever the
 writer dies. Once it is, the room between its ends is given back: it reads as zeros and takes no room on the disk, and a frame

@@ -28,7 +28,8 @@ class Holes:
         self._told = False
 
     def possible(self, descriptor: int) -> bool:
-        """Whether this file can have holes. It is said once where it cannot. Raises OSError where that is not known at this moment."""
+        """Whether this file can have holes. It is said once where it cannot. Raises OSError where that is not known at this
+        moment."""
         end = os.fstat(descriptor).st_size
         try:
             self._punch(descriptor, end, end + 1)
