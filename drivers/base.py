@@ -269,8 +269,9 @@ class Driver(ABC, Generic[SpecT]):
     def check(
         self, spec: Mapping[str, Any], exports: Sequence[str], confidential: Collection[str] = ()
     ) -> Sequence[Finding]:
-        """Faults that the model cannot see. Templates in `spec` are unrendered and `spec` may not have passed the model; must not raise. `confidential` names the confidential
-        values that its templates may read, as they spell them without the leading dot, e.g. `fetch.password`."""
+        """Faults that the model cannot see. Templates in `spec` are unrendered and `spec` may not have passed the model; must not
+        raise. `confidential` names the confidential values that its templates may read, as they spell them without the leading
+        dot, e.g. `fetch.password`."""
         return ()
 
     @abstractmethod
@@ -302,8 +303,8 @@ class Driver(ABC, Generic[SpecT]):
         return ()
 
     async def clear(self, temp: str, key: str) -> None:
-        """Remove from `temp` what an attempt has left there that was salvaged, or that a runner which was killed had not started yet, once
-        its end is recorded. Idempotent."""
+        """Remove from `temp` what an attempt has left there that was salvaged, or that a runner which was killed had not started
+        yet, once its end is recorded. Idempotent."""
         return
 
     def sweep(self, temp: str, live: Collection[str]) -> None:
@@ -355,6 +356,13 @@ class SimpleDriver(Driver[SpecT]):
 
     async def destroy(self, handle: bytes) -> None:
         task = self._running.pop(handle, None)
-        if task is not None and not task.done():
+        if task is None:
+            return
+        ended = task.done()
+        if not ended:
             task.cancel()
             await asyncio.wait([task])
+        # It is asked for in any case: asyncio would tell of it in its own words, which nobody masks.
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not ended:
+            raise error

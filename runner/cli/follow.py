@@ -18,8 +18,8 @@ from msgspec import Struct, field
 from runner.cli.report import event_line
 from runner.cli.terminal import Output, is_plain, visible_line
 from runner.model.event import Event, Kind
-from runner.model.log import Stream
-from runner.model.watch import Happening, LogChunk
+from runner.model.log import Frame, LogGap, Stream
+from runner.model.watch import Happening
 
 MAX_LINE_BYTES = 64 << 10
 """A longer line is shown in pieces, so that memory stays bounded."""
@@ -39,6 +39,7 @@ class _Log(Struct):
     started_at: float | None = None
     ends: dict[Stream, int] = field(default_factory=dict)
     """The offset up to which each stream is shown."""
+    gaps: list[LogGap] = field(default_factory=list)
 
 
 class Follower:
@@ -66,7 +67,7 @@ class Follower:
             return self._told(happening)
         log = self._log(happening.task, happening.attempt)
         frame = happening.frame
-        gap = self._gap(log, happening) if frame.missing else b""
+        gap = self._gap(log, happening.task, frame) if frame.missing else b""
         log.ends[frame.stream] = frame.offset + len(frame.data)
         return gap + log.lines.feed(frame.stream, frame.data)
 
@@ -75,10 +76,12 @@ class Follower:
         rest, seconds = b"", None
         if event.kind is Kind.TASK_STARTED:
             self._log(task, attempt).started_at = event.at
+        elif event.kind is Kind.LOG_GAP and not self._events:
+            self._log(task, attempt).gaps.append(LogGap(**event.fields))
         elif event.kind in _ENDS:
             log = self._logs.pop((task, attempt), None)
             if log is not None:
-                rest = log.lines.rest()
+                rest = b"".join([self._gap(log, task, gap.as_frame()) for gap in log.gaps]) + log.lines.rest()
                 seconds = None if log.started_at is None else max(0.0, event.at - log.started_at)
         line = event_line(event, seconds) if self._events else None
         return rest if line is None else rest + f"{task:{self._width}} -- {line}\n".encode()
@@ -89,13 +92,12 @@ class Follower:
             log = self._logs[task, attempt] = _Log(Lines(f"{task:{self._width}}  | ".encode()))
         return log
 
-    def _gap(self, log: _Log, chunk: LogChunk) -> bytes:
+    def _gap(self, log: _Log, task: str, frame: Frame) -> bytes:
         """What is said where the log has lost what was not shown yet: its reader was slow, or came late."""
-        frame = chunk.frame
         missed = min(frame.missing, frame.offset - log.ends.get(frame.stream, 0))
         if missed <= 0:
             return b""
-        told = f"{chunk.task:{self._width}} -- … {missed:,} bytes of {frame.stream} are not kept …\n"
+        told = f"{task:{self._width}} -- … {missed:,} bytes of {frame.stream} are not kept …\n"
         return log.lines.rest(frame.stream) + told.encode()
 
     async def _write(self, data: bytes) -> None:

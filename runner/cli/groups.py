@@ -42,7 +42,7 @@ class Groups(Protocol):
         follow: bool = False,
     ) -> AsyncIterator[LogChunk]:
         """What an attempt has printed (the last one for 0), of one stream from `offset` on or of both; with `follow` until it is
-        over. Raises LogGapError."""
+        over. A last piece without data tells how much is missing at the end of a stream. Raises LogGapError."""
 
     async def cancel(self, id: str, *, at_once: bool = False) -> Status:
         """Ask for its early end; `at_once` without clean-up. Repeated it changes nothing."""

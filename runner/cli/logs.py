@@ -15,6 +15,7 @@ from runner.cli.place import add_place_arguments, with_groups
 from runner.cli.terminal import STDOUT, Output
 from runner.cli.watch import NAMES
 from runner.errors import UsageError
+from runner.model.log import Stream
 from runner.model.watch import Happening, LogChunk
 
 
@@ -89,10 +90,13 @@ async def _print_lines(chunks: AsyncIterator[LogChunk], stdout: Output) -> None:
 async def _print_raw(chunks: AsyncIterator[LogChunk], stdout: Output) -> None:
     """As it is; on a terminal without what could move its cursor."""
     lines = Lines(b"") if os.isatty(STDOUT) else None
+    ends: dict[Stream, int] = {}
     async for chunk in chunks:
         frame = chunk.frame
-        if frame.missing:
-            gap = f"… {frame.missing:,} bytes of {frame.stream} are not kept …\n".encode()
+        missed = min(frame.missing, frame.offset - ends.get(frame.stream, 0))  # who follows may have seen some of it
+        ends[frame.stream] = frame.offset + len(frame.data)
+        if missed > 0:
+            gap = f"… {missed:,} bytes of {frame.stream} are not kept …\n".encode()
             await asyncio.to_thread(stdout.write, (lines.rest(frame.stream) if lines else b"") + gap)
         await asyncio.to_thread(stdout.write, lines.feed(frame.stream, frame.data) if lines else frame.data)
         if stdout.lost is not None:

@@ -201,7 +201,8 @@ class AsyncClient:
         """What one attempt has printed, in the order of its arrival; the last attempt, unless there is a number.
 
         Of both streams, or of one from `offset` on (in bytes as stored); with `follow` until the attempt is over, each piece
-        once, however often the node goes away meanwhile. Raises GroupNotFoundError, and LogGapError for an `offset` of
+        once, however often the node goes away meanwhile. A last one without data tells how much is missing at the end of a
+        stream. Raises GroupNotFoundError, and LogGapError for an `offset` of
         which nothing is kept.
         """
         progress = LogProgress(id, task, attempt=attempt, stream=stream, offset=offset, limit=0, follow=follow)

@@ -72,6 +72,8 @@ class LogProgress:
         self, id: str, task: str, *, attempt: int, stream: Stream | None, offset: int, limit: int, follow: bool
     ) -> None:
         self.over = False
+        self._ends: dict[int, int] = {} if stream is None else {STREAMS[stream]: offset}
+        """How far each stream has come."""
         self._request = pb.ReadLogRequest(
             id=id,
             task=task,
@@ -89,8 +91,12 @@ class LogProgress:
         request = self._request
         taken = []
         for message in response.chunks:
-            if message.position <= request.position and message.attempt == request.attempt:
+            end = message.offset + len(message.data)
+            if message.attempt == request.attempt and (
+                message.position <= request.position if message.data else end <= self._ends.get(message.stream, 0)
+            ):
                 continue
+            self._ends[message.stream] = end
             request.attempt = message.attempt
             request.position = message.position
             request.offset = 0  # the position tells, and there may be only one of them

@@ -37,6 +37,7 @@ DRIVER_CALL_SECONDS = 10.0
 MAX_HANDLE_BYTES = 64 << 10
 
 _PAUSES = ("pause", "start")
+_LOST = (Reason.SUPERVISOR_LOST, Reason.HOST_RESTARTED, Reason.DRIVER_LOST)
 
 
 class Surroundings(Struct, frozen=True, kw_only=True):
@@ -165,7 +166,9 @@ class Attempt:
     async def _cleared(self, outcome: Outcome) -> Outcome:
         """Where what owned its processes is gone, nobody else ends them, nor looks after what they have left: no end is
         reported before that is done."""
-        if outcome.reason not in (Reason.SUPERVISOR_LOST, Reason.HOST_RESTARTED):
+        if outcome.reason not in _LOST:
+            if self._dispatch.resumed:
+                self._log.recall()
             return outcome
         self._patience.cancel()
         if outcome.reason == Reason.SUPERVISOR_LOST:
@@ -182,6 +185,7 @@ class Attempt:
         try:
             if self._log.sink is None:
                 self._context(driver)
+                self._log.keep_all()
             self._log.recall()
             exported = await driver.salvage(self._around.temp, self._key, task.name)
         except Exception as error:  # noqa: BLE001 - whatever it is, the attempt has an end

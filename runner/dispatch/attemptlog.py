@@ -54,9 +54,18 @@ class AttemptLog:
         return self.sink
 
     def recall(self) -> None:
-        """Learn what the attempt asked to mask in a former life of the runner, also where it says nothing more."""
+        """Learn what the attempt asked to mask in a former life of the runner, and what was held back of what it said, also where
+        it says nothing more."""
         if self.sink is not None:
-            self.sink.taken("stdout")
+            try:
+                self.sink.taken("stdout")
+            except (OSError, StoreCorruptError) as error:
+                self._complain("log_recall", error)
+
+    def keep_all(self) -> None:
+        """Give up nothing more of it: how much is to be kept only the driver knows, and that is not asked any more."""
+        if self.sink is not None:
+            self.sink.limit(0)
 
     def close(self) -> None:
         """May be repeated."""
@@ -66,10 +75,12 @@ class AttemptLog:
     async def redacted(self, outcome: Outcome, secrets: Secrets, reports: Reports, *, resumed: bool) -> Outcome:
         """Mask in what is stored what became confidential after it was opened. `outcome`, or what it becomes if that fails.
         Where the attempt is `resumed` a former life may have done it, and was killed before it could tell."""
-        if self.sink is None or (secrets.masker.count == self._known_from_the_start and not resumed):
+        new = secrets.masker.count != self._known_from_the_start
+        if self.sink is None or not (new or resumed):
             return outcome
         try:
-            masker = secrets.masker.copy()  # its own, for a thread of its own: a log may be large
+            # Its own, for a thread of its own: a log may be large. What was known from the start is masked already.
+            masker = secrets.masker.copy() if new else Masker()
             told = await asyncio.to_thread(self._logs.redact, self._id, masker)
         except (OSError, StoreCorruptError) as error:
             self._complain("log_redact", error)

@@ -10,7 +10,8 @@ may have to look through what stands between, for seconds in a log of a gigabyte
 
 A log that passes its limit (the store's, or what `LogSink.limit` says; both streams together, as they are kept) keeps its head
 and its tail. What stood between is a *gap*: it has its offsets and positions, but no bytes. Whoever stands at a position in it
-goes on behind it. Where a store cannot drop anything it keeps all, and says so in the runner's log.
+goes on behind it, and learns from `gaps` alone of a stream of which nothing stands there. Where a store cannot drop anything it
+keeps all, and says so in the runner's log.
 """
 
 from __future__ import annotations

@@ -6,10 +6,10 @@
     masked   all zero where nothing was: u64 marks in stdout · u64 offset of the first of them · the same two of stderr · u32 CRC-32
              of the 32 bytes before. Written with the file that takes the place of the one that is masked again
     frame    u8 kind (1 stdout, 2 stderr; 4 is added where the secret goes on from that of the stream's frame before; 8 in all but
-             the last of the frames that one write has become) and flags (see `Head`) · u24 size of the padding · u32 length of the data · u32 length of the secret · f64 time in seconds since
-             the epoch · u64 offset of its first byte in its stream · u64 how much its source has written up to here · u32
-             CRC-32 of the 36 bytes before, the data and the secret · data · secret, sealed · padding, zero: the room that a
-             redaction left, so that no frame has moved
+             the last of the frames that one write has become) and flags (see `Head`) · u24 size of the padding · u32 length of
+             the data · u32 length of the secret · f64 time in seconds since the epoch · u64 offset of its first byte in its
+             stream · u64 how much its source has written up to here · u32 CRC-32 of the 36 bytes before, the data and the
+             secret · data · secret, sealed · padding, zero: the room that a redaction left, so that no frame has moved
 
 Numbers are little endian. The gap that ends last counts; the other one is written next, so that one of them is whole whenever the
 writer dies. Once it is, the room between its ends is given back: it reads as zeros and takes no room on the disk, and a frame
@@ -19,7 +19,9 @@ being written when its writer died: it does not count, nor do those of the same 
 
 from __future__ import annotations
 
+import itertools
 import os
+import re
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -52,6 +54,11 @@ _STREAMS: dict[int, Stream] = {1: "stdout", 2: "stderr"}
 _STDOUT = _KINDS["stdout"]
 _STREAM, _CONTINUES, _MORE = 3, 4, 8
 _HOP_BYTES = 4 << 10
+_MAY_BE_HEADER = re.compile(rb"(?=[^\0].{5}[\x00-\x10]\0.{3}[\x00-\x04].{28})", re.DOTALL)
+"""Of a frame, by the lengths that it may have."""
+_MOST_CANDIDATES = 4096
+_MOST_CHECKED_BYTES = 16 << 20
+"""What looks like frames may have been printed to keep us busy."""
 
 
 class Head(NamedTuple):
@@ -177,7 +184,27 @@ class Reader(Struct):
             raise StoreCorruptError(f"{self.name} is damaged at byte {MASKED_PLACE}") from None
 
     def heads(self, position: int) -> Iterator[Head]:
-        """The headers of the frames from `position` on; the data is skipped, so only the last frame's can be missing."""
+        """The headers of the frames from `position` on, but for those of a write that has not come to its end: whoever was shown
+        them would be shown them again. The data is skipped, so only the last frame's can be missing."""
+        finished = 0
+        """The end of a write that was looked through to its end."""
+        for head in self._all_heads(position):
+            if head.more and head.end > finished:
+                finished = self._end_of_write(head)
+                if not finished:
+                    return
+            yield head
+
+    def _end_of_write(self, head: Head) -> int:
+        """Where it ends, of which `head` is one of the first frames; 0 where it was cut off."""
+        if self.gap is not None and head.end <= self.gap.begin.place:
+            return head.end  # whatever stands before a gap was whole
+        for last in self._all_heads(head.end):
+            if not last.more:
+                return 0 if last.end >= self.size and self.content(last) is None else last.end
+        return 0
+
+    def _all_heads(self, position: int) -> Iterator[Head]:
         window, begin = b"", position
         position = max(position, len(FILE_HEADER))
         while True:
@@ -195,7 +222,7 @@ class Reader(Struct):
                 position = head.end
             elif self._was_given_up(position):
                 window = b""
-            elif head is None and self.size - position > FRAME_HEADER_BYTES + LONGEST_DATA_BYTES:
+            elif head is None and self._goes_on_behind(position):
                 raise StoreCorruptError(f"{self.name} is damaged at byte {position}")
             else:
                 return  # what a loss of power leaves of a last frame may be anything
@@ -263,6 +290,25 @@ class Reader(Struct):
         self._know_gap(os.pread(self.descriptor, len(FILE_HEADER), 0))
         return self.gap is not None and self.gap.covers(position)
 
+    def _goes_on_behind(self, position: int) -> bool:
+        """Whether what is no header there cannot be the end of the file: more than a frame follows, or one that is whole."""
+        if self.size - position > FRAME_HEADER_BYTES + LONGEST_DATA_BYTES:
+            return True
+        rest = memoryview(os.pread(self.descriptor, self.size - position, position))
+        checked = 0
+        for found in itertools.islice(_MAY_BE_HEADER.finditer(rest), _MOST_CANDIDATES):
+            begin = found.start() + FRAME_HEADER_BYTES
+            head = self._head(bytes(rest[found.start() : begin]), position + found.start())
+            if head is None or head.end > self.size:
+                continue
+            held = rest[begin : begin + head.length + head.secret_length]
+            checked += len(held)
+            if _crc(head.fields, held) == head.checksum:
+                return True
+            if checked > _MOST_CHECKED_BYTES:
+                break
+        return False
+
     def _know_gap(self, header: bytes) -> None:
         one, other = decode_gaps(header)
         first = one is not None and (other is None or one.end.place > other.end.place)
@@ -289,7 +335,7 @@ def frame(head: Head, data: bytes, gap: Gap | None) -> Frame:
     return replace(found, missing=missing) if missing else found
 
 
-def _crc(*parts: bytes) -> int:
+def _crc(*parts: bytes | memoryview) -> int:
     value = 0
     for part in parts:
         value = zlib.crc32(part, value)

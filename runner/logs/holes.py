@@ -12,6 +12,8 @@ _log = logging.getLogger(__name__)
 
 _KEEP_SIZE = 1
 _PUNCH_HOLE = 2
+_PASSING = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENOMEM)
+"""What a disk may say that can make holes at another time: some need room for one."""
 
 Punch = Callable[[int, int, int], None]
 """Makes a hole in an open file, from one place to another: it reads as zeros, and takes no room. Raises OSError."""
@@ -26,24 +28,35 @@ class Holes:
         self._told = False
 
     def possible(self, descriptor: int) -> bool:
-        """Whether this file can have holes. It is said once where it cannot."""
+        """Whether this file can have holes. It is said once where it cannot. Raises OSError where that is not known at this
+        moment."""
         end = os.fstat(descriptor).st_size
-        return self.make(descriptor, end, end + 1)
+        try:
+            self._punch(descriptor, end, end + 1)
+        except OSError as error:
+            if error.errno in _PASSING:
+                raise
+            self._tell(error)
+            return False
+        return True
 
     def make(self, descriptor: int, begin: int, end: int) -> bool:
         """False when the system refuses: the room stays taken until the next time."""
         try:
             self._punch(descriptor, begin, end)
         except OSError as error:
-            if not self._told:
-                self._told = True
-                _log.warning(
-                    "logs cannot be kept below their limit: the file system they lie on gives no room back: %s",
-                    error.strerror or error,
-                    extra={"action": "log_limit"},
-                )
+            self._tell(error)
             return False
         return True
+
+    def _tell(self, error: OSError) -> None:
+        if not self._told:
+            self._told = True
+            _log.warning(
+                "logs cannot be kept below their limit: the file system they lie on gives no room back: %s",
+                error.strerror or error,
+                extra={"action": "log_limit"},
+            )
 
 
 def punch_hole(descriptor: int, begin: int, end: int) -> None:

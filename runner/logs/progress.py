@@ -8,6 +8,7 @@ is written: what has to be read to go on is bounded by what is held back, too.
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -46,7 +47,7 @@ class Progress(NamedTuple):
 
     def also(self, asked: Iterable[str]) -> Progress:
         """With the texts that were asked to be masked before."""
-        return self._replace(asked=tuple(dict.fromkeys((*asked, *self.asked))))
+        return self._replace(asked=tuple(dict.fromkeys(itertools.chain(asked, self.asked))))
 
     @property
     def size(self) -> int:

@@ -20,7 +20,8 @@ def redact(reader: framing.Reader, path: Path, masker: Masker) -> Sequence[Redac
     """Rewrite what `reader` reads, the file at `path`, unless nothing is to be masked in it. What the file now tells that it
     was masked, with what it told before. Raises OSError and StoreCorruptError; then the file is as it was."""
     masked = reader.masked
-    found = [redaction for stream in STREAMS if (redaction := _found(reader, stream, masker)) is not None]
+    streams = STREAMS if masker.active else ()
+    found = [redaction for stream in streams if (redaction := _found(reader, stream, masker)) is not None]
     masked |= {redaction.stream: redaction.after(masked.get(redaction.stream)) for redaction in found}
     told = [masked[stream] for stream in STREAMS if stream in masked]
     if not found:

@@ -97,6 +97,8 @@ class _MaskedStream:
         self.end = progress.end
         self._masker = masker
         self._asked: list[str] = []
+        self._ever_asked = set(progress.asked)
+        """A task may ask for the same again and again: it is told once."""
         self._commands = MaskCommands(self._ask, progress.line)
         self._masking = MaskingStream(masker, progress.held)
 
@@ -125,7 +127,10 @@ class _MaskedStream:
     def _ask(self, text: str | None) -> None:
         kept = self._masker.command(text)
         # Of one that is too long it is known later at least that it could not be masked: as of one that is empty.
-        self._asked.append(text if kept and text else "")
+        told = text if kept and text else ""
+        if told not in self._ever_asked:
+            self._ever_asked.add(told)
+            self._asked.append(told)
 
 
 class Growth:

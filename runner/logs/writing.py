@@ -196,9 +196,12 @@ class Writer:
                 stream: Progress.of([self._told(reader, head) for head in heads])
                 for stream, heads in kept.telling.items()
             }
+            asked: dict[Stream, list[str]] = {}
             for head in kept.asking:
-                asked = Progress.of([self._told(reader, head)._replace(continues=False)]).asked
-                known[head.stream] = known[head.stream].also(asked)
+                texts = Progress.of([self._told(reader, head)._replace(continues=False)]).asked
+                asked.setdefault(head.stream, []).extend(texts)
+            for stream, all_texts in asked.items():
+                known[stream] = known[stream].also(all_texts)
         except BaseException:
             os.close(descriptor)
             raise

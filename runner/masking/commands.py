@@ -82,7 +82,7 @@ class MaskCommands:
                 yield from self._hold(data[start:])
                 return
             stop = len(data) if end is None else end.start()
-            head = _HEAD.match(data, start, stop)
+            head = _head(data, start, stop)
             if head is not None and head.end() < stop:
                 lines += data[at:start]
                 value = data[head.end() : stop]
@@ -93,7 +93,8 @@ class MaskCommands:
                 ):
                     yield from self._told(lines)
                     lines = b""
-                self._register(_unescaped(value))
+                # Also of a line that has come in one piece nothing is kept if it is too long: where writes are cut is chance.
+                self._register(_unescaped(value) if stop - start <= LONGEST_COMMAND_BYTES else None)
                 lines += head[0] + MARK
                 at = stop
             found = _COMMAND.search(data, max(stop, found.end()))
@@ -112,7 +113,7 @@ class MaskCommands:
         if len(line) <= LONGEST_COMMAND_BYTES:
             self._held = line
             return
-        head = _HEAD.match(line)
+        head = _head(line, 0, len(line))
         if head is None:
             yield from self._told(line)
             return
@@ -137,6 +138,10 @@ class MaskCommands:
             if _BEGINNING.startswith(data[start:].lower()) and self._begins_line(data, at, start):
                 return size
         return 0
+
+
+def _head(data: bytes, start: int, stop: int) -> re.Match[bytes] | None:
+    return _HEAD.match(data, start, min(stop, start + LONGEST_COMMAND_BYTES))
 
 
 def _may_be_in(lines: bytes, value: bytes) -> bool:

@@ -34,7 +34,7 @@ class Masker:
 
     def __init__(self) -> None:
         self._layers: tuple[_Layer, ...] = ()
-        self._new: tuple[str, ...] = ()
+        self._new: dict[str, None] = {}
         """Added, and not prepared yet."""
         self._prepared: dict[frozenset[str], Matcher] = {}
         """Shared by all copies."""
@@ -52,7 +52,7 @@ class Masker:
         if not maskable(text):
             return False
         if not self._knows(text):
-            self._new = (*self._new, text)
+            self._new[text] = None
             self.count += 1
         return True
 
@@ -146,4 +146,4 @@ class Masker:
                 self._prepared.pop(next(iter(self._prepared)))
             self._prepared[texts] = matcher
         self._layers = (*layers, _Layer(texts, matcher))
-        self._new = ()
+        self._new = {}

@@ -65,6 +65,11 @@ class LogGap(Struct, frozen=True, kw_only=True):
     offset: int
     bytes: int
 
+    def as_frame(self, at: float = 0.0, position: int = 0) -> Frame:
+        """One without data that stands right behind it, where nothing else does."""
+        end = self.offset + self.bytes
+        return Frame(stream=self.stream, offset=end, data=b"", at=at, position=position, missing=self.bytes)
+
 
 class Frame(Struct, frozen=True, kw_only=True):
     """A piece of a stream. `offset` is where it begins in its stream, in bytes as stored; `position` is the place behind

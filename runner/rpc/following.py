@@ -17,6 +17,7 @@ from runner.engine.story import Part, Story
 from runner.errors import UnavailableError
 from runner.logs.base import LogStore
 from runner.model.dispatch import AttemptId
+from runner.model.ends import Ends
 from runner.model.log import Frame, Stream
 from runner.model.watch import Happening
 from runner.rpc.traffic import Traffic
@@ -89,7 +90,7 @@ class Watch:
 
 
 class Piece(Struct, frozen=True):
-    """Frames of one attempt's log."""
+    """Frames of one attempt's log; at its end perhaps some without data, as `Ends.lost` has them."""
 
     id: AttemptId
     frames: Sequence[Frame]
@@ -119,6 +120,7 @@ class Following:
     async def run(self) -> AsyncIterator[Piece]:
         """Until the attempt is over, or will never begin."""
         wanted, id = self._wanted, self._id
+        ends = Ends(wanted.stream, wanted.offset, wanted.position)
         forget = [
             self._traffic.subscribe(self._wake.set),
             self._engine.subscribe(id.group, self._wake.set),
@@ -130,16 +132,30 @@ class Following:
                 over = self._engine.library.is_over(id)
                 async for piece in read_log(self._logs, id, wanted):
                     yield piece
+                    ends.take(piece.frames)
                     sent = sum(len(frame.data) for frame in piece.frames)
                     left = None if wanted.limit is None else wanted.limit - sent
                     wanted = replace(wanted, position=piece.frames[-1].position, limit=left)
                 if over:
+                    if (wanted.limit is None or wanted.limit > 0) and (lost := ends.lost(self._logs.gaps(id))):
+                        yield Piece(id, lost)
                     return
                 self._traffic.check_staying()
                 await self._wake.wait()
         finally:
             for each in forget:
                 each()
+
+
+async def read_to_the_end(logs: LogStore, id: AttemptId, wanted: LogReading) -> AsyncIterator[Piece]:
+    """What is there of a log by now, and what is missing at its end."""
+    ends, size = Ends(wanted.stream, wanted.offset, wanted.position), 0
+    async for piece in read_log(logs, id, wanted):
+        yield piece
+        ends.take(piece.frames)
+        size += sum(len(frame.data) for frame in piece.frames)
+    if (wanted.limit is None or size < wanted.limit) and (lost := ends.lost(logs.gaps(id))):
+        yield Piece(id, lost)
 
 
 async def read_log(logs: LogStore, id: AttemptId, wanted: LogReading) -> AsyncIterator[Piece]:

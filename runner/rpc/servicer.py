@@ -31,7 +31,7 @@ from runner.model.result import Status
 from runner.model.summary import GroupSummary
 from runner.rpc import convert, guard, naming, policy
 from runner.rpc.events import event_to_proto
-from runner.rpc.following import Following, LogReading, Piece, Watch, read_log
+from runner.rpc.following import Following, LogReading, Piece, Watch, read_to_the_end
 from runner.rpc.identity import Caller
 from runner.rpc.pages import Pages
 from runner.rpc.receiving import Receiver
@@ -246,7 +246,7 @@ class RunnerServicer(runner_pb2_grpc.RunnerServiceServicer):
             if request.follow:
                 pieces = Following(self._engine, self._premises.logs, self._traffic, attempt, wanted).run()
             else:
-                pieces = read_log(self._premises.logs, attempt, wanted)
+                pieces = read_to_the_end(self._premises.logs, attempt, wanted)
             async for piece in pieces:
                 yield pb.ReadLogResponse(chunks=_chunks(piece))
 

@@ -13,7 +13,7 @@ from runner.engine.story import Story
 from runner.errors import GroupNotFoundError
 from runner.logs.reader import FileLogReader
 from runner.model.dispatch import AttemptId
-from runner.model.log import Frame, Stream
+from runner.model.log import Frame, LogGap, Stream
 from runner.model.result import Reason, TaskGroupResult, TaskResult
 from runner.model.summary import GroupSummary
 from runner.runs import holder
@@ -103,6 +103,10 @@ class Run:
     def is_over(self, id: AttemptId) -> bool:
         """Whether the attempt has ended, or will never begin."""
         return self._library.is_over(id)
+
+    def gaps(self, id: AttemptId) -> Sequence[LogGap]:
+        """As `LogReader.gaps`."""
+        return self._logs.gaps(id)
 
     def place(self, id: AttemptId, stream: Stream, offset: int) -> int:
         """As `LogReader.place`."""

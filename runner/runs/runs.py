@@ -12,6 +12,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from runner.errors import GroupNotFoundError, RunnerError, UsageError
+from runner.model.ends import Ends
 from runner.model.log import Frame, Stream
 from runner.model.query import GroupFilter
 from runner.model.result import Status, TaskGroupResult
@@ -96,6 +97,7 @@ class Runs:
         with self._opened(id) as run:
             wanted = run.attempt(task, attempt, ahead=follow)
             position = run.place(wanted, stream, offset) if stream is not None and offset else 0
+            ends = Ends(stream, offset, position)
             while True:
                 is_over = not run.is_held or run.is_over(wanted)  # asked first: what it wrote last is seen
                 while frames := run.frames(wanted, position):
@@ -103,7 +105,10 @@ class Runs:
                     for frame in frames:
                         if (piece := _cut(frame, stream, offset)) is not None:
                             yield LogChunk(task=task, attempt=wanted.attempt, frame=piece)
+                            ends.take([piece])
                 if is_over or not follow:
+                    for piece in ends.lost(run.gaps(wanted)):
+                        yield LogChunk(task=task, attempt=wanted.attempt, frame=piece)
                     return
                 await asyncio.sleep(LOOK_SECONDS)
 

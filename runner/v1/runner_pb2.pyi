@@ -871,7 +871,9 @@ class LogChunk(google.protobuf.message.Message):
     """Where it begins in its stored stream."""
     data: builtins.bytes
     missing: builtins.int
-    """How many bytes of the stream stood right before it and are not kept, because the log has reached its limit."""
+    """How many bytes of the stream stood right before it and are not kept, because the log has reached its limit. Where the end of the
+    stream is among them, `ReadLog` says so in a last chunk without data, at the position of the one before it.
+    """
     position: builtins.int
     """The place behind it in the attempt's log, of both streams: opaque, growing, to go on from."""
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -63,3 +64,27 @@ def test_a_limit_that_is_none_is_refused(runner: Command) -> None:
     done = runner("run", file, environment={"RUNNER_LOG_LIMIT": "lots"})
     assert done.status == 2
     assert 'RUNNER_LOG_LIMIT: "lots": expected a size such as 1048576, 512MiB or 1.5GiB' in done.stderr
+
+
+def test_a_task_may_keep_all_of_it_whatever_is_said_of_others(runner: Command) -> None:
+    """And what another one has lost stands in an event, for programs."""
+    tasks = [shell("cut", LINES), shell("whole", LINES)]
+    tasks[1]["spec"]["limits"] = {"log": 0}
+    done = runner("run", runner.write(group(tasks)), environment={"RUNNER_LOG_LIMIT": "64KiB"})
+    assert done.status == 0
+    printed = "".join(f"line {number}\n" for number in range(40_000))
+    assert runner("logs", "@last", "whole", "--stdout").stdout == printed
+    events = [json.loads(line) for line in runner("events", "@last", "--output", "json").stdout.splitlines()]
+    [gap] = [event for event in events if event["kind"] == "log_gap"]
+    assert gap["task"] == "cut"
+    assert gap["stream"] == "stdout"
+    begin, size = gap["offset"], gap["bytes"]
+    kept = runner("logs", "@last", "cut", "--stdout").stdout
+    assert kept.startswith(printed[:begin])
+    assert kept.endswith(printed[begin + size :])
+    assert 16_000 < len(printed) - size <= 70_000
+
+
+def test_what_is_kept_where_nobody_says_how_much(runner: Command) -> None:
+    shown = runner("config", "check").stdout
+    assert re.search(r'^log_limit = "4GiB"\s+# default$', shown, re.MULTILINE)

@@ -178,6 +178,7 @@ class ServedJudge(Judge):
         self, id: AttemptId, seen: Sequence[Mapping[str, Any]], logs: FileLogStore, *, over: bool
     ) -> Iterator[str]:
         """Every frame once, in order; of what was neither masked afterwards nor given up, every byte as it is kept."""
+        seen = [one for one in seen if one["data"]]  # the others tell what is missing at the end of a stream
         told = [one["position"] for one in seen]
         if told != sorted(set(told)):
             yield f"{id}: frames at {told}"

@@ -118,3 +118,12 @@ async def test_what_is_printed_is_shown_alone_where_that_is_wanted() -> None:
 
 async def test_what_has_no_end_is_shown_at_last() -> None:
     assert await told(STORY[0]) == ["t     -- started", "t      | one", "t      | tw", "t      | err"]
+
+
+@pytest.mark.parametrize("size", [4, 30])
+async def test_the_end_of_a_stream_that_is_not_kept_is_told_of(size: int) -> None:
+    """To whoever has not seen it, where the warning of the event is not shown."""
+    gap = event(Kind.LOG_GAP, stream="stdout", offset=6, bytes=size)
+    lines = await told(STORY[0], [gap, chunk("stdout", 6, b"o\nmore")], STORY[2], events=False)
+    notes = [f"t     -- … {size - 6} bytes of stdout are not kept …"] if size > 6 else []
+    assert lines == ["t      | one", "t      | two", "t      | more", *notes, "t      | err"]

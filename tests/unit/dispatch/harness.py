@@ -12,6 +12,7 @@ from drivers.registry import Registry
 from drivers.scripted import ScriptedAttempt, ScriptedDriver
 from runner.clock import Clock, SystemClock
 from runner.dispatch.local import LocalDispatcher
+from runner.logs.base import LogStore
 from runner.logs.memory import MemoryLogStore
 from runner.model.dispatch import AttemptId, Dispatch, Finished, Noticed, Report
 from runner.model.event import Kind
@@ -37,7 +38,7 @@ class Harness:
     """`host` and `driver` outlive a dispatcher, as a process host does."""
 
     def __init__(
-        self, dispatcher: LocalDispatcher, driver: ScriptedDriver, host: FakeHost, logs: MemoryLogStore, clock: Clock
+        self, dispatcher: LocalDispatcher, driver: ScriptedDriver, host: FakeHost, logs: LogStore, clock: Clock
     ) -> None:
         self.dispatcher = dispatcher
         self.driver = driver
@@ -113,7 +114,7 @@ async def running(
     former: Harness | None = None,
     clock: Clock | None = None,
     host: FakeHost | None = None,
-    logs: MemoryLogStore | None = None,
+    logs: LogStore | None = None,
 ) -> AsyncIterator[Harness]:
     """A dispatcher that runs within the block. `former` is one of a former life of the runner: its host, driver and logs go on."""
     driver = former.driver if former else ScriptedDriver(capabilities=capabilities)
