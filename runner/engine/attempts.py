@@ -84,7 +84,7 @@ class Attempts:
     def _send(self, state: TaskState, attempt: AttemptState, *, resumed: bool) -> None:
         if attempt.status.terminal:
             return  # it was given up while the store could not write the dispatch down
-        attempt.sent = True
+        attempt.sent = attempt.told = True
         dispatch = Dispatch(
             id=attempt.id,
             instance=attempt.instance,
@@ -116,9 +116,10 @@ class Attempts:
             self._services.journal.mark(attempt)
         journal = self._services.journal
         pass_on = partial(attempt.executor.signal, attempt.id, signal)
-        if attempt.sent:
+        # Whether it is paused an executor that does not know it yet is told with the attempt itself.
+        if attempt.told or (attempt.sent and not (attempt.forwarded and signal == "destroy")):
             journal.anyway(pass_on)
-        elif signal == "destroy":  # behind the attempt itself, which is told with it whether it is paused
+        elif signal == "destroy":
             self._begin_with(attempt, pass_on)
         return True
 

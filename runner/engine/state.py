@@ -28,11 +28,11 @@ Seal = Callable[[bytes, str], bytes]
 
 class AttemptState:
     """One try. `cancel_at` and `cancel_grace` tell that, and how, it was asked to stop; `paused` that it was asked to pause;
-    `sent` that its executor may know it; `forwarded` that this is another runner, so that it holds no slot."""
+    `sent` that its executor may know it; `told` that it was told of it in this life; `forwarded` that this is another runner, so that it holds no slot."""
 
     __slots__ = (
         "cancel_at", "cancel_grace", "dispatched", "executor", "force_timer", "forwarded", "handle", "id", "instance",
-        "outcome", "paused", "runner", "sent", "sequence", "started_at", "started_event", "status",
+        "outcome", "paused", "runner", "sent", "sequence", "started_at", "started_event", "status", "told",
     )  # fmt: skip
 
     def __init__(self, id: AttemptId, executor: Dispatcher, dispatched: Moment, *, forwarded: bool) -> None:
@@ -44,6 +44,7 @@ class AttemptState:
         self.dispatched = dispatched
         self.status = Status.PENDING
         self.sent = False
+        self.told = False
         self.handle: bytes | None = None
         self.sequence = 0
         self.started_at: float | None = None
