@@ -264,6 +264,8 @@ class RunnerServicer(runner_pb2_grpc.RunnerServiceServicer):
 
     async def _log_reading(self, attempt: AttemptId, request: pb.ReadLogRequest) -> LogReading:
         stream = convert.stream_from_proto(request.stream)
+        if request.stream and stream is None:
+            raise UsageError(f"there is no stream {request.stream}; leave it unset for both")
         position = request.position
         if request.offset:
             if stream is None or position:
