@@ -11,7 +11,7 @@
     │   ├── StoreCorruptError    the state is damaged
     │   ├── StoreFullError       the disk is full
     │   └── StoreReadOnlyError   the disk or folder cannot be written
-    ├── BackupError              a backup is none, or is damaged
+    ├── BackupError              a backup cannot be written, is none, or is damaged
     ├── LogGapError              this part of a log is not kept
     ├── StateLockedError         another process uses this state directory
     ├── GroupExistsError         the group id is taken by different content
@@ -102,7 +102,7 @@ class StoreReadOnlyError(StoreError):
 
 
 class BackupError(RunnerError):
-    """The backup cannot be used."""
+    """The backup cannot be used, or written."""
 
 
 class LogGapError(RunnerError):
@@ -167,6 +167,11 @@ class ProtocolError(RunnerError):
 
 class UnreachableError(RunnerError):
     """The runner does not answer."""
+
+    def __init__(self, message: str | None = None, *, final: bool = False) -> None:
+        super().__init__(message)
+        self.final = final
+        """Whether time does not heal it: then it was not asked anything, e.g. because its certificate is not trusted."""
 
 
 class InternalError(RunnerError):

@@ -65,10 +65,11 @@ class Part(NamedTuple):
 
 
 class Writer:
-    """Writes one backup to `target`. Raises OSError."""
+    """Writes one backup to `target`; one that is not finished is cut off, and known as that. Raises OSError."""
 
     def __init__(self, target: BinaryIO, heading: Heading) -> None:
-        self._tar = tarfile.open(fileobj=target, mode="w|", format=tarfile.PAX_FORMAT)  # noqa: SIM115 (see `finish`)
+        # Not its mode for streams: that writes its end by itself when it is forgotten, to a file that may be closed by then.
+        self._tar = tarfile.open(fileobj=_Onward(target), mode="w", format=tarfile.PAX_FORMAT)  # type: ignore[call-overload]  # noqa: SIM115 (see `finish`)
         self._digests: list[str] = []
         self.files = 0
         self.bytes = 0
@@ -249,6 +250,16 @@ def _with_head_last(parts: list[Part], head: int) -> list[Part]:
     if not head or not parts or parts[0].at or parts[0].size <= head:
         return parts
     return [Part(head, parts[0].size - head), *parts[1:], Part(0, head)]
+
+
+class _Onward:
+    """What tarfile writes to: a pipe knows no place."""
+
+    def __init__(self, target: BinaryIO) -> None:
+        self.write = target.write
+
+    def tell(self) -> int:
+        return 0
 
 
 class _Source(io.RawIOBase):

@@ -32,12 +32,12 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from msgspec import Struct
 
 from runner import privatefile
+from runner.certs import revoked
 from runner.certs.register import Register
 from runner.errors import StoreError, UsageError
 from runner.model.caller import check_name
 
 CA_FILE = "ca.pem"
-CRL_FILE = "crl.pem"
 CA_DAYS = 3650
 LEAF_DAYS = 365
 MOST_DAYS = 36500
@@ -113,6 +113,8 @@ class Authority:
                     f"there is an authority in {folder} already: --force replaces it, and then everybody needs a new certificate"
                 )
             _put(certificate_file, certificate, key)
+            # Empty, so that nodes can look into it from their first day.
+            revoked.write(folder, certificate, key, (), since=now - _SKEW)
         return cls(folder, now)
 
     @property
@@ -161,7 +163,7 @@ class Authority:
 
     @property
     def crl_file(self) -> Path:
-        return self.folder / CRL_FILE
+        return self.folder / revoked.CRL_FILE
 
     def revoke(self, kind: Kind, name: str) -> int:
         """Take back all certificates that `name` was ever issued, and remove the last one with its key; how many are new on the
@@ -173,35 +175,16 @@ class Authority:
                 serials.add(_read_certificate(path).serial_number)
             if not serials:
                 raise UsageError(f"{name!r} was issued no certificate as a {kind} in {self.folder}")
-            revoked = self._revoked()
-            new = serials - {each.serial_number for each in revoked}
-            builder = (
-                x509.CertificateRevocationListBuilder()
-                .issuer_name(self._certificate.subject)
-                .last_update(self._now - _SKEW)
-                .next_update(self.expires)
-            )
-            for each in revoked:
-                builder = builder.add_revoked_certificate(each)
-            for serial in sorted(new):
-                entry = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(self._now)
-                builder = builder.add_revoked_certificate(entry.build())
-            pem = builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-            privatefile.write(self.crl_file, pem, mode=0o644, replace=True)
-            privatefile.sync_folder(self.folder)
+            known = revoked.read(self.folder, self._certificate)
+            new = serials - {each.serial_number for each in known}
+            entries = [
+                x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(self._now).build()
+                for serial in sorted(new)
+            ]
+            revoked.write(self.folder, self._certificate, self._key, [*known, *entries], since=self._now - _SKEW)
             for file in (_key_of(path), path):
                 file.unlink(missing_ok=True)
         return len(new)
-
-    def _revoked(self) -> list[x509.RevokedCertificate]:
-        try:
-            known = x509.load_pem_x509_crl(self.crl_file.read_bytes())
-        except FileNotFoundError:
-            return []
-        except ValueError:
-            raise UsageError(f"{self.crl_file} is no list of revoked certificates: put back what was there") from None
-        # Of one that was replaced nobody is believed any more.
-        return list(known) if known.issuer == self._certificate.subject else []
 
     def renew(self, issued: Issued, days: int | None = None) -> Issued:
         """A new key and certificate with the same names, for as long as the old was good for, or `days`."""

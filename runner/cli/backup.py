@@ -10,16 +10,16 @@ from contextlib import suppress
 from pathlib import Path
 
 from runner.backup.taking import Taken, take
-from runner.cli.options import add_configuration_options, configuration_of
+from runner.cli.options import add_configuration_options, node_state_dir_of
+from runner.cli.report import counted
 from runner.cli.terminal import STDERR, STDOUT, Output
 from runner.config.keys import STATE_DIR
-from runner.errors import UsageError
-from runner.model import size
+from runner.errors import BackupError, UsageError
 
 
 def run(options: Namespace) -> int:
     """0 when the backup is there, whole."""
-    state_dir = configuration_of(options).settings.state_dir
+    state_dir = node_state_dir_of(options)  # a certificate that is missing hinders no backup
     if options.file == "-":
         if os.isatty(STDOUT):
             raise UsageError("a backup is not written to a terminal: name a file, or send it somewhere")
@@ -28,8 +28,8 @@ def run(options: Namespace) -> int:
             target.flush()
     else:
         taken = _to_file(state_dir, Path(options.file), with_key=options.with_key)
-    words = f"{taken.files:,} files with {size.spell(taken.bytes)}" + (
-        f", of {taken.runs:,} runs" if taken.runs else ""
+    words = f"{counted(taken.files, 'file')} with {counted(taken.bytes, 'byte')}" + (
+        f", of {counted(taken.runs, 'run')}" if taken.runs else ""
     )
     key = "with the key" if taken.with_key else "without the key: keep that apart"
     Output(STDERR).print(f"backup of {state_dir}: {words}, {key}")
@@ -49,8 +49,12 @@ def _to_file(state_dir: Path, file: Path, *, with_key: bool) -> Taken:
         os.link(draft, file)
     except FileExistsError:
         raise UsageError(f"{file} is there already: remove it, or name another file") from None
+    except OSError as error:
+        if str(error.filename) != str(draft):
+            raise
+        raise BackupError(f"{file} cannot be written: {error.strerror}") from error
     finally:
-        with suppress(FileNotFoundError):
+        with suppress(OSError):  # where it was never made
             draft.unlink()
     return taken
 

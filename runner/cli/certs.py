@@ -107,9 +107,15 @@ def _show(authority: Authority, issued: Issued, stdout: Output) -> None:
     stdout.print(visible(f"{issued.certificate}: the {issued.kind} {issued.name}, until {_day(issued.expires)}"))
     if issued.kind is Kind.NODE:
         settings = {"certificate": issued.certificate, "key": issued.key, "client_ca": authority.certificate_file}
+        if authority.crl_file.exists():  # which older authorities have once somebody was revoked
+            settings["crl"] = authority.crl_file
         # What JSON can spell TOML reads in the same way.
         lines = [f"{name} = {json.dumps(str(path), ensure_ascii=False)}" for name, path in settings.items()]
-        stdout.print(visible(f"reached as {', '.join(issued.hosts)}; in its runner.toml:"))
+        stdout.print(
+            visible(
+                f"reached as {', '.join(issued.hosts)}; in its runner.toml, below a `listen` that others can reach:"
+            )
+        )
         stdout.print("\n".join(["", "[tls]", *lines]))
     else:
         files = {"--ca": authority.certificate_file, "--certificate": issued.certificate, "--key": issued.key}

@@ -62,6 +62,19 @@ def _given(options: Namespace) -> dict[str, list[str]]:
     }
 
 
+def filled(text: str) -> str:
+    """A text, for argparse. An empty one is mostly a variable of a script that is not set: to take it for an option that was left
+    away would mean another place."""
+    if not text:
+        raise ArgumentTypeError("it is empty: give it a value, or leave the option away")
+    return text
+
+
+def filled_path(text: str) -> Path:
+    """A path, likewise."""
+    return Path(filled(text))
+
+
 def positive(text: str) -> int:
     """A whole number from 1, for argparse."""
     if not text.isascii() or not text.isdigit() or len(text) > 6 or int(text) == 0:

@@ -7,13 +7,12 @@ import asyncio
 from argparse import ArgumentParser, Namespace, _ArgumentGroup
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
 from runner.cli.groups import Groups
-from runner.cli.options import settings_of
+from runner.cli.options import filled, filled_path, settings_of
 from runner.cli.report import duration
 from runner.cli.terminal import complain
 from runner.config import contexts, machine
@@ -154,22 +153,31 @@ def add_place_arguments(parser: ArgumentParser, *, node_only: bool = False) -> N
         + ("." if node_only else "; without any, it is what `runner run` has kept here."),
     )
     group.add_argument(
-        "--to", metavar="TARGET", help="a node: host:port, unix:/path, or local for the one of this machine"
+        "--to",
+        metavar="TARGET",
+        type=filled,
+        help="a node: host:port, unix:/path, or local for the one of this machine",
     )
-    group.add_argument("--context", metavar="NAME", help="a node that is kept under this name")
+    group.add_argument("--context", metavar="NAME", type=filled, help="a node that is kept under this name")
     parser.set_defaults(here=False, node_only=node_only)
     if not node_only:
         group.add_argument("--here", action="store_true", help="what `runner run` has kept here, whatever else is said")
     group.add_argument(
-        "--state-dir", metavar="DIR", type=Path, help="where that is, or where the node of --to local is"
+        "--state-dir", metavar="DIR", type=filled_path, help="where that is, or where the node of --to local is"
     )
     add_endpoint_arguments(group)
 
 
 def add_endpoint_arguments(group: ArgumentParser | _ArgumentGroup) -> None:
-    group.add_argument("--ca", metavar="FILE", help="whom the node's certificate has to be signed by (PEM)")
-    group.add_argument("--certificate", metavar="FILE", help="who I am (PEM), with --key")
-    group.add_argument("--key", metavar="FILE", help="the key of --certificate (PEM)")
-    group.add_argument("--server-name", metavar="NAME", help="what the node's certificate is for, if not for the host")
-    group.add_argument("--token-file", metavar="FILE", help="a file with a token; RUNNER_TOKEN holds one itself")
+    group.add_argument(
+        "--ca", metavar="FILE", type=filled, help="whom the node's certificate has to be signed by (PEM)"
+    )
+    group.add_argument("--certificate", metavar="FILE", type=filled, help="who I am (PEM), with --key")
+    group.add_argument("--key", metavar="FILE", type=filled, help="the key of --certificate (PEM)")
+    group.add_argument(
+        "--server-name", metavar="NAME", type=filled, help="what the node's certificate is for, if not for the host"
+    )
+    group.add_argument(
+        "--token-file", metavar="FILE", type=filled, help="a file with a token; RUNNER_TOKEN holds one itself"
+    )
     group.add_argument("--insecure", action="store_true", help="speak without TLS over a network, for all to read")

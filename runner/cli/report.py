@@ -55,6 +55,11 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60} min"
 
 
+def counted(number: int, noun: str) -> str:
+    """For people: `1 group`, `1,204 groups`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def event_line(event: Event, seconds: float | None) -> str | None:
     """What a person is told when `event` happens to a task, or None. `seconds` is how long its attempt took, if known."""
     fields = event.fields

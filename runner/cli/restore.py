@@ -8,7 +8,8 @@ from pathlib import Path
 
 from runner.backup.archive import COPY_BYTES
 from runner.backup.restoring import Restored, restore
-from runner.cli.options import add_configuration_options, configuration_of
+from runner.cli.options import add_configuration_options, node_state_dir_of
+from runner.cli.report import counted
 from runner.cli.terminal import STDERR, Output
 from runner.config.keys import STATE_DIR
 from runner.errors import BackupError, UsageError
@@ -18,7 +19,7 @@ STDIN = 0
 
 def run(options: Namespace) -> int:
     """0 when the directory is there, whole."""
-    state_dir = configuration_of(options).settings.state_dir
+    state_dir = node_state_dir_of(options)
     source = STDIN if options.file == "-" else options.file
     try:
         with open(source, "rb", closefd=source != STDIN) as file:
@@ -36,8 +37,10 @@ def run(options: Namespace) -> int:
 def _words(restored: Restored, state_dir: Path) -> str:
     words = f"{state_dir} is as it was at {restored.heading.taken_at}"
     if restored.unfinished:
+        which = "was" if restored.unfinished == 1 else "were"
         words += (
-            f"; {restored.unfinished:,} groups that were not over then will be ended by the first node that works on it"
+            f"; {counted(restored.unfinished, 'group')} that {which} not over then will be ended by the first node that "
+            "works on it"
         )
     return words
 

@@ -20,7 +20,7 @@ from runner.cli.document import read_document
 from runner.cli.follow import Follower
 from runner.cli.inputs import add_input_arguments, check_standard_input, read_inputs
 from runner.cli.interrupts import INTERRUPTED, Interrupts
-from runner.cli.options import positive, settings_of
+from runner.cli.options import filled_path, positive, settings_of
 from runner.cli.report import headline
 from runner.cli.terminal import STDERR, STDOUT, Output, complain
 from runner.cli.tidying import Tidying
@@ -121,5 +121,5 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--id", metavar="ID", help="name this run; the same id again goes on with a run that was killed"
     )
     parser.add_argument(
-        "--state-dir", metavar="DIR", type=Path, help="where runs are kept (default: ~/.local/state/runner)"
+        "--state-dir", metavar="DIR", type=filled_path, help="where runs are kept (default: ~/.local/state/runner)"
     )

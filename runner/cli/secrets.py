@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
-from runner.cli.options import add_configuration_options, configuration_of
+from runner.cli.options import add_configuration_options, node_state_dir_of
 from runner.cli.terminal import STDOUT, Output, complain
 from runner.config.keys import STATE_DIR
 from runner.rotation import Rotated, rotate
@@ -15,7 +15,7 @@ MOST_NAMED = 5
 
 def run(options: Namespace) -> int:
     """0 when nothing is sealed with the former key any more, 1 when it has to be done again."""
-    rotated = rotate(configuration_of(options).settings.state_dir)
+    rotated = rotate(node_state_dir_of(options))
     stdout = Output(STDOUT)
     for line in _lines(rotated):
         stdout.print(line)

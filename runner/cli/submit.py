@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,10 +17,10 @@ from runner.cli.options import add_output_argument, label
 from runner.cli.place import add_place_arguments, with_node
 from runner.cli.terminal import STDERR, STDOUT, Output, complain
 from runner.cli.watch import show
-from runner.errors import RunnerError
+from runner.errors import RunnerError, UnavailableError, UnreachableError
 from runner.model import document, parse
 from runner.model.fault import Faults
-from runner.model.group import Input
+from runner.model.group import Input, TaskGroup
 from runner.model.limits import Limits
 from runner.model.result import Status
 
@@ -54,9 +55,11 @@ async def _submitted(client: AsyncClient, raw: bytes, inputs: Mapping[str, str],
     workspace_id = ""
     if options.workspace is not None:
         workspace_id = (await client.upload_workspace(options.workspace, exclude=options.exclude)).workspace_id
+    spare_id = secrets.token_hex(8)
     try:
         submission = await client.submit(
             raw,
+            spare_id=spare_id,
             source=source_name(options.file),
             inputs=inputs,
             id=options.id,
@@ -65,6 +68,10 @@ async def _submitted(client: AsyncClient, raw: bytes, inputs: Mapping[str, str],
         )
     except asyncio.CancelledError:
         complain("interrupted; the node may have accepted it all the same: `runner ls` tells")
+        raise
+    except (UnavailableError, UnreachableError) as error:
+        if not (isinstance(error, UnreachableError) and error.final):
+            complain(_again(raw, options.id, spare_id))
         raise
     for warning in submission.warnings:
         complain(str(warning))
@@ -106,6 +113,14 @@ async def _cancel(client: AsyncClient, id: str, *, at_once: bool) -> None:
         complain(f"{id} could not be cancelled: {error.message}")
 
 
+def _again(raw: bytes, id: str | None, spare_id: str) -> str:
+    """What to do about a submission that was not answered, and may have been accepted all the same."""
+    group = _read(raw)
+    known = id or (group and group.id)
+    named = "" if known else f" with --id {spare_id}"
+    return f"the node may have accepted it all the same: the same command{named} makes no second group of it"
+
+
 def _inputs(raw: bytes, options: Namespace) -> Mapping[str, str]:
     """A secret for an input that the document does not keep secret would be told to everybody: it is looked at before anything
     is sent."""
@@ -114,11 +129,17 @@ def _inputs(raw: bytes, options: Namespace) -> Mapping[str, str]:
 
 def _declared(raw: bytes) -> Sequence[Input]:
     """The inputs of the document, as far as it can be read; the node tells what is wrong with it."""
+    group = _read(raw)
+    return group.inputs if group else ()
+
+
+def _read(raw: bytes) -> TaskGroup | None:
+    """The document, as far as it can be read."""
     limits = Limits()
     read = document.read(raw, source="", limits=limits)
     if read.data is None:
-        return ()
-    return parse.parse(read.data, Faults(limits.faults), _Unchecked(), complete=False, limits=limits).group.inputs
+        return None
+    return parse.parse(read.data, Faults(limits.faults), _Unchecked(), complete=False, limits=limits).group
 
 
 class _Unchecked:

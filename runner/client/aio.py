@@ -81,13 +81,15 @@ class AsyncClient:
         labels: Mapping[str, str] | None = None,
         workspace_id: str = "",
         traceparent: str | None = None,
+        spare_id: str = "",
     ) -> Submission:
         """Have a task group carried out. On return it is recorded and survives a loss of power.
 
         `document` is YAML or JSON; messages call it `source`. `inputs` are values for what it declares. `id` is the group's; one is made
         up where neither it nor the document gives one. `labels` are added to those of the document. The group works in
         what `upload_workspace` has brought, or in an empty folder. `traceparent` is the span that the group's is a part of; without it,
-        `TRACEPARENT` of the environment.
+        `TRACEPARENT` of the environment. `spare_id` is the one that is made up, where you want to know it also when no answer comes:
+        what was accepted all the same is one group with what is submitted again by that `id`.
 
         Raises DocumentError with every fault, UsageError for inputs that do not fit, GroupExistsError when the id is taken by
         different content, LimitError when the node has enough to do, ForbiddenError where its policy says no.
@@ -97,7 +99,7 @@ class AsyncClient:
             source=source,
             inputs=inputs or {},
             id=id or "",
-            spare_id=secrets.token_hex(8),
+            spare_id=spare_id or secrets.token_hex(8),
             labels=labels or {},
             workspace_id=workspace_id,
         )
@@ -343,7 +345,9 @@ class AsyncClient:
 
             finding = await asyncio.to_thread(diagnosis.find, self._endpoint)
             if finding is not None:
-                failure = UnreachableError(f"{self._endpoint.target} does not answer: {finding.text}")
+                failure = UnreachableError(
+                    f"{self._endpoint.target} does not answer: {finding.text}", final=finding.final
+                )
                 wait = None if finding.final else wait
         if wait is None:
             raise failure from error

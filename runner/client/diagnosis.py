@@ -85,7 +85,8 @@ def _shake_hands(line: socket.socket, endpoint: Endpoint, address: Tcp) -> Findi
     except TimeoutError:
         return None
     except ssl.SSLCertVerificationError as error:
-        text = f"its certificate is not trusted: {error.verify_message}; is the ca the right one, and the name in the target?"
+        why = error.verify_message.rstrip(".")
+        text = f"its certificate is not trusted: {why}; is the ca the right one, and the name in the target?"
         return Finding(text=text, final=True)
     except ssl.SSLError as error:
         return _told(error, endpoint)

@@ -18,9 +18,12 @@ from runner.errors import UnavailableError
 from runner.logs.base import LogStore
 from runner.model.dispatch import AttemptId
 from runner.model.ends import Ends
+from runner.model.event import Event
 from runner.model.log import Frame, Stream
-from runner.model.watch import Happening
+from runner.rpc import convert
+from runner.rpc.events import event_to_proto
 from runner.rpc.traffic import Traffic
+from runner.v1 import runner_pb2 as pb
 
 BYTES_AT_ONCE = 256 << 10
 """Of a log, in one piece of a stream; a single frame may be larger, up to 1 MiB."""
@@ -42,9 +45,8 @@ class Watch:
         self._part = part
         self._wake = asyncio.Event()
 
-    async def run(self) -> AsyncIterator[Sequence[Happening]]:
-        """In pieces that are worth a message each, until the group is over. Raises UnavailableError where it is over and that
-        cannot be written down."""
+    async def run(self) -> AsyncIterator[pb.WatchTaskGroupResponse]:
+        """Until the group is over. Raises UnavailableError where it is over and that cannot be written down."""
         head = self._engine.library.head(self._id)
         if head.group.status.terminal and self._part.after >= head.last_event:
             return  # whoever asks behind the last event has seen it all
@@ -58,8 +60,8 @@ class Watch:
         with self._listening(story):
             while True:
                 self._wake.clear()
-                while happenings := story.take():
-                    yield happenings
+                while (message := _next(story)) is not None:
+                    yield message
                 if story.over or (ahead and self._engine.status(self._id).terminal):
                     return
                 self._traffic.check_staying()
@@ -87,6 +89,22 @@ class Watch:
         finally:
             for each in forget:
                 each()
+
+
+def _next(story: Story) -> pb.WatchTaskGroupResponse | None:
+    """What comes next, as a message; None where there is nothing now. Whoever does not read has this one kept for him, and nothing that
+    it was made of."""
+    happenings = story.take()
+    if not happenings:
+        return None
+    message = pb.WatchTaskGroupResponse()
+    for happening in happenings:
+        if isinstance(happening, Event):
+            message.happenings.add().event.CopyFrom(event_to_proto(happening))
+        else:
+            chunk = convert.frame_to_proto(happening.frame, happening.task, happening.attempt)
+            message.happenings.add().log.CopyFrom(chunk)
+    return message
 
 
 class Piece(Struct, frozen=True):

@@ -34,15 +34,18 @@ class Revocations:
         self._path = path
         self._client_ca = client_ca
         self._version = self._look()
-        self._revoked = read(path, client_ca)
+        self._revoked, _ = _read(path, client_ca)
 
     def has(self, issuer: str, serial: int) -> bool:
-        """Whether a certificate was taken back. While a file that has changed cannot be used, the last one that could be decides."""
+        """Whether a certificate was taken back. While a file that has changed cannot be used, the last one that could be decides; so
+        does, of an authority, the last list of it: another authority's, which has taken its place, says nothing about it, and who
+        has a certificate of the former still connects until the node reloads."""
         version = self._look()
         if version != self._version:
             self._version = version
             try:
-                self._revoked = read(self._path, self._client_ca)
+                revoked, issuers = _read(self._path, self._client_ca)
+                self._revoked = revoked | {each for each in self._revoked if each[0] not in issuers}
             except UsageError as error:
                 _log.error("%s; what was revoked before still is", error.message, extra={"action": "certificate"})
         return (issuer, serial) in self._revoked
@@ -57,6 +60,11 @@ class Revocations:
 
 def read(path: Path, client_ca: Path) -> Revoked:
     """Raises UsageError with the file and what to do."""
+    return _read(path, client_ca)[0]
+
+
+def _read(path: Path, client_ca: Path) -> tuple[Revoked, frozenset[str]]:
+    """What was taken back, and the names of those whose lists say so. Raises UsageError."""
     from cryptography import x509
     from cryptography.exceptions import UnsupportedAlgorithm
 
@@ -69,7 +77,8 @@ def read(path: Path, client_ca: Path) -> Revoked:
         for each in lists:
             _check(path, each, authorities)
         # A part of a list is parsed when it is looked at, and what is wrong with it told only then.
-        return frozenset((each.issuer.rfc4514_string(), revoked.serial_number) for each in lists for revoked in each)
+        revoked = frozenset((each.issuer.rfc4514_string(), revoked.serial_number) for each in lists for revoked in each)
+        return revoked, frozenset(each.issuer.rfc4514_string() for each in lists)
     except OSError as error:
         raise UsageError(f"tls.crl: {error.filename} cannot be read: {error.strerror}") from None
     except (ValueError, TypeError, x509.InvalidVersion, UnsupportedAlgorithm):

@@ -24,13 +24,11 @@ from runner.errors import DocumentError, ForbiddenError, GroupNotFoundError, Una
 from runner.logs.base import LogStore
 from runner.model import trace
 from runner.model.dispatch import AttemptId
-from runner.model.event import Event
 from runner.model.fault import Fault
 from runner.model.group import TaskGroup
 from runner.model.result import Status
 from runner.model.summary import GroupSummary
 from runner.rpc import convert, guard, naming, policy
-from runner.rpc.events import event_to_proto
 from runner.rpc.following import Following, LogReading, Piece, Watch, read_to_the_end
 from runner.rpc.identity import Caller
 from runner.rpc.pages import Pages
@@ -228,14 +226,7 @@ class RunnerServicer(runner_pb2_grpc.RunnerServiceServicer):
         )
         with self._traffic.stream(guard.caller().name):
             watch = Watch(self._engine, self._premises.logs, self._traffic, id, wanted)
-            async for happenings in watch.run():
-                message = pb.WatchTaskGroupResponse()
-                for happening in happenings:
-                    if isinstance(happening, Event):
-                        message.happenings.add().event.CopyFrom(event_to_proto(happening))
-                    else:
-                        chunk = convert.frame_to_proto(happening.frame, happening.task, happening.attempt)
-                        message.happenings.add().log.CopyFrom(chunk)
+            async for message in watch.run():
                 yield message
 
     async def ReadLog(self, request: pb.ReadLogRequest, context: Context) -> AsyncIterator[pb.ReadLogResponse]:
@@ -268,6 +259,8 @@ class RunnerServicer(runner_pb2_grpc.RunnerServiceServicer):
 
     async def _log_reading(self, attempt: AttemptId, request: pb.ReadLogRequest) -> LogReading:
         stream = convert.stream_from_proto(request.stream)
+        if request.stream and stream is None:
+            raise UsageError(f"there is no stream {request.stream}; leave it unset for both")
         position = request.position
         if request.offset:
             if stream is None or position:

@@ -185,6 +185,13 @@ def connect(path: Path) -> sqlite3.Connection:
     return _connect(path, "mode=rw")
 
 
+def connect_to_copy(path: Path) -> sqlite3.Connection:
+    """As `connect`, and where nothing can be written all the same, be it that the disk has failed: then nobody else writes either."""
+    if os.access(path.parent, os.W_OK):
+        return connect(path)
+    return _connect(path, "mode=ro" if is_in_use(path) else "mode=ro&immutable=1")
+
+
 def _connect(path: Path, query: str) -> sqlite3.Connection:
     return sqlite3.connect(
         f"{path.as_uri()}?{query}",

@@ -18,7 +18,7 @@ def take(path: Path, copy: Path) -> None:
     Raises FileNotFoundError where there is none, StoreError."""
     try:
         database.check_header(path)
-        with contextlib.closing(database.connect(path)) as connection:
+        with contextlib.closing(database.connect_to_copy(path)) as connection:
             _check_version(connection, path)
             connection.execute("VACUUM INTO ?", (str(copy),))
     except sqlite3.Error as error:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sqlite3
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -41,7 +43,7 @@ def test_a_backup_of_a_node_that_works(runner: Command) -> None:
         before = service.DescribeRunner(pb.DescribeRunnerRequest(), timeout=SECONDS).node_id
         restored = runner("restore", "--state-dir", str(copy), str(file))
         assert restored.status == 0, restored.stderr
-        assert "1 groups that were not over then will be ended" in restored.stderr
+        assert "1 group that was not over then will be ended" in restored.stderr
         with serving(runner, "--state-dir", str(copy)) as other, other.service() as theirs:
             assert theirs.DescribeRunner(pb.DescribeRunnerRequest(), timeout=SECONDS).node_id != before
             got = theirs.GetTaskGroup(pb.GetTaskGroupRequest(id="over", reveal=True), timeout=SECONDS)
@@ -122,10 +124,38 @@ def test_what_cannot_be_done_is_said(runner: Command) -> None:
     assert runner("run", *to_state, written).status == 0
     assert runner("backup", *to_state, "--with-key", str(file)).status == 0
     assert "is there already" in refused("backup", *to_state, str(file))
-    assert "no-folder" in refused("backup", *to_state, str(runner.folder / "no-folder" / "b.tar"), status=1)
+    nowhere = runner.folder / "no-folder" / "b.tar"
+    missing = f"runner: {nowhere} cannot be written: No such file or directory\n"
+    assert refused("backup", *to_state, str(nowhere), status=1) == missing
     assert "is not empty" in refused("restore", *to_state, str(file))
     assert "cannot read" in refused("restore", *to_new, str(runner.folder / "missing"))
     assert "it is no backup of a runner" in refused("restore", *to_new, written, status=1)
     file.write_bytes(file.read_bytes()[:-12_000])
     assert "cannot be used: it is cut off" in refused("restore", *to_new, str(file), status=1)
     assert not (runner.folder / "new").exists()
+
+
+def test_a_state_of_a_newer_runner_is_refused_in_one_sentence(runner: Command) -> None:
+    state, file = runner.folder / "state", runner.folder / "b.tar"
+    assert runner("run", "--state-dir", str(state), "--id", "one", runner.write(group([ENDS]))).status == 0
+    with contextlib.closing(sqlite3.connect(state / "runs" / "one" / "state.db")) as database:
+        (version,) = database.execute("PRAGMA user_version").fetchone()
+        database.execute(f"PRAGMA user_version = {version + 1}")
+    done = runner("backup", "--state-dir", str(state), str(file))
+    assert (done.status, done.stdout, done.stderr.count("\n")) == (1, "", 1), done
+    assert "use a newer runner" in done.stderr
+    assert not [path for path in runner.folder.iterdir() if path.suffix != ".yaml" and path != state]
+
+
+def test_a_certificate_that_is_missing_hinders_no_backup(runner: Command) -> None:
+    """The file of the configuration goes along, and certificates do not."""
+    state, copy, file = runner.folder / "state", runner.folder / "copy", runner.folder / "b.tar"
+    assert runner("run", "--state-dir", str(state), "--id", "one", runner.write(group([ENDS]))).status == 0
+    (state / "runner.toml").write_text('[tls]\ncertificate = "node.pem"\nkey = "node.key"\n')
+    taken = runner("backup", "--state-dir", str(state), "--with-key", str(file))
+    assert taken.status == 0, taken.stderr
+    assert runner("restore", "--state-dir", str(copy), str(file)).status == 0
+    assert "is not empty" in runner("restore", "--state-dir", str(copy), str(file)).stderr
+    rotated = runner("secrets", "rotate", "--state-dir", str(copy))
+    assert rotated.status == 0, rotated.stderr
+    assert "node.pem" in runner("serve", "--state-dir", str(copy)).stderr

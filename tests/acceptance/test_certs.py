@@ -157,6 +157,23 @@ def test_a_node_that_serves_with_them(runner: Command, tmp_path: Path) -> None:
     assert token not in node.log.read_text()
 
 
+def test_who_is_revoked_is_refused_by_a_node_as_it_was_first_set_up(runner: Command, tmp_path: Path) -> None:
+    """Nothing has to be added to its configuration, and nobody has to tell it."""
+    made = runner("certs", "init", "--node", "onprem-1", "--host", "127.0.0.1")
+    ca, certificate, key = (path.read_bytes() for path in files_of(runner("certs", "issue", "ada").stdout))
+    configuration = tmp_path / "runner.toml"
+    configuration.write_text(f'listen = ["127.0.0.1:0"]\n{made.stdout[made.stdout.index("[tls]") :]}\n')
+    with (
+        node_serving(runner, "--config", str(configuration)) as node,
+        grpc.secure_channel(node.address, grpc.ssl_channel_credentials(ca, key, certificate)) as to,
+    ):
+        service = RunnerServiceStub(to)
+        assert service.DescribeRunner(pb.DescribeRunnerRequest(), timeout=SECONDS).caller == "ada"
+        assert runner("certs", "revoke", "ada").status == 0
+        with pytest.raises(grpc.RpcError, match="was revoked"):
+            service.DescribeRunner(pb.DescribeRunnerRequest(), timeout=SECONDS)
+
+
 def test_a_caller_whose_certificate_is_revoked(runner: Command, tmp_path: Path) -> None:
     made = runner("certs", "init", "--node", "onprem-1", "--host", "127.0.0.1")
     issued = runner("certs", "issue", "ada")
@@ -164,7 +181,8 @@ def test_a_caller_whose_certificate_is_revoked(runner: Command, tmp_path: Path) 
     revoked = runner("certs", "revoke", "eve")
     assert "1 certificate of the client eve revoked" in revoked.stdout
     assert runner("certs", "revoke", "mallory").status == 2
-    settings = "\n".join([made.stdout[made.stdout.index("[tls]") :], revoked.stdout.splitlines()[-1]])
+    settings = made.stdout[made.stdout.index("[tls]") :]
+    assert settings.splitlines()[-1] == revoked.stdout.splitlines()[-1]
     configuration = tmp_path / "runner.toml"
     configuration.write_text(f'listen = ["127.0.0.1:0"]\n{settings}\n')
     ca, certificate, key = (path.read_bytes() for path in files_of(issued.stdout))

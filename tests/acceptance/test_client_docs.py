@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+from runner.client import Client, Endpoint
 from tests.acceptance.mortal import Node
 
+FAILS = {"name": "fails", "type": "os_exec", "spec": {"command": "echo failing; exit 1"}}
+SKIPPED = {"name": "skipped", "type": "os_exec", "spec": {"command": "true"}, "depends_on": ["fails"]}
 DOCUMENT = Path(__file__).parents[2] / "docs" / "client.md"
 
 
@@ -18,6 +22,11 @@ def test_the_examples_run(tmp_path: Path) -> None:
     node = Node(tmp_path / "state")
     node.start()
     try:
+        # They go through all that there is: among it are tasks that they know nothing of, and that never started.
+        with Client(Endpoint(target=node.socket)) as client:
+            id = client.submit(json.dumps({"id": "other", "taskGroup": [FAILS, SKIPPED]})).id
+            for _ in client.watch(id):
+                pass  # to its end
         for example in examples:
             program = example.replace("unix:/run/runner/runner.sock", node.socket)
             done = subprocess.run(
@@ -33,4 +42,4 @@ def test_the_examples_run(tmp_path: Path) -> None:
     assert blocking[-1] == "success hello"
     assert with_asyncio[0].endswith("['os_exec', 'expression_evaluation']")
     assert with_asyncio[1].endswith(" success")
-    assert with_asyncio[2:] == ["b'hello\\n'"]
+    assert with_asyncio[2:] == ["greet b'hello\\n'", "other failed", "fails b'failing\\n'"]

@@ -98,7 +98,7 @@ def test_a_node_is_followed_over_the_network_through_its_death(runner: Command, 
 def test_a_token(runner: Command, options: list[str], tmp_path: Path) -> None:
     state = tmp_path / "state"
     lines = (state / "runner.toml").read_text().splitlines(keepends=True)
-    (state / "runner.toml").write_text("".join(line for line in lines if not line.startswith("client_ca")))
+    (state / "runner.toml").write_text("".join(line for line in lines if not line.startswith(("client_ca", "crl"))))
     made = runner("token", "create", "ada", "--state-dir", str(state))
     token = next(word for word in made.stdout.split() if word.startswith("rt_"))
     node = Node(state, "127.0.0.1:0")

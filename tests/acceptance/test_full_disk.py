@@ -185,3 +185,13 @@ def test_a_node_does_not_start_on_a_disk_that_is_read_only(runner: Command, disk
     last = json.loads(done.stderr.splitlines()[-1])
     assert (done.status, last["action"]) == (2, "node_failed")
     assert "Read-only file system" in last["message"]
+
+
+def test_what_lies_on_a_disk_that_is_read_only_is_backed_up(runner: Command, disk: Path) -> None:
+    written, file = runner.write(group([shell("t", "echo kept")])), runner.folder / "b.tar"
+    assert runner("run", "--state-dir", str(disk / "state"), "--id", "one", written).status == 0
+    subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+    taken = runner("backup", "--state-dir", str(disk / "state"), "--with-key", str(file))
+    assert taken.status == 0, taken.stderr
+    assert runner("restore", "--state-dir", str(runner.folder / "copy"), str(file)).status == 0
+    assert runner("logs", "--state-dir", str(runner.folder / "copy"), "one", "t").stdout == "kept\n"

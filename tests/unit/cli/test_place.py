@@ -95,3 +95,14 @@ def test_a_current_context_that_is_gone_is_told_and_can_be_changed(tmp_path: Pat
         place()
     assert place("--here") is None
     assert place("--context", "lab") == LAB
+
+
+@pytest.mark.parametrize(
+    "option", ["--to", "--context", "--state-dir", "--ca", "--certificate", "--key", "--server-name", "--token-file"]
+)
+def test_an_option_that_is_empty_is_not_one_that_was_left_away(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """`runner cancel --to "$NODE" @last`, where NODE is not set, would end something else."""
+    to = () if option in ("--to", "--context") else ("--to", "h:1")
+    with pytest.raises(SystemExit):
+        place(*to, option, "")
+    assert f"argument {option}: it is empty: give it a value, or leave the option away" in capsys.readouterr().err

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.name import _ASN1Type
 from cryptography.x509.oid import NameOID
 
+from runner import certs
 from runner.errors import UsageError
 from runner.rpc.revocation import Revocations, read
 
@@ -89,3 +90,22 @@ def test_every_damaged_byte_of_a_list_is_told_as_what_it_is(tmp_path: Path) -> N
                 told.append(error.message)
     assert len(told) >= 2 * len(whole) - 4
     assert all("tls.crl" in message for message in told)
+
+
+def test_a_list_of_another_authority_says_nothing_about_those_of_the_former(tmp_path: Path) -> None:
+    """Until the node reloads, TLS lets those of the former authority connect."""
+    former = certs.Authority.create(tmp_path, now=NOW)
+    issued = former.issue(certs.Kind.CLIENT, "eve")
+    serial = x509.load_pem_x509_certificate(issued.certificate.read_bytes()).serial_number
+    former.revoke(certs.Kind.CLIENT, "eve")
+    revocations = Revocations(former.crl_file, former.certificate_file)
+    assert revocations.has(issued.issuer, serial)
+    successor = certs.Authority.create(tmp_path, now=NOW, force=True)
+    assert not list(x509.load_pem_x509_crl(successor.crl_file.read_bytes()))
+    assert revocations.has(issued.issuer, serial)
+    other = successor.issue(certs.Kind.CLIENT, "mallory")
+    serial_of_other = x509.load_pem_x509_certificate(other.certificate.read_bytes()).serial_number
+    assert not revocations.has(other.issuer, serial_of_other)
+    successor.revoke(certs.Kind.CLIENT, "mallory")
+    assert revocations.has(other.issuer, serial_of_other)
+    assert revocations.has(issued.issuer, serial)
