@@ -73,6 +73,12 @@ def system_boot_seconds() -> float:
     return time.clock_gettime(_BOOT_CLOCK)
 
 
+def steady_time() -> Callable[[], float]:
+    """Seconds since the epoch, as they were known at first: however the clock is set, they go on at their pace."""
+    offset = time.time() - system_boot_seconds()
+    return lambda: system_boot_seconds() + offset
+
+
 def rfc3339(wall: float) -> str:
     """`wall`, seconds since the epoch, as RFC 3339 in UTC with microseconds, e.g. `2026-01-31T09:30:00.250000Z`."""
     return datetime.fromtimestamp(wall, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -5,10 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import os
 import resource
-import secrets
-import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
@@ -18,8 +15,9 @@ from typing import TYPE_CHECKING, NoReturn
 from msgspec import Struct
 
 from drivers.registry import Registry
+from runner import nodeid
 from runner.backup import RESTORED
-from runner.clock import Clock, SystemClock, system_boot_seconds
+from runner.clock import Clock, SystemClock, steady_time
 from runner.config import Settings
 from runner.config.service import SOCKET_NAME, Service
 from runner.forwarding import Forwarding
@@ -172,7 +170,7 @@ async def open_server(settings: Settings, service: Service, leave: Leave = remai
     make_private(settings.state_dir)
     limits = service.limits
     allowance = Allowance(bytes=limits.workspace_bytes, entries=limits.workspace_entries)
-    workspaces = Workspaces(settings.state_dir / "workspaces", allowance, _steady_time())
+    workspaces = Workspaces(settings.state_dir / "workspaces", allowance, steady_time())
     loop = asyncio.get_running_loop()
 
     def released(group: str) -> None:
@@ -189,7 +187,7 @@ async def open_server(settings: Settings, service: Service, leave: Leave = remai
     spans = opening.spans(service.tracing, service.name) if service.tracing.endpoint else None
     telemetry: Sequence[Telemetry] = tuple(each for each in (metrics, spans) if each is not None)
 
-    node_id = _node_id(settings.state_dir / "node")
+    node_id = nodeid.of(settings.state_dir / "node")
     role = Role(
         name=service.name,
         on_release=released,
@@ -240,7 +238,7 @@ def _told_of(herald: Herald, metrics: Prometheus | None, spans: Spans | None, en
 def _premises(node: Node, settings: Settings, workspaces: Workspaces, name: str, started_at: float) -> Premises:
     from runner.rpc.servicer import Premises
 
-    node_id = _node_id(settings.state_dir / "node")
+    node_id = nodeid.of(settings.state_dir / "node")
     return Premises(
         engine=node.engine,
         logs=node.logs,
@@ -272,23 +270,6 @@ async def _beside(*work: Work) -> AsyncIterator[None]:
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
-
-
-def _steady_time() -> Callable[[], float]:
-    """Seconds since the epoch, as they were known at first: however the clock is set, they go on at their pace."""
-    offset = time.time() - system_boot_seconds()
-    return lambda: system_boot_seconds() + offset
-
-
-def _node_id(path: Path) -> str:
-    """The identity of this state for good, made when it is needed first."""
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    except FileExistsError:
-        return path.read_text(encoding="ascii").strip()
-    with open(descriptor, "w", encoding="ascii") as file:
-        file.write(f"{(made := secrets.token_hex(16))}\n")
-    return made
 
 
 def _keep_no_core_files() -> None:

@@ -234,6 +234,7 @@ _RULE: fields.Readers = {
     "scopes": ("scopes", _scopes),
     "types": ("types", _texts),
     "users": ("users", _texts),
+    "on_behalf_of": ("on_behalf_of", _texts),
 }
 
 
@@ -267,7 +268,14 @@ def _spell_rules(rules: Iterable[Rule]) -> str:
 def spell_rule(rule: Rule) -> list[str]:
     """Its keys and values, each as TOML."""
     scopes = [scope.value for scope in Scope if scope in rule.scopes]
-    parts = {"callers": rule.callers, "scopes": scopes, "types": rule.types, "users": rule.users}
+    parts: dict[str, Iterable[str]] = {
+        "callers": rule.callers,
+        "scopes": scopes,
+        "types": rule.types,
+        "users": rule.users,
+    }
+    if Scope.DISPATCH in rule.scopes:
+        parts["on_behalf_of"] = rule.on_behalf_of
     return [f"{name} = {_spell_list(items)}" for name, items in parts.items()]
 
 

@@ -37,6 +37,7 @@ from runner.model.session import (
     Reported,
     Signal,
     Submit,
+    hop,
 )
 
 MOST_RELEASES = 100_000
@@ -271,7 +272,7 @@ class RemoteDispatcher:
         self._tell(
             Submit(
                 dispatch=handed.dispatch,
-                hops=(self._own_name,),
+                hops=(hop(self._own_name, self._node),),
                 after=handed.heard,
                 printed=self._copied(handed),
                 cancel_grace=handed.cancel_grace,

@@ -92,7 +92,8 @@ class Engine:
     def announce(self, wanted: Callable[[], bool], told: Callable[[], None]) -> None:
         """While `wanted()`, record with the end of each group that it has to be told (`Batch.notices`), and call `told` behind
         that. To be called before `recover`."""
-        self._journal.announces = wanted
+        # Who has dispatched a guest here is told of its end anyway.
+        self._journal.announces = lambda group: wanted() and not guests.is_guest(group)
         self._on_end = told
 
     def recover(self) -> None:

@@ -59,8 +59,8 @@ class Journal:
         """Why the last transaction was refused; None where it was not."""
         self.on_commit: Callable[[Sequence[Event]], None] = lambda events: None
         """Called after each commit, and what it led to, with the events that it holds."""
-        self.announces: Callable[[], bool] = lambda: False
-        """Whether somebody outside has to be told of groups that end."""
+        self.announces: Callable[[str], bool] = lambda group: False
+        """Whether somebody outside has to be told when this group ends."""
         self.on_failure: Callable[[], None] = lambda: None
         """Called after each transaction that was refused. It is tried again until it is not."""
 
@@ -156,8 +156,8 @@ class Journal:
 
     def _batch(self) -> Batch:
         batch = Batch(events=self._events)
-        if self.announces():
-            batch.notices = [event.group for event in self._events if event.kind is Kind.GROUP_FINISHED]
+        ended = [event.group for event in self._events if event.kind is Kind.GROUP_FINISHED]
+        batch.notices = [group for group in ended if self.announces(group)]
         for state in self._dirty:
             row = state.row()
             if isinstance(row, TaskRow):

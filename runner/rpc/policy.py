@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from functools import lru_cache
 
+from msgspec.structs import replace
+
 from runner.config.service import Rule, Scope
 from runner.errors import ForbiddenError
 from runner.model.caller import LOCAL
@@ -90,6 +92,12 @@ def authorize(need: Scope | Need | None, caller: Caller) -> None:
 def visible(owner: str, caller: Caller) -> bool:
     """Whether `caller` may know of a group that `owner` has submitted."""
     return caller.name == owner or Scope.ADMIN in caller.scopes
+
+
+def on_behalf_of(caller: Caller, submitter: str) -> Caller:
+    """`caller`, who dispatches what `submitter` has submitted to him, with the rules that hold for that."""
+    rules = tuple(rule for rule in caller.rules if Scope.DISPATCH in rule.scopes and fits(rule.on_behalf_of, submitter))
+    return replace(caller, rules=rules)
 
 
 def check(group: TaskGroup, caller: Caller, tasks: str = "taskGroup", scope: Scope = Scope.SUBMIT) -> list[Fault]:

@@ -156,7 +156,11 @@ class Reception:
             raise RefusedError(
                 Reason.UNKNOWN_TYPE, f"this runner has no task type {dispatch.task.type[:200]!r}; it has {known}"
             )
-        for fault in policy.check(submission.group, self._present(), scope=Scope.DISPATCH):
+        caller = policy.on_behalf_of(self._present(), dispatch.on_behalf_of)
+        if not caller.rules:
+            message = f"no rule of this runner lets {caller.name!r} dispatch on behalf of {dispatch.on_behalf_of!r}"
+            raise RefusedError(Reason.REFUSED, message)
+        for fault in policy.check(submission.group, caller, scope=Scope.DISPATCH):
             hint = f" ({fault.hint})" if fault.hint else ""
             raise RefusedError(Reason.REFUSED, f"{fault.message}{hint}")
         size = len(submission.document) + len(submission.sealed)

@@ -569,6 +569,22 @@ async def test_what_it_may_use_the_rules_say_and_reloads_count_at_once(tmp_path:
         assert (await talk.ended())[0] is Code.PERMISSION_DENIED
 
 
+async def test_on_whose_behalf_the_rules_say(tmp_path: Path) -> None:
+    own = replace(PEERS, on_behalf_of=("ada", "ci-*"))
+    async with asked_by(tmp_path, own) as (_, as_caller), as_caller("peer") as talk:
+        instance = (await talk.hello()).instance
+        await talk.say(submit(instance, "true", id=AttemptId("g", "t", 1), on_behalf_of="eve"))
+        refused = await talk.refused()
+        assert (refused.reason, refused.message) == (
+            "refused",
+            "no rule of this runner lets 'peer' dispatch on behalf of 'eve'",
+        )
+        for number, submitter in enumerate(("ada", "ci-7")):
+            id = AttemptId("g", "u", number + 1)
+            await talk.say(submit(instance, "true", id=id, on_behalf_of=submitter))
+            assert (await talk.outcome(id)).status is Status.SUCCESS
+
+
 async def test_sessions_of_two_callers_who_say_they_are_one_node_are_apart(tmp_path: Path) -> None:
     both = replace(PEERS, callers=("peer", "eve"))
     async with asked_by(tmp_path, both) as (_, as_caller), as_caller("peer") as talk, as_caller("eve") as eve:

@@ -107,7 +107,7 @@ def test_an_attempt_is_handed_over_once_and_its_reports_come_back(origin: Origin
     origin.send()
     origin.send()
     [submit] = origin.submitted()
-    assert (submit.dispatch.id, submit.after, submit.printed, submit.hops) == (ID, 0, 0, ("cloud",))
+    assert (submit.dispatch.id, submit.after, submit.printed, submit.hops) == (ID, 0, 0, ("cloud (n1)",))
     origin.hear(started(), finished())
     assert origin.reports == [started(), finished()]
     origin.dispatcher.acknowledge(ID, 9)
