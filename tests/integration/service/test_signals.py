@@ -8,6 +8,7 @@ from pathlib import Path
 import grpc
 import pytest
 
+from runner.store import database
 from runner.v1 import runner_pb2 as pb
 from tests.integration.service.samples import WAITS, Code, refused
 from tests.rpc import WAIT_SECONDS, command, desk
@@ -31,7 +32,10 @@ async def test_a_cancel_may_be_repeated(tmp_path: Path) -> None:
         assert again.status == pb.STATUS_ABORTED
 
 
-async def test_what_cannot_be_recorded_is_done_and_not_acknowledged(tmp_path: Path) -> None:
+async def test_what_cannot_be_recorded_is_done_and_not_acknowledged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "BUSY_TIMEOUT_SECONDS", 0.5)
     async with desk(tmp_path) as at:
         id = await at.submit(command("a", WAITS))
         async for message in at.stub.WatchTaskGroup(pb.WatchTaskGroupRequest(id=id)):

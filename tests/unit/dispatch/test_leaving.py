@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from drivers.base import SimpleDriver, Spec, TaskContext
+from runner.dispatch import local
 from runner.model.dispatch import AttemptId
 from runner.model.result import Outcome
 from runner.model.task import Task
@@ -62,7 +63,9 @@ def test_an_error_in_the_block_is_not_wrapped() -> None:
         within(body)
 
 
-def test_a_dispatcher_ends_also_when_its_process_host_does_not_answer() -> None:
+def test_a_dispatcher_ends_also_when_its_process_host_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "TIDYING_SECONDS", 0.05)
+
     class Silent(FakeHost):
         asked = False
 
