@@ -95,6 +95,22 @@ def test_attach(lab: Lab, tmp_path: Path) -> None:
     play(lab, tmp_path, scenario)
 
 
+def test_attach_while_it_ends(lab: Lab, tmp_path: Path) -> None:
+    """Whoever asks again at that very moment is told of the end, in whatever message it travels."""
+
+    async def scenario(host: ProcessHost) -> None:
+        for number in range(60):
+            key = f"k{number}"
+            await host.spawn(key, program(lab.exits(5)), Sink())
+            for _ in range(3):
+                attached = await host.attach(key, Sink())
+                assert attached is not None
+            async with asyncio.timeout(20):
+                assert (await attached.wait()).exit_code == 5
+
+    play(lab, tmp_path, scenario)
+
+
 def test_list_and_forget(lab: Lab, tmp_path: Path) -> None:
     async def scenario(host: ProcessHost) -> None:
         for key in ("a", "b"):
