@@ -7,6 +7,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 from msgspec.structs import replace
 
@@ -19,8 +20,10 @@ from runner.engine.audience import Audience
 from runner.engine.group_run import GroupRun
 from runner.engine.journal import Journal
 from runner.engine.library import Document, Library
-from runner.engine.services import MAX_OUTPUT_BYTES, MOST_AT_ONCE, Services
+from runner.engine.pace import MOST_AT_ONCE, Pace
+from runner.engine.services import MAX_OUTPUT_BYTES, Services
 from runner.engine.slots import Load, SlotQueue
+from runner.engine.state import TaskState
 from runner.errors import GroupExistsError, GroupNotFoundError
 from runner.model import trace
 from runner.model.caller import LOCAL
@@ -32,6 +35,7 @@ from runner.sealing import Sealer
 from runner.store.base import GroupPage, GroupQuery, GroupRecord, GroupRow, Store
 
 GRACE_SECONDS = 10.0
+LET_GO_AT_ONCE = 1000
 
 _log = logging.getLogger(__name__)
 
@@ -72,13 +76,13 @@ class Engine:
         self._services = Services(
             clock=clock,
             journal=self._journal,
+            pace=Pace(clock, self._journal, most_at_once),
             dispatcher=dispatcher,
             sealer=sealer,
             slots=self._slots,
             sink=self._report,
             grace=GRACE_SECONDS,
             traced=traced,
-            most_at_once=most_at_once,
             max_output_bytes=max_output_bytes,
         )
 
@@ -373,12 +377,18 @@ class Engine:
         for id in dict.fromkeys(event.group for event in events):
             run = self._runs.get(id)
             if run is not None and run.idle and not self._journal.is_unwritten(run):
-                del self._runs[id]
+                self._let_go(self._runs.pop(id).leave())
         self._audience.committed(events)
         if self._resting and not self._slots.taken:
             callbacks, self._resting = self._resting, []
             for done in callbacks:
                 done()
+
+    def _let_go(self, tasks: list[TaskState]) -> None:
+        """A hundred thousand of them would take a while to be freed."""
+        del tasks[-LET_GO_AT_ONCE:]
+        if tasks:
+            self._clock.call_soon(partial(self._let_go, tasks))
 
     def _not_committed(self) -> None:
         for run in list(self._runs.values()):
