@@ -149,7 +149,6 @@ class GroupRun:
         if self._frontier or self.abortion.is_ending:
             pace.later(self)
             return
-        pace.renew()
         if self.open == 0 and not self._row.status.terminal:
             self._finish()
 

@@ -34,7 +34,7 @@ class Goer(Protocol):
 
 
 class Pace:
-    """An effort that is shared by all and renewed again and again. Those who have more to do than is left wait for that, and go on
+    """An effort that is shared by all. When it is spent, those who have more to do wait until it is renewed, some turns later, and go on
     round robin: callers, and in each of them its groups."""
 
     def __init__(self, clock: Clock, journal: Journal, most: int) -> None:
@@ -47,33 +47,33 @@ class Pace:
         self._scheduled = False
 
     def spend(self, effort: int) -> None:
-        """Of what is `left`, which may become less than nothing. To be followed by `renew`."""
+        """Of what is `left`, which may become less than nothing."""
         self.left -= effort
-
-    def renew(self) -> None:
-        """Soon, in one of the turns that follow."""
-        if not self._scheduled and (self._waiting or self.left < self._most):
-            self._scheduled = True
-            self._clock.call_soon(partial(self._turn, TURNS_BETWEEN))
 
     def later(self, goer: Goer) -> None:
         """Have it go on when it is its turn. What was decided is written before, so that no transaction grows with what there is to
         do."""
         self._waiting.setdefault(goer.caller, {})[goer] = None
         self._journal.wake()
-        self.renew()
+        if not self._scheduled:
+            self._schedule(TURNS_BETWEEN)
+
+    def _schedule(self, between: int) -> None:
+        self._scheduled = True
+        self._clock.call_soon(partial(self._turn, between))
 
     def _turn(self, between: int) -> None:
         if self._journal.closed:
             return
         if between:
-            self._clock.call_soon(partial(self._turn, between - 1))
+            self._schedule(between - 1)
             return
         self._scheduled = False
         self.left = self._most
         while self._waiting and self.left > 0:
             self._next().go_on(SHARE)
-        self.renew()
+        if self._waiting and not self._scheduled:
+            self._schedule(TURNS_BETWEEN)
 
     def _next(self) -> Goer:
         """Whose turn it is; it leaves the circle."""
