@@ -6,7 +6,6 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-
 MANY = 20_000
 """Objects: to look at them takes some milliseconds."""
 

@@ -5,7 +5,7 @@ Clock and Dispatcher; killed at any commit, a new one goes on from `recover`.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableSequence, Sequence
 from contextlib import contextmanager
 from functools import partial
 
@@ -384,7 +384,7 @@ class Engine:
             for done in callbacks:
                 done()
 
-    def _let_go(self, tasks: list[TaskState]) -> None:
+    def _let_go(self, tasks: MutableSequence[TaskState]) -> None:
         """A hundred thousand of them would take a while to be freed."""
         del tasks[-LET_GO_AT_ONCE:]
         if tasks:

@@ -72,6 +72,7 @@ class Pace:
         self.left = self._most
         while self._waiting and self.left > 0:
             self._next().go_on(SHARE)
+        self._journal.wake()  # it has waited long enough
         if self._waiting and not self._scheduled:
             self._schedule(TURNS_BETWEEN)
 

@@ -47,9 +47,7 @@ def load(
         _disperse(read.data)
 
 
-def _judged(
-    read: document.Document, source: str, registry: Registry, limits: Limits, judge: Judge | None
-) -> Loaded:
+def _judged(read: document.Document, source: str, registry: Registry, limits: Limits, judge: Judge | None) -> Loaded:
     faults = Faults(limits.faults)
     for fault in read.faults:
         faults.append(fault)

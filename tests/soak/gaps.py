@@ -56,7 +56,7 @@ def probe(address: str, token: str, line: Connection) -> None:
         took: list[float] = []
         while True:
             began = time.perf_counter()
-            stub.DescribeRunner(pb.DescribeRunnerRequest(), metadata=[("authorization", f"Bearer {token}")])
+            stub.DescribeRunner(pb.DescribeRunnerRequest(), metadata=(("authorization", f"Bearer {token}"),))
             took.append(time.perf_counter() - began)
             if line.poll():
                 if not line.recv():
