@@ -13,6 +13,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -131,6 +132,12 @@ def required() -> set[str]:
     return set(os.environ.get("RUNNER_REQUIRE", "").replace(",", " ").split())
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Many tests wait for other processes most of the time: one worker more than there are processors has them all at work."""
+    return len(os.sched_getaffinity(0)) + 1
+
+
 def pytest_configure() -> None:
     unknown = required() - NEEDS.keys()
     if unknown:
@@ -140,9 +147,10 @@ def pytest_configure() -> None:
 @pytest.fixture(scope="session")
 def require() -> Require:
     """`require("tmpfs")` ends the test here if the machine has none: skipped on a laptop, failed in CI."""
+    missing_of = cache(lambda name: NEEDS[name]())
 
     def require(name: str) -> None:
-        missing = NEEDS[name]()
+        missing = missing_of(name)
         if missing is None:
             return
         if name in required():

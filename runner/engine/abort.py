@@ -116,15 +116,16 @@ class Abortion:
         run.settle()
 
     def end_some(self, most: int) -> int:
-        """End as many tasks that have not begun and may not any more; how many it were."""
-        tasks, ended = self._run.tasks, 0
-        while self._next < len(tasks) and ended < most:
+        """End tasks that have not begun and may not any more, with about the effort `most`; how much it was."""
+        tasks, effort = self._run.tasks, 0
+        while self._next < len(tasks) and effort < most:
             state = tasks[self._next]
             self._next += 1
+            effort += 1
             if state.status is Status.PENDING and self.closes(state.task):
                 self.end(state)
-                ended += 1
-        return ended
+                effort += self._run.effort(state)
+        return effort
 
     @property
     def is_ending(self) -> bool:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
 from runner.dispatch.base import Dispatcher
-from runner.engine.services import CONFIRM_SECONDS
+from runner.engine.services import CONFIRM_SECONDS, Services
 from runner.engine.state import AttemptState, TaskState
 from runner.model.dispatch import AttemptId, Dispatch, Finished, Noticed, Report, Started
 from runner.model.event import Kind
@@ -15,6 +15,16 @@ from runner.model.result import Outcome, Reason, Status, Waiting
 
 if TYPE_CHECKING:
     from runner.engine.group_run import GroupRun
+
+
+def release(services: Services, group: str, runners: Sequence[str]) -> None:
+    """The group is over, for all that have had something of it: beside `here` the `runners`."""
+    here = services.targets.here
+    here.release(group)
+    for executor in map(services.targets.named, runners):
+        if executor is not here:
+            # Behind what it is told at the beginning of a life, which waits for that too.
+            services.journal.anyway(partial(executor.release, group))
 
 
 class Attempts:
@@ -212,16 +222,6 @@ class Attempts:
             self._arm_force(state, attempt)
         self._services.journal.mark(attempt)
         self._services.journal.anyway(partial(attempt.executor.cancel, attempt.id, grace))
-
-    def release(self) -> None:
-        """The group is over, for all that have had something of it."""
-        targets = self._services.targets
-        targets.here.release(self._run.id)
-        for name in sorted(self.runners):
-            executor = targets.named(name)
-            if executor is not targets.here:
-                # Behind what it is told at the beginning of a life, which waits for that too.
-                self._services.journal.anyway(partial(executor.release, self._run.id))
 
     def _arm_force(self, state: TaskState, attempt: AttemptState) -> None:
         assert attempt.cancel_at is not None

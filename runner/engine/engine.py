@@ -5,8 +5,9 @@ Clock and Dispatcher; killed at any commit, a new one goes on from `recover`.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableSequence, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 from msgspec.structs import replace
 
@@ -20,8 +21,10 @@ from runner.engine.audience import Audience
 from runner.engine.group_run import GroupRun
 from runner.engine.journal import Journal
 from runner.engine.library import Document, Library
-from runner.engine.services import MAX_OUTPUT_BYTES, MOST_AT_ONCE, Services
+from runner.engine.pace import MOST_AT_ONCE, Pace
+from runner.engine.services import MAX_OUTPUT_BYTES, Services
 from runner.engine.slots import Load, SlotQueue
+from runner.engine.state import TaskState
 from runner.engine.targets import Alone, Targets
 from runner.errors import GroupExistsError, GroupNotFoundError
 from runner.model import trace
@@ -34,6 +37,7 @@ from runner.sealing import Sealer
 from runner.store.base import GroupPage, GroupQuery, GroupRow, Store
 
 GRACE_SECONDS = 10.0
+LET_GO_AT_ONCE = 1000
 
 _log = logging.getLogger(__name__)
 
@@ -79,12 +83,12 @@ class Engine:
             journal=self._journal,
             targets=targets,
             abroad=abroad,
+            pace=Pace(clock, self._journal, most_at_once),
             sealer=sealer,
             slots=self._slots,
             sink=self._report,
             grace=GRACE_SECONDS,
             traced=traced,
-            most_at_once=most_at_once,
             max_output_bytes=max_output_bytes,
         )
         targets.subscribe(abroad.changed)
@@ -395,12 +399,18 @@ class Engine:
         for id in dict.fromkeys(event.group for event in events):
             run = self._runs.get(id)
             if run is not None and run.idle and not self._journal.is_unwritten(run):
-                del self._runs[id]
+                self._let_go(self._runs.pop(id).leave())
         self._audience.committed(events)
         if self._resting and not self._slots.taken:
             callbacks, self._resting = self._resting, []
             for done in callbacks:
                 done()
+
+    def _let_go(self, tasks: MutableSequence[TaskState]) -> None:
+        """A hundred thousand of them would take a while to be freed."""
+        del tasks[-LET_GO_AT_ONCE:]
+        if tasks:
+            self._clock.call_soon(partial(self._let_go, tasks))
 
     def _not_committed(self) -> None:
         for run in list(self._runs.values()):

@@ -12,10 +12,8 @@ from runner.model.result import Status
 class Frontier:
     """Tasks that can be decided, lowest index first. Thousands may wait for one task: they are told of its end piece by piece."""
 
-    def __init__(self, plan: Plan, most: int) -> None:
-        """`most` are told in one call."""
+    def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self._most = most
         self._decidable: list[int] = []
         """A heap."""
         self._over: deque[TaskState] = deque()
@@ -39,14 +37,18 @@ class Frontier:
             ]
 
     def over(self, state: TaskState) -> None:
-        """Tell those that wait for it, behind those that wait for others."""
-        self._over.append(state)
-        if len(self._over) == 1:
-            self.tell()
+        """Those that wait for it are to be told, behind those that wait for others."""
+        if self._plan.graph.children[state.index]:
+            self._over.append(state)
 
-    def tell(self) -> None:
-        """Tell some."""
-        tasks, left = self._plan.tasks, self._most
+    @property
+    def is_telling(self) -> bool:
+        """Whether somebody is to be told."""
+        return bool(self._over)
+
+    def tell(self, most: int) -> int:
+        """Tell up to so many; how many it were."""
+        tasks, left = self._plan.tasks, most
         while self._over and left > 0:
             children = self._plan.graph.children[self._over[0].index]
             some = children[self._told : self._told + left]
@@ -60,11 +62,8 @@ class Frontier:
             if self._told == len(children):
                 self._over.popleft()
                 self._told = 0
+        return most - left
 
     def take(self) -> TaskState | None:
-        """The next task to decide; None for none."""
-        while self._decidable:
-            state = self._plan.tasks[heapq.heappop(self._decidable)]
-            if state.status is Status.PENDING:
-                return state
-        return None
+        """The next task to decide, unless something else has become of it; None for none."""
+        return self._plan.tasks[heapq.heappop(self._decidable)] if self._decidable else None

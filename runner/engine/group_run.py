@@ -17,9 +17,10 @@ from msgspec.structs import replace
 from runner.dispatch.base import Dispatcher
 from runner.engine import guests, retry, variables
 from runner.engine.abort import Abortion
-from runner.engine.attempts import Attempts
+from runner.engine.attempts import Attempts, release
 from runner.engine.forwarding import Forwarding
 from runner.engine.frontier import Frontier
+from runner.engine.pace import EFFORT_OF_ONE
 from runner.engine.services import Services
 from runner.engine.state import NO_OUTPUTS, AttemptState, Plan, TaskState
 from runner.errors import TemplateError
@@ -58,9 +59,8 @@ class GroupRun:
         self._inputs = inputs
         self._given = guests.bindings(inputs)
         self.output_bytes = 0
-        self._goes_on = False
         self.tasks = plan.tasks
-        self._frontier = Frontier(plan, services.most_told_at_once)
+        self._frontier = Frontier(plan)
         self.plan = plan
         for state in self.tasks:
             state.group = row.id
@@ -68,6 +68,8 @@ class GroupRun:
         """The tasks that are."""
         self.open = len(self.tasks)
         """How many tasks are not terminal."""
+        self.ends: set[Status] = set()
+        """How tasks have ended that count for the group."""
         self.told_by = math.inf
         """When whoever waits for the end has to be told of it, in seconds of the boot clock, also if it cannot be written."""
 
@@ -98,6 +100,12 @@ class GroupRun:
     def idle(self) -> bool:
         """Terminal, and no attempt is left that may still report."""
         return self.status.terminal and not self.attempts.unconfirmed
+
+    def leave(self) -> list[TaskState]:
+        """To be called when nobody comes back to it: it is in no cycle any more, which only Python's collector would find. Its tasks, which
+        may be many, are for the caller to let go of."""
+        del self.abortion, self.attempts
+        return self.tasks
 
     def start(self, *, fresh: bool = False) -> None:
         """Decide what has no edges that are not over; of a `fresh` run nothing is. Deadlines count from acceptance."""
@@ -134,26 +142,39 @@ class GroupRun:
     # Deciding.
 
     def settle(self) -> None:
-        """End what has to, and decide all that can be decided, lowest index first, but of a large group only so much in a turn; then
+        """End what has to, and decide all that can be decided, lowest index first, but only as much as is left of this turn; then
         see whether the group is over. Whoever is killed in between decides the rest anew."""
-        self._frontier.tell()
-        left = self.services.most_at_once
-        left -= self.abortion.end_some(left)
-        while left > 0 and (state := self._frontier.take()) is not None:
-            self._decide(state)
-            left -= 1
+        self.go_on(self.services.pace.left)
+
+    def go_on(self, share: int) -> None:
+        """The same, with about the effort `share`."""
+        pace = self.services.pace
+        until = max(0, pace.left - share)
+        while pace.left > until and (effort := self._step(pace.left - until)):
+            pace.spend(effort)
         if self._frontier or self.abortion.is_ending:
-            if not self._goes_on:
-                self._goes_on = True
-                self.services.journal.wake()  # so that no transaction grows with the group
-                self.services.clock.call_soon(self._go_on)
-        elif self.open == 0 and not self._row.status.terminal:
+            pace.later(self)
+            return
+        if self.open == 0 and not self._row.status.terminal:
             self._finish()
 
-    def _go_on(self) -> None:
-        self._goes_on = False
-        if not self.services.journal.closed:
-            self.settle()
+    def _step(self, most: int) -> int:
+        """Do some of it, with about the effort `most`; how much it was, 0 where nothing is left."""
+        if self._frontier.is_telling:
+            return self._frontier.tell(most)
+        if self.abortion.is_ending:
+            return self.abortion.end_some(most)
+        state = self._frontier.take()
+        if state is None:
+            return 0
+        if state.status is not Status.PENDING:
+            return 1
+        self._decide(state)
+        return self.effort(state)
+
+    def effort(self, state: TaskState) -> int:
+        """What it takes to decide the task, or to end it: as in `pace`. Each edge is looked at."""
+        return EFFORT_OF_ONE + len(self.graph.parents[state.index])
 
     def _decide(self, state: TaskState) -> None:
         """Of a task whose edges are over."""
@@ -301,9 +322,15 @@ class GroupRun:
         state.waiting = None
         parents = self.graph.parents[state.index]
         state.troubled = state.trouble or any(self.tasks[index].troubled for index in parents)
-        self.open -= 1
+        self.count(state)
         self.services.journal.mark(state)
         self._frontier.over(state)
+
+    def count(self, state: TaskState) -> None:
+        """A task that is over."""
+        self.open -= 1
+        if not state.task.allow_failure:
+            self.ends.add(state.status)
 
     def _begin(self) -> None:
         self._row = replace(self._row, status=Status.RUNNING, started_at=self.services.clock.now().wall)
@@ -321,15 +348,15 @@ class GroupRun:
         self.event(Kind.GROUP_FINISHED, status=status.value, reason=reason)
         self.services.journal.mark(self)
         self.services.journal.hurry()
-        self.services.journal.when_durable(self.attempts.release)
+        # It knows the group's id alone, so that it does not keep the rest.
+        self.services.journal.when_durable(partial(release, self.services, self.id, sorted(self.attempts.runners)))
 
     def _verdict(self) -> tuple[Status, str | None]:
         if self.abortion.reason in (Abort.CANCELLED, Abort.GROUP_TIMEOUT):
             return Status.ABORTED, self.abortion.reason.value
-        ends = {state.status for state in self.tasks if not state.task.allow_failure}
-        if self.abortion.reason is None and Status.ABORTED in ends:
+        if self.abortion.reason is None and Status.ABORTED in self.ends:
             return Status.ABORTED, None  # somebody ended a task by a signal
-        worst = next((status for status in (Status.ERRORED, Status.FAILED) if status in ends), Status.SUCCESS)
+        worst = next((status for status in (Status.ERRORED, Status.FAILED) if status in self.ends), Status.SUCCESS)
         return worst, self.abortion.reason.value if self.abortion.reason else None
 
     def event(self, kind: Kind, state: TaskState | None = None, attempt: int | None = None, /, **fields: Any) -> None:

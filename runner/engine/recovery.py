@@ -95,7 +95,7 @@ def _recount(run: GroupRun) -> None:
         terminal = state.status.terminal
         if terminal:
             state.troubled = state.trouble or any(run.tasks[parent].troubled for parent in parents[index])
-            run.open -= 1
+            run.count(state)
         for child in children[index]:
             left[child] -= 1
             if terminal:

@@ -10,6 +10,7 @@ from runner.clock import Clock
 from runner.dispatch.base import Dispatcher
 from runner.engine.abroad import Abroad
 from runner.engine.journal import Journal
+from runner.engine.pace import Pace
 from runner.engine.slots import SlotQueue
 from runner.engine.targets import Targets
 from runner.model import codec
@@ -20,23 +21,17 @@ from runner.sealing import Sealer
 CONFIRM_SECONDS = 10.0
 """How long beyond its grace an attempt may take to confirm that it stopped, before the engine goes on without it."""
 
-MOST_AT_ONCE = 50
-"""How many tasks are decided, or ended early, in one turn of the clock: some milliseconds with what is written of them. What
-is left of a large group is for the turns that follow, so that nobody else has to wait for all of it."""
-
-TOLD_FOR_EACH = 40
-"""To tell so many tasks that another one is over, for which they wait, takes as long as to decide one."""
-
 MAX_OUTPUT_BYTES = 16 << 20
 """What the outputs of one group may hold together."""
 
 
 class Services(Struct, frozen=True, kw_only=True):
-    """`grace` is in seconds. `sink` takes the reports of all attempts, with whoever has sent them. With `traced` every attempt is told of its trace;
-    `most_at_once` is how many tasks a group decides or ends in one turn."""
+    """`grace` is in seconds. `sink` takes the reports of all attempts, with whoever has sent them. With `traced` every attempt is told of its
+    trace."""
 
     clock: Clock
     journal: Journal
+    pace: Pace
     targets: Targets
     abroad: Abroad
     sealer: Sealer
@@ -44,12 +39,6 @@ class Services(Struct, frozen=True, kw_only=True):
     sink: Callable[[Dispatcher, Report], None]
     grace: float
     traced: bool = False
-    most_at_once: int = MOST_AT_ONCE
-
-    @property
-    def most_told_at_once(self) -> int:
-        return self.most_at_once * TOLD_FOR_EACH
-
     max_output_bytes: int = MAX_OUTPUT_BYTES
 
 

@@ -35,7 +35,8 @@ Transform = Callable[[bytes], bytes]
 
 def encode_group(group: TaskGroup) -> bytes:
     plain = _without_defaults(group)
-    plain["tasks"] = [_plain_task(task) for task in group.tasks]
+    # One by one: no other thread runs while all of a large group is written as a whole.
+    plain["tasks"] = [msgspec.Raw(encode_task(task)) for task in group.tasks]
     if group.inputs:
         plain["inputs"] = [_without_defaults(item) for item in group.inputs]
     return _dump(plain)

@@ -255,13 +255,15 @@ class SupervisorHost:
         process = self._processes.get(key)
         if process is not None:
             process.redirect(sink)
-            return process
-        started = ProcessStarted(pid=reply["pid"], started_at=reply["started_at"])
-        process = self._processes[key] = SupervisedProcess(key, started, sink, self._outputs, self)
-        for index, position in enumerate(reply.get("begins", ())):  # which an older supervisor does not tell
-            if position:
-                process.begin(index, position)
-        if reply["exit"] is not None:
+        else:
+            started = ProcessStarted(pid=reply["pid"], started_at=reply["started_at"])
+            process = self._processes[key] = SupervisedProcess(key, started, sink, self._outputs, self)
+            for index, position in enumerate(reply.get("begins", ())):  # which an older supervisor does not tell
+                if position:
+                    process.begin(index, position)
+        if (
+            reply["exit"] is not None and not process.exited
+        ):  # who asks at that moment is told with the answer, and not once more
             process.end(process_exit(reply["exit"]), reply["ends"])
         return process
 

@@ -15,6 +15,7 @@ from google.protobuf.message import DecodeError
 
 from runner.config.service import Scope
 from runner.errors import ForbiddenError, LimitError, RunnerError, UnauthenticatedError, UnavailableError, UsageError
+from runner.rpc import intake
 from runner.rpc.identity import Caller, Context, Identifier, Proof
 from runner.rpc.intake import Intake
 from runner.rpc.ongoing import Ongoing
@@ -180,14 +181,16 @@ class Guard(grpc.aio.ServerInterceptor):
         caller: Caller,
         stack: AsyncExitStack,
     ) -> Any:
-        """The one request. A large one keeps its place among those of its caller until `stack` is left. Whoever takes his time with it
-        is judged again, and loses his place with his rights."""
+        """The one request. A large one keeps its place until `stack` is left. Whoever takes his time with it is judged again, and loses
+        his place with his rights, or when he takes too long."""
         policy, began = self._policy, asyncio.get_running_loop().time()
         counted = self._ongoing.counted(context, proof, call.name, caller, answers=False)
         async with AsyncExitStack() as place:
             with nullcontext() if call.goes_on else counted:
-                await place.enter_async_context(self._intake.caller(caller.name, large=call.name in LARGE))
-                message = await anext(aiter(received), None)
+                large = call.name in LARGE
+                await place.enter_async_context(self._intake.caller(proof.of_whom, large=large))
+                async with intake.arrival(large=large):
+                    message = await anext(aiter(received), None)
             waited = asyncio.get_running_loop().time() - began
             if policy is not self._policy or waited >= self._recheck_seconds:
                 self._admit(proof, call.name)

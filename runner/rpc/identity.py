@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Hashable
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any, TypeAlias
@@ -74,6 +75,11 @@ class Proof(Struct, frozen=True, kw_only=True):
     peer: str
     authorization: tuple[str | bytes, ...]
     certificates: tuple[bytes, ...]
+
+    @property
+    def of_whom(self) -> Hashable:
+        """What calls have in common that prove the same."""
+        return self.authorization, self.certificates
 
     @classmethod
     def of(cls, context: Context) -> Proof:

@@ -6,14 +6,17 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Hashable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 from runner.errors import LimitError
 
 READ_OF_ONE = 4
-"""How many requests of one caller are read, or worked on if they are large, at once; his others wait. Those of methods with large
-ones have places of their own: a document on a slow line keeps nobody from cancelling."""
+"""How many requests that one token, or one certificate, proves are read, or worked on if they are large, at once; others that it proves
+wait. Those of methods with large ones have places of their own: a document on a slow line keeps nobody from cancelling."""
+USUAL_SECONDS = 10.0
+LARGE_SECONDS = 60.0
+"""How long a request may take to arrive, once it has its place: of 40 MiB that is 700 KiB a second."""
 READ_OF_STRANGERS = 64
 STRANGERS_SECONDS = 10.0
 """How long a request of somebody who need not say who he is may take to arrive."""
@@ -25,25 +28,21 @@ RETRY_SECONDS = 5.0
 class Intake:
     def __init__(self) -> None:
         self._strangers = asyncio.Semaphore(READ_OF_STRANGERS)
-        self._reading: dict[str, _Queue] = {}
+        self._reading: dict[Hashable, _Queue] = {}
         self._watches: Counter[str] = Counter()
 
     @asynccontextmanager
-    async def caller(self, name: str, *, large: bool = False) -> AsyncIterator[None]:
-        """A place for one request of the caller, which may be `large`; may wait until there is one."""
-        async with self._place(f"{'large of' if large else 'of'} caller {name}"):
+    async def caller(self, proof: Hashable, *, large: bool = False) -> AsyncIterator[None]:
+        """A place for one request, which may be `large`, of somebody who has proved by this who he is; may wait until there is one. What
+        is stolen, or was given to somebody who may do little, takes no place of what else proves the same name."""
+        async with self._place(("large" if large else "usual", proof)):
             yield
 
     @asynccontextmanager
     async def stranger(self, peer: str) -> AsyncIterator[None]:
         """The same for somebody of whom nothing is known but where he is. Raises LimitError for what takes too long."""
-        try:
-            async with asyncio.timeout(STRANGERS_SECONDS), self._place(f"address {address(peer)}"), self._strangers:
-                yield
-        except TimeoutError:
-            raise LimitError(
-                f"the request did not arrive within {STRANGERS_SECONDS:g} seconds", limit=int(STRANGERS_SECONDS)
-            ) from None
+        async with _within(STRANGERS_SECONDS), self._place(("address", address(peer))), self._strangers:
+            yield
 
     @contextmanager
     def watch(self, peer: str) -> Iterator[None]:
@@ -68,7 +67,7 @@ class Intake:
                 del self._watches[where]
 
     @asynccontextmanager
-    async def _place(self, whose: str) -> AsyncIterator[None]:
+    async def _place(self, whose: Hashable) -> AsyncIterator[None]:
         queue = self._reading.setdefault(whose, _Queue())
         queue.length += 1
         try:
@@ -78,6 +77,23 @@ class Intake:
             queue.length -= 1
             if not queue.length:
                 del self._reading[whose]
+
+
+@asynccontextmanager
+async def arrival(*, large: bool) -> AsyncIterator[None]:
+    """While a request of somebody who has a place arrives. Raises LimitError for one that takes too long."""
+    async with _within(LARGE_SECONDS if large else USUAL_SECONDS):
+        yield
+
+
+@asynccontextmanager
+async def _within(seconds: float) -> AsyncIterator[None]:
+    """Raises LimitError for a request that takes longer to arrive."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError:
+        raise LimitError(f"the request did not arrive within {seconds:g} seconds", limit=int(seconds)) from None
 
 
 class _Queue:

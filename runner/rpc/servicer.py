@@ -97,11 +97,14 @@ class RunnerServicer(runner_pb2_grpc.RunnerServiceServicer):
         self._traffic.check_staying()
         if len(request.workspace_id) > LONGEST_UPLOAD_ID:
             raise UsageError("`workspace_id` is not one that this runner has given")
-        loaded = await self._load(request.document, request.source, caller)
+        document = request.document  # a copy each time that it is asked for
+        loaded = await self._load(document, request.source, caller)
         public_id = naming.id_of(loaded.group, request)
         group = replace(loaded.group, id=public_id, labels=naming.labels_of(loaded.group, request))
         known_as = self._engine.id_for(caller.name, public_id)
-        submission, size = await self._beside(guard.size(), partial(self._prepared, group, request, known_as))
+        submission, size = await self._beside(
+            guard.size(), partial(self._prepared, group, len(document), request, known_as)
+        )
         known = self._engine.known(submission, caller.name)
         if known is None:
             self._traffic.check_groups(self._engine, caller.name, size)
@@ -114,10 +117,12 @@ class RunnerServicer(runner_pb2_grpc.RunnerServiceServicer):
         warnings = [convert.fault_to_proto(fault) for fault in loaded.warnings]
         return pb.SubmitTaskGroupResponse(id=public_id, existed=known is not None, warnings=warnings)
 
-    def _prepared(self, group: TaskGroup, request: pb.SubmitTaskGroupRequest, id: str) -> tuple[Submission, int]:
+    def _prepared(
+        self, group: TaskGroup, document_bytes: int, request: pb.SubmitTaskGroupRequest, id: str
+    ) -> tuple[Submission, int]:
         """And how large the document and its inputs are together."""
         inputs = dict(request.inputs)
-        size = len(request.document) + sum(len(name) + len(text.encode()) for name, text in inputs.items())
+        size = document_bytes + sum(len(name) + len(text.encode()) for name, text in inputs.items())
         return self._engine.prepared(group, inputs, id), size
 
     async def ValidateTaskGroup(

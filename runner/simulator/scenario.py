@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-from runner.engine.services import MOST_AT_ONCE
 from runner.model.dispatch import AttemptId
 from runner.model.group import TaskGroup
 from runner.simulator.script import Script
@@ -14,6 +13,7 @@ from runner.simulator.script import Script
 DEFAULT_SCRIPT = Script()
 
 FEW_AT_ONCE = 2
+ALL_AT_ONCE = 10_000
 
 PEER = "peer"
 """The other runner of a world."""
@@ -84,11 +84,11 @@ class Scenario(Struct, frozen=True, kw_only=True):
 
     @property
     def most_at_once(self) -> int:
-        """How many tasks a group decides or ends in one turn: so few that groups of a handful are caught in between. But not where it
+        """How many tasks are decided or ended in one turn: so few that groups of a handful are caught in between. But not where it
         is known which of several tasks is given a slot first, or that one never starts because another cannot be decided: of those
         that are decided in different turns that is not so."""
         order_matters = self.slots_matter or any(item.group.fail_fast for item in self.submissions)
-        return MOST_AT_ONCE if order_matters and not self.ties else FEW_AT_ONCE
+        return ALL_AT_ONCE if order_matters and not self.ties else FEW_AT_ONCE
 
 
 class CrashAt(Struct, frozen=True, kw_only=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from msgspec import Struct
 
@@ -40,6 +41,13 @@ def load(
     """
     limits = limits or Limits()
     read = document.read(data, source=source, limits=limits)
+    try:
+        return _judged(read, source, registry, limits, judge)
+    finally:
+        _disperse(read.data)
+
+
+def _judged(read: document.Document, source: str, registry: Registry, limits: Limits, judge: Judge | None) -> Loaded:
     faults = Faults(limits.faults)
     for fault in read.faults:
         faults.append(fault)
@@ -60,3 +68,11 @@ def load(
     if all(fault.warning for fault in located):
         return Loaded(group=parsed.group, warnings=located)
     raise DocumentError(located)
+
+
+def _disperse(data: Any) -> None:
+    """No other thread runs while something large is freed at once, so its parts go first."""
+    for part in data.values() if isinstance(data, dict) else ():
+        if isinstance(part, list):
+            while part:
+                del part[-1000:]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests import apart
-from tests.acceptance.command import RUNNER, TIMEOUT_SECONDS, Command, group, shell
+from tests.acceptance.command import RUNNER, Command, group, shell
 
 DIAMOND = group(
     [
@@ -23,6 +23,7 @@ DIAMOND = group(
     ],
     name="diamond",
 )
+
 FAILING = group(
     [
         shell("build", "echo half of it; exit 3"),
@@ -106,88 +107,10 @@ def test_the_environment_of_a_task_is_small(runner: Command) -> None:
     assert [name for name in names - expected - made_by_the_shell if not name.startswith("RUNNER_")] == []
 
 
-# Inputs and secrets.
-
-INPUTS = group(
-    [
-        {
-            "name": "t",
-            "type": "os_exec",
-            "spec": {
-                "command": 'echo "tag $TAG"; echo "the password is $P, ${#P} long"',
-                "envs": {"TAG": "{{ .inputs.tag }}", "P": "{{ .inputs.password }}"},
-            },
-        }
-    ],
-    inputs={"tag": {"default": "latest"}, "password": {"required": True, "confidential": True}},
-)
-
-
-@pytest.mark.parametrize("source", ["@secret", "env:THE_SECRET", "-"])
-def test_a_secret_input_is_masked_wherever_it_comes_from(runner: Command, source: str) -> None:
-    (runner.folder / "secret").write_text("hunter2-and-more\n")
-    done = runner(
-        "run",
-        runner.write(INPUTS),
-        "--set",
-        "tag=v1",
-        "--set-secret",
-        f"password={source}",
-        stdin=b"hunter2-and-more\n",
-        environment={"THE_SECRET": "hunter2-and-more"},
-    )
-    assert done.status == 0
-    assert "t  | tag v1" in done.stdout
-    assert "t  | the password is ***, 16 long" in done.stdout
-    assert "hunter2" not in done.stdout + done.stderr
-
-
-def test_no_secret_is_left_on_the_disk(runner: Command) -> None:
-    runner("run", runner.write(INPUTS), "--set-secret", "password=-", stdin=b"hunter2-and-more")
-    state = runner.home / ".local" / "state" / "runner"
-    files = [path for path in state.rglob("*") if path.is_file()]
-    assert files
-    assert [path for path in files if b"hunter2" in path.read_bytes()] == []
-
-
-def test_no_secret_is_left_on_the_disk_by_defaults_and_refusals(runner: Command) -> None:
-    tasks = [{"name": "t", "type": "os_exec", "spec": {"command": ["/no/{{ .inputs.password }}"]}}]
-    inputs = {"password": {"default": "hunter2-and-more", "confidential": True}}
-    done = runner("run", runner.write(group(tasks, inputs=inputs)))
-    assert "exit code 127, '/no/***' does not exist" in done.stdout
-    files = [path for path in (runner.home / ".local").rglob("*") if path.is_file()]
-    assert any(path.name == "state.db" for path in files)
-    assert [path for path in files if b"hunter2" in path.read_bytes()] == []
-
-
 def test_the_times_of_a_task_are_in_order(runner: Command) -> None:
     tasks = [shell(f"t{index}", ":") for index in range(20)]
     results = runner("run", runner.write(group(tasks)), "--output", "json").json["results"].values()
     assert all(task["started_at"] <= task["finished_at"] for task in results)
-
-
-def test_no_secret_that_comes_late_or_in_disguise_is_left_on_the_disk(runner: Command) -> None:
-    (runner.folder / "late.sh").write_text(
-        "echo early: late-secret-1; sleep 0.3; echo ::add-mask::asked-for-2; echo now asked-for-2 >&2\n"
-        "printf %s late-secret-1 | base64; printf %s $P | od -An -tx1 | tr -d ' \\n'; echo\n"
-        "echo token=late-secret-1 >> $OUTPUT_FILE\n"
-    )
-    spec = {"command": "sh ./late.sh", "envs": {"P": "{{ .inputs.password }}"}}
-    exports = [{"name": "token", "confidential": True}]
-    document = group(
-        [{"name": "t", "type": "os_exec", "spec": spec, "exports": exports}],
-        inputs={"password": {"required": True, "confidential": True}},
-    )
-    done = runner("run", runner.write(document), "--set-secret", "password=-", stdin=b"hunter2-and-more")
-    assert done.status == 0, done.stderr
-    assert "t  | ::add-mask::***" in done.stdout
-    assert "t  | now ***" in done.stdout
-    assert "is masked in the kept stdout now (" in done.stdout
-    state = runner.home / ".local" / "state" / "runner"
-    kept = b"".join(path.read_bytes() for path in state.rglob("*") if path.is_file())
-    assert b"early: ***\n" in kept
-    for secret in (b"late-secret-1", b"bGF0ZS1zZWNyZXQtM", b"asked-for-2", b"hunter2", b"hunter2".hex().encode()):
-        assert secret not in kept
 
 
 def test_only_this_user_can_read_what_is_kept(runner: Command) -> None:
@@ -197,43 +120,6 @@ def test_only_this_user_can_read_what_is_kept(runner: Command) -> None:
     kept = [path for path in state.rglob("*") if "supervisor" not in path.relative_to(state).parts]
     assert {stat.S_IMODE(path.stat().st_mode) for path in kept if path.is_file()} == {0o600}
     assert {stat.S_IMODE(path.stat().st_mode) for path in [state, *kept] if path.is_dir()} == {0o700}
-
-
-def test_confidential_outputs_are_shown_only_when_asked(runner: Command) -> None:
-    document = group(
-        [
-            shell(
-                "t",
-                'echo "token=abcd-efgh" >> "$OUTPUT_FILE"',
-                exports=[{"name": "token", "confidential": True, "scope": "global"}],
-            )
-        ]
-    )
-    name = runner.write(document)
-    assert runner("run", "--output", "json", name).json["results"]["t"]["outputs"] == {"token": "***"}
-    assert runner("run", "--output", "json", "--reveal", name).json["results"]["t"]["outputs"] == {"token": "abcd-efgh"}
-    assert "t.token = ***" in runner("run", name).stdout
-    assert "abcd" not in runner("run", name).stdout
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ((), "password"),
-        (("--set-secret", "password=env:PATH", "--set", "tga=v1"), "tga"),
-        (("--set-secret", "tag=env:PATH"), "confidential: true"),
-        (("--set", "tag"), "name=value"),
-    ],
-)
-def test_wrong_inputs_are_usage_errors(runner: Command, arguments: tuple[str, ...], message: str) -> None:
-    done = runner("run", runner.write(INPUTS), *arguments)
-    assert done.status == 2
-    assert message in done.stderr
-    assert len(done.stderr.splitlines()) == 1
-    assert not list((runner.home / ".local" / "state" / "runner").glob("runs/*"))
-
-
-# Ids, and running on.
 
 
 def test_the_same_id_and_content_is_the_same_run(runner: Command) -> None:
@@ -256,79 +142,6 @@ def test_an_id_cannot_lead_elsewhere(runner: Command, id: str) -> None:
     done = runner("run", "--id", id, runner.write(DIAMOND))
     assert done.status == 2
     assert "cannot be a group id" in done.stderr
-
-
-# Streams.
-
-
-def test_a_reader_that_leaves_does_not_stop_the_group(runner: Command) -> None:
-    document = runner.write(group([shell("t", "echo one; echo two; sleep 0.3; echo three; touch done")]))
-    process = runner.start("run", document, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    assert process.stdout is not None
-    assert process.stderr is not None
-    process.stdout.readline()
-    process.stdout.close()
-    said = process.stderr.read()
-    process.stderr.close()
-    assert process.wait() == 0
-    assert b"Traceback" not in said
-    assert b"standard output was lost" in said
-    assert (runner.folder / "done").exists()
-
-
-def test_a_reader_that_rests_does_not_stop_the_group(runner: Command) -> None:
-    """More than a pipe holds is printed while nobody reads; the file that the last task makes tells that it came so far."""
-    noisy = shell("noisy", "head -c 1000000 /dev/zero | tr '\\0' x; echo")
-    document = runner.write(group([noisy, shell("last", "mkfifo gate; echo go > gate", depends_on=["noisy"])]))
-    process = runner.start("run", document, stdout=subprocess.PIPE)
-    gate = runner.folder / "gate"
-    while not gate.exists():
-        assert process.poll() is None
-        os.sched_yield()
-    assert gate.read_text() == "go\n"
-    assert process.stdout is not None
-    printed = process.stdout.read()
-    process.stdout.close()
-    assert process.wait() == 0
-    assert printed.count(b"x") >= 1_000_000
-
-
-@pytest.mark.parametrize("closed", ["0<&-", "1>&-", "2>&-", "0<&- 1>&- 2>&-"])
-def test_closed_streams_are_harmless(runner: Command, closed: str) -> None:
-    document = runner.write(group([shell("t", "echo out; echo err >&2; touch done")]))
-    command = ["sh", "-c", f'"$@" {closed}', "sh", *RUNNER, "run", document]
-    done = subprocess.run(command, cwd=runner.folder, env=runner.environment, timeout=TIMEOUT_SECONDS, check=False)
-    assert done.returncode == 0
-    assert (runner.folder / "done").exists()
-
-
-@pytest.mark.parametrize("command", ["run", "graph", "validate"])
-def test_output_that_cannot_be_written_is_no_success(runner: Command, command: str) -> None:
-    document = runner.write(group([shell("t", "true")]))
-    with open("/dev/full", "wb") as full:
-        process = runner.start(command, document, stdout=full, stderr=subprocess.PIPE)
-        assert process.stderr is not None
-        with process.stderr:
-            assert b"Traceback" not in process.stderr.read()
-    assert process.wait() == 1
-
-
-def test_a_locale_that_knows_no_umlauts(runner: Command) -> None:
-    document = runner.write(group([shell("t", "echo größe")], name="größe"))
-    done = runner("run", document, environment={"LC_ALL": "POSIX", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"})
-    assert done.status == 0
-    assert "t  | größe" in done.stdout
-    assert "größe: success" in done.stdout
-
-
-def test_control_characters_do_not_reach_the_terminal(runner: Command) -> None:
-    script = """printf '\\033[2Jx\\r\\n\\033[31mred\\033[0m\\n'; printf 'v=\\033[2J\\n' >> "$OUTPUT_FILE" """
-    document = group([shell("t", script, exports=[{"name": "v", "scope": "global"}])])
-    done = runner("run", runner.write(document))
-    assert "t.v = \\x1b[2J" in done.stdout
-    assert "t  | ^[[2Jx" in done.stdout
-    assert "t  | \x1b[31mred\x1b[0m" in done.stdout
-    assert "\x1b[2J" not in done.stdout
 
 
 def test_a_damaged_key_is_no_usage_error(runner: Command) -> None:

@@ -247,6 +247,29 @@ async def test_who_has_lost_his_rights_keeps_no_place_of_others_of_his_name(tmp_
         assert {await call.code() for call in calls} == {Code.UNAUTHENTICATED}
 
 
+async def test_requests_that_do_not_come_keep_the_rest_of_their_token_waiting_for_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their own caller says that they may take half a minute."""
+    async with serving(tmp_path) as node, channel(node.addresses[0]) as to, channel(node.addresses[0]) as other:
+        token = node.token("ada")
+        monkeypatch.setattr(intake, "USUAL_SECONDS", 0.5)
+        calls = [await unsent(to, "GetTaskGroup", token) for _ in range(intake.READ_OF_ONE)]
+        assert (await describe(other, token)).caller == "ada"
+        assert {await call.code() for call in calls} == {Code.RESOURCE_EXHAUSTED}
+        assert node.servicer.called == 1
+
+
+async def test_a_token_that_may_do_little_keeps_no_place_of_others_of_its_name(tmp_path: Path) -> None:
+    async with serving(tmp_path) as node, channel(node.addresses[0]) as to, channel(node.addresses[0]) as other:
+        narrow, wide = node.token("ada", scopes=frozenset({Scope.READ})), node.token("ada")
+        calls = [await unsent(to, "GetTaskGroup", narrow) for _ in range(2 * intake.READ_OF_ONE)]
+        assert (await describe(other, wide)).caller == "ada"
+        assert not any(call.done() for call in calls)
+        for call in calls:
+            call.cancel()
+
+
 async def test_documents_on_a_slow_line_keep_nobody_from_cancelling(tmp_path: Path) -> None:
     async with serving(tmp_path) as node, channel(node.addresses[0]) as to, channel(node.addresses[0]) as other:
         token = node.token("ada")

@@ -33,6 +33,19 @@ SPAN = "00f067aa0ba902b7"
 TELL = 'printf "%s" "$TRACEPARENT"'
 
 
+@pytest.fixture(autouse=True)
+def _hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is told is the same however long a span waits for others, and for a collector that has no time."""
+    monkeypatch.setattr(otlp, "LINGER_SECONDS", 0.05)
+    monkeypatch.setattr(otlp, "PAUSE_SECONDS", 0.05)
+
+
+@pytest.fixture
+def few_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node that ends waits less for a collector that does not answer."""
+    monkeypatch.setattr(otlp, "LAST_WORDS_SECONDS", 0.3)
+
+
 def given_to(collector: Collector, **more: Any) -> Tracing:
     return Tracing(endpoint=f"http://{collector.address}", **more)
 
@@ -199,6 +212,7 @@ async def test_headers_that_are_none(tmp_path: Path, text: str) -> None:
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.usefixtures("few_words")
 async def test_a_collector_that_hangs_holds_nothing_up(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     free = threading.Event()
     with collecting(answer=hangs(free)) as collector:
@@ -214,6 +228,7 @@ async def test_a_collector_that_hangs_holds_nothing_up(tmp_path: Path, caplog: p
         free.set()
 
 
+@pytest.mark.usefixtures("few_words")
 async def test_without_a_collector_groups_go_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         async with desk(tmp_path, tracing=Tracing(endpoint="http://127.0.0.1:1")) as at:
@@ -237,6 +252,7 @@ async def test_a_collector_that_refuses_is_asked_again(tmp_path: Path) -> None:
         assert len(collector.spans) == 2
 
 
+@pytest.mark.usefixtures("few_words")
 def test_more_than_can_be_kept_is_lost_and_counted(caplog: pytest.LogCaptureFixture) -> None:
     free = threading.Event()
     with collecting(answer=hangs(free)) as collector, caplog.at_level(logging.WARNING):

@@ -20,7 +20,7 @@ from runner.simulator.seeds import Verdict, play
 from runner.simulator.world import Engines, make_engine
 from runner.store.base import Batch, Store
 from tests.simulation.scenes import FAILS, TWICE, X, ends, scene, spell, takes, task
-from tests.simulation.test_it_can_fail import SlippingStore
+from tests.simulation.slips import SlippingStore
 
 WORK = scene(
     "a=success b=success c=success d=success group=success",

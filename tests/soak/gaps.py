@@ -49,14 +49,14 @@ class Row(Struct, frozen=True, kw_only=True):
         )
 
 
-def probe(address: str, line: Connection) -> None:
+def probe(address: str, token: str, line: Connection) -> None:
     """Ask on and on. Whenever something is received, the times of the answers since then are sent, in seconds."""
     with grpc.insecure_channel(address) as channel:
         stub = runner_pb2_grpc.RunnerServiceStub(channel)
         took: list[float] = []
         while True:
             began = time.perf_counter()
-            stub.DescribeRunner(pb.DescribeRunnerRequest())
+            stub.DescribeRunner(pb.DescribeRunnerRequest(), metadata=(("authorization", f"Bearer {token}"),))
             took.append(time.perf_counter() - began)
             if line.poll():
                 if not line.recv():
@@ -67,10 +67,12 @@ def probe(address: str, line: Connection) -> None:
 
 
 class Looker:
-    def __init__(self, address: str) -> None:
+    """Another caller, by his `token`: his own questions wait for each other where they are read."""
+
+    def __init__(self, address: str, token: str) -> None:
         context = multiprocessing.get_context("spawn")
         self._line, other = context.Pipe()
-        self._process = context.Process(target=probe, args=(address, other), daemon=True)
+        self._process = context.Process(target=probe, args=(address, token, other), daemon=True)
         self._process.start()
         self._answers()
 
@@ -134,12 +136,12 @@ async def _ended(stub: Any, id: str) -> None:
         pass
 
 
-async def measured(folder: Path, tasks: int, megabytes: int) -> list[Row]:
+async def measured(folder: Path, tasks: int, megabytes: int, groups: int) -> list[Row]:
     node = Node(folder / "state", options=["--max-parallel", "2"])
     rows: list[Row] = []
     try:
         await asyncio.to_thread(node.start)
-        looker = await asyncio.to_thread(Looker, node.socket)
+        looker = await asyncio.to_thread(Looker, node.socket, node.token("looker"))
         async with grpc.aio.insecure_channel(node.socket, options=_MESSAGE_BYTES) as channel:
             stub: Any = runner_pb2_grpc.RunnerServiceStub(channel)
 
@@ -155,7 +157,15 @@ async def measured(folder: Path, tasks: int, megabytes: int) -> list[Row]:
                 await look(f"cancel {name}", lambda: _ended(stub, name))
                 await look(f"get {name} behind its end", lambda: stub.GetTaskGroup(pb.GetTaskGroupRequest(id=name)))
 
+            async def many(name: str, document: bytes) -> None:
+                ids = [f"{name}-{number}" for number in range(groups)]
+                submit = [pb.SubmitTaskGroupRequest(document=document, id=id) for id in ids]
+                await look(f"submit {name}", lambda: asyncio.gather(*map(stub.SubmitTaskGroup, submit)))
+                await look(f"cancel {name}", lambda: asyncio.gather(*(_ended(stub, id) for id in ids)))
+
             await look("nothing", lambda: asyncio.sleep(1))
+            await many(f"{groups}-groups-that-wait-for-one", group(tasks // groups, waiting=True))
+            await many(f"{groups}-groups-that-wait-for-slots", group(tasks // groups, waiting=False))
             await both(f"{tasks}-that-wait-for-one", group(tasks, waiting=True))
             await both(f"{tasks}-that-wait-for-slots", group(tasks, waiting=False))
             await both(f"{megabytes}-MB-in-one-task", heavy(megabytes))
@@ -170,11 +180,12 @@ async def measured(folder: Path, tasks: int, megabytes: int) -> list[Row]:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.soak.gaps", description=__doc__)
     parser.add_argument("--tasks", type=int, default=100_000, help="of the large groups (100000)")
+    parser.add_argument("--groups", type=int, default=40, help="that share as many tasks, and are busy at once (40)")
     parser.add_argument("--megabytes", type=int, default=30, help="of the large documents and inputs (30)")
     options = parser.parse_args(arguments)
     folder = Path(tempfile.mkdtemp(prefix="gaps-"))
     try:
-        rows = asyncio.run(measured(folder, options.tasks, options.megabytes))
+        rows = asyncio.run(measured(folder, options.tasks, options.megabytes, options.groups))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     print(f"the longest of all: {max(row.longest for row in rows) * 1000:.0f} ms")

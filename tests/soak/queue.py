@@ -4,11 +4,8 @@ takes them up again, and all are cancelled. Tells what that takes; exit status 0
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
@@ -19,6 +16,7 @@ from runner.client import AsyncClient, GroupFilter, Patience
 from runner.errors import LimitError
 from tests.acceptance.command import group, shell
 from tests.acceptance.mortal import Node
+from tests.soak import single
 from tests.soak.sampling import memory
 
 _AT_ONCE = 50
@@ -110,18 +108,5 @@ async def _limit_faults(node: Node, document: str, groups: int) -> list[str]:
     return ["one group more than the limit was taken"]
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.soak.queue", description=__doc__)
-    parser.add_argument("--groups", type=int, default=10_000, help="how many (10000)")
-    options = parser.parse_args(arguments)
-    folder = Path(tempfile.mkdtemp(prefix="queue-"))
-    try:
-        told = asyncio.run(fill(folder, options.groups))
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    print(told, *told.faults, sep="\n")
-    return 1 if told.faults else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(single.main("queue", __doc__, "groups", fill))

@@ -4,11 +4,8 @@ them saw the whole story and the node answered others meanwhile.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
@@ -20,6 +17,7 @@ from runner.client import AsyncClient, Patience
 from runner.model.watch import LogChunk
 from tests.acceptance.command import group, shell
 from tests.acceptance.mortal import Node
+from tests.soak import single
 from tests.soak.sampling import memory
 
 CONNECTIONS = 50
@@ -109,18 +107,5 @@ async def _answered(client: AsyncClient) -> float:
     return time.monotonic() - began
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.soak.watchers", description=__doc__)
-    parser.add_argument("--watchers", type=int, default=10_000, help="how many (10000)")
-    options = parser.parse_args(arguments)
-    folder = Path(tempfile.mkdtemp(prefix="watchers-"))
-    try:
-        told = asyncio.run(look_on(folder, options.watchers))
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    print(told, *told.faults, sep="\n")
-    return 1 if told.faults else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(single.main("watchers", __doc__, "watchers", look_on))

@@ -50,7 +50,7 @@ def test_every_promise_about_processes_names_a_file_of_tests_that_exists() -> No
     text = (ROOT / "docs" / "processes.md").read_text()
     letters = dict(re.findall(r"\b([A-Z])\s+is\s+`(tests/[^`]+)`", text))
     assert len(letters) == 10
-    paths = re.findall(r"`(tests/[^`]+\.py)`", text)
+    paths = [*letters.values(), *re.findall(r"`(tests/[^`]+\.py)`", text)]
     assert [path for path in paths if not (ROOT / path).exists()] == []
     promised = text[text.index("## Who owns them") : text.index("## Limits")]
     bullets = re.findall(r"^- .+\n(?:  .+\n)*", promised, re.MULTILINE)
@@ -64,4 +64,6 @@ def test_every_promise_about_processes_names_a_file_of_tests_that_exists() -> No
     for promise in (*bullets, *rows):
         named = {letter for group in re.findall(r"\(([^)]*)\)", promise) for letter in re.findall(r"\b[A-Z]\b", group)}
         assert named <= letters.keys(), promise
+        for letter, word in re.findall(r"[(,] ?([A-Z]) ([a-z]+)\b", promise):
+            assert (ROOT / letters[letter] / f"test_{word}.py").exists(), promise
         assert named or "`tests/" in promise or "same file" in promise, promise

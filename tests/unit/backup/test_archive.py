@@ -69,7 +69,7 @@ def test_every_system_can_look_into_it_and_check_it(source: Path, tmp_path: Path
 
 
 def test_holes_stay_holes(source: Path, tmp_path: Path) -> None:
-    size = 1 << 30
+    size = 64 << 20
     with open(source / LOG, "r+b") as file:
         file.truncate(size)
         os.pwrite(file.fileno(), b"end", size - 3)

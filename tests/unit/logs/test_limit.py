@@ -18,12 +18,9 @@ from runner.errors import LogGapError
 from runner.logs import framing, holes
 from runner.logs.files import FileLogStore
 from runner.masking import Masker
-from runner.model.dispatch import AttemptId
 from runner.model.log import LogSink
-from runner.sealing import Sealer
+from tests.unit.logs.samples import ID, SEALER, file_of
 
-ID = AttemptId("group", "task", 1)
-SEALER = Sealer.ephemeral()
 LIMIT = 256 << 10
 NOISE = random.Random(5).randbytes(4 << 20)
 
@@ -31,10 +28,6 @@ NOISE = random.Random(5).randbytes(4 << 20)
 def opened(folder: Path, punch: holes.Punch | None = None) -> tuple[FileLogStore, LogSink]:
     store = FileLogStore(folder, sealer=SEALER, limit=LIMIT, punch=punch)
     return store, store.open(ID, Masker())
-
-
-def file_of(store: FileLogStore) -> Path:
-    return store._path(ID)
 
 
 def on_disk(file: Path) -> int:

@@ -10,6 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from runner.errors import OutputFileError
+from runner.model import fragments
 from runner.model.fragments import MOST_TOLD, MOST_TOLD_OF_ONE, parse_malformed
 from runner.model.outputfile import MAX_OUTPUT_FILE_BYTES, parse_output
 
@@ -228,12 +229,33 @@ PIECES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("beginning", [b"", b"{", b'{"a": '])
-@pytest.mark.parametrize("piece", PIECES)
-def test_what_it_tells_is_bounded(beginning: bytes, piece: bytes) -> None:
-    data = (beginning + piece * (MAX_OUTPUT_FILE_BYTES // len(piece) + 1))[:MAX_OUTPUT_FILE_BYTES]
+BEGINNINGS = [b"", b"{", b'{"a": ']
+SHARE = 16
+LARGEST = [
+    (b"{", b"a<<x\nx x\n"), (b"", b"a<b\n"), (b"", b"a:"), (b"{", b'a:"x"y '), (b"{", b'{"a":'), (b"{", b'{"a":['),
+    (b'{"a": ', b'"a": {"b": "c" '), (b"", b"a b\n"),
+]  # fmt: skip
+"""Those that without bounds would take for ever, and those that take longest all the same."""
+
+
+def assert_bounded(beginning: bytes, piece: bytes, share: int) -> None:
+    most = MAX_OUTPUT_FILE_BYTES // share
     sizes: dict[str, int] = {}
-    for name, text in parse_malformed(data):
+    for name, text in parse_malformed((beginning + piece * (most // len(piece) + 1))[:most]):
         sizes[name] = sizes.get(name, 0) + len(text)
-    assert all(size <= MOST_TOLD_OF_ONE for size in sizes.values())
-    assert sum(sizes.values()) <= MOST_TOLD
+    assert all(size <= MOST_TOLD_OF_ONE // share for size in sizes.values())
+    assert sum(sizes.values()) <= MOST_TOLD // share
+
+
+@pytest.mark.parametrize("beginning", BEGINNINGS)
+@pytest.mark.parametrize("piece", PIECES)
+def test_what_it_tells_is_bounded(monkeypatch: pytest.MonkeyPatch, beginning: bytes, piece: bytes) -> None:
+    """The bounds and the file are smaller here, in the same proportion."""
+    for name in ("MOST_TOLD", "MOST_TOLD_OF_ONE", "MOST_LOOKED_THROUGH"):
+        monkeypatch.setattr(fragments, name, getattr(fragments, name) // SHARE)
+    assert_bounded(beginning, piece, SHARE)
+
+
+@pytest.mark.parametrize(("beginning", "piece"), LARGEST)
+def test_what_it_tells_of_the_largest_file_is_bounded(beginning: bytes, piece: bytes) -> None:
+    assert_bounded(beginning, piece, 1)

@@ -31,6 +31,39 @@ async def test_of_one_caller_some_are_read_at_once_and_others_wait_for_nobody() 
         pass
 
 
+async def test_what_proves_the_same_name_otherwise_has_places_of_its_own() -> None:
+    at, left = Intake(), asyncio.Event()
+    going = asyncio.Semaphore(0)
+
+    async def call(proof: tuple[str, ...]) -> None:
+        async with at.caller(proof):
+            going.release()
+            await left.wait()
+
+    calls = [asyncio.create_task(call(("stolen",))) for _ in range(READ_OF_ONE + 1)]
+    for _ in range(READ_OF_ONE):
+        await going.acquire()
+    async with at.caller(("good",)):
+        assert going.locked(), "one of the others waits still"
+    left.set()
+    await asyncio.gather(*calls)
+
+
+@pytest.mark.parametrize("large", [False, True])
+async def test_a_request_that_takes_its_time_gives_its_place_up(large: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intake, "LARGE_SECONDS" if large else "USUAL_SECONDS", 0.01)
+    at = Intake()
+
+    async def half_open() -> None:
+        async with at.caller("ada", large=large), intake.arrival(large=large):
+            await asyncio.Event().wait()
+
+    ends = await asyncio.gather(*(half_open() for _ in range(3 * READ_OF_ONE)), return_exceptions=True)
+    assert [type(end) for end in ends] == [LimitError] * (3 * READ_OF_ONE), "those that waited have had their time too"
+    async with at.caller("ada", large=large):
+        pass
+
+
 async def test_a_stranger_who_takes_his_time_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(intake, "STRANGERS_SECONDS", 0.01)
     at = Intake()

@@ -1,0 +1,126 @@
+"""Containment by control groups: who is put into one, what it costs, and what is claimed at the end."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from runner.process.host import SupervisorHost
+from runner.process.supervisor import cgroups
+from tests import hostile
+from tests.contract.process_labs import Sink, program
+from tests.integration.cgroups.driving import direct, play, until_held
+
+
+def test_a_short_program_is_never_put_into_a_control_group() -> None:
+    told = direct("""
+record = start("k", ["true"])
+while record.exit is None:
+    table.reap()
+    table.run_due()
+tell(folder=record.folder is not None, kill=record.exit["kill"])
+""")
+    assert told == {"folder": False, "kill": None}
+
+
+def test_all_of_a_tree_is_put_into_one(tmp_path: Path) -> None:
+    script = "for i in 1 2 3; do (sleep 1000 & setsid sleep 1000 & sleep 1000 & wait) & done; (sleep 1000 &); echo ready; wait"
+
+    async def scenario(host: SupervisorHost) -> None:
+        sink = Sink()
+        process = await host.spawn("k", program(["sh", "-c", script]), sink)
+        await sink.until(b"ready")
+        name = await until_held(host, process.started.pid)
+        [room] = cgroups.former(host.incarnation)
+        while len(room.pids()) < 14:  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0.002)
+        assert {cgroups.name_of(pid) for pid in room.pids()} == {name}
+        await host.signal("k", "pause")
+        await host.signal("k", "start")
+        await host.stop("k", 0.1)
+        exit = await process.wait()
+        assert exit.kill is not None
+        assert (exit.kill["survivors"], room.pids()) == (0, [])
+
+    play(tmp_path, scenario)
+
+
+def test_what_carries_no_mark_is_ended_at_a_normal_end_too(tmp_path: Path) -> None:
+    code = f"import time\ntime.sleep(0.2)\n{hostile.ESCAPES}".replace("stay()", "time.sleep(0.2)")
+
+    async def scenario(host: SupervisorHost) -> None:
+        await host.spawn("other", program(["sleep", "1000"]), Sink())
+        sink = Sink()
+        exit = await (await host.spawn("k", program(hostile.python(code)), sink)).wait()
+        assert (exit.exit_code, exit.cause) == (0, "exited")
+        assert not hostile.is_alive(hostile.pid_said(sink.data["stdout"]))
+        assert exit.kill is not None
+        assert (exit.kill["containment"], exit.kill["survivors"], exit.kill["leftovers"]) == ("cgroup2", 0, 1)
+
+    play(tmp_path, scenario)
+
+
+def test_a_normal_end_without_leftovers_has_no_report(tmp_path: Path) -> None:
+    async def scenario(host: SupervisorHost) -> None:
+        process = await host.spawn("k", program(["sh", "-c", "sleep 0.2 & wait; true"]), Sink())
+        await until_held(host, process.started.pid)
+        assert (await process.wait()).kill is None
+
+    play(tmp_path, scenario)
+
+
+def test_nothing_is_claimed_of_what_was_moved_out(tmp_path: Path) -> None:
+    own = cgroups.path_of(cgroups.name_of("self") or "")
+    code = f"""
+if os.fork() == 0:
+    os.setsid()
+    time.sleep(0.2)
+    open({f"{own}/cgroup.procs"!r}, "w").write(str(os.getpid()))
+    say(f"ready {{os.getpid()}}")
+stay()
+"""
+
+    async def scenario(host: SupervisorHost) -> None:
+        sink = Sink()
+        process = await host.spawn("k", program(hostile.python(code)), sink)
+        await until_held(host, process.started.pid)
+        await sink.until(b"ready ")
+        await host.stop("k", 0.1)
+        exit = await process.wait()
+        assert not hostile.is_alive(hostile.pid_said(sink.data["stdout"]))
+        assert exit.kill is not None
+        assert exit.kill["containment"] == "marker"
+        assert "survivors" not in exit.kill
+
+    play(tmp_path, scenario)
+
+
+def test_control_groups_that_a_task_makes_go_with_its_own(tmp_path: Path) -> None:
+    code = """
+time.sleep(0.2)
+own = [line[3:].strip() for line in open("/proc/self/cgroup") if line.startswith("0::")][0]
+inner = sys.argv[1] + own + "/a/b"
+os.makedirs(inner)
+if os.fork() == 0:
+    os.setsid()
+    open(inner + "/cgroup.procs", "w").write(str(os.getpid()))
+    say(f"ready {os.getpid()}")
+stay()
+"""
+    mount = cgroups.path_of("/")
+    if mount is None:
+        pytest.skip("the whole hierarchy is not seen here")
+
+    async def scenario(host: SupervisorHost) -> None:
+        sink = Sink()
+        process = await host.spawn("k", program([*hostile.python(code), mount]), sink)
+        await sink.until(b"ready ")
+        await host.stop("k", 0.1)
+        exit = await process.wait()
+        assert not hostile.is_alive(hostile.pid_said(sink.data["stdout"]))
+        assert exit.kill is not None
+        assert (exit.kill["containment"], exit.kill["survivors"]) == ("cgroup2", 0)
+
+    play(tmp_path, scenario)
