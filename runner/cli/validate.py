@@ -12,7 +12,7 @@ from runner.cli.options import settings_of
 from runner.cli.terminal import STDERR, STDOUT, Output, visible
 from runner.errors import DocumentError, UsageError
 from runner.model.fault import Fault
-from runner.validation.forwarding import without_peers
+from runner.validation.forwarding import unjudged
 
 MAX_SHOWN = 200
 
@@ -28,7 +28,7 @@ def run(options: Namespace) -> int:
         tasks = 0
         faults: tuple[Fault, ...]
         try:
-            loaded = read_document(name, registry, without_peers)
+            loaded = read_document(name, registry, unjudged)
             tasks, faults = len(loaded.group.tasks), loaded.warnings
         except DocumentError as error:
             faults = tuple(fault for fault in error.faults if isinstance(fault, Fault))

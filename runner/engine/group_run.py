@@ -104,7 +104,7 @@ class GroupRun:
     def leave(self) -> list[TaskState]:
         """To be called when nobody comes back to it: it is in no cycle any more, which only Python's collector would find. Its tasks, which
         may be many, are for the caller to let go of."""
-        del self.abortion, self.attempts
+        del self.abortion, self.attempts, self.forwarding
         return self.tasks
 
     def start(self, *, fresh: bool = False) -> None:

@@ -37,6 +37,16 @@ def without_peers(group: TaskGroup, tasks: str) -> Iterator[Fault]:
             yield Fault(path=(tasks, index, "forward"), message=message, warning=True)
 
 
+def unjudged(group: TaskGroup, tasks: str) -> Iterator[Fault]:
+    """What has to be said, once, of a valid group where nobody knows to which node it will be submitted."""
+    for index, task in enumerate(group.tasks):
+        if task.forward is not None:
+            message = "whether there is such a runner is known to the node that the group is submitted to"
+            hint = "`runner run` has no peers; a node says so before anything runs"
+            yield Fault(path=(tasks, index, "forward"), message=message, hint=hint, warning=True)
+            return
+
+
 def _hint(to: str, peers: Collection[str]) -> str | None:
     if not peers:
         return None
