@@ -102,9 +102,10 @@ def test_attach_while_it_ends(lab: Lab, tmp_path: Path) -> None:
         for number in range(60):
             key = f"k{number}"
             await host.spawn(key, program(lab.exits(5)), Sink())
+            attached = None
             for _ in range(3):
                 attached = await host.attach(key, Sink())
-                assert attached is not None
+            assert attached is not None
             async with asyncio.timeout(20):
                 assert (await attached.wait()).exit_code == 5
 
