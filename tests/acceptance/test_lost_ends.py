@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tempfile
 from collections.abc import Iterator
 
 import pytest
@@ -31,9 +32,10 @@ def place(request: pytest.FixtureRequest, runner: Command) -> Iterator[list[str]
         assert runner("run", file).status == 0
         yield []
         return
-    with serving(runner):
-        assert runner("submit", "--to", "local", "--follow", file).status == 0
-        yield ["--to", "local"]
+    # The path of a socket has to be short.
+    with tempfile.TemporaryDirectory(prefix="runner-") as state, serving(runner, "--state-dir", state) as node:
+        assert runner("submit", "--to", node.address, "--follow", file).status == 0
+        yield ["--to", node.address]
 
 
 @pytest.mark.parametrize("more", [[], ["-f"]], ids=["read", "followed"])

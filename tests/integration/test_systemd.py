@@ -87,7 +87,7 @@ def test_the_readme(machine: Machine) -> None:
 def test_tasks_are_in_control_groups_of_the_supervisor(machine: Machine) -> None:
     id = submit(machine)
     (pid,) = begun(machine)
-    group = machine.until(f"grep runner- /proc/{pid}/cgroup")
+    group = machine.until(f"grep supervisor.service/runner- /proc/{pid}/cgroup")  # soon after its start
     assert group.startswith("0::/system.slice/runner-supervisor.service/runner-")
     succeeded_at_once(machine, id)
 
