@@ -249,6 +249,7 @@ def _premises(node: Node, settings: Settings, workspaces: Workspaces, name: str,
         node_id=node_id,
         instance=node_id,  # a state that was restored from a backup has another one
         peers=lambda: [name, *(peer.name for peer in node.peers)],
+        peer_states=lambda: [peer.state for peer in node.peers],
         started_at=started_at,
     )
 

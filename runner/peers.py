@@ -138,4 +138,4 @@ def _lack(candidate: _Candidate, labels: Mapping[str, str], task: Task) -> str |
 
 
 def _away(peer: RemoteDispatcher) -> str:
-    return f"{peer.name} is away since {rfc3339(peer.away_since.wall)} ({peer.trouble})"
+    return f"{peer.name} is away since {rfc3339(peer.state.since)} ({peer.trouble})"

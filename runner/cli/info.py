@@ -18,6 +18,7 @@ from runner.clock import rfc3339
 
 if TYPE_CHECKING:
     from runner.client import AsyncClient, Description
+    from runner.model.peer import PeerState
 
 
 def run(options: Namespace) -> int:
@@ -29,7 +30,8 @@ async def _info(client: AsyncClient, options: Namespace) -> int:
     stdout = Output(STDOUT)
     if options.output == "json":
         types = [{**asdict(type), "spec_schema": json.loads(type.spec_schema or "{}")} for type in node.types]
-        plain = {**asdict(node), "types": types, "started_at": rfc3339(node.started_at)}
+        peers = [{**asdict(peer), "since": rfc3339(peer.since)} for peer in node.peers]
+        plain = {**asdict(node), "types": types, "peers": peers, "started_at": rfc3339(node.started_at)}
         stdout.print(json.dumps(plain, indent=2, ensure_ascii=False))
     else:
         stdout.print("\n".join(map(visible, _told(node))))
@@ -50,6 +52,19 @@ def _told(node: Description) -> Iterator[str]:
     for number, type in enumerate(node.types):
         state = "" if type.healthy else "cannot be used now: "
         yield f"  {'types' if not number else '':9} {type.name:{width}}  {state}{type.description}".rstrip()
+
+    width = max((len(peer.name) for peer in node.peers), default=0)
+    for number, peer in enumerate(node.peers):
+        yield f"  {'peers' if not number else '':9} {peer.name:{width}}  {_peer(peer)}"
+
+
+def _peer(peer: PeerState) -> str:
+    seconds = duration(max(0.0, time.time() - peer.since))
+    if not peer.there:
+        why = f": {peer.trouble}" if peer.trouble else ""
+        return f"away for {seconds}{why}"
+    labels = "".join(f", {name}={value}" for name, value in sorted(peer.labels.items()))
+    return f"there for {seconds}, {peer.running} attempts of this runner{labels}"
 
 
 def add_arguments(parser: ArgumentParser) -> None:

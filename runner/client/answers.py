@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from runner.model.fault import Fault
+from runner.model.peer import PeerState
 from runner.rpc import convert
 from runner.v1 import runner_pb2 as pb
 
@@ -49,7 +50,7 @@ class TaskType(Struct, frozen=True, kw_only=True):
 class Description(Struct, frozen=True, kw_only=True):
     """A node. `capacity` attempts may run at once, `running` do, and `waiting` tasks wait for a slot; `groups` of `max_groups` are
     not over. `started_at` in seconds since the epoch. `draining`: it ends, and accepts nothing. `caller` and `scopes` are who
-    one is there, and what one may do."""
+    one is there, and what one may do. `peers` are the runners that it may forward to."""
 
     name: str
     node_id: str
@@ -65,6 +66,7 @@ class Description(Struct, frozen=True, kw_only=True):
     draining: bool
     caller: str
     scopes: tuple[str, ...]
+    peers: tuple[PeerState, ...] = ()
 
 
 def description(message: pb.DescribeRunnerResponse) -> Description:
@@ -92,4 +94,5 @@ def description(message: pb.DescribeRunnerResponse) -> Description:
         draining=message.draining,
         caller=message.caller,
         scopes=tuple(message.scopes),
+        peers=tuple(map(convert.peer_from_proto, message.peers)),
     )

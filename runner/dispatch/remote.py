@@ -20,6 +20,7 @@ from runner.errors import StoreCorruptError
 from runner.model.dispatch import AttemptId, Dispatch, Finished, Noticed, Report
 from runner.model.event import Kind
 from runner.model.log import Stream
+from runner.model.peer import PeerState
 from runner.model.result import Outcome, Reason, Status
 from runner.model.session import (
     Acknowledge,
@@ -100,7 +101,7 @@ class RemoteDispatcher:
         self._hello: ExecutorHello | None = None
         self._capacity = Capacity(slots=0, taken=0, waiting=0)
         self._send: Send | None = None
-        self._away_since: Moment = clock.now()
+        self._since: Moment = clock.now()
         self._lost_timer: Timer | None = None
         self._handed: dict[AttemptId, _Handed] = {}
         self._groups: set[str] = set()
@@ -185,11 +186,6 @@ class RemoteDispatcher:
         return self._send is not None
 
     @property
-    def away_since(self) -> Moment:
-        """When it was seen last, or when this runner began to look for it."""
-        return self._away_since
-
-    @property
     def hello(self) -> ExecutorHello | None:
         """What it has said of itself last."""
         return self._hello
@@ -200,9 +196,18 @@ class RemoteDispatcher:
         return self._capacity
 
     @property
-    def running(self) -> int:
-        """How many attempts it has of this runner."""
-        return sum(not handed.over for handed in self._handed.values())
+    def state(self) -> PeerState:
+        hello = self._hello
+        return PeerState(
+            name=self._name,
+            own_name=hello.name if hello else "",
+            there=self.is_there,
+            since=self._since.wall,
+            trouble="" if self.is_there else self.trouble,
+            running=sum(not handed.over for handed in self._handed.values()),
+            types=tuple(sorted(hello.types)) if hello else (),
+            labels=hello.labels if hello else {},
+        )
 
     # What the session tells.
 
@@ -216,6 +221,7 @@ class RemoteDispatcher:
     def connected(self, hello: ExecutorHello, send: Send) -> None:
         """The peer has answered the greeting. Everything that is under way is handed to it anew, by `send`, which never blocks."""
         self._hello, self._capacity, self._send = hello, hello.capacity, send
+        self._since = self._clock.now()
         if self._lost_timer is not None:
             self._lost_timer.cancel()
             self._lost_timer = None
@@ -256,7 +262,7 @@ class RemoteDispatcher:
                 _log.warning("peer %s: %s", self._name, why, extra={"action": "peer_unreachable", "peer": self._name})
             return
         self._send = None
-        self._away_since = self._clock.now()
+        self._since = self._clock.now()
         _log.warning("peer %s is away: %s", self._name, why, extra={"action": "peer_lost", "peer": self._name})
         self._watch_for_loss()
         self.on_change(self._name, False)

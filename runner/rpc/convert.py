@@ -14,6 +14,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from runner.clock import rfc3339
 from runner.model.fault import Fault, read_path, spell_path
 from runner.model.log import Frame, Stream
+from runner.model.peer import PeerState
 from runner.model.result import Status, TaskGroupResult, TaskResult, Waiting
 from runner.model.summary import GroupSummary
 from runner.model.value import MASK, Value
@@ -199,3 +200,30 @@ def statuses_from_proto(statuses: Sequence[Any]) -> frozenset[Status]:
 
 def stream_from_proto(stream: Any) -> Stream | None:
     return STREAMS_BACK.get(stream)
+
+
+def peer_to_proto(peer: PeerState, *, trouble: bool) -> pb.Peer:
+    """`trouble`: why it is not there may be told, which names its address."""
+    return pb.Peer(
+        name=peer.name,
+        own_name=peer.own_name,
+        there=peer.there,
+        since=timestamp(peer.since),
+        trouble=peer.trouble if trouble else "",
+        running=peer.running,
+        types=peer.types,
+        labels=peer.labels,
+    )
+
+
+def peer_from_proto(message: pb.Peer) -> PeerState:
+    return PeerState(
+        name=message.name,
+        own_name=message.own_name,
+        there=message.there,
+        since=seconds(message.since),
+        trouble=message.trouble,
+        running=message.running,
+        types=tuple(message.types),
+        labels=dict(message.labels),
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
@@ -26,6 +26,7 @@ from runner.model import trace
 from runner.model.dispatch import AttemptId
 from runner.model.fault import Fault
 from runner.model.group import TaskGroup
+from runner.model.peer import PeerState
 from runner.model.result import Status
 from runner.model.summary import GroupSummary
 from runner.rpc import convert, guard, naming, policy
@@ -76,6 +77,7 @@ class Premises(Struct, frozen=True, kw_only=True):
     instance: str
     started_at: float
     peers: Callable[[], Collection[str]] = lambda: ()
+    peer_states: Callable[[], Sequence[PeerState]] = lambda: ()
 
 
 class RunnerServicer(runner_pb2_grpc.RunnerServiceServicer):
@@ -339,6 +341,7 @@ class RunnerServicer(runner_pb2_grpc.RunnerServiceServicer):
             draining=self._traffic.leaving,
             caller=caller.name,
             scopes=sorted(caller.scopes),
+            peers=[convert.peer_to_proto(peer, trouble=caller.may(Scope.ADMIN)) for peer in premises.peer_states()],
         )
 
     async def _described(self, driver: AnyDriver) -> pb.TaskType:

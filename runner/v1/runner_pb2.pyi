@@ -1115,6 +1115,7 @@ class DescribeRunnerResponse(google.protobuf.message.Message):
     DRAINING_FIELD_NUMBER: builtins.int
     CALLER_FIELD_NUMBER: builtins.int
     SCOPES_FIELD_NUMBER: builtins.int
+    PEERS_FIELD_NUMBER: builtins.int
     name: builtins.str
     """The runner's name, as results have it."""
     node_id: builtins.str
@@ -1140,6 +1141,10 @@ class DescribeRunnerResponse(google.protobuf.message.Message):
     def started_at(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
     @property
     def scopes(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
+    @property
+    def peers(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Peer]:
+        """The runners that tasks can be forwarded to."""
+
     def __init__(
         self,
         *,
@@ -1157,11 +1162,77 @@ class DescribeRunnerResponse(google.protobuf.message.Message):
         draining: builtins.bool = ...,
         caller: builtins.str = ...,
         scopes: collections.abc.Iterable[builtins.str] | None = ...,
+        peers: collections.abc.Iterable[global___Peer] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["started_at", b"started_at"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["caller", b"caller", "capacity", b"capacity", "draining", b"draining", "groups", b"groups", "labels", b"labels", "max_groups", b"max_groups", "name", b"name", "node_id", b"node_id", "running", b"running", "scopes", b"scopes", "started_at", b"started_at", "types", b"types", "version", b"version", "waiting", b"waiting"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["caller", b"caller", "capacity", b"capacity", "draining", b"draining", "groups", b"groups", "labels", b"labels", "max_groups", b"max_groups", "name", b"name", "node_id", b"node_id", "peers", b"peers", "running", b"running", "scopes", b"scopes", "started_at", b"started_at", "types", b"types", "version", b"version", "waiting", b"waiting"]) -> None: ...
 
 global___DescribeRunnerResponse = DescribeRunnerResponse
+
+@typing.final
+class Peer(google.protobuf.message.Message):
+    """Another runner, as this one knows it."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    @typing.final
+    class LabelsEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.str
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.str = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
+    NAME_FIELD_NUMBER: builtins.int
+    OWN_NAME_FIELD_NUMBER: builtins.int
+    THERE_FIELD_NUMBER: builtins.int
+    SINCE_FIELD_NUMBER: builtins.int
+    TROUBLE_FIELD_NUMBER: builtins.int
+    RUNNING_FIELD_NUMBER: builtins.int
+    TYPES_FIELD_NUMBER: builtins.int
+    LABELS_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """What it is called here: by documents, and in results."""
+    own_name: builtins.str
+    """What it calls itself; empty before it was reached."""
+    there: builtins.bool
+    """Whether it can be reached, and since when it can or cannot."""
+    trouble: builtins.str
+    """Why it cannot; told to callers with the scope `admin`."""
+    running: builtins.int
+    """How many attempts of this runner it has."""
+    @property
+    def since(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
+    @property
+    def types(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """What it has told last."""
+
+    @property
+    def labels(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        own_name: builtins.str = ...,
+        there: builtins.bool = ...,
+        since: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        trouble: builtins.str = ...,
+        running: builtins.int = ...,
+        types: collections.abc.Iterable[builtins.str] | None = ...,
+        labels: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["since", b"since"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["labels", b"labels", "name", b"name", "own_name", b"own_name", "running", b"running", "since", b"since", "there", b"there", "trouble", b"trouble", "types", b"types"]) -> None: ...
+
+global___Peer = Peer
 
 @typing.final
 class TaskType(google.protobuf.message.Message):

@@ -241,6 +241,18 @@ def test_a_thousand_lines_and_ten_tasks_at_once(pair: Pair) -> None:
         assert pair.log(id, f"t{n}") == b"".join(b"%d %d\n" % (n, line) for line in range(1, 1001))
 
 
+def test_what_is_told_of_a_peer(pair: Pair) -> None:
+    with pair.client() as client:
+        [peer] = client.describe().peers
+        assert (peer.name, peer.own_name, peer.there, peer.trouble) == ("onprem", "on-premises", True, "")
+        assert "os_exec" in peer.types
+        pair.onprem.end()
+        pair.until(lambda: not client.describe().peers[0].there)
+        [away] = client.describe().peers
+        assert away.since > peer.since
+        assert away.trouble
+
+
 def test_who_is_no_peer_is_told_in_the_document(pair: Pair) -> None:
     with pair.client() as client:
         told = client.validate(json.dumps({"taskGroup": [shell("far", "true", forward={"to": "onprem2"})]}))

@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 
 import pytest
+from msgspec.structs import replace
 
 from runner.dispatch.remote import Copy, RemoteDispatcher
 from runner.logs.memory import MemoryLogStore
 from runner.model.dispatch import AttemptId, Dispatch, Finished, Noticed, Report, Started
 from runner.model.event import Kind
 from runner.model.log import Stream
+from runner.model.peer import PeerState
 from runner.model.result import Outcome, Reason, Status
 from runner.model.session import (
     Acknowledge,
@@ -376,9 +378,13 @@ def test_what_is_known_of_the_peer(origin: Origin) -> None:
     dispatcher.heard(Loaded(capacity=Capacity(slots=4, taken=3, waiting=2)))
     assert dispatcher.capacity == Capacity(slots=4, taken=3, waiting=2)
     origin.send()
-    assert dispatcher.running == 1
+    since = origin.clock.now().wall
+    told = PeerState(name="onprem", own_name="their-name", there=True, since=since, running=1, types=("probe",))
+    assert dispatcher.state == told
     origin.hear(finished())
-    assert dispatcher.running == 0
+    origin.pass_seconds(5)
+    dispatcher.disconnected("cut")
+    assert dispatcher.state == replace(told, there=False, since=since + 5, running=0, trouble="cut")
 
 
 def test_trouble_is_told_and_that_it_is_away_once(origin: Origin) -> None:
