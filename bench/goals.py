@@ -84,6 +84,7 @@ MAKE = "make -j2"
 NINJA = "ninja -j2"
 NODE = "runner, in process"
 SERVED = "runner serve, over gRPC"
+FORWARDED = "runner serve, forwarding to another"
 SERVED_TLS = "runner serve, over gRPC with mTLS"
 COMMAND = "runner run"
 ENGINE_MEMORY = "engine, memory store"
@@ -126,6 +127,8 @@ GOALS = (
     Goal(number="5", what="the same over gRPC", ours=_rate(SERVED, "chain"),
          theirs=_rate(FLOOR_SEQUENTIAL, "chain"), combine=_step, goal=2.3, stretch=1.8, at_least=False),
     Goal(number="5", what="`dag` rate ÷ `indep` rate", ours=_rate(SERVED, "dag"), theirs=_rate(SERVED, "indep"), goal=0.95),
+    Goal(number="6", what="`indep`, every task forwarded to another node, ÷ submitted to that one", ours=_rate(FORWARDED, "indep"),
+         theirs=Figure(FORWARDED, "indep", "direct_tasks_per_s"), goal=0.40, stretch=0.60),
     Goal(number="7", what="`indep` over mTLS ÷ plain", ours=_rate(SERVED_TLS, "indep"), theirs=_rate(SERVED, "indep"),
          goal=0.90),
     Goal(number="7", what="small questions over mTLS ÷ plain, 16 at once", ours=Figure(SERVED_TLS, "asked", "calls_per_s"),

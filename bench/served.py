@@ -48,6 +48,28 @@ async def submitted(folder: Path, graph: Workload, transport: str, *, shell: boo
         }
 
 
+async def forwarded(folder: Path, graph: Workload) -> Metrics:
+    """Every task on another node; and as `submitted` to that one, for comparison."""
+    for name in ("here", "there"):
+        (folder / name).mkdir()
+    (folder / "here" / "runner.toml").write_text(
+        f'[peers.there]\ntarget = "unix:{folder / "there" / "state" / SOCKET_NAME}"\n', encoding="utf-8"
+    )
+    async with node(folder / "there", PLAIN) as (_, there), node(folder / "here", PLAIN) as (_, here):
+        until = time.monotonic() + LONGEST_START_SECONDS
+        while not all(peer.there for peer in (await here.DescribeRunner(pb.DescribeRunnerRequest())).peers):
+            if time.monotonic() > until:
+                raise BenchError("the nodes did not find each other")
+            await asyncio.sleep(0.05)
+        rates = {}
+        for name, stub, to in (("direct_tasks_per_s", there, ""), ("tasks_per_s", here, "there")):
+            await _finish(stub, workloads.document(workloads.indep(WARM_UP_TASKS), to=to))
+            began = time.perf_counter()
+            await _finish(stub, workloads.document(graph, to=to))
+            rates[name] = graph.count / (time.perf_counter() - began)
+        return rates
+
+
 async def printed(folder: Path, command: Sequence[str], secrets: Mapping[str, str], reader: output.Reader) -> float:
     """With a client that follows the log. Implements `output.Carry`."""
     inputs = {name: {"required": True, "confidential": True} for name in secrets}
@@ -112,6 +134,8 @@ async def node(folder: Path, transport: str) -> AsyncIterator[tuple[subprocess.P
     options = ["--state-dir", str(state)]
     address = f"unix:{state / SOCKET_NAME}"
     credentials = None
+    if (folder / "runner.toml").exists():
+        options += ["--config", str(folder / "runner.toml")]
     if transport == MUTUAL_TLS:
         address, credentials = "127.0.0.1:" + str(_free_port()), _certificates(runner, folder)
         options += ["--config", str(folder / "runner.toml")]

@@ -158,6 +158,12 @@ def service(bench: Bench) -> None:
             bench.add(number, name, "asked", ours.worker("asked", bench.plan.questions, transport))
 
 
+def forward(bench: Bench) -> None:
+    """Two nodes."""
+    for number in range(bench.plan.rounds):
+        bench.add(number, goals.FORWARDED, "indep", ours.worker("forwarded", "indep", bench.plan.indep))
+
+
 def output(bench: Bench) -> None:
     """What a task prints, with and without secrets to be masked in it."""
     size = bench.plan.output
@@ -212,6 +218,7 @@ SUITES: dict[str, Callable[[Bench], None]] = {
     "start": start,
     "memory": memory,
     "service": service,
+    "forward": forward,
     "output": output,
     "scale": scale,
     "rivals": rivals,

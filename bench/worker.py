@@ -224,6 +224,7 @@ JOBS: dict[str, Callable[[Path, list[str]], Metrics]] = {
     "served": lambda folder, args: asyncio.run(
         served.submitted(folder, GRAPHS[args[0]](int(args[1])), args[2], shell="shell" in args)
     ),
+    "forwarded": lambda folder, args: asyncio.run(served.forwarded(folder, GRAPHS[args[0]](int(args[1])))),
     "asked": lambda folder, args: asyncio.run(served.asked(folder, int(args[0]), args[1])),
     "info": lambda folder, args: asyncio.run(served.told(folder, int(args[0]))),
     "idle": lambda folder, args: asyncio.run(served.idle(folder)),

@@ -59,14 +59,17 @@ def secret_values() -> dict[str, str]:
     return {f"secret_{number}": f"confidential-{number:02}-" + "0f1e2d3c4b5a69788" for number in range(SECRETS)}
 
 
-def document(workload: Workload, *, shell: bool = False) -> str:
-    """The group as YAML. With `shell` every command is a string, so that `sh` runs it; else it is an argv."""
+def document(workload: Workload, *, shell: bool = False, to: str = "") -> str:
+    """The group as YAML. With `shell` every command is a string, so that `sh` runs it; else it is an argv. Its tasks are forwarded
+    to the runner `to`, if one is named."""
     command = TRUE if shell else f"[{TRUE}]"
     lines = [f"name: {workload.name}", "inputs:"]
     lines += [f"  {name}: {{required: true, confidential: true}}" for name in secret_values()]
     lines.append("taskGroup:")
     for index, parents in enumerate(workload.parents):
         lines += [f"- name: {task_name(index)}", "  type: os_exec", f"  spec: {{command: {command}}}"]
+        if to:
+            lines.append(f"  forward: {{to: {to}}}")
         if parents:
             lines.append(f"  depends_on: [{', '.join(map(task_name, parents))}]")
     return "\n".join(lines) + "\n"
