@@ -21,6 +21,18 @@ def test_of_a_secret_that_is_not_whole_its_lines_are_masked_all_the_same() -> No
     assert comparison.difference(shown, wanted, partly=True) is not None, "a whole line is one"
 
 
+def test_a_mark_may_have_swallowed_the_beginning_of_what_was_cut() -> None:
+    """Secrets overlap: what the mark before covers is gone from the one that is not whole."""
+    begun = hidden(CERTIFICATE[:-3])
+    wanted = b"text ***and more"
+    assert comparison.difference(b"text ***" + begun[3:], wanted, partly=True) is None
+    assert comparison.difference(b"text ***" + begun[3:], wanted, partly=False) is not None
+    assert comparison.difference(b"text ***" + begun[3:] + b"x", wanted, partly=True) is not None
+    assert comparison.difference(b"text **" + begun[3:], b"text **and more", partly=True) is not None, (
+        "there is no mark"
+    )
+
+
 @pytest.mark.parametrize("told", [4, 10])
 def test_of_a_value_that_it_has_asked_to_mask_only_the_beginning_was_told(told: int) -> None:
     """Both killed, seed 239: `::add-mask::ASKE` was its last word, so that is what is masked."""
