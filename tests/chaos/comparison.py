@@ -24,10 +24,11 @@ def _beginnings(secret: str) -> set[bytes]:
     return {hidden(secret[:end].encode()) for end in range(1, len(secret))}
 
 
-def _begins(secret: str, rest: bytes, before: bytes) -> bool:
-    """Whether `rest`, behind `before`, may be the beginning of a secret; a mark may have swallowed some of it, for secrets overlap."""
-    beginnings = _beginnings(secret)
-    return rest in beginnings or (before.endswith(MARK) and any(each.endswith(rest) for each in beginnings))
+def _ends_in_the_beginning(shown: bytes, same: int) -> bool:
+    """Whether what stands behind some place up to `same` may be all that there was of a secret: by chance it may begin like what is due."""
+    return any(
+        shown.endswith(begun) and len(shown) - len(begun) <= same for secret in SECRETS for begun in _beginnings(secret)
+    )
 
 
 def difference(shown: bytes, wanted: bytes, partly: bool) -> str | None:
@@ -36,8 +37,7 @@ def difference(shown: bytes, wanted: bytes, partly: bool) -> str | None:
     same = min(len(shown), len(wanted)) if same is None else same
     if len(shown) == len(wanted) == same:
         return None
-    rest = shown[same:]
-    if partly and (not rest or any(_begins(secret, rest, shown[:same]) for secret in SECRETS)):
+    if partly and (same == len(shown) or _ends_in_the_beginning(shown, same)):
         return None
     return f"{len(shown)} bytes, {len(wanted)} were due; from {same} on: {shown[same : same + 60]!r}, due {wanted[same : same + 60]!r}"
 
