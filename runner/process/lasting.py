@@ -114,13 +114,18 @@ class LastingHost:
         return await (await self._present()).list()
 
     async def end_former(self, incarnation: str) -> Mapping[str, Any] | None:
-        if incarnation == self._incarnation:
+        if incarnation == self._incarnation and not self._has_ended:
             return None
         return await asyncio.shield(self._end(incarnation))
 
     @property
     def _is_there(self) -> bool:
         return self._host.done() and self._host.exception() is None
+
+    @property
+    def _has_ended(self) -> bool:
+        """Whether the present supervisor has, which may be known to who has just asked it, a moment before `_on_lost` is told."""
+        return self._is_there and self._host.result().ended
 
     async def _present(self) -> SupervisorHost:
         """The supervisor, once it is there. One that could not be started is tried again by whoever asks next."""

@@ -142,6 +142,32 @@ def test_who_hears_first_of_its_end_can_end_what_it_has_left(tmp_path: Path) -> 
     play(tmp_path, scenario)
 
 
+def test_who_asks_a_moment_before_its_end_is_told_can_end_what_it_has_left(tmp_path: Path) -> None:
+    """Killed both, seed 199: its attempt was over, and what it ran was left to a background that was killed as well."""
+
+    async def main() -> None:
+        supervisors: list[SupervisorHost] = []
+
+        async def start(incarnation: str) -> SupervisorHost:
+            supervisors.append(
+                await SupervisorHost.start_private(tmp_path, incarnation=incarnation, containment="marker")
+            )
+            return supervisors[-1]
+
+        async with asyncio.timeout(60), await LastingHost.open(start) as host:
+            former = host.incarnation
+            await host.spawn("k", program(["sleep", "1000"]), Sink())
+            kill(host)
+            while not supervisors[0].ended:
+                await asyncio.sleep(0)
+            assert host.incarnation == former, "it is not told yet"
+            report = await host.end_former(former)
+            assert report is not None
+            assert hostile.alive(former) == []
+
+    asyncio.run(main())
+
+
 def test_the_present_life_is_never_ended(tmp_path: Path) -> None:
     async def scenario(host: LastingHost) -> None:
         process = await host.spawn("k", program(["sleep", "1000"]), Sink())
