@@ -158,7 +158,7 @@ def test_who_asks_a_moment_before_its_end_is_told_can_end_what_it_has_left(tmp_p
             former = host.incarnation
             await host.spawn("k", program(["sleep", "1000"]), Sink())
             kill(host)
-            while not supervisors[0].ended:
+            while not supervisors[0].ended:  # noqa: ASYNC110 - each turn of the loop is looked at
                 await asyncio.sleep(0)
             assert host.incarnation == former, "it is not told yet"
             report = await host.end_former(former)
