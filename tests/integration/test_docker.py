@@ -1,5 +1,5 @@
-"""deploy/docker and deploy/compose: their READMEs word by word in a copy of the checkout, and what becomes of tasks. The image is
-built once."""
+"""deploy/docker, deploy/compose and deploy/compose/forward: their READMEs word by word in a copy of the checkout, and what becomes of tasks.
+The image is built once."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
@@ -26,6 +27,12 @@ NAME = f"runner-test-{os.getpid()}"
 NEEDED = ("runner", "drivers", "taskimpl", "cache", "deploy", "examples")
 BUILD, TRY = commands(ROOT / "deploy" / "docker" / "README.md")
 SET_UP, SUBMIT, TOKEN = commands(ROOT / "deploy" / "compose" / "README.md")
+BOTH_UP, FORWARD, FOLLOW, KILL = commands(ROOT / "deploy" / "compose" / "forward" / "README.md")
+CONTEXT, FORWARD = FORWARD.split("\n", 1)
+BRING = BOTH_UP[BOTH_UP.index("for node") : BOTH_UP.index("done\n") + len("done\n")]
+BETWEEN = "deploy/compose/forward"
+SECRET = "correct-horse-battery-staple"
+LOG = [f"admin:*** migrates table {table}" for table in range(1, 7)]
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -48,6 +55,7 @@ class Shell:
             "docker compose": "docker compose" if plugin.returncode == 0 else "docker-compose",
             "runner-node": NAME,
             "localhost:7070": f"localhost:{port}",
+            "localhost:7071": f"localhost:{port}",
         }
         self._environment = {
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
@@ -189,3 +197,124 @@ def test_compose(image: Shell) -> None:
         image("docker compose stop", folder=where)
     finally:
         image("docker compose down --volumes --rmi local", folder=where, check=False)
+
+
+@pytest.fixture(scope="module")
+def both(image: Shell) -> Iterator[Shell]:
+    """A node in the cloud and one behind a firewall."""
+    try:
+        image("docker compose config", folder=BETWEEN)
+        image(BOTH_UP, folder=BETWEEN)
+        image.until(f"cd {BETWEEN}; docker compose exec -T cloud runner info --to local | grep 'onprem-1  there'")
+        image(CONTEXT, folder=BETWEEN)
+        yield image
+    finally:
+        image("docker compose down --volumes --rmi local", folder=BETWEEN, check=False)
+
+
+@contextmanager
+def followed(sh: Shell, script: str) -> Iterator[IO[str]]:
+    """What a command that follows a group shows; to be read to its end, and the command ends well."""
+    with sh.start(script, folder=BETWEEN) as process:
+        assert process.stdout
+        try:
+            yield process.stdout
+            assert process.wait(SECONDS) == 0
+        finally:
+            process.terminate()
+
+
+def until(lines: IO[str], text: str) -> str:
+    """What is shown up to a line with this text, that line included."""
+    said = ""
+    while text not in said:
+        line = lines.readline()
+        assert line, f"{text!r} was not shown:\n{said}"
+        said += line
+    return said
+
+
+def last(sh: Shell) -> dict[str, dict[str, Any]]:
+    """What has become of the tasks of the last group."""
+    got = json.loads(sh("runner get --context cloud --output json @last", folder=BETWEEN))
+    results: dict[str, dict[str, Any]] = got["results"]
+    return results
+
+
+def test_a_secret_behind_a_firewall_is_used_and_not_seen(both: Shell) -> None:
+    said = both(FORWARD, folder=BETWEEN)
+    assert "peers     onprem-1  there" in said
+    assert [line.split("| ")[1] for line in said.splitlines() if "migrates" in line] == LOG
+    assert "signed with ***, 6 tables were migrated" in said
+    assert SECRET not in said
+    assert {name: (task["runner"], task["attempts"]) for name, task in last(both).items()} == {
+        "password": ("onprem-1", 1), "migrate": ("onprem-1", 1), "announce": ("cloud-1", 1),
+    }  # fmt: skip
+    search = f"grep --recursive --files-with-matches {SECRET} /var/lib/runner || [ $? = 1 ]"
+    assert both(f"docker compose exec -T onprem sh -c '{search}'", folder=BETWEEN) == "/var/lib/runner/home/vault\n"
+    assert both(f"docker compose exec -T cloud sh -c '{search}'", folder=BETWEEN) == ""
+
+
+@pytest.mark.parametrize(
+    ("node", "published", "networks"),
+    [("cloud", {"7070/tcp"}, {"outside", "between"}), ("onprem", set(), {"between", "inside"})],
+)
+def test_each_node_has_its_own_keys_and_networks(
+    both: Shell, node: str, published: set[str], networks: set[str]
+) -> None:
+    files = both(f"docker compose exec -T {node} find /var/lib/runner/certs -type f", folder=BETWEEN).split()
+    assert {Path(file).name for file in files} == {"ca.pem", "crl.pem", f"{node}-1.pem", f"{node}-1.key"}
+    [told] = json.loads(both(f"docker inspect $(docker compose ps --quiet {node})", folder=BETWEEN))
+    assert set(told["HostConfig"]["PortBindings"] or {}) == published
+    assert set(told["NetworkSettings"]["Networks"]) == {f"{NAME}_{network}" for network in networks}
+
+
+def test_a_killed_container_takes_its_task_with_it_and_it_is_tried_again(both: Shell) -> None:
+    with followed(both, FOLLOW) as lines:
+        said = until(lines, "migrates table 3")
+        both(KILL, folder=BETWEEN)
+        said += lines.read()
+    shown = [line.split("| ")[1] for line in said.splitlines() if "| admin" in line]
+    assert shown == LOG[:3] + LOG
+    assert "retry.on` lists supervisor_lost; tried again" in said
+    assert SECRET not in said
+    migrate = last(both)["migrate"]
+    assert (migrate["status"], migrate["attempts"], migrate["runner"]) == ("success", 2, "onprem-1")
+
+
+def test_a_stop_waits_for_what_was_forwarded_and_it_is_told_later(both: Shell) -> None:
+    with followed(both, FOLLOW.replace("home/go", "home/stopped")) as lines:
+        said = until(lines, "migrates table 3")
+        with both.start("docker compose stop onprem", folder=BETWEEN) as stopping:
+            said += until(lines, "onprem-1 cannot be reached")
+            both("docker compose exec -T onprem touch stopped", folder=BETWEEN)
+            stopping.communicate(timeout=SECONDS)
+        assert (
+            both(
+                "docker inspect --format '{{.State.ExitCode}}' $(docker compose ps --all --quiet onprem)",
+                folder=BETWEEN,
+            )
+            == "0\n"
+        )
+        both("docker compose up --detach onprem", folder=BETWEEN)
+        said += lines.read()
+    assert [line.split("| ")[1] for line in said.splitlines() if "| admin" in line] == LOG
+    migrate = last(both)["migrate"]
+    assert (migrate["status"], migrate["attempts"], migrate["runner"]) == ("success", 1, "onprem-1")
+
+
+def test_what_was_revoked_and_renewed_is_brought_to_both(both: Shell) -> None:
+    both("runner certs issue --dir certs eve; cp certs/clients/eve.* .", folder=BETWEEN)
+    eve = "runner info --to localhost:7071 --ca certs/ca.pem --certificate eve.pem --key eve.key"
+    assert "you are   eve" in both(eve, folder=BETWEEN)
+    both("runner certs revoke --dir certs eve", folder=BETWEEN)
+    both("runner certs renew --dir certs cloud-1 onprem-1", folder=BETWEEN)
+    both(BRING, folder=BETWEEN)
+    both.until(f"cd {BETWEEN}; {eve} 2>&1 | grep revoked")
+    for node in ("cloud", "onprem"):
+        certificate = f"certs/nodes/{node}-1.pem"
+        brought = both(f"docker compose exec -T {node} cat /var/lib/runner/{certificate}", folder=BETWEEN)
+        assert brought == (both.checkout / BETWEEN / certificate).read_text()
+        both(f"docker compose exec -T {node} sh -c 'kill -HUP 1'", folder=BETWEEN)
+        both.until(f"cd {BETWEEN}; docker compose logs {node} | grep 'the configuration was reloaded'")
+    assert "announce -- success" in both(FORWARD, folder=BETWEEN)
