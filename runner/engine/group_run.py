@@ -1,8 +1,8 @@
 """One group on its way: which task is decided, started, retried, and what becomes of the group.
 
 A state machine without time or input of its own: the engine feeds it reports, grants of slots, timers and cancels; what it changes
-it marks in the journal, and what it wants done it queues there. `attempts.py` speaks with the executor, `abort.py` brings a
-group to an early end.
+it marks in the journal, and what it wants done it queues there. `attempts.py` speaks with the executor, `forwarding.py` sends tasks to
+other runners, `retry.py` tries them again, `abort.py` brings a group to an early end.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from runner.dispatch.base import Dispatcher
-from runner.engine import guests, retry, variables
+from runner.engine import guests, retry, rules, variables
 from runner.engine.abort import Abortion
 from runner.engine.attempts import Attempts, release
 from runner.engine.forwarding import Forwarding
@@ -35,8 +35,6 @@ from runner.store.base import GroupRow
 
 END_PATIENCE_SECONDS = 60.0
 """How long the end of a group that came by itself may take to be written, before it counts as lost."""
-
-SATISFYING_SKIPS = frozenset({Skip.CONDITION_FALSE.value, Skip.NO_FAILURE.value})
 
 
 class GroupRun:
@@ -184,7 +182,7 @@ class GroupRun:
         parents = [self.tasks[index] for index in self.graph.parents[state.index]]
         if state.task.when is When.SUCCESS:
             for parent in parents:
-                skip = _unsatisfied(parent)
+                skip = rules.unsatisfied(parent)
                 if skip is not None:
                     self.skip(state, skip, parent.task.name)
                     return
@@ -239,7 +237,7 @@ class GroupRun:
         attempt.status = outcome.status
         attempt.outcome = outcome
         if again:
-            self._retry_later(state, outcome)
+            retry.later(self, state, outcome)
         else:
             self.conclude(state, outcome)
 
@@ -259,42 +257,6 @@ class GroupRun:
             error=f"the outputs of the group would exceed {limit} bytes with the {size} bytes of this task;"
             " pass large data through files in the workspace",
         )
-
-    def _retry_later(self, state: TaskState, outcome: Outcome) -> None:
-        assert state.attempt is not None
-        seconds = retry.delay(state.task.retry, state.attempt.id)
-        now = self.services.clock.now()
-        self.event(
-            Kind.TASK_RETRYING, state, status=outcome.status.value, reason=outcome.reason, exit_code=outcome.exit_code,
-            signal=outcome.signal, error=outcome.error, seconds=round(seconds, 3),
-        )  # fmt: skip
-        state.status = Status.PENDING
-        state.waiting = Waiting.RETRY_DELAY
-        state.outcome = outcome
-        state.retry_at = replace(now, wall=now.wall + seconds, boot=now.boot + seconds)
-        self.arm_retry(state)
-        self.services.journal.mark(state)
-
-    def arm_retry(self, state: TaskState) -> None:
-        """Wake the task at its `retry_at`, which may have been set under another boot."""
-        assert state.retry_at is not None
-        now = self.services.clock.now()
-        due = state.retry_at.boot
-        if state.retry_at.boot_id != now.boot_id:
-            # A wall clock that was set back while the machine was down must not make the wait longer than it ever was.
-            longest = retry.delay(state.task.retry, state.attempt.id) if state.attempt else 0.0
-            due = now.boot + min(longest, max(0.0, state.retry_at.wall - now.wall))
-        state.retry_timer = self.services.clock.call_at(due, partial(self._retry_now, state))
-
-    def _retry_now(self, state: TaskState) -> None:
-        state.retry_timer = None
-        state.retry_at = None
-        if self.abortion.closes(state.task):
-            self.abortion.end(state)
-        else:
-            self.forwarding.proceed(state)
-        if state.status.terminal:
-            self.settle()
 
     def conclude(self, state: TaskState, outcome: Outcome) -> None:
         """The task is over with this outcome of its last attempt."""
@@ -341,7 +303,7 @@ class GroupRun:
         if self._row.status is Status.PENDING:
             self._begin()
         self.abortion.disarm()
-        status, reason = self._verdict()
+        status, reason = rules.verdict(self.abortion.reason, self.ends)
         now = self.services.clock.now()
         self._row = replace(self._row, status=status, reason=reason, finished_at=now.wall)
         self.told_by = now.boot + (END_PATIENCE_SECONDS if self.abortion.reason is None else 0.0)
@@ -350,14 +312,6 @@ class GroupRun:
         self.services.journal.hurry()
         # It knows the group's id alone, so that it does not keep the rest.
         self.services.journal.when_durable(partial(release, self.services, self.id, sorted(self.attempts.runners)))
-
-    def _verdict(self) -> tuple[Status, str | None]:
-        if self.abortion.reason in (Abort.CANCELLED, Abort.GROUP_TIMEOUT):
-            return Status.ABORTED, self.abortion.reason.value
-        if self.abortion.reason is None and Status.ABORTED in self.ends:
-            return Status.ABORTED, None  # somebody ended a task by a signal
-        worst = next((status for status in (Status.ERRORED, Status.FAILED) if status in self.ends), Status.SUCCESS)
-        return worst, self.abortion.reason.value if self.abortion.reason else None
 
     def event(self, kind: Kind, state: TaskState | None = None, attempt: int | None = None, /, **fields: Any) -> None:
         """`attempt` is the number of the one that is meant, where it may be another one than the task's last."""
@@ -404,12 +358,3 @@ class GroupRun:
 def output_bytes(outputs: Mapping[str, Value]) -> int:
     """What outputs count for against the group's limit."""
     return sum(len(name) + len(value.text.encode()) for name, value in outputs.items())
-
-
-def _unsatisfied(parent: TaskState) -> Skip | None:
-    """Why `parent` keeps a `when: success` child from running; None when it does not."""
-    if parent.status is Status.SUCCESS or (parent.trouble and parent.task.allow_failure):
-        return None
-    if parent.status is Status.SKIPPED:
-        return None if parent.reason in SATISFYING_SKIPS else Skip.DEPENDENCY_SKIPPED
-    return Skip.DEPENDENCY_FAILED

@@ -6,7 +6,7 @@ from collections import deque
 from functools import partial
 
 from runner.dispatch.base import Dispatcher
-from runner.engine import variables
+from runner.engine import retry, variables
 from runner.engine.group_run import GroupRun, output_bytes
 from runner.engine.services import Services, input_context, output_context
 from runner.engine.state import AttemptState, TaskState
@@ -54,7 +54,7 @@ def resume(run: GroupRun) -> list[AttemptId]:
             if not attempt.forwarded:
                 live.append(attempt.id)
         elif state.retry_at is not None:
-            run.arm_retry(state)
+            retry.arm(run, state)
     run.start()
     return live
 
