@@ -9,7 +9,7 @@ from runner.engine.state import TaskState
 from runner.engine.targets import Refusal, Unreachable
 from runner.errors import TemplateError
 from runner.model.event import Kind
-from runner.model.result import Outcome, Reason, Status, Waiting
+from runner.model.result import Reason, Waiting
 from runner.model.task import Forward
 
 if TYPE_CHECKING:
@@ -34,13 +34,13 @@ class Forwarding:
         try:
             wanted = self._rendered(forward, state)
         except TemplateError as error:
-            self._refuse(state, Reason.BAD_TEMPLATE, f"forward.to: {error.message}")
+            self._run.refuse(state, Reason.BAD_TEMPLATE, f"forward.to: {error.message}")
             return
         chosen = services.targets.choose(wanted, state.task)
         if isinstance(chosen, Unreachable):
             self._wait(state, chosen.why)
         elif isinstance(chosen, Refusal):
-            self._refuse(state, chosen.reason, chosen.message)
+            self._run.refuse(state, chosen.reason, chosen.message)
         else:
             services.abroad.waits_no_more(self._run, state.index)
             if chosen is services.targets.here:
@@ -70,7 +70,3 @@ class Forwarding:
             state.waiting = Waiting.PEER_UNREACHABLE
             self._run.event(Kind.TASK_WAITING, state, waiting=Waiting.PEER_UNREACHABLE.value, why=why)
             self._services.journal.mark(state)
-
-    def _refuse(self, state: TaskState, reason: Reason, message: str) -> None:
-        now = self._services.clock.now().wall
-        self._run.conclude(state, Outcome(status=Status.ERRORED, reason=reason, error=message, finished_at=now))

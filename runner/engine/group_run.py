@@ -196,11 +196,7 @@ class GroupRun:
         try:
             holds = variables.condition_holds(state.task.condition, self._bindings(state, imports, 1))
         except TemplateError as error:
-            now = self.services.clock.now().wall
-            outcome = Outcome(
-                status=Status.ERRORED, reason=Reason.BAD_TEMPLATE, error=f"if: {error.message}", finished_at=now
-            )
-            self.conclude(state, outcome)
+            self.refuse(state, Reason.BAD_TEMPLATE, f"if: {error.message}")
             return
         if holds:
             self.forwarding.proceed(state)
@@ -271,6 +267,11 @@ class GroupRun:
         )  # fmt: skip
         if state.trouble and self.group.fail_fast and not state.task.allow_failure:
             self.abortion.begin(Abort.FAIL_FAST, state.task.name)
+
+    def refuse(self, state: TaskState, reason: Reason, error: str) -> None:
+        """The task is `errored`, for its next attempt cannot even begin."""
+        now = self.services.clock.now().wall
+        self.conclude(state, Outcome(status=Status.ERRORED, reason=reason, error=error, finished_at=now))
 
     def _close(self, state: TaskState, status: Status) -> None:
         if state.queued:
