@@ -5,9 +5,8 @@ Clock and Dispatcher; killed at any commit, a new one goes on from `recover`.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, MutableSequence, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 
 from msgspec.structs import replace
 
@@ -16,20 +15,19 @@ from runner.dispatch.base import Dispatcher
 from runner.engine import admission, guests, recovery, results
 from runner.engine.abort import CLOSING_CANCELS
 from runner.engine.abroad import Abroad
-from runner.engine.admission import Acceptance, Living, Submission, hidden_id, new_id
+from runner.engine.admission import Acceptance, Submission, hidden_id, new_id
 from runner.engine.audience import Audience
 from runner.engine.group_run import GroupRun
-from runner.engine.journal import Journal
-from runner.engine.library import Document, Library
+from runner.engine.library import Library
 from runner.engine.pace import MOST_AT_ONCE, Pace
+from runner.engine.roster import Living, Roster
 from runner.engine.services import MAX_OUTPUT_BYTES, Services
 from runner.engine.slots import Load, SlotQueue
-from runner.engine.state import TaskState
 from runner.engine.targets import Alone, Targets
 from runner.errors import GroupExistsError, GroupNotFoundError
 from runner.model import trace
 from runner.model.caller import LOCAL
-from runner.model.dispatch import AttemptId, Report
+from runner.model.dispatch import AttemptId
 from runner.model.event import Event, Kind
 from runner.model.group import TaskGroup
 from runner.model.result import Abort, Outcome, Status, TaskGroupResult
@@ -37,7 +35,6 @@ from runner.sealing import Sealer
 from runner.store.base import GroupPage, GroupQuery, GroupRow, Store
 
 GRACE_SECONDS = 10.0
-LET_GO_AT_ONCE = 1000
 
 _log = logging.getLogger(__name__)
 
@@ -66,16 +63,11 @@ class Engine:
         self._sealer = sealer
         self._make_id = make_id
         self._hide_id = hide_id
-        self._runs: dict[str, GroupRun] = {}
-        self._living = Living()
-        self._resting: list[Callable[[], None]] = []
-        self._library = Library(store, sealer, self._at_hand)
         self._audience = Audience()
-        self._on_end: Callable[[], None] = lambda: None
-        self._slots = SlotQueue(max_parallel)
-        self._journal = Journal(store, clock, self._fill_slots)
-        self._journal.on_commit = self._committed
-        self._journal.on_failure = self._not_committed
+        self._roster = Roster(store, clock, SlotQueue(max_parallel), self._audience)
+        self._runs = self._roster.runs
+        self._journal = self._roster.journal
+        self._library = Library(store, sealer, self._roster.document)
         targets = targets or Alone(dispatcher)
         abroad = Abroad(clock, self._journal, most_at_once)
         self._services = Services(
@@ -85,8 +77,8 @@ class Engine:
             abroad=abroad,
             pace=Pace(clock, self._journal, most_at_once),
             sealer=sealer,
-            slots=self._slots,
-            sink=self._report,
+            slots=self._roster.slots,
+            sink=self._roster.report,
             grace=GRACE_SECONDS,
             traced=traced,
             max_output_bytes=max_output_bytes,
@@ -98,7 +90,7 @@ class Engine:
         that. To be called before `recover`."""
         # Who has dispatched a guest here is told of its end anyway.
         self._journal.announces = lambda group: wanted() and not guests.is_guest(group)
-        self._on_end = told
+        self._roster.on_end = told
 
     def recover(self) -> None:
         """Take up every unfinished group of the store. Called once, before anything else."""
@@ -106,8 +98,7 @@ class Engine:
         for id in self._store.unfinished():
             record = self._store.group(id)
             assert record is not None, "the store lists only groups that it has"
-            run = self._runs[id] = recovery.restore(record, self._services)
-            self._living.add(run)
+            self._roster.add(recovery.restore(record, self._services))
         for run in list(self._runs.values()):
             live += recovery.resume(run)
         recovery.reconcile(self._services, live)
@@ -167,9 +158,9 @@ class Engine:
             group=id, number=1, at=now.wall, kind=Kind.GROUP_ACCEPTED, fields={"name": group.name, "caller": caller}
         )
         self._store.accept_group(row, [accepted])
-        run = self._runs[id] = GroupRun(row, group, submission.inputs, self._services, submission.plan)
+        run = GroupRun(row, group, submission.inputs, self._services, submission.plan)
         run.abortion.restore(row)
-        self._living.add(run)
+        self._roster.add(run)
         told = {"action": "group_accepted", "group_id": id, "caller": caller, "tasks": len(group.tasks)}
         _log.info("a group was accepted", extra=told)
         run.start(fresh=True)
@@ -282,7 +273,7 @@ class Engine:
         ends before it succeeds, the next one takes the group up from what was recorded.
         """
         run = self._runs.get(id)
-        if run is None or not self._is_given_up(run):
+        if run is None or not self._roster.is_given_up(run):
             return None
         tasks = [state.row() for state in run.tasks]
         return results.not_written(run.row(), tasks, self._sealer)
@@ -334,11 +325,7 @@ class Engine:
     def rest(self, done: Callable[[], None]) -> None:
         """Give out no more slots, and call `done` once no attempt holds one, at once if none does. What waits is for the next
         engine, and so is what other runners carry out, which goes on there. Nothing more is sent to them."""
-        self._slots.closed = True
-        if self._slots.taken:
-            self._resting.append(done)
-        else:
-            done()
+        self._roster.rest(done)
 
     def flush(self, flushed: Callable[[], None]) -> None:
         """Write and acknowledge what there is by now, then call `flushed`: what ended is forgotten by its executor."""
@@ -351,15 +338,15 @@ class Engine:
     @property
     def active(self) -> int:
         """How many groups are not terminal."""
-        return self._living.all.groups
+        return self._roster.living.all.groups
 
     @property
     def living(self) -> Living:
         """The groups that are not over, by caller."""
-        return self._living
+        return self._roster.living
 
     def active_of(self, caller: str) -> int:
-        return self._living.of(caller).groups
+        return self._roster.living.of(caller).groups
 
     @property
     def is_stuck(self) -> bool:
@@ -368,61 +355,4 @@ class Engine:
 
     @property
     def load(self) -> Load:
-        return self._slots.load
-
-    def _at_hand(self, id: str) -> Document | None:
-        run = self._runs.get(id)
-        return None if run is None else Document(run.group, run.graph, run.document_bytes)
-
-    def _report(self, executor: Dispatcher, report: Report) -> None:
-        run = self._runs.get(report.id.group)
-        if run is not None:
-            run.attempts.report(executor, report)
-
-    def _fill_slots(self) -> None:
-        slots = self._slots
-        slots.settle()
-        while slots.ready:
-            group, index = slots.take()
-            self._runs[group].granted(index)
-        for group, index in slots.added:
-            if (run := self._runs.get(group)) is not None:
-                run.not_granted(index)
-        slots.added.clear()
-
-    def _committed(self, events: Sequence[Event]) -> None:
-        for event in events:
-            if event.kind is Kind.GROUP_FINISHED:
-                self._living.remove(self._runs[event.group])
-                _tell_end(self._runs[event.group].row())
-                self._on_end()
-        for id in dict.fromkeys(event.group for event in events):
-            run = self._runs.get(id)
-            if run is not None and run.idle and not self._journal.is_unwritten(run):
-                self._let_go(self._runs.pop(id).leave())
-        self._audience.committed(events)
-        if self._resting and not self._slots.taken:
-            callbacks, self._resting = self._resting, []
-            for done in callbacks:
-                done()
-
-    def _let_go(self, tasks: MutableSequence[TaskState]) -> None:
-        """A hundred thousand of them would take a while to be freed."""
-        del tasks[-LET_GO_AT_ONCE:]
-        if tasks:
-            self._clock.call_soon(partial(self._let_go, tasks))
-
-    def _not_committed(self) -> None:
-        for run in list(self._runs.values()):
-            if self._is_given_up(run):
-                self._audience.told(run.id)
-
-    def _is_given_up(self, run: GroupRun) -> bool:
-        journal = self._journal
-        return journal.failure is not None and journal.is_unwritten(run) and run.told_by <= self._clock.now().boot
-
-
-def _tell_end(row: GroupRow) -> None:
-    seconds = max(0.0, (row.finished_at or row.accepted.wall) - row.accepted.wall)
-    told = {"status": row.status.value, "reason": row.reason, "seconds": round(seconds, 3)}
-    _log.info("a group is over", extra={"action": "group_finished", "group_id": row.id, "caller": row.caller, **told})
+        return self._roster.slots.load

@@ -159,9 +159,8 @@ def test_groups_that_are_not_served_in_turn() -> None:
     class Wrong(Engine):
         def __init__(self, slots: int, **others: Any) -> None:
             super().__init__(max_parallel=slots, **others)
-            queue = Impatient(slots)
-            self._slots = queue
-            self._services = replace(self._services, slots=queue)
+            self._roster.slots = Impatient(slots)
+            self._services = replace(self._services, slots=self._roster.slots)
 
     def make(store: Store, clock: Clock, targets: Targets, scenario: Scenario) -> Engine:
         return Wrong(
