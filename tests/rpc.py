@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from runner.config import load_settings
 from runner.config.service import DEFAULT_RULES, Limits, Rule, Service, Tls
-from runner.node import Serving, open_server
+from runner.serving.composition import Serving, open_server
 from runner.v1 import runner_pb2 as pb
 from runner.v1 import runner_pb2_grpc
 

@@ -11,10 +11,9 @@ from pathlib import Path
 from types import TracebackType
 
 from runner import __version__
-from runner import node as nodes
 from runner.config import Configuration, reloaded
 from runner.errors import ConfigurationError, ProcessHostError, RunnerError, UsageError
-from runner.node import Serving
+from runner.serving.composition import Serving, open_server
 from runner.serving.manager import Manager
 
 LEFT_AT_ONCE = 130
@@ -46,7 +45,7 @@ async def live(configuration: Configuration, *, load: Load, last_words: Callable
 
     with Signals(last_words) as signals:
         async with (
-            nodes.open_server(settings, configuration.service, leave) as serving,
+            open_server(settings, configuration.service, leave) as serving,
             manager.watched(settings.watchdog_seconds),
         ):
             life = _Life(configuration, load, serving, manager)
