@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from typing import Any
 
-from msgspec import Struct
 from msgspec.structs import replace
 
-from drivers.base import Driver, ProcessHost, Recovery
-from drivers.registry import Registry
+from drivers.base import Driver, Recovery
 from runner import expressions
-from runner.clock import Clock
 from runner.dispatch import verdict
-from runner.dispatch.attemptlog import AttemptLog, Logs
+from runner.dispatch.attemptlog import AttemptLog
 from runner.dispatch.complaints import Complaints
 from runner.dispatch.context import AttemptContext
 from runner.dispatch.exports import collected
 from runner.dispatch.render import SpecError, rendered_env, rendered_spec
 from runner.dispatch.reports import Reports
-from runner.dispatch.secrets import GroupInputs, Secrets
+from runner.dispatch.secrets import Secrets
+from runner.dispatch.surroundings import Surroundings
 from runner.dispatch.timing import Deadline, OutOfPatienceError, Patience, within
 from runner.errors import DriverError, ProcessHostError, TemplateError
 from runner.model import trace
@@ -38,25 +36,6 @@ MAX_HANDLE_BYTES = 64 << 10
 
 _PAUSES = ("pause", "start")
 _LOST = (Reason.SUPERVISOR_LOST, Reason.HOST_RESTARTED, Reason.DRIVER_LOST)
-
-
-class Surroundings(Struct, frozen=True, kw_only=True):
-    """What all attempts of one dispatcher share. `spawn` runs a coroutine that raises nothing beside the caller."""
-
-    boot_id: str
-    registry: Registry
-    processes: ProcessHost
-    logs: Logs
-    temp: str
-    clock: Clock
-    inputs: GroupInputs
-    template_milliseconds: int
-    spawn: Callable[[Coroutine[Any, Any, None]], None]
-
-    @property
-    def instance(self) -> str:
-        """The executor's present life: a boot of the machine, and a life of its process host."""
-        return f"{self.boot_id}/{self.processes.incarnation}"
 
 
 class Attempt:

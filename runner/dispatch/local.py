@@ -12,10 +12,11 @@ from typing import Any
 from drivers.base import ProcessHost
 from drivers.registry import Registry
 from runner.clock import Clock
-from runner.dispatch.attempt import Attempt, Surroundings
+from runner.dispatch.attempt import Attempt
 from runner.dispatch.attemptlog import Logs
 from runner.dispatch.base import Sink
 from runner.dispatch.secrets import GroupInputs
+from runner.dispatch.surroundings import Surroundings
 from runner.errors import ProcessHostError
 from runner.expressions import DEFAULT_MILLISECONDS
 from runner.model.dispatch import AttemptId, Dispatch
