@@ -33,6 +33,9 @@ from runner.v1 import peer_pb2_grpc
 WAIT_SECONDS = 30.0
 Channel: TypeAlias = "grpc.aio.Channel"
 
+ID = AttemptId("g", "t", 1)
+"""Of what is submitted where nothing else is said."""
+
 
 class Talk:
     """One session. What was said is in `heard`; what of each attempt, in order, is taken with `until`."""
@@ -149,7 +152,7 @@ def submit(
     instance: str,
     script: str = "true",
     *,
-    id: AttemptId = AttemptId("g", "t", 1),  # noqa: B008 - it is frozen
+    id: AttemptId = ID,
     exports: Sequence[Export] = (),
     imports: Mapping[str, Mapping[str, Value]] | None = None,
     inputs: Mapping[str, Value] | None = None,
@@ -189,3 +192,10 @@ def submit(
         on_behalf_of=on_behalf_of,
     )
     return Submit(dispatch=dispatch, **more)
+
+
+def word(said: FromExecutor) -> str:
+    """What was said, in a word."""
+    if isinstance(said, Reported):
+        return said.report.kind.value if hasattr(said.report, "kind") else type(said.report).__name__
+    return "afresh" if isinstance(said, Afresh) else type(said).__name__.lower()
