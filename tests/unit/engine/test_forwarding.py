@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,107 +11,19 @@ from runner.engine.engine import Engine
 from runner.engine.targets import Alone
 from runner.errors import StoreFullError
 from runner.model.dispatch import AttemptId
-from runner.model.event import Event, Kind
-from runner.model.group import Input, TaskGroup
-from runner.model.result import Outcome, Reason, Status, TaskResult, Waiting
-from runner.model.task import Export, Forward, Import, Retry, Task, When
+from runner.model.event import Kind
+from runner.model.group import TaskGroup
+from runner.model.result import Outcome, Reason, Status, Waiting
+from runner.model.task import Export, Forward, Import, Retry, When
 from runner.model.value import Value
 from runner.sealing import Sealer
 from runner.simulator.clock import VirtualClock
 from runner.simulator.executor import ScriptedExecutor
-from runner.simulator.script import OnStop, Script
-from runner.simulator.targets import Link, ScriptedTargets
-from runner.store.base import Batch
+from runner.simulator.script import Script
 from runner.store.memory import MemoryStore
+from tests.unit.engine.world import World, task
 
-LOST_AFTER = 30.0
-THERE = Forward(to="there")
 FAILS = Outcome(status=Status.FAILED, exit_code=1)
-
-
-class Watched(MemoryStore):
-    """Knows how much its largest transaction has had, and may be full."""
-
-    largest = 0
-    full = False
-    hold: Callable[[Callable[[Exception | None], None]], None] | None = None
-    """Takes the answers to syncs, where the disk takes its time."""
-
-    def sync(self, done: Callable[[Exception | None], None]) -> None:
-        if self.hold is not None:
-            self.hold(done)
-        else:
-            super().sync(done)
-
-    def record(self, batch: Batch) -> None:
-        if self.full:
-            raise StoreFullError
-        self.largest = max(self.largest, len(batch.tasks) + len(batch.attempts) + len(batch.events))
-        super().record(batch)
-
-
-class World:
-    """A runner `local` and two others, `there` and `yonder`; one engine after the other."""
-
-    def __init__(
-        self,
-        scripts: Callable[[AttemptId], Script] = lambda id: Script(duration=1.0),
-        *,
-        slots: int = 2,
-        up: bool = True,
-        most: int = 50,
-    ) -> None:
-        self.clock = VirtualClock()
-        self.store = Watched(self.clock.call_soon)
-        self.sealer = Sealer.ephemeral()
-        self.here = ScriptedExecutor(self.clock, scripts)
-        self.peers = {
-            name: ScriptedExecutor(self.clock.elsewhere(), scripts, name=name, instance=f"{name}-1")
-            for name in ("there", "yonder")
-        }
-        self.links: dict[str, Link] = {}
-        self.slots = slots
-        self.most = most
-        self.engine = self._engine(up)
-
-    def _engine(self, up: bool) -> Engine:
-        targets = ScriptedTargets(self.here, labels={"os": "linux"})
-        for name, executor in self.peers.items():
-            self.links[name] = Link(executor, self.clock, lost_after=LOST_AFTER, up=up)
-            targets.add(self.links[name], labels={"os": "linux", "site": name})
-        return Engine(
-            store=self.store,
-            clock=self.clock,
-            dispatcher=self.here,
-            targets=targets,
-            sealer=self.sealer,
-            max_parallel=self.slots,
-            most_at_once=self.most,
-        )
-
-    def restart(self, *, up: bool = True) -> None:
-        self.engine.close()
-        for executor in (self.here, *self.peers.values()):
-            executor.disconnect()
-        self.engine = self._engine(up)
-        self.engine.recover()
-
-    def submit(self, *tasks: Task, inputs: Mapping[str, str] | None = None, **group: Any) -> None:
-        declared = (Input(name="site", default="there"), Input(name="token", confidential=True, default="hush"))
-        self.engine.submit(TaskGroup(id="g", name="deploy", inputs=declared, tasks=tasks, **group), inputs)
-
-    def pass_time(self, seconds: float) -> None:
-        self.clock.run_until(self.clock.now().boot + seconds)
-
-    def result(self, task: str = "a") -> TaskResult:
-        return self.engine.result("g").results[task]
-
-    def events(self, *kinds: Kind) -> Sequence[Event]:
-        return [event for event in self.engine.events("g", limit=100_000) if event.kind in kinds]
-
-
-def task(name: str = "a", forward: Forward | None = THERE, **others: Any) -> Task:
-    return Task(name=name, type="scripted", forward=forward, **others)
 
 
 def test_it_runs_where_it_was_sent_and_holds_no_slot() -> None:
@@ -296,152 +208,6 @@ def test_a_group_ends_though_its_runner_never_comes(group: dict[str, Any]) -> No
     world.clock.run_until_idle()
     assert world.engine.result("g").reason == "group_timeout"
     assert {world.result(name).reason for name in "ab"} == {"group_aborted"}
-
-
-def test_a_cancel_reaches_a_runner_that_is_silent_when_it_is_back() -> None:
-    world = World(lambda id: Script(duration=1000.0))
-    world.submit(task())
-    world.pass_time(1)
-    world.links["there"].breaks()
-    world.engine.cancel("g")
-    world.pass_time(25)
-    assert (world.result().status, world.result().kill) == (Status.ABORTED, {"confirmed": False})
-    assert world.engine.status("g") is Status.ABORTED
-    world.links["there"].comes_back()
-    world.clock.run_until_idle()
-    assert world.peers["there"].in_flight == frozenset()
-    (late,) = world.events(Kind.LATE_RESULT)
-    assert late.fields["status"] == "aborted"
-
-
-@pytest.mark.parametrize("seconds", [5.0, 20.0])
-def test_a_broken_link_is_no_failure(seconds: float) -> None:
-    world = World(lambda id: Script(duration=seconds))
-    world.submit(task("a"), task("b", None, depends_on=("a",)))
-    world.pass_time(1)
-    world.links["there"].breaks()
-    world.pass_time(10)
-    assert world.result().status is Status.RUNNING
-    world.links["there"].comes_back()
-    world.clock.run_until_idle()
-    assert {world.result(name).status for name in "ab"} == {Status.SUCCESS}
-    told = world.events(Kind.PEER_LOST, Kind.PEER_BACK)
-    lost, back = [(kind, "a", {"runner": "there"}) for kind in (Kind.PEER_LOST, Kind.PEER_BACK)]
-    # Of one that has ended meanwhile the end is told.
-    assert [(event.kind, event.task, event.fields) for event in told] == ([lost, back] if seconds > 11 else [lost])
-    assert world.peers["there"].starts[("there-1", AttemptId("g", "a", 1))] == 1
-
-
-def test_the_loss_of_a_runner_concerns_those_alone_that_are_there() -> None:
-    world = World(lambda id: Script(duration=5.0))
-    world.submit(task("a"), task("b", Forward(to="yonder")), task("c", None), task("d", depends_on=("c",)))
-    world.pass_time(1)
-    world.links["there"].breaks()
-    world.pass_time(0.1)
-    assert [event.task for event in world.events(Kind.PEER_LOST)] == ["a"]
-
-
-@pytest.mark.parametrize("listed", [False, True])
-def test_an_attempt_whose_runner_is_lost_is_tried_again_only_if_that_is_listed(listed: bool) -> None:
-    world = World(lambda id: Script(duration=40.0 if id.attempt == 1 else 1.0, on_stop=OnStop.FINISHES, stop_after=0.2))
-    on = frozenset({"failed", "errored", *(["runner_lost"] if listed else [])})
-    world.submit(task(retry=Retry(attempts=2, delay=1.0, on=on)))
-    world.pass_time(1)
-    world.links["there"].breaks()
-    world.pass_time(LOST_AFTER + 5)
-    end = world.result()
-    if listed:
-        assert (end.status, end.waiting) == (Status.PENDING, Waiting.PEER_UNREACHABLE)
-    else:
-        assert (end.status, end.reason, end.attempts) == (Status.ERRORED, "runner_lost", 1)
-        assert world.engine.status("g") is Status.ERRORED
-    (attempt,) = [row for row in _attempts(world) if row.attempt == 1]
-    assert attempt.cancel_at is not None  # what still runs there is not wanted any more
-    world.links["there"].comes_back()
-    world.clock.run_until_idle()
-    (late,) = world.events(Kind.LATE_RESULT)
-    assert (late.task, late.attempt, late.fields["status"]) == ("a", 1, "success")
-    assert world.result().attempts == (2 if listed else 1)
-    assert world.result().status is (Status.SUCCESS if listed else Status.ERRORED)
-    assert world.peers["there"].unacknowledged == frozenset()
-    assert world.engine.forget("g")  # nothing of it may report any more
-
-
-def _attempts(world: World) -> Sequence[Any]:
-    record = world.store.group("g")
-    assert record is not None
-    return record.attempts
-
-
-def test_a_runner_that_is_lost_after_its_attempt_was_given_up_says_nothing_new() -> None:
-    world = World(lambda id: Script(duration=1000.0))
-    world.submit(task())
-    world.pass_time(1)
-    world.links["there"].breaks()
-    world.engine.cancel("g")
-    world.pass_time(LOST_AFTER + 5)
-    assert world.events(Kind.LATE_RESULT) == []
-    world.links["there"].comes_back()
-    world.clock.run_until_idle()
-    assert [event.fields["status"] for event in world.events(Kind.LATE_RESULT)] == ["aborted"]
-
-
-def test_a_node_that_drains_does_not_wait_for_what_others_carry_out() -> None:
-    world = World(lambda id: Script(duration=1000.0 if id.task in "ab" else 5.0), slots=1)
-    world.submit(
-        task("a"), task("b"), task("c", None), task("d", depends_on=("c",)), task("e", None, depends_on=("c",))
-    )
-    world.pass_time(1)
-    rested: list[str] = []
-    world.engine.rest(lambda: rested.append("now"))
-    world.pass_time(1)
-    assert rested == []
-    world.pass_time(10)
-    assert rested == ["now"]
-    assert world.result("a").status is Status.RUNNING
-    assert {world.result(name).waiting for name in "de"} == {Waiting.SLOT}
-    world.restart()
-    world.clock.run_until_idle()
-    assert world.engine.status("g") is Status.SUCCESS
-    assert world.result("d").runner == "there"
-    assert set(world.peers["there"].starts.values()) == {1}
-
-
-def test_the_next_life_counts_no_slots_for_what_is_away() -> None:
-    world = World(lambda id: Script(duration=50.0), slots=2)
-    world.submit(task("a"), task("b", None), task("c", None), task("d", None))
-    world.pass_time(1)
-    world.restart()
-    world.pass_time(1)
-    assert (world.engine.load.taken, world.engine.load.waiting) == (2, 1)
-    assert world.peers["there"].in_flight == {AttemptId("g", "a", 1)}
-    world.clock.run_until_idle()
-    assert world.engine.status("g") is Status.SUCCESS
-    assert world.engine.load.taken == 0
-    assert {*world.here.starts.values(), *world.peers["there"].starts.values()} == {1}
-
-
-def test_each_executor_is_told_what_of_it_is_still_wanted() -> None:
-    world = World(lambda id: Script(duration=50.0))
-    world.submit(task("a"), task("b", Forward(to="yonder")), task("c", None))
-    world.pass_time(1)
-    wanted = {name: executor.in_flight for name, executor in world.peers.items()}
-    world.restart()
-    world.pass_time(1)
-    assert {name: executor.in_flight for name, executor in world.peers.items()} == wanted
-    assert world.here.in_flight == {AttemptId("g", "c", 1)}
-
-
-def test_what_a_former_life_has_left_at_a_peer_is_ended() -> None:
-    world = World(lambda id: Script(duration=1000.0, on_stop=OnStop.SILENT, stop_after=500.0))
-    world.submit(task())
-    world.pass_time(1)
-    world.engine.cancel("g")
-    world.pass_time(25)  # it was given up
-    assert world.peers["there"].in_flight == {AttemptId("g", "a", 1)}
-    world.restart()
-    world.pass_time(1)
-    assert world.peers["there"].in_flight == frozenset()
 
 
 def test_it_is_sent_nowhere_before_that_is_safe() -> None:
