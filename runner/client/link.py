@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-import random
+import math
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Protocol
 
 from grpc.aio import AioRpcError
 
 from runner.client.channel import error_of, metadata, open_channel
-from runner.client.patience import FACTOR, FIRST_SECONDS, Patience
+from runner.client.patience import Backoff, Patience
 from runner.errors import RunnerError, UnreachableError, UsageError
 from runner.model.endpoint import Endpoint
 from runner.model.session import VERSION, ExecutorHello, FromExecutor, FromOrigin, OriginHello
@@ -23,11 +22,11 @@ LONGEST_WAIT_SECONDS = 10.0
 GREETING_SECONDS = 15.0
 """How long a peer may take to answer the greeting."""
 
-_log = logging.getLogger(__name__)
-
 
 class Party(Protocol):
     """Whom a link speaks for: a `RemoteDispatcher`, whose methods these are."""
+
+    def when_ready(self, ready: Callable[[], None]) -> None: ...
 
     def greeting(self) -> OriginHello: ...
 
@@ -39,60 +38,81 @@ class Party(Protocol):
 
 
 class Link:
-    """One session after the other with the peer at `endpoint`. Waits grow from a tenth of a second to ten, with jitter."""
+    """One session after the other with the peer at `endpoint`. Waits grow from a tenth of a second to ten, with jitter, and begin anew
+    behind a session that has lasted for longer than that: one that breaks whenever it has begun is not begun ten times a second."""
 
-    def __init__(self, endpoint: Endpoint, party: Party, *, silence: float = Patience().silence) -> None:
-        """`silence` is as in `Patience`: after it a line that is cut without a word is known to be. Raises UsageError."""
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        party: Party,
+        *,
+        silence: float = Patience().silence,
+        patience: float = GREETING_SECONDS,
+    ) -> None:
+        """`silence` is as in `Patience`: after it a line that is cut without a word is known to be. `patience` is how long the peer may
+        take to answer the greeting, in seconds. Raises UsageError."""
         self._endpoint = endpoint.checked()
         self._party = party
         self._silence = silence
+        self._patience = patience
+        self._connected_at = math.inf
+        """Of the last session, by the clock of the loop; infinite where it has not come so far."""
 
     async def run(self) -> None:
-        """For ever."""
-        tries = 0
+        """For ever, from when its party is ready."""
+        ready = asyncio.Event()
+        self._party.when_ready(ready.set)
+        await ready.wait()
+        now = asyncio.get_running_loop().time
+        backoff = Backoff(LONGEST_WAIT_SECONDS)
         while True:
-            try:
-                if await self._session():
-                    tries = 0
-                why = "it has ended the session"
-            except AioRpcError as error:
-                told = error_of(error, self._endpoint)
-                why = told.message if isinstance(told, UnreachableError) else f"it says: {told.message}"
-            except RunnerError as error:
-                why = error.message
-            except OSError as error:
-                why = f"a log cannot be written here: {error.strerror}"
-            except TimeoutError:
-                why = f"it did not answer the greeting within {GREETING_SECONDS:g} s"
-            self._party.disconnected(why)
-            wait = min(LONGEST_WAIT_SECONDS, FIRST_SECONDS * FACTOR**tries)
-            tries = min(tries + 1, 60)
-            await asyncio.sleep(wait * random.uniform(0.5, 1.0))
+            self._connected_at = math.inf
+            self._party.disconnected(await self._until_it_ended())
+            if now() - self._connected_at > LONGEST_WAIT_SECONDS:
+                backoff.begin_anew()
+            await asyncio.sleep(backoff.next())
 
-    async def _session(self) -> bool:
-        """One session up to its end; whether the peer has answered in it."""
+    async def _until_it_ended(self) -> str:
+        """One session; why it has ended, for a person."""
+        try:
+            await self._session()
+        except AioRpcError as error:
+            told = error_of(error, self._endpoint)
+            return told.message if isinstance(told, UnreachableError) else f"it says: {told.message}"
+        except RunnerError as error:
+            return error.message
+        except TimeoutError:  # which is an OSError
+            return f"it did not answer the greeting within {self._patience:g} s"
+        except OSError as error:
+            return f"a log cannot be written here: {error.strerror}"
+        return "it has ended the session"
+
+    async def _session(self) -> None:
+        """Up to its end. Raises AioRpcError, RunnerError, TimeoutError, and what `Party.heard` raises."""
         async with open_channel(self._endpoint, self._silence) as channel:
-            queue: asyncio.Queue[FromOrigin] = asyncio.Queue()
+            queue: asyncio.Queue[FromOrigin | None] = asyncio.Queue()
             stub: Any = PeerServiceStub(channel)  # its stubs are those of the blocking one
             call = stub.Session(_requests(queue), metadata=metadata(self._endpoint))
             try:
                 queue.put_nowait(self._party.greeting())
                 answers = aiter(call)
-                async with asyncio.timeout(GREETING_SECONDS):
+                async with asyncio.timeout(self._patience):
                     first = await anext(answers, None)
                 if first is None:
-                    return False
+                    return
                 hello = peerwire.from_executor_from_proto(first)
                 if not isinstance(hello, ExecutorHello) or hello.version != VERSION:
                     raise UsageError("it speaks another protocol: one of the two runners has to be upgraded")
+                self._connected_at = asyncio.get_running_loop().time()
                 self._party.connected(hello, queue.put_nowait)
                 async for message in answers:
                     self._party.heard(peerwire.from_executor_from_proto(message))
-                return True
             finally:
                 call.cancel()
+                queue.put_nowait(None)  # of a call that is over already gRPC would let the requests wait for ever
 
 
-async def _requests(queue: asyncio.Queue[FromOrigin]) -> AsyncIterator[pb.FromOrigin]:
-    while True:
-        yield peerwire.from_origin_to_proto(await queue.get())
+async def _requests(queue: asyncio.Queue[FromOrigin | None]) -> AsyncIterator[pb.FromOrigin]:
+    """Up to a None."""
+    while (said := await queue.get()) is not None:
+        yield peerwire.from_origin_to_proto(said)

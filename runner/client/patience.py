@@ -27,20 +27,38 @@ class Patience(Struct, frozen=True, kw_only=True):
     by its default at most every ten seconds."""
 
 
+class Backoff:
+    """Waits that grow, with jitter: many clients of one node must not come back at one moment."""
+
+    def __init__(self, longest: float = LONGEST_SECONDS, *, dice: Callable[[], float] = random.random) -> None:
+        """`longest` in seconds."""
+        self._longest = longest
+        self._dice = dice
+        self._tries = 0
+
+    def begin_anew(self) -> None:
+        self._tries = 0
+
+    def next(self) -> float:
+        """Seconds to wait before the next try."""
+        grown = min(self._longest, FIRST_SECONDS * FACTOR**self._tries)
+        self._tries = min(self._tries + 1, 60)
+        return grown * (0.5 + 0.5 * self._dice())
+
+
 class Attempts:
-    """The tries of one call. Waits grow, with jitter: many clients of one node must not come back at one moment."""
+    """The tries of one call."""
 
     def __init__(
         self, seconds: float, *, now: Callable[[], float] = time.monotonic, dice: Callable[[], float] = random.random
     ) -> None:
         self._now = now
-        self._dice = dice
-        self._tries = 0
+        self._backoff = Backoff(dice=dice)
         self._end = now() + seconds
 
     def succeeded(self, seconds: float) -> None:
         """It has worked; from here on there are so many seconds again."""
-        self._tries = 0
+        self._backoff.begin_anew()
         self._end = self._now() + seconds
 
     def wait(self, error: RunnerError) -> float | None:
@@ -51,8 +69,6 @@ class Attempts:
         told = None if isinstance(error, UnreachableError) else error.retry_after
         if isinstance(error, LimitError) and told is None:
             return None
-        grown = min(LONGEST_SECONDS, FIRST_SECONDS * FACTOR**self._tries)
-        self._tries = min(self._tries + 1, 60)
         # Never before the node wants us back; those whom it has told the same come one after the other.
-        wait = (told or 0.0) + grown * (0.5 + 0.5 * self._dice())
+        wait = (told or 0.0) + self._backoff.next()
         return wait if self._now() + wait <= self._end else None

@@ -72,7 +72,7 @@ class Copies(Protocol):
 
 class RemoteDispatcher:
     """Implements `Dispatcher` over one peer. It is used from the thread of `clock`; the session that brings it together with the
-    peer calls `greeting`, `connected`, `heard` and `disconnected`."""
+    peer waits for `when_ready`, and calls `greeting`, `connected`, `heard` and `disconnected`."""
 
     def __init__(
         self,
@@ -88,8 +88,6 @@ class RemoteDispatcher:
         `lost_after` in seconds."""
         self.on_change: Callable[[str, bool], None] = lambda name, there: None
         """Told whenever the peer has come or gone."""
-        self.on_ready: Callable[[], None] = lambda: None
-        """Told once it is known what a former life has handed to the peer: no session may begin before."""
         self.trouble = "it was not reached yet"
         """Why it is not there, where it is not."""
         self._name = name
@@ -109,6 +107,8 @@ class RemoteDispatcher:
         self._releases: dict[str, None] = {}
         """The groups that it has to be told of when it is back."""
         self._sink: Sink = lambda report: None
+        self._is_ready = False
+        self._on_ready: Callable[[], None] = lambda: None
 
     # What the engine asks: `Dispatcher`.
 
@@ -166,7 +166,8 @@ class RemoteDispatcher:
         wanted = set(live)
         for id in [id for id in self._handed if id not in wanted]:
             self._handed.pop(id).close()
-        self.on_ready()
+        self._is_ready = True
+        self._on_ready()
 
     def release(self, group: str) -> None:
         if group not in self._groups:
@@ -210,6 +211,13 @@ class RemoteDispatcher:
         )
 
     # What the session tells.
+
+    def when_ready(self, ready: Callable[[], None]) -> None:
+        """Call `ready` once it is known what a former life has handed to the peer, which may be now. No session may begin before: what its
+        greeting does not name the peer ends."""
+        self._on_ready = ready
+        if self._is_ready:
+            ready()
 
     def greeting(self) -> OriginHello:
         return OriginHello(

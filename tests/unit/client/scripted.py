@@ -11,9 +11,10 @@ from typing import Any
 import grpc
 
 from runner.errors import RunnerError
-from runner.rpc import status
+from runner.model.session import FromOrigin
+from runner.rpc import peerwire, status
+from runner.v1 import peer_pb2_grpc, runner_pb2_grpc
 from runner.v1 import runner_pb2 as pb
-from runner.v1 import runner_pb2_grpc
 
 Context = Any
 
@@ -24,6 +25,10 @@ class Cut(Exception):  # noqa: N818 - it is no error of the test
 
 class Wait:
     """Nothing comes any more."""
+
+
+class Hear:
+    """One message is taken."""
 
 
 class ScriptedNode(runner_pb2_grpc.RunnerServiceServicer):
@@ -87,11 +92,36 @@ class ScriptedNode(runner_pb2_grpc.RunnerServiceServicer):
         return await self._answer(request, context)
 
 
+class ScriptedPeer(peer_pb2_grpc.PeerServiceServicer):
+    """Each session takes the next step of the script: messages, errors to end with, and `Hear`. `heard` is what it has taken of what
+    it was told."""
+
+    def __init__(self, *steps: list[Any]) -> None:
+        self.heard: list[FromOrigin] = []
+        self._steps = list(steps)
+
+    async def Session(self, request_iterator: Any, context: Context) -> AsyncIterator[Any]:
+        for item in self._steps.pop(0):
+            if isinstance(item, Hear):
+                self.heard.append(peerwire.from_origin_from_proto(await anext(request_iterator)))
+            elif isinstance(item, Wait):
+                await asyncio.Event().wait()
+            elif isinstance(item, RunnerError):
+                await status.abort(context, item)
+            elif isinstance(item, Cut):
+                await context.abort(grpc.StatusCode.UNAVAILABLE, "Socket closed")
+            else:
+                yield peerwire.from_executor_to_proto(item)
+
+
 @asynccontextmanager
-async def serving(node: ScriptedNode, folder: Path) -> AsyncIterator[str]:
+async def serving(node: ScriptedNode | ScriptedPeer, folder: Path) -> AsyncIterator[str]:
     """The target that it is reached by."""
     server = grpc.aio.server()
-    runner_pb2_grpc.add_RunnerServiceServicer_to_server(node, server)
+    if isinstance(node, ScriptedPeer):
+        peer_pb2_grpc.add_PeerServiceServicer_to_server(node, server)
+    else:
+        runner_pb2_grpc.add_RunnerServiceServicer_to_server(node, server)
     target = f"unix:{folder}/node.sock"
     server.add_insecure_port(target)
     await server.start()

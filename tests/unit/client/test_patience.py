@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from runner.client.patience import LONGEST_SECONDS, Attempts
+from runner.client.patience import LONGEST_SECONDS, Attempts, Backoff
 from runner.errors import GroupNotFoundError, InternalError, LimitError, RunnerError, UnavailableError, UnreachableError
 
 LOST = UnreachableError()
@@ -14,6 +14,13 @@ def test_waits_grow_with_jitter_up_to_a_bound() -> None:
     waits = [attempts.wait(LOST) for _ in range(100)]
     assert waits[:4] == [0.1, 0.2, 0.4, 0.8]
     assert set(waits[8:]) == {LONGEST_SECONDS}
+
+
+def test_waits_grow_anew_when_they_are_told_to() -> None:
+    backoff = Backoff(10.0, dice=lambda: 1)
+    assert [backoff.next() for _ in range(9)][6:] == [6.4, 10.0, 10.0]
+    backoff.begin_anew()
+    assert [backoff.next(), backoff.next()] == [0.1, 0.2]
 
 
 def test_the_end_is_kept_and_moves_with_success() -> None:

@@ -155,11 +155,12 @@ def test_another_life_attaches_behind_what_was_recorded_and_copied(origin: Origi
 
 def test_no_session_begins_before_it_is_known_what_was_handed_out(origin: Origin) -> None:
     ready = []
-    origin.dispatcher.on_ready = lambda: ready.append(True)
+    origin.dispatcher.when_ready(lambda: ready.append("once it is"))
     origin.send(resumed=True)
     assert not ready
     origin.dispatcher.reconcile([ID])
-    assert ready
+    origin.dispatcher.when_ready(lambda: ready.append("at once"))
+    assert ready == ["once it is", "at once"]
 
 
 @pytest.mark.parametrize("again", [False, True])
