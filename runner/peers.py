@@ -79,10 +79,11 @@ class Peers:
             known = f"known are {', '.join([self.here.name, *self._peers])}"
             message = f"this runner has no peer {name!r} ({nearest(name, self._peers) or known})"
             return Refusal(reason=Reason.NO_SUCH_RUNNER, message=message)
-        if not peer.is_there or peer.hello is None:
+        hello = peer.hello
+        if hello is None:
             return Unreachable(why=_away(peer))
-        if task.type not in peer.hello.types:
-            known = f"it can do {', '.join(sorted(peer.hello.types))}"
+        if task.type not in hello.types:
+            known = f"it can do {', '.join(sorted(hello.types))}"
             return Refusal(reason=Reason.UNKNOWN_TYPE, message=f"{name} has no task type {task.type!r}: {known}")
         return peer
 
@@ -112,12 +113,12 @@ class Peers:
             burden=burden(self._own.load()),
         )
         for peer in self._peers.values():
-            if peer.is_there and peer.hello is not None:
+            if (hello := peer.hello) is not None:
                 yield _Candidate(
                     name=peer.name,
                     dispatcher=peer,
-                    types=peer.hello.types,
-                    labels=peer.hello.labels,
+                    types=hello.types,
+                    labels=hello.labels,
                     burden=burden(peer.capacity),
                 )
 

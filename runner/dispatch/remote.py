@@ -10,16 +10,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from functools import partial
 
 from msgspec.structs import replace
 
 from runner.clock import Clock, Moment, Timer
 from runner.dispatch.base import Sink
-from runner.errors import StoreCorruptError
+from runner.dispatch.handed import Copies, Handed
 from runner.model.dispatch import AttemptId, Dispatch, Finished, Noticed, Report
 from runner.model.event import Kind
-from runner.model.log import Stream
 from runner.model.peer import PeerState
 from runner.model.result import Outcome, Reason, Status
 from runner.model.session import (
@@ -47,27 +46,6 @@ MOST_RELEASES = 100_000
 Send = Callable[[FromOrigin], None]
 
 _log = logging.getLogger(__name__)
-
-
-class Copy(Protocol):
-    """What is needed of a `LogCopy`, whose methods these are."""
-
-    @property
-    def position(self) -> int: ...
-
-    def append(self, stream: Stream, data: bytes, position: int) -> None: ...
-
-    def afresh(self) -> None: ...
-
-    def settle(self) -> None: ...
-
-    def close(self) -> None: ...
-
-
-class Copies(Protocol):
-    """What is needed of a `LogStore`, whose method this is."""
-
-    def copy(self, id: AttemptId) -> Copy: ...
 
 
 class RemoteDispatcher:
@@ -101,7 +79,7 @@ class RemoteDispatcher:
         self._send: Send | None = None
         self._since: Moment = clock.now()
         self._lost_timer: Timer | None = None
-        self._handed: dict[AttemptId, _Handed] = {}
+        self._handed: dict[AttemptId, Handed] = {}
         self._groups: set[str] = set()
         """Of which something was handed to it."""
         self._releases: dict[str, None] = {}
@@ -123,25 +101,25 @@ class RemoteDispatcher:
     def submit(self, dispatch: Dispatch) -> None:
         self._groups.add(dispatch.id.group)
         if dispatch.id not in self._handed:
-            self._handed[dispatch.id] = _Handed(dispatch)
+            self._handed[dispatch.id] = Handed(dispatch, self._logs)
             self._watch_for_loss()
 
     def events(self, id: AttemptId, after: int, sink: Sink) -> None:
         self._sink = sink
         handed = self._handed.get(id)
-        if handed is not None and not handed.over:
+        if handed is not None and not handed.is_over:
             handed.heard = max(handed.heard, after)
             self._hand_over(handed)
 
     def acknowledge(self, id: AttemptId, sequence: int) -> None:
         handed = self._handed.get(id)
-        if handed is not None and handed.over and sequence >= handed.heard:
+        if handed is not None and handed.is_over and sequence >= handed.heard:
             del self._handed[id]
         self._tell(Acknowledge(id=id, sequence=sequence))
 
     def cancel(self, id: AttemptId, grace: float) -> None:
         handed = self._handed.get(id)
-        if handed is None or handed.over:
+        if handed is None or handed.is_over:
             return
         if handed.cancel_grace is not None and handed.cancel_grace <= grace:
             return
@@ -149,23 +127,23 @@ class RemoteDispatcher:
         if handed.may_be_known:
             self._tell(Cancel(id=id, grace=grace))
         else:  # nobody else has ever heard of it
-            self._clock.call_soon(lambda: self._end(handed, Outcome(status=Status.ABORTED, finished_at=self._wall())))
+            self._clock.call_soon(partial(self._end, handed, Status.ABORTED))
 
     def signal(self, id: AttemptId, signal: str) -> None:
         handed = self._handed.get(id)
-        if handed is None or handed.over:
+        if handed is None or handed.is_over:
             return
-        if signal in ("pause", "start"):
+        pauses = signal in ("pause", "start")
+        if pauses:
             handed.dispatch = replace(handed.dispatch, paused=signal == "pause")
         if self._send is not None:
-            self._tell(Signal(id=id, signal=signal))
-        elif signal not in ("pause", "start"):
+            self._send(Signal(id=id, signal=signal))
+        elif not pauses:  # which its submission says
             handed.signals.append(signal)
 
     def reconcile(self, live: Iterable[AttemptId]) -> None:
         wanted = set(live)
-        for id in [id for id in self._handed if id not in wanted]:
-            self._handed.pop(id).close()
+        self._forget(lambda id: id not in wanted)
         self._is_ready = True
         self._on_ready()
 
@@ -173,10 +151,9 @@ class RemoteDispatcher:
         if group not in self._groups:
             return
         self._groups.discard(group)
-        for id in [id for id in self._handed if id.group == group]:
-            self._handed.pop(id).close()
+        self._forget(lambda id: id.group == group)
         if self._send is not None:
-            self._tell(Release(group=group))
+            self._send(Release(group=group))
         elif len(self._releases) < MOST_RELEASES:
             self._releases[group] = None
 
@@ -188,8 +165,8 @@ class RemoteDispatcher:
 
     @property
     def hello(self) -> ExecutorHello | None:
-        """What it has said of itself last."""
-        return self._hello
+        """What it has said of itself; None while it is away."""
+        return self._hello if self.is_there else None
 
     @property
     def capacity(self) -> Capacity:
@@ -205,7 +182,7 @@ class RemoteDispatcher:
             there=self.is_there,
             since=self._since.wall,
             trouble="" if self.is_there else self.trouble,
-            running=sum(not handed.over for handed in self._handed.values()),
+            running=len(self._under_way()),
             types=tuple(sorted(hello.types)) if hello else (),
             labels=hello.labels if hello else {},
         )
@@ -223,7 +200,7 @@ class RemoteDispatcher:
         return OriginHello(
             node=self._node,
             name=self._own_name,
-            live=tuple(id for id, handed in self._handed.items() if not handed.over),
+            live=tuple(handed.dispatch.id for handed in self._under_way()),
         )
 
     def connected(self, hello: ExecutorHello, send: Send) -> None:
@@ -237,10 +214,9 @@ class RemoteDispatcher:
             handed.is_handed_over = False
         releases, self._releases = self._releases, {}
         for group in releases:
-            self._tell(Release(group=group))
-        for handed in list(self._handed.values()):
-            if not handed.over:
-                self._hand_over(handed)
+            send(Release(group=group))
+        for handed in self._under_way():
+            self._hand_over(handed)
         _log.info("peer %s is there", self._name, extra={"action": "peer_back", "peer": self._name})
         self.on_change(self._name, True)
 
@@ -251,14 +227,12 @@ class RemoteDispatcher:
                 self._report(report)
             case Printed() | Afresh():
                 handed = self._handed.get(message.id)
-                if handed is not None and not handed.over:
-                    self._copy(handed, message)
+                if handed is not None and not handed.is_over:
+                    handed.log.take(message)
             case Refused(id=id, reason=reason, message=text):
                 handed = self._handed.get(id)
                 if handed is not None:
-                    error = f"{self._name} does not take it: {text}"
-                    outcome = Outcome(status=Status.ERRORED, reason=reason, error=error, finished_at=self._wall())
-                    self._end(handed, outcome)
+                    self._end(handed, Status.ERRORED, reason, f"{self._name} does not take it: {text}")
             case Loaded(capacity=capacity):
                 self._capacity = capacity
 
@@ -277,53 +251,24 @@ class RemoteDispatcher:
 
     # Handing over.
 
-    def _hand_over(self, handed: _Handed) -> None:
+    def _hand_over(self, handed: Handed) -> None:
         if self._send is None or handed.is_handed_over:
             return
         if not handed.may_be_known and handed.cancel_grace is not None:
             return  # it is ended here
         handed.is_handed_over = handed.may_be_known = True
-        self._tell(
+        self._send(
             Submit(
                 dispatch=handed.dispatch,
                 hops=(hop(self._own_name, self._node),),
                 after=handed.heard,
-                printed=self._copied(handed),
+                printed=handed.log.position,
                 cancel_grace=handed.cancel_grace,
             )
         )
         signals, handed.signals = handed.signals, []
         for signal in signals:
-            self._tell(Signal(id=handed.dispatch.id, signal=signal))
-
-    def _copied(self, handed: _Handed) -> int:
-        """How far its log is here."""
-        try:
-            return handed.copy(self._logs).position
-        except (OSError, StoreCorruptError) as error:
-            self._copy_no_more(handed, error)
-            return 0
-
-    def _copy(self, handed: _Handed, said: Printed | Afresh | None) -> None:
-        """A piece of its log; None: what came afresh has come. Raises OSError."""
-        if not handed.is_copied:
-            return
-        copy = handed.copy(self._logs)
-        try:
-            match said:
-                case Printed(data=data, missing=missing):
-                    note = f"\n[{missing:,} bytes are not kept]\n".encode() if missing else b""
-                    copy.append(said.stream, note + data, said.position)
-                case Afresh():
-                    copy.afresh()
-                case None:
-                    copy.settle()
-        except StoreCorruptError as error:
-            self._copy_no_more(handed, error)
-
-    def _copy_no_more(self, handed: _Handed, error: Exception) -> None:
-        _log.error("the log of %s cannot be copied: %s", handed.dispatch.id, error, extra={"action": "log_copy"})
-        handed.is_copied = False
+            self._send(Signal(id=handed.dispatch.id, signal=signal))
 
     def _tell(self, message: FromOrigin) -> None:
         if self._send is not None:
@@ -336,19 +281,21 @@ class RemoteDispatcher:
             if isinstance(report, Finished):
                 self._sink(report)
                 self._tell(Acknowledge(id=report.id, sequence=report.sequence))
-        elif not handed.over and report.sequence > handed.heard:
+        elif not handed.is_over and report.sequence > handed.heard:
             if isinstance(report, Noticed) and report.kind is Kind.LOG_REDACTED:
-                self._copy(handed, None)
+                handed.log.settle()
             handed.heard = report.sequence
             if isinstance(report, Finished):
                 handed.end()
             self._sink(report)
 
-    def _end(self, handed: _Handed, outcome: Outcome) -> None:
+    def _end(self, handed: Handed, status: Status, reason: str | None = None, error: str | None = None) -> None:
         """How it ended is said by this runner itself."""
-        if not handed.over:
+        if not handed.is_over:
             handed.heard += 1
             handed.end()
+            now = self._clock.now().wall
+            outcome = Outcome(status=status, reason=reason, error=error, finished_at=now)
             self._sink(Finished(id=handed.dispatch.id, sequence=handed.heard, outcome=outcome))
 
     # Losing it.
@@ -361,50 +308,15 @@ class RemoteDispatcher:
 
     def _lose(self) -> None:
         self._lost_timer = None
-        since = f"for {self._lost_after:g} s"
-        for handed in list(self._handed.values()):
-            if not handed.over:
-                error = f"{self._name} has been away {since} ({self.trouble}); the attempt may still run there"
-                outcome = Outcome(
-                    status=Status.ERRORED, reason=Reason.RUNNER_LOST, error=error, finished_at=self._wall()
-                )
-                self._end(handed, outcome)
+        error = (
+            f"{self._name} has been away for {self._lost_after:g} s ({self.trouble}); the attempt may still run there"
+        )
+        for handed in self._under_way():
+            self._end(handed, Status.ERRORED, Reason.RUNNER_LOST, error)
 
-    def _wall(self) -> float:
-        return self._clock.now().wall
+    def _under_way(self) -> list[Handed]:
+        return [handed for handed in self._handed.values() if not handed.is_over]
 
-
-class _Handed:
-    """One attempt that was handed to the peer. `heard` is the last report that was passed on; `may_be_known` tells that the peer may
-    know it; `over` that its end was passed on."""
-
-    __slots__ = (
-        "_copy", "cancel_grace", "dispatch", "heard", "is_copied", "is_handed_over", "may_be_known", "over", "signals",
-    )  # fmt: skip
-
-    def __init__(self, dispatch: Dispatch) -> None:
-        self.dispatch = dispatch
-        self.heard = 0
-        self.cancel_grace: float | None = None
-        self.signals: list[str] = []
-        self.may_be_known = dispatch.resumed
-        self.is_handed_over = False
-        """In the present session."""
-        self.over = False
-        self.is_copied = True
-        """What it prints is kept here."""
-        self._copy: Copy | None = None
-
-    def copy(self, logs: Copies) -> Copy:
-        if self._copy is None:
-            self._copy = logs.copy(self.dispatch.id)
-        return self._copy
-
-    def end(self) -> None:
-        self.over = True
-        self.close()
-
-    def close(self) -> None:
-        if self._copy is not None:
-            self._copy.close()
-            self._copy = None
+    def _forget(self, unwanted: Callable[[AttemptId], bool]) -> None:
+        for id in [id for id in self._handed if unwanted(id)]:
+            self._handed.pop(id).log.close()

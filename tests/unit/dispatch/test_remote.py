@@ -7,7 +7,8 @@ import errno
 import pytest
 from msgspec.structs import replace
 
-from runner.dispatch.remote import Copy, RemoteDispatcher
+from runner.dispatch.handed import Copy
+from runner.dispatch.remote import RemoteDispatcher
 from runner.logs.memory import MemoryLogStore
 from runner.model.dispatch import AttemptId, Dispatch, Finished, Noticed, Report, Started
 from runner.model.event import Kind
