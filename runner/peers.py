@@ -110,7 +110,7 @@ class Peers:
             dispatcher=self.here,
             types=self._own.types.types,
             labels=self._own.labels(),
-            burden=burden(self._own.load()),
+            burden=_burden(self._own.load()),
         )
         for peer in self._peers.values():
             if (hello := peer.hello) is not None:
@@ -119,11 +119,11 @@ class Peers:
                     dispatcher=peer,
                     types=hello.types,
                     labels=hello.labels,
-                    burden=burden(peer.capacity),
+                    burden=_burden(peer.capacity),
                 )
 
 
-def burden(load: Load | Capacity) -> float:
+def _burden(load: Load | Capacity) -> float:
     """How much each slot has to do."""
     return (load.taken + load.waiting) / max(1, load.slots)
 

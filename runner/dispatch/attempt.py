@@ -22,7 +22,7 @@ from runner.dispatch.surroundings import Surroundings
 from runner.dispatch.timing import Deadline, OutOfPatienceError, Patience, within
 from runner.errors import DriverError, ProcessHostError, TemplateError
 from runner.model import trace
-from runner.model.dispatch import Dispatch
+from runner.model.dispatch import PAUSES, Dispatch
 from runner.model.event import Kind
 from runner.model.result import Outcome, Reason, Status
 
@@ -34,7 +34,6 @@ DRIVER_CALL_SECONDS = 10.0
 
 MAX_HANDLE_BYTES = 64 << 10
 
-_PAUSES = ("pause", "start")
 _LOST = (Reason.SUPERVISOR_LOST, Reason.HOST_RESTARTED, Reason.DRIVER_LOST)
 
 
@@ -112,7 +111,7 @@ class Attempt:
 
     def signal(self, signal: str) -> None:
         """Pass it to the driver, if it understands it, once it was started."""
-        if signal in _PAUSES:
+        if signal in PAUSES:
             self._to_be_paused = signal == "pause"
         elif signal == "destroy":
             self._to_be_destroyed = True
@@ -347,7 +346,7 @@ class Attempt:
         assert self._handle is not None
         understood = await self._quietly("signal", driver.signal(self._handle, signal))
         pausing = signal == "pause"
-        if understood and self._running and signal in _PAUSES and pausing is not self._paused:
+        if understood and self._running and signal in PAUSES and pausing is not self._paused:
             self._is_paused(pausing)
 
     def _is_paused(self, paused: bool) -> None:

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from runner.clock import Clock, Moment, Timer
 from runner.dispatch.base import Sink
 from runner.dispatch.handed import Copies, Handed
-from runner.model.dispatch import AttemptId, Dispatch, Finished, Noticed, Report
+from runner.model.dispatch import PAUSES, AttemptId, Dispatch, Finished, Noticed, Report
 from runner.model.event import Kind
 from runner.model.peer import PeerState
 from runner.model.result import Outcome, Reason, Status
@@ -133,7 +133,7 @@ class RemoteDispatcher:
         handed = self._handed.get(id)
         if handed is None or handed.is_over:
             return
-        pauses = signal in ("pause", "start")
+        pauses = signal in PAUSES
         if pauses:
             handed.dispatch = replace(handed.dispatch, paused=signal == "pause")
         if self._send is not None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from runner.dispatch.base import Dispatcher
 from runner.engine.services import CONFIRM_SECONDS, Services
 from runner.engine.state import AttemptState, TaskState
-from runner.model.dispatch import AttemptId, Dispatch, Finished, Noticed, Report, Started
+from runner.model.dispatch import PAUSES, AttemptId, Dispatch, Finished, Noticed, Report, Started
 from runner.model.event import Kind
 from runner.model.result import Outcome, Reason, Status, Waiting
 
@@ -79,11 +79,10 @@ class Attempts:
         attempt = state.attempt
         assert attempt is not None, "a running task has an attempt"
         journal = self._services.journal
-        send = partial(self._send, state, attempt, resumed=True)  # it is written down already
+        send = partial(self._send, state, attempt, resumed=True)
         if attempt.forwarded:
-            journal.once_durable(
-                partial(journal.anyway, send), written=True
-            )  # but may not have been safe when that engine ended
+            # It is written down already, but may not have been safe when that engine ended.
+            journal.once_durable(partial(journal.anyway, send), written=True)
         else:
             journal.anyway(send)
         if attempt.cancel_at is not None and attempt.cancel_grace is not None:
@@ -121,7 +120,7 @@ class Attempts:
         attempt = state.attempt
         if state.status is not Status.RUNNING or attempt is None:
             return False
-        if signal in ("pause", "start"):
+        if signal in PAUSES:
             attempt.paused = signal == "pause"
             self._services.journal.mark(attempt)
         journal = self._services.journal
@@ -149,9 +148,8 @@ class Attempts:
     def _heard(self, state: TaskState, attempt: AttemptState, report: Report) -> None:
         run = self._run
         if isinstance(report, Started):
-            if (
-                attempt.status is not Status.RUNNING
-            ):  # one that another life of its executor began anew has started already
+            # One that another life of its executor has begun anew has started already.
+            if attempt.status is not Status.RUNNING:
                 run.event(Kind.TASK_STARTED, state)
             attempt.started_event = run.last_event
             attempt.status = Status.RUNNING

@@ -18,11 +18,13 @@ class LogCopy(Protocol):
         former life of this runner is gone on with. Raises OSError and StoreCorruptError."""
 
     def append(self, stream: Stream, data: bytes, position: int) -> None:
-        """Keep a piece that ends at `position` in the other log. One that is kept already is ignored."""
+        """Keep a piece that ends at `position` in the other log. One that is kept already is ignored. Raises OSError and
+        StoreCorruptError."""
 
     def afresh(self) -> None:
         """The other log was masked again: what follows takes the place of what was kept, from its beginning on, once it is `settle`d;
-        where that never happens, the old one stays. Each piece ends where it did, and is no longer than it was."""
+        where that never happens, the old one stays. Each piece ends where it did, and is no longer than it was. Raises OSError and
+        StoreCorruptError."""
 
     def settle(self) -> None:
         """All of it has come, if anything was to come `afresh`. Raises OSError and StoreCorruptError, and then the old one stays."""
@@ -46,7 +48,7 @@ class CopyKeeper(Keeper, Protocol):
     """Where one attempt's log is kept, and may be replaced."""
 
     def replacement(self) -> Replacement | None:
-        """None where nothing is kept."""
+        """None where nothing is kept. Raises OSError and StoreCorruptError."""
 
 
 class KeptCopy:

@@ -15,6 +15,9 @@ from runner.model.result import Outcome
 from runner.model.task import Task
 from runner.model.value import Bindings, Value
 
+PAUSES = ("pause", "start")
+"""The signals that say what is to hold from then on: whether an attempt is paused."""
+
 
 class AttemptId(NamedTuple):
     """The identity of an attempt within one origin: (group id, task name, attempt from 1)."""

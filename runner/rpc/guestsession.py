@@ -255,17 +255,15 @@ class GuestSession:
         except (GroupExistsError, LimitError) as error:
             self._refuse(attempt, Reason.REFUSED, error.message)
         else:
-            self._follow(AttemptId(id, attempt.task, 1), said)
+            guest = AttemptId(id, attempt.task, 1)
+            self._tell(
+                Telling(self._engine, self._premises.logs, guest, attempt, after=said.after, position=said.printed)
+            )
 
     def _refuse(self, attempt: AttemptId, reason: Reason, message: str) -> None:
         told = {"attempt": str(attempt), "origin": self._origin.name, "caller": self._origin.caller}
         _log.info("%s", message, extra={"action": "dispatch_refused", **told})
         self._answer(Refused(id=attempt, reason=reason, message=message))
-
-    def _follow(self, guest: AttemptId, said: Submit) -> None:
-        self._tell(
-            Telling(self._engine, self._premises.logs, guest, said.dispatch.id, after=said.after, position=said.printed)
-        )
 
     async def _end_all(self, fits: Callable[[AttemptId], bool]) -> None:
         """End those guests of the origin that run or wait here and fit; it is told what became of them."""

@@ -93,18 +93,15 @@ class Telling:
                         if not afresh:
                             yield from self._all_printed()
                         afresh = True  # one redaction is told for each stream
-                    if happening.kind is Kind.TASK_STARTED:
-                        started = Started(id=self.known_as, sequence=happening.number, at=happening.at, handle=b"")
-                        yield Reported(report=started)
-                    elif happening.kind in NOTICED:
-                        yield Reported(
-                            report=Noticed(
-                                id=self.known_as,
-                                sequence=happening.number,
-                                kind=happening.kind,
-                                fields=happening.fields,
-                            )
-                        )
+                    yield from self._reported(happening)
+
+    def _reported(self, event: Event) -> Iterator[Reported]:
+        """Nothing of what is no affair of an executor: the origin's group has events of its own."""
+        id, number = self.known_as, event.number
+        if event.kind is Kind.TASK_STARTED:
+            yield Reported(report=Started(id=id, sequence=number, at=event.at, handle=b""))
+        elif event.kind in NOTICED:
+            yield Reported(report=Noticed(id=id, sequence=number, kind=event.kind, fields=event.fields))
 
     def _printed(self, frame: Frame) -> Iterator[Printed]:
         if frame.position <= self._position:

@@ -119,3 +119,8 @@ def seconds_of(field: str, seconds: float) -> float:
     if not 0 <= seconds <= 1e12:  # a NaN is neither
         raise UsageError(f"its `{field}` is {seconds}; expected a number of seconds")
     return seconds
+
+
+def seconds_if_any(message: Any, field: str) -> float | None:
+    """None where the message has no such field."""
+    return seconds_of(field, getattr(message, field)) if message.HasField(field) else None

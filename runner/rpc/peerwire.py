@@ -104,7 +104,7 @@ def _submit(message: pb.SubmitAttempt) -> model.Submit:
         grace=parts.seconds_of("grace", message.grace),
         resumed=message.resumed,
         handle=message.handle if message.HasField("handle") else None,
-        started_at=parts.seconds_of("started_at", message.started_at) if message.HasField("started_at") else None,
+        started_at=parts.seconds_if_any(message, "started_at"),
         paused=message.paused,
         told_paused=message.told_paused,
         traceparent=parts.text_of("traceparent", message.traceparent, parts.LONGEST_NAME_CHARS),
@@ -115,9 +115,7 @@ def _submit(message: pb.SubmitAttempt) -> model.Submit:
         hops=tuple(parts.text_of("hops", hop, parts.LONGEST_NAME_CHARS) for hop in message.hops),
         after=parts.number_of("after", message.after),
         printed=parts.number_of("printed", message.printed),
-        cancel_grace=parts.seconds_of("cancel_grace", message.cancel_grace)
-        if message.HasField("cancel_grace")
-        else None,
+        cancel_grace=parts.seconds_if_any(message, "cancel_grace"),
     )
 
 
@@ -288,8 +286,8 @@ def _outcome(message: pb.AttemptFinished) -> Outcome:
         outputs={name: parts.value_from_proto(value) for name, value in message.outputs.items()},
         error=parts.text_of("error", message.error) or None,
         kill=kill_from_proto(message.kill) if message.HasField("kill") else None,
-        started_at=parts.seconds_of("started_at", message.started_at) if message.HasField("started_at") else None,
-        finished_at=parts.seconds_of("finished_at", message.finished_at) if message.HasField("finished_at") else None,
+        started_at=parts.seconds_if_any(message, "started_at"),
+        finished_at=parts.seconds_if_any(message, "finished_at"),
     )
 
 
