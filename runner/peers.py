@@ -139,4 +139,4 @@ def _lack(candidate: _Candidate, labels: Mapping[str, str], task: Task) -> str |
 
 
 def _away(peer: RemoteDispatcher) -> str:
-    return f"{peer.name} is away since {rfc3339(peer.state.since)} ({peer.trouble})"
+    return f"{peer.name} is away since {rfc3339(peer.since.wall)} ({peer.trouble})"

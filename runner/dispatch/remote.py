@@ -174,6 +174,11 @@ class RemoteDispatcher:
         return self._capacity
 
     @property
+    def since(self) -> Moment:
+        """When it came or went last; before it was reached, when this runner began to look for it."""
+        return self._since
+
+    @property
     def state(self) -> PeerState:
         hello = self._hello
         return PeerState(
