@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 
+from runner.dispatch.remote import RemoteDispatcher
+from runner.engine.engine import Engine
+from runner.engine.slots import Load
+from runner.logs.memory import MemoryLogStore
 from runner.model.dispatch import AttemptId
 from runner.model.event import Kind
+from runner.model.group import TaskGroup
 from runner.model.result import Status, Waiting
+from runner.model.session import Capacity, ExecutorHello, FromOrigin, OriginHello, Submit
 from runner.model.task import Forward, Retry
+from runner.peers import Own, Peers
+from runner.sealing import Sealer
+from runner.simulator.clock import VirtualClock
+from runner.simulator.executor import ScriptedExecutor
 from runner.simulator.script import OnStop, Script
-from tests.unit.engine.world import LOST_AFTER, World, task
+from tests.unit.engine.world import LOST_AFTER, Watched, World, task
 
 
 def test_a_cancel_reaches_a_runner_that_is_silent_when_it_is_back() -> None:
@@ -159,3 +169,47 @@ def test_what_a_former_life_has_left_at_a_peer_is_ended() -> None:
     world.restart()
     world.pass_time(1)
     assert world.peers["there"].in_flight == frozenset()
+
+
+class Types:
+    types = frozenset({"scripted"})
+
+
+def test_a_peer_is_greeted_with_what_a_former_life_has_handed_to_it_however_slow_the_disk_is() -> None:
+    """It ends what is not named."""
+    clock = VirtualClock()
+    store, sealer = Watched(clock.call_soon), Sealer.ephemeral()
+
+    def life() -> tuple[Engine, RemoteDispatcher]:
+        here = ScriptedExecutor(clock, lambda id: Script())
+        logs = MemoryLogStore(call_soon=clock.call_soon)
+        peer = RemoteDispatcher("there", node="n", own_name="local", clock=clock, logs=logs, lost_after=LOST_AFTER)
+        own = Own(dispatcher=here, types=Types(), labels=dict, load=lambda: Load(slots=1, taken=0, waiting=0))
+        engine = Engine(
+            store=store, clock=clock, dispatcher=here, targets=Peers(own, [peer]), sealer=sealer, max_parallel=1
+        )
+        engine.recover()
+        return engine, peer
+
+    told: list[FromOrigin] = []
+    hello = ExecutorHello(
+        node="t", name="there", instance="there-1", types=Types.types,
+        capacity=Capacity(slots=1, taken=0, waiting=0),
+    )  # fmt: skip
+    engine, peer = life()
+    peer.connected(hello, told.append)
+    engine.submit(TaskGroup(id="g", name="deploy", tasks=(task(),)))
+    clock.run_until(clock.now().boot + 1)
+    assert [message.dispatch.id for message in told if isinstance(message, Submit)] == [AttemptId("g", "a", 1)]
+    engine.close()
+    syncs: list[Callable[[Exception | None], None]] = []
+    store.hold = syncs.append
+    greetings: list[OriginHello] = []
+    engine, peer = life()
+    peer.when_ready(lambda: greetings.append(peer.greeting()))
+    clock.run_until(clock.now().boot + 5)
+    assert greetings == []
+    while syncs:
+        syncs.pop(0)(None)
+        clock.run_until(clock.now().boot + 1)
+    assert [greeting.live for greeting in greetings] == [(AttemptId("g", "a", 1),)]
