@@ -222,7 +222,9 @@ def test_lists_and_details_for_programs(ask: Ask) -> None:
 
 
 def test_signals_and_cancels(ask: Ask) -> None:
-    id = ask("submit", ask.runner.write(group([shell("t", "echo up; sleep 1000")]))).stdout.strip()
+    goes_on = ask.runner.folder / "may-end"
+    script = f"trap '' TERM; echo up; while [ ! -e {goes_on} ]; do sleep 0.05; done"
+    id = ask("submit", ask.runner.write(group([shell("t", script)]))).stdout.strip()
     process = ask.start("logs", id, "t", "-f")
     assert process.stdout is not None
     assert process.stdout.readline() == b"up\n"
@@ -230,6 +232,7 @@ def test_signals_and_cancels(ask: Ask) -> None:
     assert ask("signal", id, "t", "start").stdout == "t goes on\n"
     assert ask("signal", id, "nobody", "start").status == 2
     assert "is being cancelled" in ask("cancel", id).stdout
+    goes_on.touch()
     assert process.wait() == 0
     assert ask("watch", id).status == 1
     assert ask("signal", id, "t", "pause").stdout == "t does not run\n"
