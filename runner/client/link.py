@@ -91,7 +91,7 @@ class Link:
             await self._session()
         except AioRpcError as error:
             told = error_of(error, self._endpoint)
-            return told.message if isinstance(told, UnreachableError) else f"it says: {told.message}"
+            return await self._trouble(told) if isinstance(told, UnreachableError) else f"it says: {told.message}"
         except RunnerError as error:
             return error.message
         except TimeoutError:  # which is an OSError
@@ -102,6 +102,15 @@ class Link:
             _log.exception("a session with %s has failed", self._endpoint.target, extra={"action": "link_failed"})
             return f"this runner could not make anything of what it says ({type(error).__name__})"
         return "it has ended the session"
+
+    async def _trouble(self, error: UnreachableError) -> str:
+        """With what gRPC keeps to itself. Of a session that has broken nothing more is found out before the next one."""
+        if not math.isinf(self._connected_at):
+            return error.message
+        from runner.client import diagnosis  # only where something is wrong
+
+        finding = await asyncio.to_thread(diagnosis.find, self._endpoint)
+        return error.message if finding is None else f"{error.message}: {finding.text}"
 
     async def _session(self) -> None:
         """Up to its end. Raises AioRpcError, RunnerError, TimeoutError, and what `Party.heard` raises."""
