@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import os
 import random
@@ -67,6 +68,15 @@ class Sabotage(NamedTuple):
 
 
 NONE = Sabotage()
+
+
+def _spellings(secret: bytes) -> Iterator[bytes]:
+    """Raw, in hex, and what is the same of it in base64 wherever it begins."""
+    yield secret
+    yield secret.hex().encode()
+    for before in range(3):
+        whole = len(secret) - (3 - before) % 3
+        yield base64.b64encode(secret[(3 - before) % 3 :][: whole - whole % 3])
 
 
 def plan(seed: int) -> list[Fault]:
@@ -233,7 +243,8 @@ class _Play:
         for side in ("origin", "executor"):
             for path in (self._folder / side).rglob("*"):
                 with suppress(OSError):
-                    if path.is_file() and SECRET.encode() in path.read_bytes():
+                    content = path.read_bytes() if path.is_file() else b""
+                    if any(spelt in content for spelt in _spellings(SECRET.encode())):
                         yield f"the secret stands in {path}"
 
     def _processes(self) -> Iterator[str]:
