@@ -26,7 +26,7 @@ from runner.model.result import TaskGroupResult
 from runner.tokens import Tokens
 from tests.acceptance.mortal import Node
 from tests.chaos.forwarding.proxy import Line
-from tests.chaos.forwarding.scene import SECRET, Part, Scene, doomed
+from tests.chaos.forwarding.scene import BEGUN, SECRET, Part, Scene, doomed
 
 END_SECONDS = 90.0
 """How long a group may take once everything is as it should be."""
@@ -152,7 +152,10 @@ class _Play:
         return Node(folder / "state", options=["--config", str(config)], before=self._sabotage.before("origin"))
 
     async def _cancel(self, client: AsyncClient, seconds: float) -> None:
-        """At some time of so many seconds, whoever is there then."""
+        """At some time of so many seconds, whoever is there then; where something is wrong, not before there is something to cancel."""
+        end = time.monotonic() + (self._sabotage.patience if self._sabotage.code else 0.0)
+        while time.monotonic() < end and not (self._work / BEGUN).exists():  # noqa: ASYNC110 - a file tells nobody
+            await asyncio.sleep(0.02)
         await asyncio.sleep(random.Random(f"cancel {self._seed}").uniform(0.0, seconds))
         while True:
             try:

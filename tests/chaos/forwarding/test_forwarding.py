@@ -54,7 +54,7 @@ async def forgetful(self, said):
 Reception.take_in = forgetful
 """,
             faults=(),
-            patience=20.0,
+            patience=8.0,
         ),
         "was started 0 times in place of 1",
     ),
