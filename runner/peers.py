@@ -18,7 +18,7 @@ from runner.model.session import Capacity
 from runner.model.task import Forward, Task
 
 MOST_NAMED = 20
-"""Of so many runners it is said what each lacks."""
+"""Of so many runners it is said what each lacks, and of one so many types."""
 
 
 class Types(Protocol):
@@ -83,7 +83,7 @@ class Peers:
         if hello is None:
             return Unreachable(why=_away(peer))
         if task.type not in hello.types:
-            known = f"it can do {', '.join(sorted(hello.types))}"
+            known = f"it can do {', '.join(sorted(hello.types)[:MOST_NAMED])}"
             return Refusal(reason=Reason.UNKNOWN_TYPE, message=f"{name} has no task type {task.type!r}: {known}")
         return peer
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Protocol
@@ -13,7 +14,17 @@ from runner.client.channel import error_of, metadata, open_channel
 from runner.client.patience import Backoff, Patience
 from runner.errors import RunnerError, UnreachableError, UsageError
 from runner.model.endpoint import Endpoint
-from runner.model.session import VERSION, ExecutorHello, FromExecutor, FromOrigin, OriginHello
+from runner.model.result import Reason
+from runner.model.session import (
+    LARGEST_SUBMIT_BYTES,
+    VERSION,
+    ExecutorHello,
+    FromExecutor,
+    FromOrigin,
+    OriginHello,
+    Refused,
+    Submit,
+)
 from runner.rpc import peerwire
 from runner.v1 import peer_pb2 as pb
 from runner.v1.peer_pb2_grpc import PeerServiceStub
@@ -21,6 +32,8 @@ from runner.v1.peer_pb2_grpc import PeerServiceStub
 LONGEST_WAIT_SECONDS = 10.0
 GREETING_SECONDS = 15.0
 """How long a peer may take to answer the greeting."""
+
+_log = logging.getLogger(__name__)
 
 
 class Party(Protocol):
@@ -78,21 +91,33 @@ class Link:
             await self._session()
         except AioRpcError as error:
             told = error_of(error, self._endpoint)
-            return told.message if isinstance(told, UnreachableError) else f"it says: {told.message}"
+            return await self._trouble(told) if isinstance(told, UnreachableError) else f"it says: {told.message}"
         except RunnerError as error:
             return error.message
         except TimeoutError:  # which is an OSError
             return f"it did not answer the greeting within {self._patience:g} s"
         except OSError as error:
             return f"a log cannot be written here: {error.strerror}"
+        except Exception as error:  # noqa: BLE001 (whatever a peer says, there is a next session)
+            _log.exception("a session with %s has failed", self._endpoint.target, extra={"action": "link_failed"})
+            return f"this runner could not make anything of what it says ({type(error).__name__})"
         return "it has ended the session"
+
+    async def _trouble(self, error: UnreachableError) -> str:
+        """With what gRPC keeps to itself. Of a session that has broken nothing more is found out before the next one."""
+        if not math.isinf(self._connected_at):
+            return error.message
+        from runner.client import diagnosis  # only where something is wrong
+
+        finding = await asyncio.to_thread(diagnosis.find, self._endpoint)
+        return error.message if finding is None else f"{error.message}: {finding.text}"
 
     async def _session(self) -> None:
         """Up to its end. Raises AioRpcError, RunnerError, TimeoutError, and what `Party.heard` raises."""
         async with open_channel(self._endpoint, self._silence) as channel:
             queue: asyncio.Queue[FromOrigin | None] = asyncio.Queue()
             stub: Any = PeerServiceStub(channel)  # its stubs are those of the blocking one
-            call = stub.Session(_requests(queue), metadata=metadata(self._endpoint))
+            call = stub.Session(self._requests(queue), metadata=metadata(self._endpoint))
             try:
                 queue.put_nowait(self._party.greeting())
                 answers = aiter(call)
@@ -111,8 +136,19 @@ class Link:
                 call.cancel()
                 queue.put_nowait(None)  # of a call that is over already gRPC would let the requests wait for ever
 
+    async def _requests(self, queue: asyncio.Queue[FromOrigin | None]) -> AsyncIterator[pb.FromOrigin]:
+        """Up to a None."""
+        while (said := await queue.get()) is not None:
+            message = peerwire.from_origin_to_proto(said)
+            if isinstance(said, Submit) and message.ByteSize() > LARGEST_SUBMIT_BYTES:
+                self._party.heard(_too_large(said, message.ByteSize()))
+            else:
+                yield message
 
-async def _requests(queue: asyncio.Queue[FromOrigin | None]) -> AsyncIterator[pb.FromOrigin]:
-    """Up to a None."""
-    while (said := await queue.get()) is not None:
-        yield peerwire.from_origin_to_proto(said)
+
+def _too_large(said: Submit, size: int) -> Refused:
+    return Refused(
+        id=said.dispatch.id,
+        reason=Reason.REFUSED,
+        message=f"the task and what it imports have {size:,} bytes, and {LARGEST_SUBMIT_BYTES:,} at most can be sent to another runner",
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Protocol
 
+from runner.dispatch.claims import Claims
 from runner.errors import StoreCorruptError
 from runner.model.dispatch import AttemptId, Dispatch
 from runner.model.log import Stream
@@ -37,10 +38,22 @@ class Copies(Protocol):
 class Handed:
     """`heard` is the number of the last report that was passed on."""
 
-    __slots__ = ("cancel_grace", "dispatch", "heard", "is_handed_over", "is_over", "log", "may_be_known", "signals")
+    __slots__ = (
+        "cancel_grace",
+        "claims",
+        "dispatch",
+        "heard",
+        "is_handed_over",
+        "is_over",
+        "log",
+        "may_be_known",
+        "signals",
+    )
 
-    def __init__(self, dispatch: Dispatch, logs: Copies) -> None:
+    def __init__(self, dispatch: Dispatch, runner: str, logs: Copies) -> None:
+        """`runner` is what this one calls the peer."""
         self.dispatch = dispatch
+        self.claims = Claims(dispatch.task, runner)
         self.log = CopiedLog(dispatch.id, logs)
         self.heard = 0
         self.cancel_grace: float | None = None

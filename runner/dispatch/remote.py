@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from runner.clock import Clock, Moment, Timer
 from runner.dispatch.base import Sink
+from runner.dispatch.claims import told
 from runner.dispatch.handed import Copies, Handed
 from runner.model.dispatch import PAUSES, AttemptId, Dispatch, Finished, Noticed, Report
 from runner.model.event import Kind
@@ -101,7 +102,7 @@ class RemoteDispatcher:
     def submit(self, dispatch: Dispatch) -> None:
         self._groups.add(dispatch.id.group)
         if dispatch.id not in self._handed:
-            self._handed[dispatch.id] = Handed(dispatch, self._logs)
+            self._handed[dispatch.id] = Handed(dispatch, self._name, self._logs)
             self._watch_for_loss()
 
     def events(self, id: AttemptId, after: int, sink: Sink) -> None:
@@ -237,7 +238,7 @@ class RemoteDispatcher:
             case Refused(id=id, reason=reason, message=text):
                 handed = self._handed.get(id)
                 if handed is not None:
-                    self._end(handed, Status.ERRORED, reason, f"{self._name} does not take it: {text}")
+                    self._end(handed, Status.ERRORED, reason, f"{self._name} does not take it: {told(text)}")
             case Loaded(capacity=capacity):
                 self._capacity = capacity
 
@@ -292,7 +293,8 @@ class RemoteDispatcher:
             handed.heard = report.sequence
             if isinstance(report, Finished):
                 handed.end()
-            self._sink(report)
+            if (taken := handed.claims.taken(report)) is not None:
+                self._sink(taken)
 
     def _end(self, handed: Handed, status: Status, reason: str | None = None, error: str | None = None) -> None:
         """How it ended is said by this runner itself."""

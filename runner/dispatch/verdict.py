@@ -23,6 +23,7 @@ _ENDS = frozenset({Status.SUCCESS, Status.FAILED, Status.ERRORED, Status.ABORTED
 _LARGEST_CODE = 2**31 - 1
 
 _LOST = {
+    Reason.RUNNER_LOST: "the runner that it was given to is no peer of this one any more; it may still run there",
     Reason.DRIVER_LOST: "the runner was restarted, and what ran in it cannot be found again",
     Reason.HOST_RESTARTED: "the machine was restarted while the attempt ran",
     Reason.SUPERVISOR_LOST: "the runner that owned its processes was killed, and they with it; "
@@ -36,6 +37,8 @@ def errored(reason: str, error: str) -> Outcome:
 
 def lost(dispatch: Dispatch, instance: str, recovery: Recovery) -> Outcome | None:
     """The end of an attempt that can neither be carried out nor be found again in the executor's present life."""
+    if "/" in instance and "/" not in dispatch.instance:  # a peer's, which is one word; it was never meant to run here
+        return errored(Reason.RUNNER_LOST, _LOST[Reason.RUNNER_LOST])
     if recovery is Recovery.RERUN:
         return None
     if dispatch.resumed and recovery is Recovery.NONE:

@@ -31,8 +31,9 @@ class Attempts:
     def __init__(self, run: GroupRun) -> None:
         self._run = run
         self._services = run.services
-        self.unconfirmed: set[AttemptId] = set()
-        """Attempts that the group went on without, because nobody said that they stopped, or because their runner was lost."""
+        self.unconfirmed: dict[AttemptId, Dispatcher] = {}
+        """Attempts that the group went on without, because nobody said that they stopped, or because their runner was lost; and who
+        has them."""
         self.runners: set[str] = set()
         """Who may have something of the group, beside this runner."""
 
@@ -135,12 +136,15 @@ class Attempts:
     # Hearing.
 
     def report(self, executor: Dispatcher, report: Report) -> None:
-        """Something that the executor says. Repetitions and what comes after the end are harmless."""
+        """Something that the executor says. Repetitions and what comes after the end are harmless, and so is what another runner says
+        of a task that there is not, or of an attempt that was not given to it."""
+        if report.id.task not in self._run.graph.index:
+            return
         state = self._run.task(report.id.task)
         attempt = state.attempt
         if attempt is None or attempt.id != report.id or attempt.status.terminal:
             self._late(state, executor, report)
-        elif report.sequence > attempt.sequence:
+        elif executor is attempt.executor and report.sequence > attempt.sequence:
             attempt.sequence = report.sequence
             self._heard(state, attempt, report)
             self._services.journal.mark(attempt)
@@ -174,7 +178,7 @@ class Attempts:
 
     def _lost(self, attempt: AttemptState) -> None:
         """Nobody knows what has become of it. What still runs is not wanted any more, and what it says is late."""
-        self.unconfirmed.add(attempt.id)
+        self.unconfirmed[attempt.id] = attempt.executor
         if attempt.cancel_at is None:
             attempt.cancel_at, attempt.cancel_grace = self._services.clock.now(), self._services.grace
             self._services.journal.anyway(partial(attempt.executor.cancel, attempt.id, attempt.cancel_grace))
@@ -191,8 +195,10 @@ class Attempts:
         if not isinstance(report, Finished):
             return
         outcome = report.outcome
-        if report.id in self.unconfirmed and outcome.reason != Reason.RUNNER_LOST:  # which says nothing new
-            self.unconfirmed.discard(report.id)
+        if (
+            self.unconfirmed.get(report.id) is executor and outcome.reason != Reason.RUNNER_LOST
+        ):  # which says nothing new
+            del self.unconfirmed[report.id]
             number = report.id.attempt  # another one may have followed by now
             self._run.event(Kind.LATE_RESULT, state, number, status=outcome.status.value, reason=outcome.reason)
         self._acknowledge(executor, report)
@@ -232,7 +238,7 @@ class Attempts:
 
     def _force(self, state: TaskState, attempt: AttemptState) -> None:
         attempt.force_timer = None
-        self.unconfirmed.add(attempt.id)
+        self.unconfirmed[attempt.id] = attempt.executor
         outcome = Outcome(
             status=Status.ABORTED,
             kill={"confirmed": False},

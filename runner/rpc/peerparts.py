@@ -19,6 +19,9 @@ from runner.v1 import peer_pb2 as pb
 LARGEST = (1 << 62) - 1
 """Of every number; what is stored has 63 bits."""
 
+LAST_SECONDS = 2.5e11
+"""Since the epoch. In ten thousand years a calendar ends (`datetime`), which times are shown by."""
+
 LONGEST_ATTEMPT = (1 << 31) - 1
 LONGEST_NAME_CHARS = 1000
 
@@ -116,7 +119,7 @@ def number_of(field: str, number: int) -> int:
 
 
 def seconds_of(field: str, seconds: float) -> float:
-    if not 0 <= seconds <= 1e12:  # a NaN is neither
+    if not 0 <= seconds <= LAST_SECONDS:  # a NaN is neither
         raise UsageError(f"its `{field}` is {seconds}; expected a number of seconds")
     return seconds
 

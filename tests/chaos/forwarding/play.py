@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import os
 import random
 import shutil
+import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -18,16 +20,19 @@ from typing import NamedTuple
 from runner.client.aio import AsyncClient
 from runner.client.patience import Patience
 from runner.config.service import Scope
+from runner.errors import UnreachableError
 from runner.model.endpoint import Endpoint
 from runner.model.result import TaskGroupResult
 from runner.tokens import Tokens
 from tests.acceptance.mortal import Node
 from tests.chaos.forwarding.proxy import Line
-from tests.chaos.forwarding.scene import SECRET, Part, Scene
+from tests.chaos.forwarding.scene import BEGUN, SECRET, Part, Scene, doomed
 
 END_SECONDS = 90.0
 """How long a group may take once everything is as it should be."""
 GROUP = "scene-1"
+DOOMED = "doomed-1"
+"""A group that is cancelled in the middle of it all."""
 
 KILLS = ("origin", "executor", "both")
 FAULTS = (*KILLS, *KILLS, "cut", "cut", "reset", "stall", "slow")
@@ -44,6 +49,36 @@ class Fault(NamedTuple):
         return f"{self.what} at +{self.after:.2f} s for {self.lasts:.2f} s"
 
 
+class Sabotage(NamedTuple):
+    """Something is wrong with the product of one `side`: `code` is run there before each life. What the judge says of it does not hang on
+    chance where the `faults` are given."""
+
+    side: str = ""
+    code: str = ""
+    faults: Sequence[Fault] | None = None
+    patience: float = END_SECONDS
+
+    def before(self, side: str) -> Sequence[str]:
+        """A command that becomes a node of this side."""
+        if side != self.side:
+            return ()
+        # What follows it are the arguments of a Python that was told its program with -c.
+        become = "import sys; program = sys.argv[3]; sys.argv = ['-c', *sys.argv[4:]]; exec(program)"
+        return (sys.executable, "-c", f"{self.code}\n{become}")
+
+
+NONE = Sabotage()
+
+
+def _spellings(secret: bytes) -> Iterator[bytes]:
+    """Raw, in hex, and what is the same of it in base64 wherever it begins."""
+    yield secret
+    yield secret.hex().encode()
+    for before in range(3):
+        whole = len(secret) - (3 - before) % 3
+        yield base64.b64encode(secret[(3 - before) % 3 :][: whole - whole % 3])
+
+
 def plan(seed: int) -> list[Fault]:
     chance = random.Random(f"faults {seed}")
     return [
@@ -52,18 +87,19 @@ def plan(seed: int) -> list[Fault]:
     ]
 
 
-def play(seed: int) -> list[str]:
+def play(seed: int, sabotage: Sabotage = NONE) -> list[str]:
     """What went wrong."""
     folder = Path(tempfile.mkdtemp(prefix="forwarding-"))
     try:
-        return asyncio.run(_Play(seed, folder).faults())
+        return asyncio.run(_Play(seed, folder, sabotage).faults())
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 class _Play:
-    def __init__(self, seed: int, folder: Path) -> None:
+    def __init__(self, seed: int, folder: Path, sabotage: Sabotage) -> None:
         self._seed = seed
+        self._sabotage = sabotage
         self._folder = folder
         self._work = folder / "work"
         self._work.mkdir()
@@ -74,7 +110,10 @@ class _Play:
         config = folder / "executor" / "runner.toml"
         config.write_text('[[rules]]\ncallers = ["cloud"]\nscopes = ["dispatch"]\n')
         self._executor = Node(
-            folder / "executor" / "state", "127.0.0.1:0", options=["--config", str(config), "--name", "onprem"]
+            folder / "executor" / "state",
+            "127.0.0.1:0",
+            options=["--config", str(config), "--name", "onprem"],
+            before=sabotage.before("executor"),
         )
         self._origin: Node | None = None
 
@@ -87,9 +126,13 @@ class _Play:
                 await asyncio.to_thread(origin.start)
                 async with AsyncClient(Endpoint(target=origin.socket), patience=Patience(call=60.0)) as client:
                     await client.submit(json.dumps(self._scene.document), inputs={"secret": SECRET}, id=GROUP)
-                    for fault in plan(self._seed):
-                        await asyncio.sleep(fault.after)
-                        await self._do(fault, line)
+                    await client.submit(json.dumps(doomed(str(self._work))), id=DOOMED)
+                    faults = plan(self._seed) if self._sabotage.faults is None else self._sabotage.faults
+                    async with asyncio.TaskGroup() as group:
+                        group.create_task(self._cancel(client, sum(fault.after + fault.lasts for fault in faults)))
+                        for fault in faults:
+                            await asyncio.sleep(fault.after)
+                            await self._do(fault, line)
                     return await self._judge(client)
         finally:
             if self._origin is not None:
@@ -106,7 +149,20 @@ class _Play:
         config.write_text(
             f'name = "cloud"\nlost_after = "10m"\n[peers.onprem]\ntarget = "127.0.0.1:{port}"\ntoken_file = "{token}"\n'
         )
-        return Node(folder / "state", options=["--config", str(config)])
+        return Node(folder / "state", options=["--config", str(config)], before=self._sabotage.before("origin"))
+
+    async def _cancel(self, client: AsyncClient, seconds: float) -> None:
+        """At some time of so many seconds, whoever is there then; where something is wrong, not before there is something to cancel."""
+        end = time.monotonic() + (self._sabotage.patience if self._sabotage.code else 0.0)
+        while time.monotonic() < end and not (self._work / BEGUN).exists():  # noqa: ASYNC110 - a file tells nobody
+            await asyncio.sleep(0.02)
+        await asyncio.sleep(random.Random(f"cancel {self._seed}").uniform(0.0, seconds))
+        while True:
+            try:
+                await client.cancel(DOOMED, at_once=True)
+            except UnreachableError:
+                continue
+            return
 
     async def _do(self, fault: Fault, line: Line) -> None:
         if fault.what in KILLS:
@@ -128,13 +184,21 @@ class _Play:
     # Judging.
 
     async def _judge(self, client: AsyncClient) -> list[str]:
-        end = time.monotonic() + END_SECONDS
-        while not (result := await client.result(GROUP)).status.terminal:
-            if time.monotonic() > end:
-                waits = {name: task.waiting or task.status for name, task in result.results.items()}
-                return [f"the group does not end: {waits}"]
-            await asyncio.sleep(0.05)
+        end = time.monotonic() + self._sabotage.patience
+        ended = {}
+        for id in (GROUP, DOOMED):
+            while not (result := await client.result(id)).status.terminal:
+                if time.monotonic() > end:
+                    waits = {name: task.waiting or task.status for name, task in result.results.items()}
+                    return [f"the group {id} does not end: {waits}"]
+                await asyncio.sleep(0.05)
+            ended[id] = result
+        result = ended[GROUP]
         faults = [*self._starts(), *self._outcomes(result)]
+        if ended[DOOMED].status.value != "aborted":
+            faults.append(f"the group that was cancelled is {ended[DOOMED].status}")
+        while any(self._processes()) and time.monotonic() < end:  # noqa: ASYNC110 - of what was cancelled unheard
+            await asyncio.sleep(0.05)
         for part in self._scene.parts:
             faults += [fault async for fault in self._log(client, part)]
         faults += await self._events(client)
@@ -182,7 +246,8 @@ class _Play:
         for side in ("origin", "executor"):
             for path in (self._folder / side).rglob("*"):
                 with suppress(OSError):
-                    if path.is_file() and SECRET.encode() in path.read_bytes():
+                    content = path.read_bytes() if path.is_file() else b""
+                    if any(spelt in content for spelt in _spellings(SECRET.encode())):
                         yield f"the secret stands in {path}"
 
     def _processes(self) -> Iterator[str]:

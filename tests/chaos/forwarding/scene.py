@@ -6,8 +6,18 @@ import random
 from dataclasses import dataclass, field
 from typing import Any
 
+LONG_SECONDS = 1000
+BEGUN = "begun"
+"""The file that tells that the group which is cancelled runs."""
 SECRET = "hunter-22-is-no-word"  # what one input holds
 _MARKED = "***"
+
+
+def doomed(work: str) -> dict[str, Any]:
+    """A group that nobody would see the end of; `work` tells its processes from those of others."""
+    script = f"touch {work}/{BEGUN}; trap '' TERM; for n in $(seq {LONG_SECONDS}); do sleep 1; done"
+    far = {"type": "os_exec", "spec": {"command": script}, "forward": {"to": "onprem"}}
+    return {"name": "doomed", "taskGroup": [{"name": "far", **far}, {"name": "next", "depends_on": ["far"], **far}]}
 
 
 @dataclass
