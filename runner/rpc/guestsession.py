@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 
@@ -80,7 +80,7 @@ class GuestSession:
         self._room.set()
         self._wake.set()
 
-    async def run(self, live: Sequence[AttemptId], heard: AsyncIterator[pb.FromOrigin]) -> AsyncIterator[FromExecutor]:
+    async def run(self, live: Sequence[AttemptId], heard: AsyncIterator[pb.FromOrigin]) -> AsyncGenerator[FromExecutor]:
         """What the origin is told, behind the hello of both, until it has gone. Raises why the session has to end."""
         hearing = asyncio.create_task(self._hear(frozenset(live), heard))
         hearing.add_done_callback(lambda _: self._wake.set())

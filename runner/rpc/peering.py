@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -58,9 +59,14 @@ class PeerServicer(peer_pb2_grpc.PeerServiceServicer):
     async def Session(
         self, request_iterator: AsyncIterator[pb.FromOrigin], context: Context
     ) -> AsyncIterator[pb.FromExecutor]:
-        caller = guard.caller()
+        del context
+        async with aclosing(self.converse(guard.caller(), aiter(request_iterator))) as told:
+            async for said in told:
+                yield said
+
+    async def converse(self, caller: Caller, heard: AsyncIterator[pb.FromOrigin]) -> AsyncGenerator[pb.FromExecutor]:
+        """One session with a caller who has been admitted, whatever brings it here. Raises why it has to end."""
         with self._traffic.stream(caller.name):
-            heard = aiter(request_iterator)
             hello = await _hello(heard)
             if hello is None:
                 return
@@ -75,8 +81,9 @@ class PeerServicer(peer_pb2_grpc.PeerServiceServicer):
             _log.info("an origin has come", extra={"action": "origin_came", **told})
             try:
                 yield peerwire.from_executor_to_proto(await self._answer(present))
-                async for said in present.run(hello.live, heard):
-                    yield peerwire.from_executor_to_proto(said)
+                async with aclosing(present.run(hello.live, heard)) as telling:
+                    async for said in telling:
+                        yield peerwire.from_executor_to_proto(said)
             finally:
                 if self._sessions.get(key) is present:
                     del self._sessions[key]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from random import Random
 
 from msgspec.structs import replace
@@ -12,17 +13,23 @@ from runner.simulator.rules import ANYWHERE, BY_INPUT, BY_LABELS, BY_NO_LABELS, 
 from runner.simulator.scenario import Scenario, Submission
 
 EVERY = 3
-_WAYS = ((TO_PEER, 60), (BY_INPUT, 12), (BY_LABELS, 14), (ANYWHERE, 8), (NOWHERE, 3), (BY_NO_LABELS, 3))
+Ways = Sequence[tuple[Forward, int]]
+"""How tasks are forwarded, each with its weight."""
+
+_WAYS: Ways = ((TO_PEER, 60), (BY_INPUT, 12), (BY_LABELS, 14), (ANYWHERE, 8), (NOWHERE, 3), (BY_NO_LABELS, 3))
 
 
 def forwarded(seed: int, scenario: Scenario) -> Scenario:
     """Some tasks, or all, go to the other runner; of those that are tried again some also when that was lost."""
-    if seed % EVERY != 1:
-        return scenario
+    return scenario if seed % EVERY != 1 else forwarding(seed, scenario, _WAYS)
+
+
+def forwarding(seed: int, scenario: Scenario, ways: Ways) -> Scenario:
+    """The scenario, some of whose tasks go to the other runner."""
     random = Random(f"forwarded of {seed}")
     share = random.choice([0.2, 0.5, 0.8, 1.0])
     lost_after = random.choice([5.0, 20.0, 60.0])
-    submissions = tuple(_submission(random, share, item) for item in scenario.submissions)
+    submissions = tuple(_submission(random, share, item, ways) for item in scenario.submissions)
     return replace(scenario, submissions=submissions, lost_after=lost_after)
 
 
@@ -39,13 +46,13 @@ def random_outages(seed: int, seconds: float) -> tuple[tuple[float, float], ...]
     return tuple(outages)
 
 
-def _submission(random: Random, share: float, submission: Submission) -> Submission:
-    tasks = tuple(_task(random, task) if random.random() < share else task for task in submission.group.tasks)
+def _submission(random: Random, share: float, submission: Submission, ways: Ways) -> Submission:
+    tasks = tuple(_task(random, task, ways) if random.random() < share else task for task in submission.group.tasks)
     return replace(submission, group=replace(submission.group, tasks=tasks))
 
 
-def _task(random: Random, task: Task) -> Task:
-    forward: Forward = random.choices([way for way, _ in _WAYS], [weight for _, weight in _WAYS])[0]
+def _task(random: Random, task: Task, ways: Ways) -> Task:
+    forward: Forward = random.choices([way for way, _ in ways], [weight for _, weight in ways])[0]
     retry = task.retry
     if retry is not NO_RETRY and random.random() < 0.5:
         retry = replace(retry, on=retry.on | {"runner_lost"})

@@ -48,7 +48,12 @@ class Disk:
 
     def lose_power(self) -> None:
         """Back to the last completed sync."""
-        del self.writes[self.synced :]
+        self.go_back(self.synced)
+
+    def go_back(self, count: int) -> None:
+        """To what it was behind so many writes."""
+        del self.writes[count:]
+        self.synced = min(self.synced, count)
         self.store = MemoryStore(self._clock.call_soon)
         for write in self.writes:
             write(self.store)

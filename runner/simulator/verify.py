@@ -70,9 +70,9 @@ def _groups(scenario: Scenario, played: Played) -> Iterator[str]:
             continue
         exact = known and not (scenario.ties and submission.is_disturbed)
         if exact or (certain and not submission.is_disturbed):
-            yield from _compared(reference.groups[submission.id], played, times=exact)
+            yield from compared(reference.groups[submission.id], played, times=exact)
         else:
-            yield from _consistent(scenario, submission, played)
+            yield from consistent(scenario, submission, played)
         yield from _in_time(submission, played)
         yield from _retries_in_time(scenario, submission, played)
 
@@ -143,7 +143,7 @@ def _heard(scenario: Scenario, played: Played) -> Iterator[str]:
 # Exact comparison.
 
 
-def _compared(model: GroupModel, played: Played, *, times: bool) -> Iterator[str]:
+def compared(model: GroupModel, played: Played, *, times: bool) -> Iterator[str]:
     id = model.submission.id
     result = played.results[id]
     yield from _unequal(f"{id}: status", model.status.value, result.status.value)
@@ -244,7 +244,7 @@ def _retries_in_time(scenario: Scenario, submission: Submission, played: Played)
 # Consistency, task by task.
 
 
-def _consistent(scenario: Scenario, submission: Submission, played: Played) -> Iterator[str]:
+def consistent(scenario: Scenario, submission: Submission, played: Played) -> Iterator[str]:
     id, group = submission.id, submission.group
     record = played.records[id]
     rows = {row.name: row for row in record.tasks}
@@ -328,6 +328,8 @@ def _said(scenario: Scenario, played: Played, row: AttemptRow, timeout: float | 
         return
     if row.runner == PEER and played.faults.may_lose(scenario.lost_after):
         yield Outcome(status=Status.ERRORED, reason=Reason.RUNNER_LOST)
+    if row.runner == PEER:
+        yield from played.other_ends
     script = scenario.script(id)
     late = script.starts and timeout is not None and timeout < script.duration
     if late:

@@ -8,6 +8,7 @@ from runner.engine.engine import Engine
 from runner.model.dispatch import AttemptId, Dispatch
 from runner.model.event import Event, Kind
 from runner.model.result import Outcome, Status, Waiting
+from runner.model.session import Submit
 from runner.simulator.scenario import PEER, SECRET_MARK
 from runner.simulator.store import Disk
 from runner.store.base import Batch
@@ -109,6 +110,20 @@ class Witness:
         done = {task.name for task in record.tasks if task.status.terminal}
         if missing := [name for name in dispatch.task.edges if name not in done]:
             self.complaints.append(f"{id} was dispatched before {', '.join(missing)} ended")
+
+    def sending(self, submit: Submit) -> None:
+        """An attempt is handed to another machine, for the first time or anew."""
+        dispatch = submit.dispatch
+        id = dispatch.id
+        record = self._disk.store.group(id.group)
+        rows = record.attempts if record else ()
+        row = next((row for row in rows if (row.task, row.attempt) == id[1:]), None)
+        if row is None or row.instance != dispatch.instance or row.runner != PEER:
+            self.complaints.append(f"{id} was sent to another machine before that was recorded")
+        elif not row.status.terminal and self._written.get(id, 0) > self._disk.synced:
+            self.complaints.append(f"{id} was sent to another machine before a loss of power could not undo that")
+        elif row.status.terminal and submit.cancel_grace is None:
+            self.complaints.append(f"{id} was sent to another machine, to be started there, after its end was recorded")
 
     def cancelling(self, id: AttemptId) -> None:
         """An attempt is asked to stop, which need not be on the disk, nor safe there."""

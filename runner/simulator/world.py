@@ -16,9 +16,10 @@ from runner.engine.engine import Engine
 from runner.engine.targets import Targets
 from runner.errors import GroupNotFoundError, StoreError
 from runner.model.dispatch import AttemptId
-from runner.model.event import Event, Kind
-from runner.model.result import Abort, Reason, TaskGroupResult
+from runner.model.event import Event
+from runner.model.result import Outcome, Reason, TaskGroupResult
 from runner.sealing import Sealer
+from runner.simulator.clients import PATIENCE_SECONDS, Client
 from runner.simulator.clock import VirtualClock
 from runner.simulator.executor import ScriptedExecutor
 from runner.simulator.life import Crash, Fate, Life, LivingClock, LivingDispatcher
@@ -29,16 +30,11 @@ from runner.simulator.scenario import (
     PEER_LABELS,
     Faults,
     Scenario,
-    Signal,
-    Submission,
 )
 from runner.simulator.store import CrashingStore, Disk
 from runner.simulator.targets import Link, ScriptedTargets
 from runner.simulator.witness import Witness
 from runner.store.base import GroupRecord, Store
-
-PATIENCE_SECONDS = 0.7
-"""How long a client waits before it repeats a call that was refused."""
 
 SEALER = Sealer(bytes(range(32)))
 
@@ -83,56 +79,17 @@ class Played(Struct, frozen=True, kw_only=True):
     """Attempts that were not finished, by the disk, when the power was lost."""
     forgotten_stops: frozenset[AttemptId]
     """Attempts that an engine stopped which crashed before it could write that down."""
+    other_ends: tuple[Outcome, ...] = ()
+    """Ends that what ran on the other runner may have come to as well."""
     told: Mapping[str, float]
     """When whoever waited for each group was told that it is over, also where that could not be written; wall time."""
-
-
-@dataclass(slots=True)
-class _Client:
-    """One call that a client makes, and repeats after a crash until it was acknowledged as durable."""
-
-    submission: Submission
-    cancel: int = 0
-    """Which of its cancels; 0 for the submission itself, and for signals."""
-    signal: Signal | None = None
-    made: bool = False
-    made_at: float = -1.0
-    """When it was made last."""
-    acknowledged: bool = False
-
-    def call(self, engine: Engine, answer: Callable[[Exception | None], None]) -> None:
-        """Raises StoreError when it is refused; `answer` tells whether it is durable."""
-        self.made = True
-        item = self.submission
-        if self.signal is not None:
-            if not engine.signal(item.id, self.signal.task, self.signal.signal):
-                self.acknowledged = True  # nothing ran that could have it
-            elif self.signal.signal != "destroy":
-                engine.when_durable(answer)
-            # Else nothing of it is written down: it has arrived when the executor has it.
-            return
-        if self.cancel == 0:
-            engine.submit(item.group, item.inputs, caller=item.caller)
-        elif not self._known(engine):
-            engine.cancel(item.id)
-        engine.when_durable(answer)
-
-    def _known(self, engine: Engine) -> bool:
-        """Whether an earlier call got through: a second cancel means more than the first, so a client looks before it
-        repeats one."""
-        return any(
-            event.kind is Kind.CANCEL_REQUESTED
-            and event.fields["reason"] == Abort.CANCELLED
-            and event.fields["count"] >= self.cancel
-            for event in engine.events(self.submission.id)
-        )
 
 
 @dataclass(order=True, slots=True)
 class _Action:
     at: float
     order: int
-    client: _Client = field(compare=False)
+    client: Client = field(compare=False)
 
 
 class World:
@@ -155,7 +112,7 @@ class World:
         self._witness = Witness(self._disk, scenario.max_parallel)
         self._actions: list[_Action] = []
         self._order = itertools.count()
-        self._clients: dict[int, _Client] = {}
+        self._clients: dict[int, Client] = {}
         """Those that have begun to call, in that order."""
         self._life = Life(self._fate)
         self._engine: Engine | None = None
@@ -168,9 +125,9 @@ class World:
         for submission in self._scenario.submissions:
             calls = [submission.at, *sorted(submission.cancels)]
             for number, at in enumerate(calls):
-                self._plan(at, _Client(submission, number))
+                self._plan(at, Client(submission, number))
             for signal in submission.signals:
-                self._plan(signal.at, _Client(submission, signal=signal))
+                self._plan(signal.at, Client(submission, signal=signal))
         self._survive(self._begin_life)
         while self._actions:
             action = heapq.heappop(self._actions)
@@ -181,7 +138,7 @@ class World:
                 self._survive(self._clock.run_until_idle)
         return self._played()
 
-    def _plan(self, at: float, client: _Client) -> None:
+    def _plan(self, at: float, client: Client) -> None:
         client.made = False
         heapq.heappush(self._actions, _Action(at, next(self._order), client))
 
@@ -198,13 +155,13 @@ class World:
             except Crash:
                 self._revive()
 
-    def _act(self, client: _Client) -> None:
+    def _act(self, client: Client) -> None:
         # After a crash in the middle of it the call was repeated already, when the engine came back.
         if not client.made:
             self._call(client)
             self._witness.look(self.engine)
 
-    def _call(self, client: _Client) -> None:
+    def _call(self, client: Client) -> None:
         def answer(error: Exception | None) -> None:
             if error is None:
                 client.acknowledged = True
