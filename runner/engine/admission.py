@@ -14,9 +14,11 @@ from runner.engine import variables
 from runner.engine.services import group_digest, input_context
 from runner.engine.state import Plan
 from runner.model import codec
+from runner.model.event import Event, Kind
 from runner.model.group import TaskGroup
 from runner.model.value import Value
 from runner.sealing import Sealer
+from runner.store.base import GroupRow
 
 
 def new_id() -> str:
@@ -76,6 +78,16 @@ def sealed(group: TaskGroup, values: Mapping[str, Value], sealer: Sealer, id: st
 def _sealed(group: TaskGroup, values: Mapping[str, Value], sealer: Sealer, id: str) -> bytes:
     seal = partial(sealer.seal, context=input_context(id))
     return codec.encode_values({**values, **variables.secrets(group)}, seal)
+
+
+def told(row: GroupRow) -> list[Event]:
+    """What is told of a group when it is accepted: that, and that it had been cancelled before."""
+    accepted = Kind.GROUP_ACCEPTED, {"name": row.name, "caller": row.caller}
+    cancelled = ((Kind.CANCEL_REQUESTED, {"reason": row.abort, "count": count + 1}) for count in range(row.abort_count))
+    return [
+        Event(group=row.id, number=number, at=row.accepted.wall, kind=kind, fields=fields)
+        for number, (kind, fields) in enumerate([accepted, *cancelled], start=1)
+    ]
 
 
 class Acceptance(Struct, frozen=True, kw_only=True):

@@ -28,7 +28,7 @@ from runner.errors import GroupExistsError, GroupNotFoundError
 from runner.model import trace
 from runner.model.caller import LOCAL
 from runner.model.dispatch import AttemptId
-from runner.model.event import Event, Kind
+from runner.model.event import Event
 from runner.model.group import TaskGroup
 from runner.model.result import Abort, Outcome, Status, TaskGroupResult
 from runner.sealing import Sealer
@@ -154,11 +154,10 @@ class Engine:
         )
         if submission.cancels:
             row = replace(row, abort=Abort.CANCELLED.value, abort_at=now, abort_count=submission.cancels)
-        accepted = Event(
-            group=id, number=1, at=now.wall, kind=Kind.GROUP_ACCEPTED, fields={"name": group.name, "caller": caller}
-        )
-        self._store.accept_group(row, [accepted])
+        events = admission.told(row)
+        self._store.accept_group(row, events)
         run = GroupRun(row, group, submission.inputs, self._services, submission.plan)
+        run.last_event = len(events)
         run.abortion.restore(row)
         self._roster.add(run)
         told = {"action": "group_accepted", "group_id": id, "caller": caller, "tasks": len(group.tasks)}

@@ -315,7 +315,7 @@ def _attempts_consistent(
         overtaken = ["fail_fast"] if end.because_of is not None else []
         allowed = {record.group.abort, *overtaken, *([Reason.CLEANUP_TIMEOUT] if task.when is When.ALWAYS else [])}
         if last in played.forgotten_stops:
-            allowed.add(None)
+            allowed |= played.stop_reasons
         if end.reason not in allowed:
             yield f"{last.group}/{last.task}: aborted for {end.reason}, expected one of {sorted(map(str, allowed))}"
 

@@ -79,6 +79,8 @@ class Played(Struct, frozen=True, kw_only=True):
     """Attempts that were not finished, by the disk, when the power was lost."""
     forgotten_stops: frozenset[AttemptId]
     """Attempts that an engine stopped which crashed before it could write that down."""
+    stop_reasons: frozenset[str | None] = frozenset({None})
+    """What a task may say of why it was stopped, where that is forgotten."""
     other_ends: tuple[Outcome, ...] = ()
     """Ends that what ran on the other runner may have come to as well."""
     told: Mapping[str, float]

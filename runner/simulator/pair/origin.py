@@ -100,11 +100,15 @@ class Origin(Node):
         self.witness.expect_kept(self._runs.settled)
         self.on_lost()
 
+    @property
+    def is_in_contact(self) -> bool:
+        return bool(self.contacts) and len(self.contacts[-1]) == 1
+
     def made_contact(self) -> None:
         self.contacts.append([self.machine.now().wall])
 
     def lost_contact(self) -> None:
-        if self.contacts and len(self.contacts[-1]) == 1:
+        if self.is_in_contact:
             self.contacts[-1].append(self.machine.now().wall)
 
 

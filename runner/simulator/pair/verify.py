@@ -143,7 +143,9 @@ def _attempts(scenario: Scenario, played: PlayedPair) -> Iterator[str]:
                 yield f"{id}: has started at {outcome.started_at}, and was not started there"
             if late[id]:
                 yield f"{id}: a late result of what was heard in time"
-            yield from _logs(played, id, guest, whole=not played.faults.restores)
+            # What was printed before a loss of power that took the start with it is of an attempt that nobody knows.
+            forgotten = played.faults.executor_power and outcome.started_at is None
+            yield from _logs(played, id, guest, whole=not (played.faults.restores or forgotten))
         if late[id] > 1:
             yield f"{id}: {late[id]} late results"
 

@@ -13,7 +13,7 @@ from runner.dispatch.remote import RemoteDispatcher
 from runner.engine.engine import Engine
 from runner.errors import GroupNotFoundError, StoreError
 from runner.model.dispatch import AttemptId
-from runner.model.result import Outcome, Reason, Status
+from runner.model.result import Abort, Outcome, Reason, Status
 from runner.simulator.clients import PATIENCE_SECONDS, Client
 from runner.simulator.clock import VirtualClock
 from runner.simulator.life import Crash
@@ -101,9 +101,9 @@ class PairWorld:
         return self._clock.now().boot - self._began.boot
 
     def _is_over(self) -> bool:
-        """Nobody wants anything any more, and both are there."""
-        down = self._origin.is_down or self._executor.is_down
-        return not (self._to_come or down or self._origin.disk.store.unfinished())
+        """Nobody wants anything any more, and both are there, and hear each other."""
+        is_there = self._origin.is_in_contact and not self._executor.is_down
+        return is_there and not self._to_come and not self._origin.disk.store.unfinished()
 
     # Clients.
 
@@ -119,7 +119,7 @@ class PairWorld:
         if client.made:
             return
         if self._origin.engine is None or not self._origin.life.alive:
-            self._plan(self._now() + PATIENCE_SECONDS, client)
+            client.made = True  # it is, as soon as somebody is there again, in its turn
             return
         self._call(client, self._origin.engine)
 
@@ -184,6 +184,7 @@ class PairWorld:
             steps=origin.fate.steps,
             interrupted=frozenset(origin.interrupted),
             forgotten_stops=frozenset(stops),
+            stop_reasons=frozenset({None, Abort.CANCELLED.value}),
             other_ends=(restarted,) if faults.executor_power else (),
             told={},
         )
