@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing
@@ -82,7 +81,9 @@ class Folders(Workspaces):
 class PrintingExecutor(ScriptedExecutor):
     """Its attempts print when they start, now and then, and when they end; of some a word is masked at their end that was printed."""
 
-    def __init__(self, machine: Machine, scripts: Callable[[AttemptId], Any], logs: LogStore, chance: int, **more: Any) -> None:
+    def __init__(
+        self, machine: Machine, scripts: Callable[[AttemptId], Any], logs: LogStore, chance: int, **more: Any
+    ) -> None:
         super().__init__(machine, scripts, **more)
         self._machine = machine
         self._logs = logs
@@ -118,7 +119,9 @@ class PrintingExecutor(ScriptedExecutor):
             for redaction in self._logs.redact(id, masker):
                 execution.sequence += 1
                 fields = {"stream": redaction.stream, "marks": redaction.marks, "offset": redaction.offset}
-                self._report(execution, Noticed(id=id, sequence=execution.sequence, kind=Kind.LOG_REDACTED, fields=fields))
+                self._report(
+                    execution, Noticed(id=id, sequence=execution.sequence, kind=Kind.LOG_REDACTED, fields=fields)
+                )
         super()._finish(execution, outcome)
 
     def _print(self, id: AttemptId, text: str) -> None:
@@ -176,7 +179,11 @@ class Executor(Node):
         heard.put_nowait(first)
         session.there.deliver = heard.put_nowait
         task = self._loop.create_task(self._serve(session, heard))
-        session.there.on_end = lambda: task.cancel() and None
+
+        def over() -> None:
+            task.cancel()
+
+        session.there.on_end = over
 
     async def _serve(self, session: Session, heard: asyncio.Queue[Any]) -> None:
         room = asyncio.Event()
@@ -251,7 +258,9 @@ class Executor(Node):
 
     def _faults(self, loop: VirtualLoop) -> None:
         self.complaints += [
-            f"the executor's loop: {type(fault).__name__}: {fault}" for fault in loop.faults if not isinstance(fault, Crash)
+            f"the executor's loop: {type(fault).__name__}: {fault}"
+            for fault in loop.faults
+            if not isinstance(fault, Crash)
         ]
         loop.faults.clear()
 
@@ -277,9 +286,9 @@ class _Mortal(VirtualLoop):
         super().__init__(clock)
         self._life = node.life
 
-    def _run(self, handle: asyncio.Handle) -> None:
+    def run_handle(self, handle: asyncio.Handle) -> None:
         lived = self._life.alive
-        super()._run(handle)
+        super().run_handle(handle)
         if lived and not self._life.alive:
             raise Crash("its engine died in a task")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -132,7 +133,7 @@ class Line:
         self._stalls = 0
         now = clock.now().boot
         for start, end in faults.outages:
-            clock.call_at(now + start, lambda end=now + end: self._break(end))
+            clock.call_at(now + start, partial(self._break, now + end))
         for start, end in faults.stalls:
             clock.call_at(now + start, self._stall)
             clock.call_at(now + end, self._flow)

@@ -95,9 +95,7 @@ class Node(ABC):
 
     def _here(self) -> LivingDispatcher:
         witness = self.witness
-        return LivingDispatcher(
-            self.runs, self.life, witness.submitting, witness.cancelling, lambda id, signal: None
-        )
+        return LivingDispatcher(self.runs, self.life, witness.submitting, witness.cancelling, lambda id, signal: None)
 
     def _committed(self, batch: Batch) -> None:
         self.witness.committed(batch)

@@ -44,7 +44,11 @@ def _endless(scenario: Scenario, played: PlayedPair) -> Iterator[str]:
         if record is None:
             yield f"{item.id}: the group was never accepted"
         elif not record.group.status.terminal:
-            rest = [f"{row.name} is {row.status}, waits for {row.waiting}" for row in record.tasks if not row.status.terminal]
+            rest = [
+                f"{row.name} is {row.status}, waits for {row.waiting}"
+                for row in record.tasks
+                if not row.status.terminal
+            ]
             yield f"{item.id}: does not end: {'; '.join(rest)}"
 
 
@@ -216,4 +220,11 @@ def _is_what(outcome: Outcome, end: Outcome) -> bool:
 
 
 def _essence(outcome: Outcome) -> tuple[object, ...]:
-    return outcome.status.value, outcome.reason, outcome.exit_code, outcome.signal, outcome.started_at, outcome.finished_at
+    return (
+        outcome.status.value,
+        outcome.reason,
+        outcome.exit_code,
+        outcome.signal,
+        outcome.started_at,
+        outcome.finished_at,
+    )

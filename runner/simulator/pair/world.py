@@ -60,7 +60,7 @@ class PairWorld:
         self._clock = VirtualClock()
         self._began = self._clock.now()
         self._executor = executor(scenario, slots, faults, self._clock, lambda: self._line)
-        self._line = Line(self._clock, faults, self._executor.answer)
+        self._line: Line = Line(self._clock, faults, self._executor.answer)
         self._origin = Origin(scenario, faults, self._clock, lambda: self._line, remote)
         self._origin.on_begin = self._began_anew
         self._origin.on_lost = self._expect
