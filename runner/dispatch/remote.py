@@ -81,6 +81,8 @@ class RemoteDispatcher:
         self._since: Moment = clock.now()
         self._lost_timer: Timer | None = None
         self._handed: dict[AttemptId, Handed] = {}
+        self._cancelled_first: dict[AttemptId, float] = {}
+        """Attempts that were to be ended before they were handed to this."""
         self._groups: set[str] = set()
         """Of which something was handed to it."""
         self._releases: dict[str, None] = {}
@@ -104,6 +106,8 @@ class RemoteDispatcher:
         if dispatch.id not in self._handed:
             self._handed[dispatch.id] = Handed(dispatch, self._name, self._logs)
             self._watch_for_loss()
+            if dispatch.id in self._cancelled_first:
+                self.cancel(dispatch.id, self._cancelled_first.pop(dispatch.id))
 
     def events(self, id: AttemptId, after: int, sink: Sink) -> None:
         self._sink = sink
@@ -120,9 +124,11 @@ class RemoteDispatcher:
 
     def cancel(self, id: AttemptId, grace: float) -> None:
         handed = self._handed.get(id)
-        if handed is None or handed.is_over:
+        if handed is None:
+            # What a former life has stopped is handed over again only when it is safe that it was, and that may take a while.
+            self._cancelled_first[id] = min(grace, self._cancelled_first.get(id, grace))
             return
-        if handed.cancel_grace is not None and handed.cancel_grace <= grace:
+        if handed.is_over or (handed.cancel_grace is not None and handed.cancel_grace <= grace):
             return
         handed.cancel_grace = grace
         if handed.may_be_known:
@@ -149,10 +155,11 @@ class RemoteDispatcher:
         self._on_ready()
 
     def release(self, group: str) -> None:
+        if self._cancelled_first or group in self._groups:
+            self._forget(lambda id: id.group == group)
         if group not in self._groups:
             return
         self._groups.discard(group)
-        self._forget(lambda id: id.group == group)
         if self._send is not None:
             self._send(Release(group=group))
         elif len(self._releases) < MOST_RELEASES:
@@ -325,5 +332,7 @@ class RemoteDispatcher:
         return [handed for handed in self._handed.values() if not handed.is_over]
 
     def _forget(self, unwanted: Callable[[AttemptId], bool]) -> None:
+        for id in [id for id in self._cancelled_first if unwanted(id)]:
+            del self._cancelled_first[id]
         for id in [id for id in self._handed if unwanted(id)]:
             self._handed.pop(id).log.close()

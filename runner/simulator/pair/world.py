@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from runner.dispatch.remote import RemoteDispatcher
 from runner.engine.engine import Engine
 from runner.errors import GroupNotFoundError, StoreError
 from runner.model.dispatch import AttemptId
+from runner.model.event import Event
 from runner.model.result import Abort, Outcome, Reason, Status
 from runner.simulator.clients import PATIENCE_SECONDS, Client
 from runner.simulator.clock import VirtualClock
@@ -42,6 +42,18 @@ class PlayedPair(Struct, frozen=True, kw_only=True):
     """All groups came to their end in time."""
     messages: tuple[int, int]
     """How many came there, and back."""
+
+    @property
+    def began(self) -> float:
+        return self.origin.began
+
+    @property
+    def events(self) -> Mapping[str, list[Event]]:
+        return self.origin.events
+
+    @property
+    def crashes(self) -> int:
+        return self.node.crashes + self.executor.crashes
 
 
 class PairWorld:
@@ -197,7 +209,3 @@ class PairWorld:
             ended=ended,
             messages=(self._line.messages["there"], self._line.messages["back"]),
         )
-
-
-def with_chance(faults: PairFaults, chance: int) -> PairFaults:
-    return replace(faults, chance=chance)

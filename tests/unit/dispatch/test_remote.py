@@ -280,6 +280,38 @@ def test_a_cancel_of_what_a_former_life_has_sent_waits_for_the_peer(origin: Orig
     assert [submit.cancel_grace for submit in origin.submitted()] == [5.0]
 
 
+@pytest.mark.parametrize("connected", [True, False])
+def test_a_cancel_that_comes_before_what_a_former_life_has_sent_wins(origin: Origin, connected: bool) -> None:
+    if connected:
+        origin.connect()
+    for grace in (5.0, 7.0, 1.0):
+        origin.dispatcher.cancel(ID, grace)
+    origin.send(resumed=True)
+    if not connected:
+        origin.connect()
+    assert [submit.cancel_grace for submit in origin.submitted()] == [1.0]
+
+
+def test_a_cancel_that_comes_before_what_nobody_has_heard_of_ends_it_here(origin: Origin) -> None:
+    origin.connect()
+    origin.dispatcher.cancel(ID, 5.0)
+    origin.send()
+    origin.pass_seconds(0)
+    assert [report.outcome.status for report in origin.finished()] == [Status.ABORTED]
+    assert origin.submitted() == []
+
+
+def test_a_cancel_of_what_is_never_handed_over_is_forgotten_with_its_group(origin: Origin) -> None:
+    origin.connect()
+    origin.dispatcher.cancel(ID, 5.0)
+    origin.dispatcher.release(ID.group)
+    origin.dispatcher.cancel(ID._replace(task="u"), 5.0)
+    origin.dispatcher.reconcile([])
+    for task in ("t", "u"):
+        origin.send(ID._replace(task=task), resumed=True)
+    assert [submit.cancel_grace for submit in origin.submitted()] == [None, None]
+
+
 def test_a_signal_is_passed_on_now_or_when_the_peer_is_back(origin: Origin) -> None:
     origin.connect()
     origin.send()
