@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Sequence
 
+from runner.simulator.pair.seeds import PairVerdict, play_pair_seed
 from runner.simulator.seeds import Verdict, play_seed
 
 PROGRESS_SECONDS = 5.0
@@ -29,6 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--seeds", type=seeds, default=range(1000), metavar="FIRST:END", help="which seeds (0:1000)")
     which.add_argument("--seed", type=int, metavar="N", help="one seed alone")
+    parser.add_argument(
+        "--pair", action="store_true", help="two runners, one of which forwards to the other, and the line between them"
+    )
     parser.add_argument("--verbose", action="store_true", help="tell the scenario and the events of every seed")
     parser.add_argument("--most", type=int, default=5, metavar="N", help="stop after so many failing seeds (5)")
     options = parser.parse_args(arguments)
@@ -42,16 +46,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _play(span: range, options: argparse.Namespace) -> int:
     began = told = time.monotonic()
+    which = "--pair " if options.pair else ""
     failed = tasks = crashes = 0
     for seed in span:
-        verdict = play_seed(seed)
+        verdict: Verdict | PairVerdict = play_pair_seed(seed) if options.pair else play_seed(seed)
         tasks += sum(len(item.group.tasks) for item in verdict.scenario.submissions)
         crashes += verdict.played.crashes
         if options.verbose:
             _say(f"seed {seed}\n{_events(verdict)}")
         if verdict.differences:
             failed += 1
-            _say(f"seed {seed} fails; again: python -m runner.simulator --seed {seed} --verbose\n{verdict}\n")
+            _say(f"seed {seed} fails; again: python -m runner.simulator {which}--seed {seed} --verbose\n{verdict}\n")
         if failed >= max(1, options.most):
             break
         if time.monotonic() - told > PROGRESS_SECONDS:
@@ -62,7 +67,7 @@ def _play(span: range, options: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _events(verdict: Verdict) -> str:
+def _events(verdict: Verdict | PairVerdict) -> str:
     lines = [str(verdict)]
     for id, events in verdict.played.events.items():
         for event in events:
