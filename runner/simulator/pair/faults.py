@@ -48,6 +48,12 @@ class PairFaults(Struct, frozen=True, kw_only=True):
     chance: int = 0
 
     @property
+    def any(self) -> bool:
+        """Whether anything goes wrong at all."""
+        spans = (*self.outages, *self.stalls, *self.origin_full, *self.executor_full)
+        return bool(self.origin or self.executor or self.cuts or spans)
+
+    @property
     def restores(self) -> bool:
         return any(isinstance(crash, Restore) for crash in self.executor)
 

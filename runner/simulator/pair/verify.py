@@ -22,6 +22,8 @@ from runner.simulator.verify import GIVEN_UP, TOLERANCE_SECONDS, compared, consi
 from runner.store.base import AttemptRow
 
 MOMENT_SECONDS = 1e-3
+SLOW_SECONDS = 0.1
+"""Where messages take so long, one behind the other, an end may come too late although nothing goes wrong."""
 
 
 def differences(scenario: Scenario, played: PlayedPair) -> list[str]:
@@ -90,10 +92,12 @@ def _in_time(item: Submission, played: PlayedPair) -> Iterator[str]:
 
 def _starts(scenario: Scenario, played: PlayedPair) -> Iterator[str]:
     """Every attempt was started once at most: anew only where its runner had lost its power, and had not told the start."""
-    here, there, guests = played.node.runs.starts, played.executor.runs.starts, played.executor.guests
+    here, guests = played.node.runs.starts, played.executor.guests
+    there: Counter[tuple[str, AttemptId]] = Counter()
+    for (life, guest), count in played.executor.runs.starts.items():
+        there[life, guests[guest]] += count
     lives: dict[AttemptId, list[str]] = {}
-    for (life, guest), count in there.items():
-        id = guests[guest]
+    for (life, id), count in there.items():
         lives.setdefault(id, []).append(life)
         if count > 1:
             yield f"{id} was started {count} times by {life}"
@@ -131,6 +135,9 @@ def _attempts(scenario: Scenario, played: PlayedPair) -> Iterator[str]:
         if outcome.kill == GIVEN_UP:
             if row.cancel_at is None:
                 yield f"{id}: nobody confirmed its end, and nobody asked for it"
+            quick = played.faults.latency < SLOW_SECONDS and not played.faults.any
+            if quick and scenario.script(id).on_stop is not OnStop.SILENT:
+                yield f"{id}: was given up, and would have said that it stopped"
             yield from _logs(played, id, guest, whole=False)
         elif outcome.reason == Reason.RUNNER_LOST:
             if not played.faults.restores and not _was_silent(scenario, played, row):
