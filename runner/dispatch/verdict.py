@@ -21,6 +21,7 @@ FAULTS_OF_THE_TASK = (126, 127)
 
 _ENDS = frozenset({Status.SUCCESS, Status.FAILED, Status.ERRORED, Status.ABORTED})
 _LARGEST_CODE = 2**31 - 1
+_LONGEST_SECONDS = 1e9
 
 _LOST = {
     Reason.RUNNER_LOST: "the runner that it was given to is no peer of this one any more; it may still run there",
@@ -82,11 +83,38 @@ def _is_time(seconds: Any) -> bool:
     return isinstance(seconds, float | int) and math.isfinite(seconds)
 
 
-def _is_plain(kill: Any) -> bool:
+def _is_report(kill: Any) -> bool:
+    """Whether it is a kill report as `drivers.base.ProcessExit` has it, of which each part may be left away."""
     try:
-        return isinstance(kill, Mapping) and bool(json.dumps(dict(kill), ensure_ascii=False, allow_nan=False).encode())
+        plain = isinstance(kill, Mapping) and bool(json.dumps(dict(kill), ensure_ascii=False, allow_nan=False).encode())
     except (TypeError, ValueError, RecursionError):
         return False
+    return plain and all(kill.get(name) is None or sound(kill[name]) for name, sound in _REPORTED.items())
+
+
+def _are_signals(signals: Any) -> bool:
+    return isinstance(signals, list | tuple) and all(
+        isinstance(one, list | tuple)
+        and len(one) == 2
+        and _is_text(one[0])
+        and _is_time(one[1])
+        and 0 <= one[1] < _LONGEST_SECONDS
+        for one in signals
+    )
+
+
+def _are_processes(left: Any) -> bool:
+    return isinstance(left, list | tuple) and all(
+        isinstance(one, Mapping)
+        and _is_count(one.get("pid"))
+        and _is_text(one.get("name"))
+        and _is_text(one.get("state"))
+        for one in left
+    )
+
+
+def _is_count(number: Any) -> bool:
+    return isinstance(number, int) and 0 <= number <= _LARGEST_CODE
 
 
 def _are_values(outputs: Any) -> bool:
@@ -107,9 +135,20 @@ _SOUND: Mapping[str, Callable[[Any], bool]] = {
     "signal": _is_code,
     "started_at": _is_time,
     "finished_at": _is_time,
-    "kill": _is_plain,
+    "kill": _is_report,
 }
 """What may be said of an end beside its status and outputs, and None where it is not."""
+
+
+_REPORTED: Mapping[str, Callable[[Any], bool]] = {
+    "signals": _are_signals,
+    "containment": _is_text,
+    "leftovers": _is_count,
+    "left": _are_processes,
+    "survivors": _is_count,
+    "confirmed": lambda value: isinstance(value, bool),
+}
+"""The parts of a kill report. One that is told otherwise could be passed on to nobody."""
 
 
 def _is_clean(text: str | None) -> bool:

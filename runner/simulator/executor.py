@@ -140,6 +140,8 @@ class ScriptedExecutor:
             self.complaints.append(f"{id} was submitted again with different content")
         if id in self._executions:
             self._executions[id].dispatch = dispatch
+            if not self._reports_die:  # else that is done where it is heard of again
+                self.signal(id, "pause" if dispatch.paused else "start")
             return
         lost = dispatch.instance != self._instance
         now = self._clock.now().boot

@@ -14,7 +14,9 @@ from runner.model.event import Kind
 from runner.model.result import Outcome, Reason, Status
 
 SUCCESS = Outcome(status=Status.SUCCESS, exit_code=0)
-ABORTED = Outcome(status=Status.ABORTED, kill={"signals": ["TERM"], "containment": "scripted", "survivors": 0})
+ABORTED = Outcome(
+    status=Status.ABORTED, kill={"signals": [["SIGTERM", 0.0]], "containment": "scripted", "survivors": 0}
+)
 TIMED_OUT = Outcome(status=Status.FAILED, reason=Reason.TIMEOUT, exit_code=124)
 DESTROYED = Outcome(status=Status.FAILED, exit_code=137, signal=9)
 

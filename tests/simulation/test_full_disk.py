@@ -34,7 +34,7 @@ def test_what_runs_is_stopped() -> None:
     verdict = while_full(item)
     result = verdict.played.results["g"]
     assert spell(result) == "a=aborted:cancelled b=skipped:group_aborted group=aborted:cancelled"
-    assert result.results["a"].kill == {"signals": ["TERM"], "containment": "scripted", "survivors": 0}
+    assert result.results["a"].kill == {"signals": [["SIGTERM", 0.0]], "containment": "scripted", "survivors": 0}
     assert told_after(verdict) == 0.05
 
 

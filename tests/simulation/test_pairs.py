@@ -52,7 +52,11 @@ def test_seeds(first: int) -> None:
 
 def test_a_seed_is_always_the_same() -> None:
     first, second = play_pair_seed(11), play_pair_seed(11)
-    assert (first.scenario, first.faults, first.played.messages) == (second.scenario, second.faults, second.played.messages)
+    assert (first.scenario, first.faults, first.played.messages) == (
+        second.scenario,
+        second.faults,
+        second.played.messages,
+    )
     assert first.played.events == second.played.events
     assert str(first) != str(play_pair_seed(12))
 

@@ -156,6 +156,11 @@ def test_an_end_that_is_none_is_the_drivers_mistake(status: Status) -> None:
         ({"finished_at": float("nan")}, "finished_at"),
         ({"kill": {"signals": {"SIGTERM"}}}, "kill"),
         ({"kill": {"left": "\udc80"}}, "kill"),
+        ({"kill": {"signals": ["SIGTERM"]}}, "kill"),
+        ({"kill": {"signals": [["SIGTERM", "at once"]]}}, "kill"),
+        ({"kill": {"left": [{"pid": 7}]}}, "kill"),
+        ({"kill": {"survivors": -1}}, "kill"),
+        ({"kill": {"confirmed": "yes"}}, "kill"),
         ({"outputs": {"x": "no Value"}}, "outputs"),
         ({"outputs": {"x": Value(5)}}, "outputs"),  # type: ignore[arg-type]  # a driver without type checks
     ],

@@ -54,7 +54,7 @@ def test_a_kill_report_shows_no_confidential_name() -> None:
 def test_cancel_can_only_be_hurried() -> None:
     async def ignore(attempt: ScriptedAttempt, grace: float) -> None:
         if grace < 1:
-            attempt.end.set_result(Outcome(status=Status.ABORTED, kill={"signals": ["SIGKILL"]}))
+            attempt.end.set_result(Outcome(status=Status.ABORTED, kill={"signals": [["SIGKILL", 0.0]]}))
 
     async def body(harness: Harness) -> None:
         harness.driver.on_stop = ignore
@@ -64,8 +64,8 @@ def test_cancel_can_only_be_hurried() -> None:
             harness.dispatcher.cancel(id, grace)
         outcome = await harness.finished(id)
         assert [call for call in attempt.calls if call[0] == "stop"] == [("stop", 7.0), ("stop", 3.0), ("stop", 0.0)]
-        assert (outcome.status, outcome.kill) == (Status.ABORTED, {"signals": ["SIGKILL"]})
-        assert harness.notices(Kind.KILL_REPORT) == [{"signals": ["SIGKILL"]}]
+        assert (outcome.status, outcome.kill) == (Status.ABORTED, {"signals": [["SIGKILL", 0.0]]})
+        assert harness.notices(Kind.KILL_REPORT) == [{"signals": [["SIGKILL", 0.0]]}]
 
     within(body)
 
