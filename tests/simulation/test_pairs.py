@@ -6,17 +6,19 @@ from collections.abc import Iterator
 from itertools import chain
 
 import pytest
+from msgspec.structs import replace
 
+from runner.model.dispatch import AttemptId
 from runner.model.event import Kind
-from runner.model.result import Reason, Status
+from runner.model.result import Reason
 from runner.model.task import Retry, When
 from runner.simulator.__main__ import main
-from runner.simulator.pair.faults import BACK, NO_PAIR_FAULTS, THERE, Cut, PairFaults, Restore
-from runner.simulator.pair.seeds import PairVerdict, pair_faults, play_pair, play_pair_seed
+from runner.simulator.pair.faults import BACK, THERE, Cut, PairFaults, Restore
+from runner.simulator.pair.seeds import PairVerdict, play_pair, play_pair_seed
 from runner.simulator.rules import TO_PEER
 from runner.simulator.scenario import CrashAt
 from runner.simulator.script import OnStop
-from tests.simulation.scenes import FAILS, SUCCESS, TWICE, X, ends, scene, spell, takes, task
+from tests.simulation.scenes import FAILS, SUCCESS, TWICE, Scene, X, ends, scene, spell, takes, task
 
 CHUNK = 20
 
@@ -26,7 +28,7 @@ WORK = scene(
     scripts={"a": takes(1.7, ends(SUCCESS, x="1")), "b": takes(0.9), "c/1": FAILS, "d": takes(0.3)}, slots=1,
 )  # fmt: skip
 CANCELLED = scene(
-    "a=aborted:cancelled b=success c=skipped:dependency_failed group=aborted:cancelled",
+    "a=aborted:cancelled b=success c=skipped:group_aborted group=aborted:cancelled",
     task("a", forward=TO_PEER), task("b", "a", when=When.ALWAYS, forward=TO_PEER), task("c", "a", forward=TO_PEER),
     scripts={"a": takes(60.0, stop_after=0.3), "b": takes(0.4)}, cancels=[1.5],
 )  # fmt: skip
@@ -36,6 +38,14 @@ LOST = scene(
     task("b", retry=Retry(attempts=3, delay=0.5, on=frozenset({"runner_lost"})), forward=TO_PEER),
     scripts={"a": takes(90.0, on_stop=OnStop.FINISHES, stop_after=0.4), "b/1": takes(90.0)},
 )
+UNHEARD = scene(
+    "a=aborted:cancelled b=success group=aborted:cancelled",
+    task("a", forward=TO_PEER), task("b", "a", when=When.ALWAYS, forward=TO_PEER),
+    scripts={"a": takes(60.0)}, cancels=[1.5], cleanup_timeout=100.0,
+)  # fmt: skip
+UNHEARD = Scene(expected=UNHEARD.expected, scenario=replace(UNHEARD.scenario, lost_after=300.0))
+NEVER_THERE = PairFaults(cuts=(Cut(direction=THERE, message=1, down=40.0),))
+"""What is sent is lost, and the line is not back before nobody counts on an answer any more."""
 
 
 def good(verdict: PairVerdict) -> PairVerdict:
@@ -91,8 +101,7 @@ def test_the_command_plays_them(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize("item", [WORK, CANCELLED], ids=["work", "cancelled"])
 @pytest.mark.parametrize("delivered", [False, True], ids=["before", "after"])
-def test_a_cut_at_any_message_costs_time_and_nothing_else(item: object, delivered: bool) -> None:
-    assert isinstance(item, type(WORK))
+def test_a_cut_at_any_message_costs_time_and_nothing_else(item: Scene, delivered: bool) -> None:
     alone = good(play_pair(item.scenario))
     assert spell(alone.played.origin.results["g"]) == item.expected
     for cut in _cuts(alone, delivered):
@@ -111,8 +120,7 @@ def _cuts(alone: PairVerdict, delivered: bool) -> Iterator[Cut]:
 
 @pytest.mark.parametrize("item", [WORK, CANCELLED], ids=["work", "cancelled"])
 @pytest.mark.parametrize("who", ["origin", "executor"])
-def test_a_crash_at_any_step_costs_time_and_nothing_else(item: object, who: str) -> None:
-    assert isinstance(item, type(WORK))
+def test_a_crash_at_any_step_costs_time_and_nothing_else(item: Scene, who: str) -> None:
     alone = good(play_pair(item.scenario)).played
     steps = {"origin": alone.node.fate.steps, "executor": alone.executor.fate.steps}[who]
     for step in range(steps):
@@ -143,5 +151,13 @@ def test_an_executor_that_is_restored_from_any_backup_begins_nothing_of_it_again
 def test_a_runner_that_is_silent_for_long_is_lost_and_heard_of_late() -> None:
     verdict = good(play_pair(LOST.scenario, PairFaults(outages=((3.0, 33.0),))))
     assert spell(verdict.played.origin.results["g"]) == LOST.expected
-    late = [event.task for event in verdict.played.events["g"] if event.kind is Kind.LATE_RESULT]
-    assert late == ["a"], "b has gone on, and the group may be over when its first attempt is heard of"
+    late = [(event.task, event.attempt) for event in verdict.played.events["g"] if event.kind is Kind.LATE_RESULT]
+    assert sorted(late) == [("a", 1), ("b", 1)]
+
+
+def test_a_cancel_is_not_forgotten_by_the_next_life_of_the_origin() -> None:
+    """It was told before its attempt was handed over anew, and so to nobody: the attempt started when the line was back."""
+    for step in range(play_pair(UNHEARD.scenario, NEVER_THERE).played.node.fate.steps):
+        verdict = good(play_pair(UNHEARD.scenario, replace(NEVER_THERE, origin=(CrashAt(step=step),))))
+        starts = [end.started_at for end in verdict.played.executor.ends.get(AttemptId("g", "a", 1), ())]
+        assert all(start is None or start < verdict.played.began + 1.5 for start in starts), verdict

@@ -35,6 +35,8 @@ class Node(ABC):
         self.is_down = True
         self.crashes = 0
         self.boots = 1
+        self._lives: list[tuple[str, bool]] = []
+        """What was begun anew with its machine, and whether from a backup."""
         self.slots = slots
         self.engine: Engine | None = None
         self.restored = False
@@ -72,9 +74,17 @@ class Node(ABC):
                 self.restored = True
             else:
                 self.disk.lose_power()
-            self.runs.restart(f"{self.name}-supervisor-{self.boots}", Reason.HOST_RESTARTED)
+            instance = f"{self.name}-supervisor-{self.boots}"
+            self._lives.append((instance, isinstance(crash, Restore)))
+            self.runs.restart(instance, Reason.HOST_RESTARTED)
             self._lost(self.witness.power_lost(), restored=isinstance(crash, Restore))
         self._clock.call_at(self._clock.now().boot + crash.downtime, self.begin)
+
+    def is_restored_between(self, before: str, after: str) -> bool:
+        """Whether a backup was restored behind the one life of what runs here, and up to the other."""
+        names = [name for name, _ in self._lives]
+        begin = names.index(before) + 1 if before in names else 0
+        return any(restored for _, restored in self._lives[begin : names.index(after) + 1])
 
     @property
     @abstractmethod

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator
+from itertools import pairwise
 
 from runner.model import codec
 from runner.model.dispatch import AttemptId
@@ -107,8 +108,9 @@ def _starts(scenario: Scenario, played: PlayedPair) -> Iterator[str]:
         told = played.executor.told_starts.get(id, those[-1])
         if told != those[-1]:
             yield f"{id} was started again by {those[-1]}, after its start by {told} had been told"
-        if len(those) > 1 and played.faults.restores:
-            yield f"{id} was started by {' and '.join(those)}, one of which was restored from a backup"
+        for before, after in pairwise(those):
+            if played.executor.is_restored_between(before, after):
+                yield f"{id} was started by {before}, and again by {after} after that had been restored from a backup"
     for (life, id), count in here.items():
         if count > 1:
             yield f"{id} was started {count} times by {life}"

@@ -25,7 +25,7 @@ from runner.simulator.scenario import Faults, Scenario
 from runner.simulator.world import Played
 
 SETTLE_SECONDS = 30.0
-"""Behind the end of all groups: so long at most may what is not wanted any more run on, once the line is back."""
+"""Behind the end of all groups, while the line is there: so long at most may what is not wanted any more run on."""
 LONGEST_SECONDS = 3600.0
 """How long a world may go on when nothing goes wrong any more."""
 
@@ -89,11 +89,15 @@ class PairWorld:
         self._clock.call_soon(self._origin.begin)
         self._pass(self._faults.until)
         last = self._now() + LONGEST_SECONDS
-        while not self._is_over() and self._now() < last:
+        quiet, seconds = 0.0, self._now()
+        while quiet < SETTLE_SECONDS and self._now() < last:
+            crashes = self._crashes
             self._pass(self._now() + 1.0)
-        ended = self._is_over()
-        seconds = self._now()
-        self._pass(self._now() + SETTLE_SECONDS)
+            if self._is_over() and crashes == self._crashes:
+                quiet += 1.0
+            else:
+                quiet, seconds = 0.0, self._now()
+        ended = quiet >= SETTLE_SECONDS
         played = self._played(ended, seconds)
         self._executor.finish()
         return played
@@ -111,6 +115,10 @@ class PairWorld:
 
     def _now(self) -> float:
         return self._clock.now().boot - self._began.boot
+
+    @property
+    def _crashes(self) -> int:
+        return self._origin.crashes + self._executor.crashes
 
     def _is_over(self) -> bool:
         """Nobody wants anything any more, and both are there, and hear each other."""
