@@ -37,6 +37,7 @@ def differences(scenario: Scenario, played: PlayedPair) -> list[str]:
         *_groups(scenario, played),
         *_starts(scenario, played),
         *_attempts(scenario, played),
+        *_told(played),
         *_left_over(scenario, played),
     ]
 
@@ -161,6 +162,17 @@ def _attempts(scenario: Scenario, played: PlayedPair) -> Iterator[str]:
             yield from _logs(played, id, guest, whole=not (played.faults.restores or forgotten))
         if late[id] > 1:
             yield f"{id}: {late[id]} late results"
+
+
+def _told(played: PlayedPair) -> Iterator[str]:
+    """An end that was told is not forgotten by who has told it."""
+    if played.faults.restores:
+        return
+    store = played.executor.disk.store
+    for id in played.executor.told_ends:
+        record = store.group(ORIGIN.id(id))
+        if record is None or not record.group.status.terminal:
+            yield f"{id}: its end was told, and is not known there any more"
 
 
 def _logs(played: PlayedPair, id: AttemptId, guest: AttemptId, *, whole: bool) -> Iterator[str]:
