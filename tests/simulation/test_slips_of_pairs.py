@@ -7,14 +7,17 @@ from typing import Any
 import pytest
 
 from runner.dispatch.remote import RemoteDispatcher
+from runner.engine.engine import Engine
 from runner.engine.guests import Origin
 from runner.model.dispatch import AttemptId
 from runner.model.session import Afresh, FromExecutor, Printed
+from runner.simulator.life import LivingClock
 from runner.simulator.pair.executor import ORIGIN, Executor
 from runner.simulator.pair.faults import THERE, PairFaults, Restore
 from runner.simulator.pair.line import Session
 from runner.simulator.pair.seeds import play_pair
 from runner.simulator.scenario import CrashAt
+from runner.simulator.store import CrashingStore
 from tests.simulation.scenes import Scene
 from tests.simulation.test_pairs import CANCELLED, LOST, NEVER_THERE, UNHEARD, WORK
 
@@ -91,6 +94,14 @@ class Resurrected(Executor):
         self.restored = False
 
 
+class Careless(Executor):
+    """Its disk says that all is safe, and it is not."""
+
+    def _make(self, clock: LivingClock, store: CrashingStore) -> Engine:
+        store.sync = lambda done: done(None)  # type: ignore[method-assign] # that is the slip
+        return super()._make(clock, store)
+
+
 def told(
     scene: Scene,
     faults: PairFaults,
@@ -142,3 +153,13 @@ def test_an_executor_that_says_after_a_restore_that_it_is_who_it_was() -> None:
         told(WORK, PairFaults(executor=(Restore(step=step, kept=0.0),)), executor=Resurrected) for step in range(steps)
     ]
     assert any("after that had been restored from a backup" in text for text in noticed), noticed
+
+
+@pytest.mark.parametrize("words", ["had been told", "its end was told, and is not known there any more"])
+def test_an_executor_that_tells_what_a_loss_of_power_undoes(words: str) -> None:
+    steps = play_pair(WORK.scenario).played.executor.fate.steps
+    noticed = [
+        told(WORK, PairFaults(executor=(CrashAt(step=step, power_loss=True),), latency=0.0001), executor=Careless)
+        for step in range(steps)
+    ]
+    assert any(words in text for text in noticed), noticed
