@@ -9,7 +9,7 @@ from random import Random
 from typing import Any
 
 from runner.simulator.clock import VirtualClock
-from runner.simulator.pair.faults import BACK, THERE, Cut, PairFaults
+from runner.simulator.pair.faults import BACK, LONGEST_LINGERING_SECONDS, THERE, Cut, PairFaults
 
 SILENCE_SECONDS = 45.0
 """After so long a stall both ends take the line for cut."""
@@ -27,7 +27,7 @@ class Pipe:
         self._queue: deque[Any] = deque()
         self._is_moving = False
         self._after: float | None = None
-        """It has ended: how long that goes unnoticed behind the last message."""
+        """It has ended: how long that goes unnoticed, and for how long what is under way may come yet."""
         self.deliver: Callable[[Any], None] = lambda message: None
         self.on_end: Callable[[], None] = lambda: None
         self.on_room: Callable[[], None] = lambda: None
@@ -47,7 +47,7 @@ class Pipe:
             self.move()
 
     def end(self, kept: int, after: float) -> None:
-        """Nothing more is sent; so many of those under way arrive still, and `after` seconds later that it is over."""
+        """Nothing more is sent; so many of those under way arrive still, each up to `after` seconds late, and then that it is over."""
         if self._after is None and not self.over:
             self._after = after
             while len(self._queue) > kept:
@@ -64,7 +64,7 @@ class Pipe:
             return
         if self._queue:
             self._is_moving = True
-            self._line.later(self._line.delay(), self._arrive)
+            self._line.later(self._line.delay(self._after or 0.0), self._arrive)
         elif self._after is not None:
             self._is_moving = True
             self._line.later(self._after, self._finish)
@@ -163,8 +163,9 @@ class Line:
     def later(self, seconds: float, callback: Callable[[], None]) -> None:
         self._clock.call_at(self._clock.now().boot + seconds, callback)
 
-    def delay(self) -> float:
-        return self._latency * self._chance.uniform(0.5, 1.5)
+    def delay(self, late: float) -> float:
+        """How long a message takes that may be so late."""
+        return self._latency * self._chance.uniform(0.5, 1.5) + (self._chance.uniform(0.0, late) if late else 0.0)
 
     def share(self, pipe: Pipe) -> int:
         """How many of those under way come although the session has ended."""
@@ -181,7 +182,9 @@ class Line:
     # Faults.
 
     def _lingering(self) -> float:
-        return self._chance.choice((0.0, 0.0, self._chance.uniform(0.0, 1.0), self._chance.uniform(0.0, 20.0)))
+        return self._chance.choice(
+            (0.0, 0.0, self._chance.uniform(0.0, 1.0), self._chance.uniform(0.0, LONGEST_LINGERING_SECONDS))
+        )
 
     def _break(self, end: float) -> None:
         self._down_until = max(self._down_until, end)

@@ -111,7 +111,7 @@ def _cuts(random: Random, messages: dict[str, int], lost_after: float) -> tuple[
             message=message,
             delivered=random.random() < 0.5,
             down=random.choice((0.0, 0.0, _some(random, 1.0), _some(random, lost_after))),
-            lingers=random.choice((0.0, _some(random, 0.1), _some(random, 5.0))),
+            lingers=random.choice((0.0, _some(random, 0.1), _some(random, 5.0), _some(random, lost_after))),
             unnoticed=random.choice((0.0, 0.0, _some(random, 0.1), _some(random, 5.0))),
         )
     return tuple(cuts.values())

@@ -23,6 +23,8 @@ from runner.simulator.verify import GIVEN_UP, TOLERANCE_SECONDS, compared, consi
 from runner.store.base import AttemptRow
 
 MOMENT_SECONDS = 1e-3
+STOP_SECONDS = GRACE_SECONDS + CONFIRM_SECONDS + 5.0
+"""So long at most may run on what the origin does not count on any more, once the line is there."""
 SLOW_SECONDS = 0.1
 """Where messages take so long, one behind the other, an end may come too late although nothing goes wrong."""
 
@@ -37,6 +39,7 @@ def differences(scenario: Scenario, played: PlayedPair) -> list[str]:
         *_groups(scenario, played),
         *_starts(scenario, played),
         *_attempts(scenario, played),
+        *_given_up(scenario, played),
         *_told(played),
         *_left_over(scenario, played),
     ]
@@ -162,6 +165,26 @@ def _attempts(scenario: Scenario, played: PlayedPair) -> Iterator[str]:
             yield from _logs(played, id, guest, whole=not (played.faults.restores or forgotten))
         if late[id] > 1:
             yield f"{id}: {late[id]} late results"
+
+
+def _given_up(scenario: Scenario, played: PlayedPair) -> Iterator[str]:
+    """What the origin does not count on any more does not run on for long once the line is back, whether its group is over or not."""
+    faults = played.faults
+    if faults.latency >= SLOW_SECONDS or faults.stalls or faults.executor_full or faults.restores:
+        return
+    for row in _rows(played):
+        id, outcome = _id(row), _outcome(row)
+        if outcome.kill != GIVEN_UP and outcome.reason != Reason.RUNNER_LOST:
+            continue
+        ends = [end.finished_at for end in played.executor.ends.get(id, ()) if end.finished_at is not None]
+        assert outcome.finished_at is not None, "what ends an attempt says when"
+        for contact in played.node.contacts:
+            begin = max(contact[0], outcome.finished_at)
+            until = (contact[1] if len(contact) > 1 else math.inf) - faults.unnoticed
+            if until > begin + STOP_SECONDS and ends and ends[-1] > begin + STOP_SECONDS:
+                if scenario.script(id).on_stop is not OnStop.SILENT:
+                    yield f"{id}: was given up, and ran on there for {ends[-1] - begin:.3f} s in which the line was there"
+                break
 
 
 def _told(played: PlayedPair) -> Iterator[str]:
