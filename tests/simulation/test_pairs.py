@@ -17,7 +17,7 @@ from runner.simulator.pair.faults import BACK, THERE, Cut, PairFaults, Restore
 from runner.simulator.pair.seeds import PairVerdict, play_pair, play_pair_seed
 from runner.simulator.rules import TO_PEER
 from runner.simulator.scenario import CrashAt
-from runner.simulator.script import OnStop
+from runner.simulator.script import ABORTED, OnStop
 from tests.simulation.scenes import FAILS, SUCCESS, TWICE, Scene, X, ends, scene, spell, takes, task
 
 CHUNK = 20
@@ -153,6 +153,12 @@ def test_a_runner_that_is_silent_for_long_is_lost_and_heard_of_late() -> None:
     assert spell(verdict.played.origin.results["g"]) == LOST.expected
     late = [(event.task, event.attempt) for event in verdict.played.events["g"] if event.kind is Kind.LATE_RESULT]
     assert sorted(late) == [("a", 1), ("b", 1)]
+
+
+def test_a_cancel_over_a_dead_line_is_delivered_when_that_is_back() -> None:
+    verdict = good(play_pair(CANCELLED.scenario, PairFaults(outages=((1.0, 3.0),))))
+    assert spell(verdict.played.origin.results["g"]) == CANCELLED.expected
+    assert verdict.played.origin.results["g"].results["a"].kill == {**(ABORTED.kill or {}), "left": []}
 
 
 def test_a_cancel_is_not_forgotten_by_the_next_life_of_the_origin() -> None:

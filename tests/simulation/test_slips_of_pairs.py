@@ -118,7 +118,7 @@ SILENT = PairFaults(outages=((3.0, 33.0),))
     ("remote", "scene", "faults", "words"),
     [
         (Stubborn, LOST, SILENT, "was sent to another machine, to be started there, after its end was recorded"),
-        (Deaf, CANCELLED, PairFaults(), "was given up, and would have said that it stopped"),
+        (Deaf, CANCELLED, PairFaults(), "g/a/1: was given up, and could have said for 20.000 s that it stopped"),
         (Hasty, WORK, PairFaults(outages=((1.0, 1.2),)), "was given up, and its runner was not silent for so long"),
         (Tearing, WORK, PairFaults(), "its log here is"),
     ],

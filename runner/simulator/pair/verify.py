@@ -25,6 +25,8 @@ from runner.store.base import AttemptRow
 MOMENT_SECONDS = 1e-3
 STOP_SECONDS = GRACE_SECONDS + CONFIRM_SECONDS + 5.0
 """So long at most may run on what the origin does not count on any more, once the line is there."""
+HEARD_SECONDS = GRACE_SECONDS + 3.0
+"""After so long what was to be stopped has stopped, and has said so."""
 SLOW_SECONDS = 0.1
 """Where messages take so long, one behind the other, an end may come too late although nothing goes wrong."""
 
@@ -141,9 +143,6 @@ def _attempts(scenario: Scenario, played: PlayedPair) -> Iterator[str]:
         if outcome.kill == GIVEN_UP:
             if row.cancel_at is None:
                 yield f"{id}: nobody confirmed its end, and nobody asked for it"
-            quick = played.faults.latency < SLOW_SECONDS and not played.faults.any
-            if quick and scenario.script(id).on_stop is not OnStop.SILENT:
-                yield f"{id}: was given up, and would have said that it stopped"
             yield from _logs(played, id, guest, whole=False)
         elif outcome.reason == Reason.RUNNER_LOST:
             if not played.faults.restores and not _was_silent(scenario, played, row):
@@ -176,6 +175,10 @@ def _given_up(scenario: Scenario, played: PlayedPair) -> Iterator[str]:
         id, outcome = _id(row), _outcome(row)
         if outcome.kill != GIVEN_UP and outcome.reason != Reason.RUNNER_LOST:
             continue
+        if outcome.kill == GIVEN_UP and row.cancel_at is not None and scenario.script(id).on_stop is not OnStop.SILENT:
+            heard = _in_contact(played, row.cancel_at.wall, outcome.finished_at or 0.0)
+            if heard > HEARD_SECONDS:
+                yield f"{id}: was given up, and could have said for {heard:.3f} s that it stopped"
         ends = [end.finished_at for end in played.executor.ends.get(id, ()) if end.finished_at is not None]
         assert outcome.finished_at is not None, "what ends an attempt says when"
         for contact in played.node.contacts:
@@ -185,6 +188,15 @@ def _given_up(scenario: Scenario, played: PlayedPair) -> Iterator[str]:
                 if scenario.script(id).on_stop is not OnStop.SILENT:
                     yield f"{id}: was given up, and ran on there for {ends[-1] - begin:.3f} s in which the line was there"
                 break
+
+
+def _in_contact(played: PlayedPair, begin: float, end: float) -> float:
+    """For how long up to `end` the line was there without a break, no farther back than `begin`."""
+    for contact in played.node.contacts:
+        until = (contact[1] if len(contact) > 1 else math.inf) - played.faults.unnoticed
+        if contact[0] < end <= until:
+            return end - max(begin, contact[0])
+    return 0.0
 
 
 def _told(played: PlayedPair) -> Iterator[str]:
