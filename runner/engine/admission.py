@@ -6,6 +6,7 @@ import hashlib
 import secrets
 from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 from msgspec import Struct
 
@@ -80,13 +81,13 @@ def _sealed(group: TaskGroup, values: Mapping[str, Value], sealer: Sealer, id: s
     return codec.encode_values({**values, **variables.secrets(group)}, seal)
 
 
-def told(row: GroupRow) -> list[Event]:
+def first_events(row: GroupRow) -> list[Event]:
     """What is told of a group when it is accepted: that, and that it had been cancelled before."""
-    accepted = Kind.GROUP_ACCEPTED, {"name": row.name, "caller": row.caller}
-    cancelled = ((Kind.CANCEL_REQUESTED, {"reason": row.abort, "count": count + 1}) for count in range(row.abort_count))
+    told: list[tuple[Kind, dict[str, Any]]] = [(Kind.GROUP_ACCEPTED, {"name": row.name, "caller": row.caller})]
+    told += [(Kind.CANCEL_REQUESTED, {"reason": row.abort, "count": count}) for count in range(1, row.abort_count + 1)]
     return [
         Event(group=row.id, number=number, at=row.accepted.wall, kind=kind, fields=fields)
-        for number, (kind, fields) in enumerate([accepted, *cancelled], start=1)
+        for number, (kind, fields) in enumerate(told, start=1)
     ]
 
 

@@ -154,7 +154,7 @@ class Engine:
         )
         if submission.cancels:
             row = replace(row, abort=Abort.CANCELLED.value, abort_at=now, abort_count=submission.cancels)
-        events = admission.told(row)
+        events = admission.first_events(row)
         self._store.accept_group(row, events)
         run = GroupRun(row, group, submission.inputs, self._services, submission.plan)
         run.last_event = len(events)

@@ -28,7 +28,7 @@ class Stubborn(RemoteDispatcher):
     def _lose(self) -> None:
         super()._lose()
         for handed in self._handed.values():
-            handed.over, handed.cancel_grace = False, None
+            handed.is_over, handed.cancel_grace = False, None
 
     def cancel(self, id: AttemptId, grace: float) -> None:
         pass

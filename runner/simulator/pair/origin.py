@@ -82,7 +82,7 @@ class Origin(Node):
             hide_id=plain_id,
             most_at_once=self._scenario.most_at_once,
         )
-        remote.on_ready = _Dialler(self, remote, clock, self.life, self._line(), self._chance).dial
+        remote.when_ready(_Dialler(self, remote, clock, self.life, self._line(), self._chance).dial)
         return engine
 
     def _begun(self, clock: LivingClock) -> None:
