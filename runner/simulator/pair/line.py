@@ -27,7 +27,7 @@ class Pipe:
         self._queue: deque[Any] = deque()
         self._is_moving = False
         self._after: float | None = None
-        """It has ended: how long that goes unnoticed, and for how long what is under way may come yet."""
+        """It has ended: when that is noticed, and until when what is under way may come yet, by the clock of the line."""
         self.deliver: Callable[[Any], None] = lambda message: None
         self.on_end: Callable[[], None] = lambda: None
         self.on_room: Callable[[], None] = lambda: None
@@ -41,15 +41,19 @@ class Pipe:
     def under_way(self) -> int:
         return len(self._queue)
 
+    @property
+    def _left(self) -> float:
+        return 0.0 if self._after is None else max(0.0, self._after - self._line.now)
+
     def send(self, message: Any) -> None:
         if self._after is None and not self.over:
             self._queue.append(message)
             self.move()
 
     def end(self, kept: int, after: float) -> None:
-        """Nothing more is sent; so many of those under way arrive still, each up to `after` seconds late, and then that it is over."""
+        """Nothing more is sent; so many of those under way arrive still, at any time within `after` seconds, and then that it is over."""
         if self._after is None and not self.over:
-            self._after = after
+            self._after = self._line.now + after
             while len(self._queue) > kept:
                 self._queue.pop()
             self.move()
@@ -64,10 +68,10 @@ class Pipe:
             return
         if self._queue:
             self._is_moving = True
-            self._line.later(self._line.delay(self._after or 0.0), self._arrive)
+            self._line.later(self._line.delay(self._left), self._arrive)
         elif self._after is not None:
             self._is_moving = True
-            self._line.later(self._after, self._finish)
+            self._line.later(self._left, self._finish)
 
     def _arrive(self) -> None:
         self._is_moving = False
@@ -159,6 +163,10 @@ class Line:
             session.back.end(self.share(session.back), self._lingering())
 
     # For pipes.
+
+    @property
+    def now(self) -> float:
+        return self._clock.now().boot
 
     def later(self, seconds: float, callback: Callable[[], None]) -> None:
         self._clock.call_at(self._clock.now().boot + seconds, callback)
