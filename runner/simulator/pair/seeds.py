@@ -10,13 +10,18 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
+from runner.model.dispatch import AttemptId
+from runner.model.result import Status
+from runner.model.task import Task
+from runner.model.value import Value
 from runner.simulator.forwarded import Ways, forwarding
 from runner.simulator.pair.faults import BACK, NO_PAIR_FAULTS, THERE, Cut, PairFaults, Restore, Span
 from runner.simulator.pair.verify import differences
 from runner.simulator.pair.world import PairWorld, PlayedPair
 from runner.simulator.rules import ANYWHERE, BY_INPUT, BY_LABELS, NOWHERE, TO_PEER
-from runner.simulator.scenario import NO_FAULTS, CrashAt, Scenario
+from runner.simulator.scenario import NO_FAULTS, SECRET_MARK, CrashAt, Scenario
 from runner.simulator.scenarios import random_scenario
+from runner.simulator.script import Script
 from runner.simulator.words import describe
 
 _WAYS: Ways = ((TO_PEER, 65), (BY_INPUT, 8), (BY_LABELS, 17), (ANYWHERE, 8), (NOWHERE, 2))
@@ -60,7 +65,20 @@ def play_pair_seed(seed: int) -> PairVerdict:
 
 
 def pair_scenario(seed: int) -> Scenario:
-    return forwarding(seed, random_scenario(seed), _WAYS)
+    scenario = forwarding(seed, random_scenario(seed), _WAYS)
+    tasks = {(item.id, task.name): task for item in scenario.submissions for task in item.group.tasks}
+    scripts = {id: _honest(script, tasks[id.group, id.task], id) for id, script in scenario.scripts.items()}
+    return replace(scenario, scripts=scripts)
+
+
+def _honest(script: Script, task: Task, id: AttemptId) -> Script:
+    """No dispatcher says of a task that it succeeded when it has not exported what it was to, and no origin believes it."""
+    outcome = script.outcome
+    if task.forward is None or outcome.status is not Status.SUCCESS:
+        return script
+    mark = {True: SECRET_MARK, False: ""}
+    given = {item.name: Value(f"{mark[item.confidential]}of {id}", item.confidential) for item in task.exports}
+    return replace(script, outcome=replace(outcome, outputs={**given, **outcome.outputs}))
 
 
 def pair_faults(random: Random, alone: PlayedPair, lost_after: float) -> PairFaults:
