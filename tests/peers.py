@@ -15,6 +15,7 @@ from runner.model.log import STREAMS, Stream
 from runner.model.result import Outcome
 from runner.model.session import (
     Afresh,
+    Begin,
     ExecutorHello,
     FromExecutor,
     FromOrigin,
@@ -53,10 +54,14 @@ class Talk:
     async def say_raw(self, message: pb.FromOrigin) -> None:
         await self._call.write(message)
 
-    async def hello(self, node: str = "o1", name: str = "origin", **more: Any) -> ExecutorHello:
+    async def hello(
+        self, node: str = "o1", name: str = "origin", *, live: Sequence[AttemptId] = (), begin: bool = True, **more: Any
+    ) -> ExecutorHello:
         await self.say(OriginHello(node=node, name=name, **more))
         answer = await self.next()
         assert isinstance(answer, ExecutorHello)
+        if begin:
+            await self.say(Begin(live=tuple(live)))
         return answer
 
     async def next(self) -> FromExecutor:

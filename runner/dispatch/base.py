@@ -22,7 +22,8 @@ class Dispatcher(Protocol):
     @property
     def instance(self) -> str:
         """The executor's present life. The engine writes it down with an attempt before it submits it; an executor that is
-        given an unfinished attempt of another instance reports it `errored` (`supervisor_lost` or `host_restarted`)."""
+        given an unfinished attempt of another instance reports it `errored` (`supervisor_lost` or `host_restarted`; `runner_lost` where it
+        was another runner's)."""
 
     def submit(self, dispatch: Dispatch) -> None:
         """Carry the attempt out. An attempt that is known already is left as it is, so that sending again attaches.

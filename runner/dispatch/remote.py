@@ -25,6 +25,7 @@ from runner.model.result import Outcome, Reason, Status
 from runner.model.session import (
     Acknowledge,
     Afresh,
+    Begin,
     Cancel,
     Capacity,
     ExecutorHello,
@@ -210,11 +211,7 @@ class RemoteDispatcher:
             ready()
 
     def greeting(self) -> OriginHello:
-        return OriginHello(
-            node=self._node,
-            name=self._own_name,
-            live=tuple(handed.dispatch.id for handed in self._under_way()),
-        )
+        return OriginHello(node=self._node, name=self._own_name)
 
     def connected(self, hello: ExecutorHello, send: Send) -> None:
         """The peer has answered the greeting. Everything that is under way is handed to it anew, by `send`, which never blocks."""
@@ -225,6 +222,7 @@ class RemoteDispatcher:
             self._lost_timer = None
         for handed in self._handed.values():
             handed.is_handed_over = False
+        send(Begin(live=tuple(handed.dispatch.id for handed in self._under_way())))
         releases, self._releases = self._releases, {}
         for group in releases:
             send(Release(group=group))

@@ -1,6 +1,6 @@
 """What travels between an origin and one of its executors over their session.
 
-A session is one stream in each direction, and belongs to one connection. It begins with a hello of both, the origin's first.
+A session is one stream in each direction, and belongs to one connection. It begins with a hello of both, the origin's first, which then begins.
 Whatever was under way when a session ended is said again in the next one: dispatches by `Submit`, which attaches to what is known
 already, and what an executor has to tell by repeating all that its origin has not recorded. So nothing is kept for a connection.
 """
@@ -48,13 +48,20 @@ class Capacity(Struct, frozen=True, kw_only=True):
 
 
 class OriginHello(Struct, frozen=True, kw_only=True):
-    """`node` is the identity of the origin's state. `live` are the attempts that it has handed to this executor and that are not
-    over: any other attempt of this origin that runs there is ended."""
+    """`node` is the identity of the origin's state."""
 
     node: str
     name: str
-    live: tuple[AttemptId, ...] = ()
     version: int = VERSION
+
+
+class Begin(Struct, frozen=True, kw_only=True):
+    """The origin has heard the executor's hello, and the session takes the place of the one before. `live` are the attempts that it has
+    handed to this executor and that are not over: any other attempt of this origin that runs there is ended. A session that does not
+    come to this changes nothing, and neither does one whose hello was answered before that of one which has begun: so nobody obeys
+    what a line that was given up long ago still brings."""
+
+    live: tuple[AttemptId, ...] = ()
 
 
 class Submit(Struct, frozen=True, kw_only=True):
@@ -97,7 +104,7 @@ class Release(Struct, frozen=True, kw_only=True):
     group: str
 
 
-FromOrigin = OriginHello | Submit | Acknowledge | Cancel | Signal | Release
+FromOrigin = OriginHello | Begin | Submit | Acknowledge | Cancel | Signal | Release
 
 
 # From the executor.

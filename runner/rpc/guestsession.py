@@ -243,8 +243,8 @@ class GuestSession:
                 await self._reception.release(said.group)
             case session.Acknowledge():
                 pass  # what was told is kept for longer than that, so that one that is sent again late is known
-            case session.OriginHello():
-                raise UsageError("there is one hello in a session, at its beginning")
+            case session.OriginHello() | session.Begin():
+                raise UsageError("there is one hello in a session, and one begin, at its beginning")
 
     async def _submitted(self, said: Submit) -> None:
         attempt = said.dispatch.id

@@ -11,13 +11,14 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from functools import partial
+from itertools import chain
 from typing import Any, TypeAlias
 
 import grpc
 
 from runner.config.service import Service
 from runner.engine.guests import Origin
-from runner.errors import ProtocolError, SupersededError, UnavailableError, UsageError
+from runner.errors import ProtocolError, RunnerError, SupersededError, UnavailableError, UsageError
 from runner.model import session
 from runner.rpc import guard, peerwire
 from runner.rpc.guestsession import GuestSession
@@ -47,12 +48,14 @@ class PeerServicer(peer_pb2_grpc.PeerServiceServicer):
         self._policy = policy
         self._sessions: dict[tuple[str, str], GuestSession] = {}
         """By caller and node: who somebody is was proved, which node he has was said."""
+        self._greeted: dict[tuple[str, str], list[GuestSession]] = {}
+        """Those that have not begun yet, in the order in which they were answered."""
         self._early = Early()
 
     def reload(self, service: Service) -> None:
         """What was said of this runner in a hello is said again where it is not so any more."""
         if (service.name, service.labels) != (self._service.name, self._service.labels):
-            for each in self._sessions.values():
+            for each in (*self._sessions.values(), *chain.from_iterable(self._greeted.values())):
                 each.end(UnavailableError("what this runner says of itself has changed", retry_after=RECONNECT_SECONDS))
         self._service = service
 
@@ -74,14 +77,28 @@ class PeerServicer(peer_pb2_grpc.PeerServiceServicer):
             reception = Reception(self._premises, self._traffic, origin, partial(self._present, caller), self._early)
             present = GuestSession(self._premises, self._traffic, origin, reception)
             key = (origin.caller, origin.node)
+            greeted = self._greeted.setdefault(key, [])
+            greeted.append(present)
+            try:
+                yield peerwire.from_executor_to_proto(await self._answer(present))
+                begin = await _begin(heard)
+                if begin is None:
+                    return
+                if present not in greeted:
+                    raise SupersededError  # one that came later has begun meanwhile
+                del greeted[: greeted.index(present)]
+            finally:
+                if present in greeted:
+                    greeted.remove(present)
+                if not greeted:
+                    self._greeted.pop(key, None)
             if (former := self._sessions.get(key)) is not None:
                 former.end(SupersededError())
             self._sessions[key] = present
             told = {"origin": origin.name, "node": origin.node, "caller": origin.caller}
             _log.info("an origin has come", extra={"action": "origin_came", **told})
             try:
-                yield peerwire.from_executor_to_proto(await self._answer(present))
-                async with aclosing(present.run(hello.live, heard)) as telling:
+                async with aclosing(present.run(begin.live, heard)) as telling:
                     async for said in telling:
                         yield peerwire.from_executor_to_proto(said)
             finally:
@@ -109,11 +126,7 @@ class PeerServicer(peer_pb2_grpc.PeerServiceServicer):
 
 async def _hello(heard: AsyncIterator[pb.FromOrigin]) -> session.OriginHello | None:
     """None where nothing is said. Raises UsageError, ProtocolError."""
-    try:
-        async with asyncio.timeout(HELLO_SECONDS):
-            message = await anext(heard, None)
-    except TimeoutError:
-        raise UsageError(f"no hello has come within {HELLO_SECONDS:g} seconds") from None
+    message = await _said(heard, UsageError(f"no hello has come within {HELLO_SECONDS:g} seconds"))
     if message is None:
         return None
     if message.WhichOneof("message") == "hello" and message.hello.version != session.VERSION:
@@ -125,3 +138,21 @@ async def _hello(heard: AsyncIterator[pb.FromOrigin]) -> session.OriginHello | N
     if not isinstance(said, session.OriginHello):
         raise UsageError("a session begins with a hello")
     return said
+
+
+async def _begin(heard: AsyncIterator[pb.FromOrigin]) -> session.Begin | None:
+    """None where nothing is said. Raises UsageError, and UnavailableError where it does not come: the line may be slow."""
+    message = await _said(heard, UnavailableError("the session was not begun in time", retry_after=RECONNECT_SECONDS))
+    said = None if message is None else peerwire.from_origin_from_proto(message)
+    if not isinstance(said, session.Begin | None):
+        raise UsageError("behind the hello of both an origin says that it begins")
+    return said
+
+
+async def _said(heard: AsyncIterator[pb.FromOrigin], late: RunnerError) -> pb.FromOrigin | None:
+    """Raises `late` where nothing comes in time."""
+    try:
+        async with asyncio.timeout(HELLO_SECONDS):
+            return await anext(heard, None)
+    except TimeoutError:
+        raise late from None

@@ -31,8 +31,9 @@ _ENDS = frozenset({Status.SUCCESS, Status.FAILED, Status.ERRORED, Status.ABORTED
 def from_origin_to_proto(said: model.FromOrigin) -> pb.FromOrigin:
     match said:
         case model.OriginHello():
-            live = [parts.id_to_proto(id) for id in said.live]
-            return pb.FromOrigin(hello=pb.OriginHello(node=said.node, name=said.name, live=live, version=said.version))
+            return pb.FromOrigin(hello=pb.OriginHello(node=said.node, name=said.name, version=said.version))
+        case model.Begin():
+            return pb.FromOrigin(begin=pb.BeginSession(live=[parts.id_to_proto(id) for id in said.live]))
         case model.Submit():
             return pb.FromOrigin(submit=_submit_to_proto(said))
         case model.Acknowledge():
@@ -57,7 +58,6 @@ def _origin_hello(message: pb.OriginHello) -> model.OriginHello:
     return model.OriginHello(
         node=parts.name_of("node", message.node),
         name=parts.name_of("name", message.name),
-        live=tuple(parts.id_from_proto(id) for id in message.live),
         version=message.version,
     )
 
@@ -131,6 +131,10 @@ def _signal(message: pb.SignalAttempt) -> model.Signal:
     return model.Signal(id=parts.id_from_proto(message.id), signal=parts.name_of("signal", message.signal))
 
 
+def _begin(message: pb.BeginSession) -> model.Begin:
+    return model.Begin(live=tuple(parts.id_from_proto(id) for id in message.live))
+
+
 def _release(message: pb.ReleaseGroup) -> model.Release:
     return model.Release(group=parts.group_of(message.group))
 
@@ -142,6 +146,7 @@ _FROM_ORIGIN: Mapping[str, Callable[[Any], Any]] = {
     "cancel": _cancel,
     "signal": _signal,
     "release": _release,
+    "begin": _begin,
 }
 
 

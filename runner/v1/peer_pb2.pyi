@@ -27,6 +27,7 @@ class FromOrigin(google.protobuf.message.Message):
     CANCEL_FIELD_NUMBER: builtins.int
     SIGNAL_FIELD_NUMBER: builtins.int
     RELEASE_FIELD_NUMBER: builtins.int
+    BEGIN_FIELD_NUMBER: builtins.int
     @property
     def hello(self) -> global___OriginHello: ...
     @property
@@ -39,6 +40,8 @@ class FromOrigin(google.protobuf.message.Message):
     def signal(self) -> global___SignalAttempt: ...
     @property
     def release(self) -> global___ReleaseGroup: ...
+    @property
+    def begin(self) -> global___BeginSession: ...
     def __init__(
         self,
         *,
@@ -48,10 +51,11 @@ class FromOrigin(google.protobuf.message.Message):
         cancel: global___CancelAttempt | None = ...,
         signal: global___SignalAttempt | None = ...,
         release: global___ReleaseGroup | None = ...,
+        begin: global___BeginSession | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["acknowledge", b"acknowledge", "cancel", b"cancel", "hello", b"hello", "message", b"message", "release", b"release", "signal", b"signal", "submit", b"submit"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["acknowledge", b"acknowledge", "cancel", b"cancel", "hello", b"hello", "message", b"message", "release", b"release", "signal", b"signal", "submit", b"submit"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["message", b"message"]) -> typing.Literal["hello", "submit", "acknowledge", "cancel", "signal", "release"] | None: ...
+    def HasField(self, field_name: typing.Literal["acknowledge", b"acknowledge", "begin", b"begin", "cancel", b"cancel", "hello", b"hello", "message", b"message", "release", b"release", "signal", b"signal", "submit", b"submit"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["acknowledge", b"acknowledge", "begin", b"begin", "cancel", b"cancel", "hello", b"hello", "message", b"message", "release", b"release", "signal", b"signal", "submit", b"submit"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["message", b"message"]) -> typing.Literal["hello", "submit", "acknowledge", "cancel", "signal", "release", "begin"] | None: ...
 
 global___FromOrigin = FromOrigin
 
@@ -125,13 +129,32 @@ class OriginHello(google.protobuf.message.Message):
 
     NODE_FIELD_NUMBER: builtins.int
     NAME_FIELD_NUMBER: builtins.int
-    LIVE_FIELD_NUMBER: builtins.int
     VERSION_FIELD_NUMBER: builtins.int
     node: builtins.str
     """The identity of the origin's state, and what it is called."""
     name: builtins.str
     version: builtins.int
     """Of this protocol. Who is greeted with another one ends the session with FAILED_PRECONDITION."""
+    def __init__(
+        self,
+        *,
+        node: builtins.str = ...,
+        name: builtins.str = ...,
+        version: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name", "node", b"node", "version", b"version"]) -> None: ...
+
+global___OriginHello = OriginHello
+
+@typing.final
+class BeginSession(google.protobuf.message.Message):
+    """The second message of an origin, once it has heard the executor's hello: the session takes the place of the one before. One that does
+    not come to this changes nothing, and neither does one whose hello was answered before that of one which has begun.
+    """
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    LIVE_FIELD_NUMBER: builtins.int
     @property
     def live(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___AttemptId]:
         """What it has handed to this executor and what is not over. Any other attempt of this origin that runs there is ended."""
@@ -139,14 +162,11 @@ class OriginHello(google.protobuf.message.Message):
     def __init__(
         self,
         *,
-        node: builtins.str = ...,
-        name: builtins.str = ...,
         live: collections.abc.Iterable[global___AttemptId] | None = ...,
-        version: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["live", b"live", "name", b"name", "node", b"node", "version", b"version"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["live", b"live"]) -> None: ...
 
-global___OriginHello = OriginHello
+global___BeginSession = BeginSession
 
 @typing.final
 class SubmitAttempt(google.protobuf.message.Message):

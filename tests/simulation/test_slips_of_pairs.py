@@ -111,7 +111,7 @@ def told(
     return "\n".join(play_pair(scene.scenario, faults, remote=remote, executor=executor).differences)
 
 
-SILENT = PairFaults(outages=((3.0, 33.0),))
+SILENT = PairFaults(outages=((3.0, 63.0),))
 
 
 @pytest.mark.parametrize(

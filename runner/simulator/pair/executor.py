@@ -17,7 +17,7 @@ from runner.config.service import Limits, Rule, Scope, Service
 from runner.engine import guests
 from runner.engine.engine import Engine
 from runner.engine.guests import Origin
-from runner.errors import DriverError, RunnerError, StoreError, SupersededError
+from runner.errors import DriverError, RunnerError, StoreError, SupersededError, UnavailableError
 from runner.logs.base import LogStore
 from runner.masking import Masker
 from runner.model.dispatch import AttemptId, Finished, Noticed, Started
@@ -201,7 +201,7 @@ class Executor(Node):
                     session.back.send(message)
         except RunnerError as error:
             why = f"it says: {error.message}"
-            if not isinstance(error, StoreError | SupersededError):
+            if not isinstance(error, StoreError | SupersededError | UnavailableError):
                 self.complaints.append(f"a session was ended: {why}")
         except Exception as error:  # noqa: BLE001 - nothing of that kind is expected of a session
             why = "it has an internal error"

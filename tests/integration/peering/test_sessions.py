@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from runner.config.service import Limits
 from runner.model.dispatch import AttemptId, Finished
 from runner.model.result import Status
-from runner.model.session import Cancel, Printed, Reported
+from runner.model.session import Begin, Cancel, Printed, Reported
 from runner.v1 import peer_pb2, runner_pb2
 from tests.integration.peering.meeting import met
 from tests.peers import ID, submit, talking
@@ -128,6 +128,19 @@ async def test_a_node_that_drains_ends_sessions_and_its_guests_go_on(tmp_path: P
         await talk.say(submit(instance, script))
         assert (await talk.outcome(ID)).status is Status.SUCCESS
         assert talk.printed[ID]["stdout"] == b"done\n"
+
+
+async def test_one_that_begins_behind_a_newer_one_changes_nothing(tmp_path: Path) -> None:
+    """It was given up before it began, and its line brings the rest when nobody counts on it."""
+    async with met(tmp_path) as (at, _, instance), talking(at.channel) as late, talking(at.channel) as present:
+        await late.hello(begin=False)
+        await present.hello()
+        await present.say(submit(instance, "echo on; exec sleep 60"))
+        await present.started(ID)
+        await late.say(Begin())
+        assert (await late.ended())[0] is Code.ABORTED
+        await present.say(Cancel(id=ID, grace=1.0))
+        assert (await present.outcome(ID)).status is Status.ABORTED
 
 
 async def test_new_labels_are_said_in_a_new_hello(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from runner.model.result import Outcome, Reason, Status
 from runner.model.session import (
     Acknowledge,
     Afresh,
+    Begin,
     Cancel,
     Capacity,
     ExecutorHello,
@@ -71,12 +72,14 @@ class Origin:
         self.dispatcher.submit(self.dispatch(id, resumed=resumed))
         self.dispatcher.events(id, after, self.reports.append)
 
-    def connect(self, hello: ExecutorHello = HELLO) -> OriginHello:
-        """A new session; what is told in it."""
+    def connect(self, hello: ExecutorHello = HELLO) -> Begin:
+        """A new session: how it begins. What is told behind that is in `told`."""
         self.told = []
-        greeting = self.dispatcher.greeting()
+        assert self.dispatcher.greeting() == OriginHello(node="n1", name="cloud")
         self.dispatcher.connected(hello, self.told.append)
-        return greeting
+        begin = self.told.pop(0)
+        assert isinstance(begin, Begin)
+        return begin
 
     def hear(self, *reports: Report) -> None:
         for report in reports:

@@ -15,7 +15,7 @@ from runner.model.dispatch import AttemptId
 from runner.model.event import Kind
 from runner.model.group import TaskGroup
 from runner.model.result import Status, Waiting
-from runner.model.session import Capacity, ExecutorHello, FromOrigin, OriginHello, Submit
+from runner.model.session import Begin, Capacity, ExecutorHello, FromOrigin, Submit
 from runner.model.task import Forward, Retry
 from runner.peers import Own, Peers
 from runner.sealing import Sealer
@@ -204,12 +204,12 @@ def test_a_peer_is_greeted_with_what_a_former_life_has_handed_to_it_however_slow
     engine.close()
     syncs: list[Callable[[Exception | None], None]] = []
     store.hold = syncs.append
-    greetings: list[OriginHello] = []
+    again: list[FromOrigin] = []
     engine, peer = life()
-    peer.when_ready(lambda: greetings.append(peer.greeting()))
+    peer.when_ready(lambda: peer.connected(hello, again.append))
     clock.run_until(clock.now().boot + 5)
-    assert greetings == []
+    assert again == []
     while syncs:
         syncs.pop(0)(None)
         clock.run_until(clock.now().boot + 1)
-    assert [greeting.live for greeting in greetings] == [(AttemptId("g", "a", 1),)]
+    assert again[0] == Begin(live=(AttemptId("g", "a", 1),))

@@ -143,9 +143,8 @@ REPORTS = (
 CAPACITIES = st.builds(session.Capacity, slots=SLOTS, taken=SLOTS, waiting=SLOTS)
 
 FROM_ORIGIN: dict[str, st.SearchStrategy[session.FromOrigin]] = {
-    "hello": st.builds(
-        session.OriginHello, node=WORD, name=WORD, live=st.lists(IDS, max_size=3).map(tuple), version=SLOTS
-    ),
+    "hello": st.builds(session.OriginHello, node=WORD, name=WORD, version=SLOTS),
+    "begin": st.builds(session.Begin, live=st.lists(IDS, max_size=3).map(tuple)),
     "submit": submits(),
     "acknowledge": st.builds(session.Acknowledge, id=IDS, sequence=COUNT),
     "cancel": st.builds(session.Cancel, id=IDS, grace=SECONDS),
