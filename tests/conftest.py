@@ -132,12 +132,6 @@ def required() -> set[str]:
     return set(os.environ.get("RUNNER_REQUIRE", "").replace(",", " ").split())
 
 
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers() -> int:
-    """Many tests wait for other processes most of the time: one worker more than there are processors has them all at work."""
-    return len(os.sched_getaffinity(0)) + 1
-
-
 def pytest_configure() -> None:
     unknown = required() - NEEDS.keys()
     if unknown:
