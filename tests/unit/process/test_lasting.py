@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from drivers.base import ProcessLimits
 from runner.errors import ProcessHostError
 from runner.process.host import SupervisorHost
 from runner.process.lasting import LastingHost
@@ -59,14 +58,11 @@ def test_what_ran_is_lost_and_ended_and_the_next_life_works(tmp_path: Path) -> N
 
 @pytest.mark.timeout(150)
 def test_loops_of_forks_do_not_outrun_the_look(tmp_path: Path) -> None:
-    """They give way to the tests that run beside this one: it is the look that has to be faster than they are."""
-
     async def scenario(host: LastingHost) -> None:
         former = host.incarnation
         for number in range(5):
             sink = Sink()
-            spec = program(hostile.command("forks again and again"), limits=ProcessLimits(nice=15))
-            process = await host.spawn(f"k{number}", spec, sink)
+            process = await host.spawn(f"k{number}", program(hostile.command("forks again and again")), sink)
             await sink.until(b"ready ")
         while len(hostile.alive(former)) < 200:  # noqa: ASYNC110 - it tells nobody
             await asyncio.sleep(0.01)
