@@ -10,11 +10,10 @@ from msgspec import Struct
 from runner.clock import rfc3339
 from runner.dispatch.base import Dispatcher
 from runner.dispatch.remote import RemoteDispatcher
-from runner.engine.slots import Load
 from runner.engine.targets import Changed, Refusal, Unreachable
 from runner.model.fault import nearest
+from runner.model.load import Load
 from runner.model.result import Reason
-from runner.model.session import Capacity
 from runner.model.task import Forward, Task
 
 MOST_NAMED = 20
@@ -119,11 +118,11 @@ class Peers:
                     dispatcher=peer,
                     types=hello.types,
                     labels=hello.labels,
-                    burden=_burden(peer.capacity),
+                    burden=_burden(peer.load),
                 )
 
 
-def _burden(load: Load | Capacity) -> float:
+def _burden(load: Load) -> float:
     """How much each slot has to do."""
     return (load.taken + load.waiting) / max(1, load.slots)
 

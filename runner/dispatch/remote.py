@@ -20,6 +20,7 @@ from runner.dispatch.claims import told
 from runner.dispatch.handed import Copies, Handed
 from runner.model.dispatch import PAUSES, AttemptId, Dispatch, Finished, Noticed, Report
 from runner.model.event import Kind
+from runner.model.load import Load
 from runner.model.peer import PeerState
 from runner.model.result import Outcome, Reason, Status
 from runner.model.session import (
@@ -27,7 +28,6 @@ from runner.model.session import (
     Afresh,
     Begin,
     Cancel,
-    Capacity,
     ExecutorHello,
     FromExecutor,
     FromOrigin,
@@ -77,7 +77,7 @@ class RemoteDispatcher:
         self._logs = logs
         self._lost_after = lost_after
         self._hello: ExecutorHello | None = None
-        self._capacity = Capacity(slots=0, taken=0, waiting=0)
+        self._load = Load(slots=0, taken=0, waiting=0)
         self._send: Send | None = None
         self._since: Moment = clock.now()
         self._lost_timer: Timer | None = None
@@ -178,9 +178,9 @@ class RemoteDispatcher:
         return self._hello if self.is_there else None
 
     @property
-    def capacity(self) -> Capacity:
+    def load(self) -> Load:
         """As it was told last."""
-        return self._capacity
+        return self._load
 
     @property
     def since(self) -> Moment:
@@ -204,8 +204,8 @@ class RemoteDispatcher:
     # What the session tells.
 
     def when_ready(self, ready: Callable[[], None]) -> None:
-        """Call `ready` once it is known what a former life has handed to the peer, which may be now. No session may begin before: what its
-        greeting does not name the peer ends."""
+        """Call `ready` once it is known what a former life has handed to the peer, which may be now. No session may begin before: what it
+        does not name as live then, the peer ends."""
         self._on_ready = ready
         if self._is_ready:
             ready()
@@ -215,7 +215,7 @@ class RemoteDispatcher:
 
     def connected(self, hello: ExecutorHello, send: Send) -> None:
         """The peer has answered the greeting. Everything that is under way is handed to it anew, by `send`, which never blocks."""
-        self._hello, self._capacity, self._send = hello, hello.capacity, send
+        self._hello, self._load, self._send = hello, hello.load, send
         self._since = self._clock.now()
         if self._lost_timer is not None:
             self._lost_timer.cancel()
@@ -244,8 +244,8 @@ class RemoteDispatcher:
                 handed = self._handed.get(id)
                 if handed is not None:
                     self._end(handed, Status.ERRORED, reason, f"{self._name} does not take it: {told(text)}")
-            case Loaded(capacity=capacity):
-                self._capacity = capacity
+            case Loaded(load=load):
+                self._load = load
 
     def disconnected(self, why: str) -> None:
         """The session has ended, or none could begin."""

@@ -22,7 +22,7 @@ from runner.engine.library import Library
 from runner.engine.pace import MOST_AT_ONCE, Pace
 from runner.engine.roster import Living, Roster
 from runner.engine.services import MAX_OUTPUT_BYTES, Services
-from runner.engine.slots import Load, SlotQueue
+from runner.engine.slots import SlotQueue
 from runner.engine.targets import Alone, Targets
 from runner.errors import GroupExistsError, GroupNotFoundError
 from runner.model import trace
@@ -30,6 +30,7 @@ from runner.model.caller import LOCAL
 from runner.model.dispatch import AttemptId
 from runner.model.event import Event
 from runner.model.group import TaskGroup
+from runner.model.load import Load
 from runner.model.result import Abort, Outcome, Status, TaskGroupResult
 from runner.sealing import Sealer
 from runner.store.base import GroupPage, GroupQuery, GroupRow, Store

@@ -6,15 +6,7 @@ import heapq
 from collections import OrderedDict
 from collections.abc import Iterable
 
-from msgspec import Struct
-
-
-class Load(Struct, frozen=True, kw_only=True):
-    """How many attempts may hold a slot, how many do, and how many tasks wait for one."""
-
-    slots: int
-    taken: int
-    waiting: int
+from runner.model.load import Load
 
 
 class _Group:

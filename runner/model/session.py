@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from runner.model.dispatch import AttemptId, Dispatch, Report
 from runner.model.event import Kind
+from runner.model.load import Load
 from runner.model.log import Stream
 
 VERSION = 1
@@ -34,14 +35,6 @@ NOTICED = frozenset(
 def hop(name: str, node: str) -> str:
     """How a runner stands in `Submit.hops`: by its name, for persons, and by its identity, which tells it from others."""
     return f"{name} ({node})"
-
-
-class Capacity(Struct, frozen=True, kw_only=True):
-    """How many attempts may hold a slot of an executor, how many do, and how many tasks wait for one."""
-
-    slots: int
-    taken: int
-    waiting: int
 
 
 # From the origin.
@@ -119,7 +112,7 @@ class ExecutorHello(Struct, frozen=True, kw_only=True):
     instance: str
     types: frozenset[str] = frozenset()
     labels: Mapping[str, str] = {}
-    capacity: Capacity
+    load: Load
     version: int = VERSION
 
 
@@ -157,7 +150,7 @@ class Refused(Struct, frozen=True, kw_only=True):
 class Loaded(Struct, frozen=True, kw_only=True):
     """How much the executor has to do, told when it changes, now and then."""
 
-    capacity: Capacity
+    load: Load
 
 
 FromExecutor = ExecutorHello | Reported | Printed | Afresh | Refused | Loaded

@@ -261,9 +261,8 @@ class SupervisorHost:
             for index, position in enumerate(reply.get("begins", ())):  # which an older supervisor does not tell
                 if position:
                     process.begin(index, position)
-        if (
-            reply["exit"] is not None and not process.exited
-        ):  # who asks at that moment is told with the answer, and not once more
+        # Who asks at the moment of the end is told of it with the answer, and not once more.
+        if reply["exit"] is not None and not process.exited:
             process.end(process_exit(reply["exit"]), reply["ends"])
         return process
 

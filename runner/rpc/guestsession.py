@@ -62,15 +62,11 @@ class GuestSession:
         self._unsafe_bytes = 0
         self._safe: deque[FromExecutor] = deque()
         self._syncing = False
-        self._capacity = self.capacity()
+        self._told_load = self._engine.load
         self._fault: Exception | None = None
         self._over = False
         self._seen_at = asyncio.get_running_loop().time()
         self._timer: asyncio.TimerHandle | None = None
-
-    def capacity(self) -> session.Capacity:
-        load = self._engine.load
-        return session.Capacity(slots=load.slots, taken=load.taken, waiting=load.waiting)
 
     def end(self, error: Exception) -> None:
         """Nothing more is heard or told; its origin is told why."""
@@ -202,10 +198,10 @@ class GuestSession:
     def _look(self) -> None:
         """At what nobody tells of by itself, again and again."""
         loop = asyncio.get_running_loop()
-        capacity = self.capacity()
-        if capacity != self._capacity and not any(isinstance(each, session.Loaded) for each in self._answers):
-            self._capacity = capacity
-            self._answer(session.Loaded(capacity=capacity))
+        load = self._engine.load
+        if load != self._told_load and not any(isinstance(each, session.Loaded) for each in self._answers):
+            self._told_load = load
+            self._answer(session.Loaded(load=load))
         if loop.time() - self._seen_at > SEEN_SECONDS:
             self._seen_at = loop.time()
             self._note_down()

@@ -80,7 +80,7 @@ class PeerServicer(peer_pb2_grpc.PeerServiceServicer):
             greeted = self._greeted.setdefault(key, [])
             greeted.append(present)
             try:
-                yield peerwire.from_executor_to_proto(await self._answer(present))
+                yield peerwire.from_executor_to_proto(await self._answer())
                 begin = await _begin(heard)
                 if begin is None:
                     return
@@ -111,7 +111,7 @@ class PeerServicer(peer_pb2_grpc.PeerServiceServicer):
         """With what he may do now: the rules may have changed since he called."""
         return self._policy().admit(Identity(name=caller.name, kind=caller.kind, most=caller.scopes))
 
-    async def _answer(self, present: GuestSession) -> session.ExecutorHello:
+    async def _answer(self) -> session.ExecutorHello:
         drivers = self._premises.registry.drivers
         healthy = [driver.type for driver in drivers if (await driver.fingerprint()).healthy]
         return session.ExecutorHello(
@@ -120,7 +120,7 @@ class PeerServicer(peer_pb2_grpc.PeerServiceServicer):
             instance=self._premises.instance,
             types=frozenset(healthy),
             labels=self._service.labels,
-            capacity=present.capacity(),
+            load=self._premises.engine.load,
         )
 
 

@@ -15,6 +15,7 @@ from runner.model import codec
 from runner.model import session as model
 from runner.model.dispatch import Dispatch, Finished, Noticed, Report, Started
 from runner.model.event import Event, Kind
+from runner.model.load import Load
 from runner.model.result import Outcome, Status
 from runner.rpc import peerparts as parts
 from runner.rpc.events import event_from_proto, event_to_proto
@@ -176,7 +177,7 @@ def from_executor_to_proto(said: model.FromExecutor) -> pb.FromExecutor:
                 refused=pb.AttemptRefused(id=parts.id_to_proto(said.id), reason=said.reason, message=said.message)
             )
         case model.Loaded():
-            return pb.FromExecutor(load=_capacity_to_proto(said.capacity))
+            return pb.FromExecutor(load=_load_to_proto(said.load))
 
 
 def from_executor_from_proto(message: pb.FromExecutor) -> model.FromExecutor:
@@ -192,7 +193,7 @@ def _executor_hello_to_proto(said: model.ExecutorHello) -> pb.ExecutorHello:
         instance=said.instance,
         types=sorted(said.types),
         labels=said.labels,
-        capacity=_capacity_to_proto(said.capacity),
+        capacity=_load_to_proto(said.load),
         version=said.version,
     )
 
@@ -204,17 +205,17 @@ def _executor_hello(message: pb.ExecutorHello) -> model.ExecutorHello:
         instance=parts.name_of("instance", message.instance),
         types=frozenset(parts.name_of("types", type) for type in message.types),
         labels={parts.text_of("labels", name): parts.text_of("labels", text) for name, text in message.labels.items()},
-        capacity=_capacity(message.capacity),
+        load=_load(message.capacity),
         version=message.version,
     )
 
 
-def _capacity_to_proto(capacity: model.Capacity) -> pb.Capacity:
-    return pb.Capacity(slots=capacity.slots, taken=capacity.taken, waiting=capacity.waiting)
+def _load_to_proto(load: Load) -> pb.Capacity:
+    return pb.Capacity(slots=load.slots, taken=load.taken, waiting=load.waiting)
 
 
-def _capacity(message: pb.Capacity) -> model.Capacity:
-    return model.Capacity(slots=message.slots, taken=message.taken, waiting=message.waiting)
+def _load(message: pb.Capacity) -> Load:
+    return Load(slots=message.slots, taken=message.taken, waiting=message.waiting)
 
 
 def _report_to_proto(report: Report) -> pb.AttemptReport:
@@ -324,7 +325,7 @@ _FROM_EXECUTOR: Mapping[str, Callable[[Any], Any]] = {
     "output": _printed,
     "afresh": _afresh,
     "refused": _refused,
-    "load": lambda message: model.Loaded(capacity=_capacity(message)),
+    "load": lambda message: model.Loaded(load=_load(message)),
 }
 
 

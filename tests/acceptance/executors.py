@@ -8,7 +8,8 @@ from typing import Any, TypeAlias
 
 import grpc
 
-from runner.model.session import Capacity, ExecutorHello, FromExecutor, FromOrigin, OriginHello, Submit
+from runner.model.load import Load
+from runner.model.session import ExecutorHello, FromExecutor, FromOrigin, OriginHello, Submit
 from runner.rpc import peerwire
 from runner.v1 import peer_pb2 as pb
 from runner.v1 import peer_pb2_grpc
@@ -41,7 +42,7 @@ class Impostor(peer_pb2_grpc.PeerServiceServicer):
                         name="impostor",
                         instance="i1",
                         types=frozenset({"os_exec"}),
-                        capacity=Capacity(slots=4, taken=0, waiting=0),
+                        load=Load(slots=4, taken=0, waiting=0),
                     )
                 )
             elif isinstance(said, Submit):

@@ -8,16 +8,16 @@ import pytest
 
 from runner.dispatch.base import Dispatcher
 from runner.dispatch.remote import RemoteDispatcher
-from runner.engine.slots import Load
 from runner.engine.targets import Refusal, Unreachable
 from runner.logs.memory import MemoryLogStore
-from runner.model.session import Capacity, ExecutorHello
+from runner.model.load import Load
+from runner.model.session import ExecutorHello
 from runner.model.task import Forward, Task
 from runner.peers import Own, Peers
 from runner.simulator.clock import VirtualClock
 
 TASK = Task(name="t", type="probe")
-IDLE = Capacity(slots=4, taken=0, waiting=0)
+IDLE = Load(slots=4, taken=0, waiting=0)
 AT_REST = Load(slots=4, taken=0, waiting=0)
 
 
@@ -29,16 +29,14 @@ class Here:
     name = "cloud"
 
 
-def peer(
-    name: str, *, there: bool = True, capacity: Capacity = IDLE, types: str = "probe", **labels: str
-) -> RemoteDispatcher:
+def peer(name: str, *, there: bool = True, load: Load = IDLE, types: str = "probe", **labels: str) -> RemoteDispatcher:
     clock = VirtualClock()
     dispatcher = RemoteDispatcher(
         name, node="n", own_name="cloud", clock=clock, logs=MemoryLogStore(call_soon=clock.call_soon), lost_after=300.0
     )
     if there:
         hello = ExecutorHello(
-            node=name, name=name, instance=f"i-{name}", types=frozenset({types}), labels=labels, capacity=capacity
+            node=name, name=name, instance=f"i-{name}", types=frozenset({types}), labels=labels, load=load
         )
         dispatcher.connected(hello, lambda message: None)
     return dispatcher
@@ -77,8 +75,8 @@ def test_by_its_name(to: str, expected: str) -> None:
 
 
 def test_by_labels_it_is_the_one_with_the_least_to_do() -> None:
-    busy, idle = Capacity(slots=4, taken=4, waiting=4), Capacity(slots=40, taken=4, waiting=0)
-    targets = peers(peer("a", capacity=busy, site="eu"), peer("b", capacity=idle, site="eu"), peer("c", site="us"))
+    busy, idle = Load(slots=4, taken=4, waiting=4), Load(slots=40, taken=4, waiting=0)
+    targets = peers(peer("a", load=busy, site="eu"), peer("b", load=idle, site="eu"), peer("c", site="us"))
     assert chosen(targets, Forward(labels={"site": "eu"})) == "b"
 
 
@@ -120,7 +118,7 @@ def test_who_comes_and_goes_is_told() -> None:
     told: list[tuple[str, bool]] = []
     onprem = peer("onprem", there=False)
     peers(onprem).subscribe(lambda name, there: told.append((name, there)))
-    hello = ExecutorHello(node="n", name="their-own-name", instance="i", capacity=IDLE)
+    hello = ExecutorHello(node="n", name="their-own-name", instance="i", load=IDLE)
     onprem.connected(hello, lambda message: None)
     onprem.disconnected("cut")
     assert told == [("onprem", True), ("onprem", False)]

@@ -25,7 +25,7 @@ Code = grpc.StatusCode
 async def test_the_first_words(tmp_path: Path) -> None:
     async with desk(tmp_path, max_parallel=5) as at, talking(at.channel) as talk:
         hello = await talk.hello()
-        assert (hello.name, dict(hello.labels), hello.capacity.slots) == ("n1", {"site": "here"}, 5)
+        assert (hello.name, dict(hello.labels), hello.load.slots) == ("n1", {"site": "here"}, 5)
         assert {"os_exec", "expression_evaluation"} <= hello.types
         described = await at.stub.DescribeRunner(runner_pb2.DescribeRunnerRequest())
         assert hello.node == described.node_id

@@ -47,9 +47,9 @@ async def test_cancelled_while_it_waits_for_a_slot(tmp_path: Path) -> None:
         await talk.say(submit(instance, "exec sleep 60"))
         await talk.started(ID)
         await talk.say(submit(instance, f"touch {tmp_path}/ran", id=waiting))
-        load = await talk.until(lambda said: isinstance(said, Loaded) and said.capacity.waiting == 1)
+        load = await talk.until(lambda said: isinstance(said, Loaded) and said.load.waiting == 1)
         assert isinstance(load, Loaded)
-        assert (load.capacity.slots, load.capacity.taken) == (1, 1)
+        assert (load.load.slots, load.load.taken) == (1, 1)
         await talk.say(Cancel(id=waiting, grace=10.0))
         assert (await talk.outcome(waiting)).status is Status.ABORTED
         await talk.say(Cancel(id=ID, grace=10.0))

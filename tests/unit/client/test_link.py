@@ -15,11 +15,12 @@ import pytest
 from runner.client.link import Link
 from runner.errors import SupersededError
 from runner.model.endpoint import Endpoint
-from runner.model.session import Capacity, ExecutorHello, FromExecutor, FromOrigin, Loaded, OriginHello, Release
+from runner.model.load import Load
+from runner.model.session import ExecutorHello, FromExecutor, FromOrigin, Loaded, OriginHello, Release
 from tests.unit.client.scripted import Cut, Hear, ScriptedPeer, Wait, serving
 
-CAPACITY = Capacity(slots=4, taken=0, waiting=0)
-HELLO = ExecutorHello(node="n2", name="there", instance="i2", capacity=CAPACITY)
+LOAD = Load(slots=4, taken=0, waiting=0)
+HELLO = ExecutorHello(node="n2", name="there", instance="i2", load=LOAD)
 GREETING = OriginHello(node="n1", name="here")
 
 
@@ -81,7 +82,7 @@ async def test_no_session_begins_before_its_party_is_ready(tmp_path: Path) -> No
 
 
 async def test_one_session_follows_the_other(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    loaded = Loaded(capacity=CAPACITY)
+    loaded = Loaded(load=LOAD)
     # Of one that ends while something is written gRPC does not tell why: so all is heard before.
     whole = [Hear(), HELLO, Hear(), loaded]
     party, peer = Party(), ScriptedPeer([*whole, Cut()], [Hear()], [*whole, SupersededError()])
@@ -104,12 +105,12 @@ async def test_one_session_follows_the_other(tmp_path: Path, caplog: pytest.LogC
     [
         ([Wait()], False, 0.2, "it did not answer the greeting within 0.2 s"),
         (
-            [Loaded(capacity=CAPACITY)],
+            [Loaded(load=LOAD)],
             False,
             30.0,
             "it speaks another protocol: one of the two runners has to be upgraded",
         ),
-        ([HELLO, Loaded(capacity=CAPACITY)], True, 30.0, "a log cannot be written here: No space left on device"),
+        ([HELLO, Loaded(load=LOAD)], True, 30.0, "a log cannot be written here: No space left on device"),
     ],
 )
 async def test_why_there_is_no_session_is_told(

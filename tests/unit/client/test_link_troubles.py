@@ -11,7 +11,7 @@ from runner.client.link import Link
 from runner.model.endpoint import Endpoint
 from runner.model.session import FromExecutor, Loaded
 from tests.unit.client.scripted import Hear, ScriptedPeer
-from tests.unit.client.test_link import CAPACITY, HELLO, Party, linked
+from tests.unit.client.test_link import HELLO, LOAD, Party, linked
 
 
 class Delicate(Party):
@@ -25,7 +25,7 @@ class Delicate(Party):
 
 
 async def test_what_cannot_be_borne_ends_one_session_and_no_more(tmp_path: Path) -> None:
-    whole = [Hear(), HELLO, Hear(), Loaded(capacity=CAPACITY), Hear()]
+    whole = [Hear(), HELLO, Hear(), Loaded(load=LOAD), Hear()]
     party = Delicate()
     async with linked(party, ScriptedPeer(whole, whole), tmp_path):
         assert await party.ends.get() == "this runner could not make anything of what it says (KeyError)"

@@ -12,6 +12,7 @@ from runner.dispatch.remote import RemoteDispatcher
 from runner.logs.memory import MemoryLogStore
 from runner.model.dispatch import AttemptId, Dispatch, Finished, Noticed, Report, Started
 from runner.model.event import Kind
+from runner.model.load import Load
 from runner.model.log import Stream
 from runner.model.peer import PeerState
 from runner.model.result import Outcome, Reason, Status
@@ -20,7 +21,6 @@ from runner.model.session import (
     Afresh,
     Begin,
     Cancel,
-    Capacity,
     ExecutorHello,
     FromOrigin,
     Loaded,
@@ -39,8 +39,8 @@ from tests.unit.dispatch.harness import bindings
 LOST_AFTER = 300.0
 ID = AttemptId("g", "t", 1)
 SUCCESS = Outcome(status=Status.SUCCESS, exit_code=0)
-CAPACITY = Capacity(slots=4, taken=0, waiting=0)
-HELLO = ExecutorHello(node="n2", name="their-name", instance="i2", types=frozenset({"probe"}), capacity=CAPACITY)
+LOAD = Load(slots=4, taken=0, waiting=0)
+HELLO = ExecutorHello(node="n2", name="their-name", instance="i2", types=frozenset({"probe"}), load=LOAD)
 
 
 class Origin:
@@ -411,9 +411,9 @@ def test_what_is_known_of_the_peer(origin: Origin) -> None:
     dispatcher = origin.dispatcher
     assert (dispatcher.name, dispatcher.instance, dispatcher.is_there) == ("onprem", "", False)
     origin.connect()
-    assert (dispatcher.instance, dispatcher.is_there, dispatcher.capacity) == ("i2", True, CAPACITY)
-    dispatcher.heard(Loaded(capacity=Capacity(slots=4, taken=3, waiting=2)))
-    assert dispatcher.capacity == Capacity(slots=4, taken=3, waiting=2)
+    assert (dispatcher.instance, dispatcher.is_there, dispatcher.load) == ("i2", True, LOAD)
+    dispatcher.heard(Loaded(load=Load(slots=4, taken=3, waiting=2)))
+    assert dispatcher.load == Load(slots=4, taken=3, waiting=2)
     origin.send()
     since = origin.clock.now().wall
     told = PeerState(name="onprem", own_name="their-name", there=True, since=since, running=1, types=("probe",))

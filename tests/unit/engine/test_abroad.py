@@ -9,13 +9,13 @@ import pytest
 
 from runner.dispatch.remote import RemoteDispatcher
 from runner.engine.engine import Engine
-from runner.engine.slots import Load
 from runner.logs.memory import MemoryLogStore
 from runner.model.dispatch import AttemptId
 from runner.model.event import Kind
 from runner.model.group import TaskGroup
+from runner.model.load import Load
 from runner.model.result import Status, Waiting
-from runner.model.session import Begin, Capacity, ExecutorHello, FromOrigin, Submit
+from runner.model.session import Begin, ExecutorHello, FromOrigin, Submit
 from runner.model.task import Forward, Retry
 from runner.peers import Own, Peers
 from runner.sealing import Sealer
@@ -194,7 +194,7 @@ def test_a_peer_is_greeted_with_what_a_former_life_has_handed_to_it_however_slow
     told: list[FromOrigin] = []
     hello = ExecutorHello(
         node="t", name="there", instance="there-1", types=Types.types,
-        capacity=Capacity(slots=1, taken=0, waiting=0),
+        load=Load(slots=1, taken=0, waiting=0),
     )  # fmt: skip
     engine, peer = life()
     peer.connected(hello, told.append)

@@ -12,6 +12,7 @@ from runner.errors import UsageError
 from runner.model import session
 from runner.model.dispatch import AttemptId, Dispatch, Finished, Noticed, Started
 from runner.model.event import Kind
+from runner.model.load import Load
 from runner.model.log import STREAMS
 from runner.model.result import Outcome, Status
 from runner.model.task import Export, Forward, Import, Retry, Scope, Task, When
@@ -140,7 +141,7 @@ REPORTS = (
     | NOTICED
     | st.builds(Finished, id=IDS, sequence=SEQUENCE, outcome=OUTCOMES)
 )
-CAPACITIES = st.builds(session.Capacity, slots=SLOTS, taken=SLOTS, waiting=SLOTS)
+LOADS = st.builds(Load, slots=SLOTS, taken=SLOTS, waiting=SLOTS)
 
 FROM_ORIGIN: dict[str, st.SearchStrategy[session.FromOrigin]] = {
     "hello": st.builds(session.OriginHello, node=WORD, name=WORD, version=SLOTS),
@@ -159,7 +160,7 @@ FROM_EXECUTOR: dict[str, st.SearchStrategy[session.FromExecutor]] = {
         instance=WORD,
         types=st.frozensets(WORD, max_size=3),
         labels=st.dictionaries(TEXT, TEXT, max_size=3),
-        capacity=CAPACITIES,
+        load=LOADS,
         version=SLOTS,
     ),
     "report": st.builds(session.Reported, report=REPORTS),
@@ -168,7 +169,7 @@ FROM_EXECUTOR: dict[str, st.SearchStrategy[session.FromExecutor]] = {
     ),
     "afresh": st.builds(session.Afresh, id=IDS),
     "refused": st.builds(session.Refused, id=IDS, reason=WORD, message=TEXT),
-    "load": st.builds(session.Loaded, capacity=CAPACITIES),
+    "load": st.builds(session.Loaded, load=LOADS),
 }
 
 
