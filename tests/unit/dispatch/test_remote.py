@@ -9,103 +9,19 @@ from msgspec.structs import replace
 
 from runner.dispatch.handed import Copy
 from runner.dispatch.remote import RemoteDispatcher
-from runner.logs.memory import MemoryLogStore
-from runner.model.dispatch import AttemptId, Dispatch, Finished, Noticed, Report, Started
+from runner.model.dispatch import AttemptId, Noticed
 from runner.model.event import Kind
 from runner.model.load import Load
 from runner.model.log import Stream
 from runner.model.peer import PeerState
-from runner.model.result import Outcome, Reason, Status
 from runner.model.session import (
     Acknowledge,
     Afresh,
-    Begin,
-    Cancel,
-    ExecutorHello,
-    FromOrigin,
     Loaded,
-    OriginHello,
     Printed,
-    Refused,
     Release,
-    Reported,
-    Signal,
-    Submit,
 )
-from runner.model.task import Task
-from runner.simulator.clock import VirtualClock
-from tests.unit.dispatch.harness import bindings
-
-LOST_AFTER = 300.0
-ID = AttemptId("g", "t", 1)
-SUCCESS = Outcome(status=Status.SUCCESS, exit_code=0)
-LOAD = Load(slots=4, taken=0, waiting=0)
-HELLO = ExecutorHello(node="n2", name="their-name", instance="i2", types=frozenset({"probe"}), load=LOAD)
-
-
-class Origin:
-    """An engine that is a list, and a peer that is another."""
-
-    def __init__(self) -> None:
-        self.clock = VirtualClock()
-        self.logs = MemoryLogStore(call_soon=self.clock.call_soon)
-        self.reports: list[Report] = []
-        self.told: list[FromOrigin] = []
-        self.changes: list[tuple[str, bool]] = []
-        self.dispatcher = self.new()
-
-    def new(self) -> RemoteDispatcher:
-        """Another life of the origin."""
-        self.dispatcher = RemoteDispatcher(
-            "onprem", node="n1", own_name="cloud", clock=self.clock, logs=self.logs, lost_after=LOST_AFTER
-        )
-        self.dispatcher.on_change = lambda name, there: self.changes.append((name, there))
-        return self.dispatcher
-
-    def dispatch(self, id: AttemptId = ID, *, resumed: bool = False, paused: bool = False) -> Dispatch:
-        return Dispatch(
-            id=id, instance="i2", task=Task(name=id.task, type="probe"), bindings=bindings(), workspace="/w",
-            resumed=resumed, paused=paused,
-        )  # fmt: skip
-
-    def send(self, id: AttemptId = ID, *, after: int = 0, resumed: bool = False) -> None:
-        self.dispatcher.submit(self.dispatch(id, resumed=resumed))
-        self.dispatcher.events(id, after, self.reports.append)
-
-    def connect(self, hello: ExecutorHello = HELLO) -> Begin:
-        """A new session: how it begins. What is told behind that is in `told`."""
-        self.told = []
-        assert self.dispatcher.greeting() == OriginHello(node="n1", name="cloud")
-        self.dispatcher.connected(hello, self.told.append)
-        begin = self.told.pop(0)
-        assert isinstance(begin, Begin)
-        return begin
-
-    def hear(self, *reports: Report) -> None:
-        for report in reports:
-            self.dispatcher.heard(Reported(report=report))
-
-    def submitted(self) -> list[Submit]:
-        return [message for message in self.told if isinstance(message, Submit)]
-
-    def finished(self) -> list[Finished]:
-        return [report for report in self.reports if isinstance(report, Finished)]
-
-    def pass_seconds(self, seconds: float) -> None:
-        self.clock.run_until(self.clock.now().boot + seconds)
-
-
-@pytest.fixture
-def origin() -> Origin:
-    return Origin()
-
-
-def started(sequence: int = 3, id: AttemptId = ID) -> Started:
-    return Started(id=id, sequence=sequence, at=1.0, handle=b"")
-
-
-def finished(sequence: int = 9, id: AttemptId = ID, outcome: Outcome = SUCCESS) -> Finished:
-    return Finished(id=id, sequence=sequence, outcome=outcome)
+from tests.unit.dispatch.origin import ID, LOAD, LOST_AFTER, Origin, finished, started
 
 
 def test_an_attempt_is_handed_over_once_and_its_reports_come_back(origin: Origin) -> None:
@@ -240,151 +156,6 @@ def test_a_session_that_ends_in_between_leaves_what_was_there(origin: Origin) ->
     origin.dispatcher.heard(Printed(id=ID, stream="stdout", position=46, data=b"***"))
     origin.hear(Noticed(id=ID, sequence=4, kind=Kind.LOG_REDACTED))
     assert origin.logs.read(ID, "stdout") == b"***"
-
-
-# Cancels and signals.
-
-
-def test_a_cancel_is_passed_on_and_hurried(origin: Origin) -> None:
-    origin.connect()
-    origin.send()
-    for grace in (5.0, 7.0, 1.0):
-        origin.dispatcher.cancel(ID, grace)
-    assert origin.told[1:] == [Cancel(id=ID, grace=5.0), Cancel(id=ID, grace=1.0)]
-
-
-def test_a_cancel_over_a_dead_link_is_delivered_when_it_is_back(origin: Origin) -> None:
-    origin.connect()
-    origin.send()
-    origin.dispatcher.disconnected("cut")
-    origin.dispatcher.cancel(ID, 5.0)
-    origin.pass_seconds(60)
-    assert origin.reports == []
-    origin.connect()
-    assert [submit.cancel_grace for submit in origin.submitted()] == [5.0]
-
-
-def test_what_nobody_has_ever_heard_of_is_ended_here(origin: Origin) -> None:
-    origin.send()
-    origin.dispatcher.cancel(ID, 5.0)
-    assert origin.reports == [], "nothing is reported from within a verb"
-    origin.pass_seconds(0)
-    assert [report.outcome.status for report in origin.finished()] == [Status.ABORTED]
-    origin.connect()
-    assert origin.submitted() == []
-
-
-def test_a_cancel_of_what_a_former_life_has_sent_waits_for_the_peer(origin: Origin) -> None:
-    origin.send(resumed=True)
-    origin.dispatcher.cancel(ID, 5.0)
-    origin.pass_seconds(60)
-    assert origin.reports == []
-    origin.connect()
-    assert [submit.cancel_grace for submit in origin.submitted()] == [5.0]
-
-
-@pytest.mark.parametrize("connected", [True, False])
-def test_a_cancel_that_comes_before_what_a_former_life_has_sent_wins(origin: Origin, connected: bool) -> None:
-    if connected:
-        origin.connect()
-    for grace in (5.0, 7.0, 1.0):
-        origin.dispatcher.cancel(ID, grace)
-    origin.send(resumed=True)
-    if not connected:
-        origin.connect()
-    assert [submit.cancel_grace for submit in origin.submitted()] == [1.0]
-
-
-def test_a_cancel_that_comes_before_what_nobody_has_heard_of_ends_it_here(origin: Origin) -> None:
-    origin.connect()
-    origin.dispatcher.cancel(ID, 5.0)
-    origin.send()
-    origin.pass_seconds(0)
-    assert [report.outcome.status for report in origin.finished()] == [Status.ABORTED]
-    assert origin.submitted() == []
-
-
-def test_a_cancel_of_what_is_never_handed_over_is_forgotten_with_its_group(origin: Origin) -> None:
-    origin.connect()
-    origin.dispatcher.cancel(ID, 5.0)
-    origin.dispatcher.release(ID.group)
-    origin.dispatcher.cancel(ID._replace(task="u"), 5.0)
-    origin.dispatcher.reconcile([])
-    for task in ("t", "u"):
-        origin.send(ID._replace(task=task), resumed=True)
-    assert [submit.cancel_grace for submit in origin.submitted()] == [None, None]
-
-
-def test_a_signal_is_passed_on_now_or_when_the_peer_is_back(origin: Origin) -> None:
-    origin.connect()
-    origin.send()
-    origin.dispatcher.signal(ID, "pause")
-    assert origin.told[-1] == Signal(id=ID, signal="pause")
-    origin.dispatcher.disconnected("cut")
-    for signal in ("start", "destroy"):
-        origin.dispatcher.signal(ID, signal)
-    origin.connect()
-    submit, signal_told = origin.told
-    assert isinstance(submit, Submit)
-    assert not submit.dispatch.paused
-    assert signal_told == Signal(id=ID, signal="destroy")
-
-
-# Refusals and losses.
-
-
-def test_what_the_peer_refuses_is_over(origin: Origin) -> None:
-    origin.connect()
-    origin.send()
-    origin.dispatcher.heard(Refused(id=ID, reason=Reason.REFUSED, message="no rule lets cloud do this"))
-    [end] = origin.finished()
-    assert (end.outcome.status, end.outcome.reason) == (Status.ERRORED, "refused")
-    assert end.outcome.error == "onprem does not take it: no rule lets cloud do this"
-
-
-def test_a_peer_that_is_away_too_long_is_given_up(origin: Origin) -> None:
-    origin.connect()
-    origin.send()
-    origin.hear(started())
-    origin.dispatcher.disconnected("onprem:8443 does not answer")
-    origin.pass_seconds(LOST_AFTER - 1)
-    assert origin.finished() == []
-    origin.pass_seconds(2)
-    [end] = origin.finished()
-    assert (end.outcome.status, end.outcome.reason, end.sequence) == (Status.ERRORED, "runner_lost", 4)
-    assert "has been away for 300 s (onprem:8443 does not answer)" in (end.outcome.error or "")
-    assert origin.connect().live == (), "it ends there what is not wanted any more"
-    assert origin.submitted() == []
-
-
-def test_a_peer_that_comes_back_in_time_has_all_of_it_again(origin: Origin) -> None:
-    origin.connect()
-    origin.send()
-    for _ in range(3):
-        origin.dispatcher.disconnected("cut")
-        origin.pass_seconds(LOST_AFTER - 1)
-        origin.connect()
-    origin.pass_seconds(10 * LOST_AFTER)
-    assert origin.finished() == []
-
-
-def test_what_a_former_life_has_sent_is_given_up_too(origin: Origin) -> None:
-    origin.send(after=3, resumed=True)
-    origin.dispatcher.reconcile([ID])
-    origin.pass_seconds(LOST_AFTER + 1)
-    assert [(end.outcome.reason, end.sequence) for end in origin.finished()] == [("runner_lost", 4)]
-
-
-def test_a_late_end_is_passed_on_and_acknowledged(origin: Origin) -> None:
-    origin.connect()
-    origin.send()
-    origin.dispatcher.disconnected("cut")
-    origin.pass_seconds(LOST_AFTER + 1)
-    origin.dispatcher.acknowledge(ID, 1)
-    origin.connect()
-    origin.hear(finished(12))
-    assert [end.sequence for end in origin.finished()] == [1, 12]
-    assert origin.told == [Acknowledge(id=ID, sequence=12)]
 
 
 # Groups, and what is known of the peer.

@@ -1,0 +1,10 @@
+from __future__ import annotations
+
+import pytest
+
+from tests.unit.dispatch.origin import Origin
+
+
+@pytest.fixture
+def origin() -> Origin:
+    return Origin()

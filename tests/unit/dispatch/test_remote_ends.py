@@ -1,0 +1,159 @@
+"""How attempts end that an origin has handed to a peer: cancelled, refused, lost."""
+
+from __future__ import annotations
+
+import pytest
+
+from runner.model.result import Reason, Status
+from runner.model.session import (
+    Acknowledge,
+    Cancel,
+    Refused,
+    Signal,
+    Submit,
+)
+from tests.unit.dispatch.origin import ID, LOST_AFTER, Origin, finished, started
+
+# Cancels and signals.
+
+
+def test_a_cancel_is_passed_on_and_hurried(origin: Origin) -> None:
+    origin.connect()
+    origin.send()
+    for grace in (5.0, 7.0, 1.0):
+        origin.dispatcher.cancel(ID, grace)
+    assert origin.told[1:] == [Cancel(id=ID, grace=5.0), Cancel(id=ID, grace=1.0)]
+
+
+def test_a_cancel_over_a_dead_link_is_delivered_when_it_is_back(origin: Origin) -> None:
+    origin.connect()
+    origin.send()
+    origin.dispatcher.disconnected("cut")
+    origin.dispatcher.cancel(ID, 5.0)
+    origin.pass_seconds(60)
+    assert origin.reports == []
+    origin.connect()
+    assert [submit.cancel_grace for submit in origin.submitted()] == [5.0]
+
+
+def test_what_nobody_has_ever_heard_of_is_ended_here(origin: Origin) -> None:
+    origin.send()
+    origin.dispatcher.cancel(ID, 5.0)
+    assert origin.reports == [], "nothing is reported from within a verb"
+    origin.pass_seconds(0)
+    assert [report.outcome.status for report in origin.finished()] == [Status.ABORTED]
+    origin.connect()
+    assert origin.submitted() == []
+
+
+def test_a_cancel_of_what_a_former_life_has_sent_waits_for_the_peer(origin: Origin) -> None:
+    origin.send(resumed=True)
+    origin.dispatcher.cancel(ID, 5.0)
+    origin.pass_seconds(60)
+    assert origin.reports == []
+    origin.connect()
+    assert [submit.cancel_grace for submit in origin.submitted()] == [5.0]
+
+
+@pytest.mark.parametrize("connected", [True, False])
+def test_a_cancel_that_comes_before_what_a_former_life_has_sent_wins(origin: Origin, connected: bool) -> None:
+    if connected:
+        origin.connect()
+    for grace in (5.0, 7.0, 1.0):
+        origin.dispatcher.cancel(ID, grace)
+    origin.send(resumed=True)
+    if not connected:
+        origin.connect()
+    assert [submit.cancel_grace for submit in origin.submitted()] == [1.0]
+
+
+def test_a_cancel_that_comes_before_what_nobody_has_heard_of_ends_it_here(origin: Origin) -> None:
+    origin.connect()
+    origin.dispatcher.cancel(ID, 5.0)
+    origin.send()
+    origin.pass_seconds(0)
+    assert [report.outcome.status for report in origin.finished()] == [Status.ABORTED]
+    assert origin.submitted() == []
+
+
+def test_a_cancel_of_what_is_never_handed_over_is_forgotten_with_its_group(origin: Origin) -> None:
+    origin.connect()
+    origin.dispatcher.cancel(ID, 5.0)
+    origin.dispatcher.release(ID.group)
+    origin.dispatcher.cancel(ID._replace(task="u"), 5.0)
+    origin.dispatcher.reconcile([])
+    for task in ("t", "u"):
+        origin.send(ID._replace(task=task), resumed=True)
+    assert [submit.cancel_grace for submit in origin.submitted()] == [None, None]
+
+
+def test_a_signal_is_passed_on_now_or_when_the_peer_is_back(origin: Origin) -> None:
+    origin.connect()
+    origin.send()
+    origin.dispatcher.signal(ID, "pause")
+    assert origin.told[-1] == Signal(id=ID, signal="pause")
+    origin.dispatcher.disconnected("cut")
+    for signal in ("start", "destroy"):
+        origin.dispatcher.signal(ID, signal)
+    origin.connect()
+    submit, signal_told = origin.told
+    assert isinstance(submit, Submit)
+    assert not submit.dispatch.paused
+    assert signal_told == Signal(id=ID, signal="destroy")
+
+
+# Refusals and losses.
+
+
+def test_what_the_peer_refuses_is_over(origin: Origin) -> None:
+    origin.connect()
+    origin.send()
+    origin.dispatcher.heard(Refused(id=ID, reason=Reason.REFUSED, message="no rule lets cloud do this"))
+    [end] = origin.finished()
+    assert (end.outcome.status, end.outcome.reason) == (Status.ERRORED, "refused")
+    assert end.outcome.error == "onprem does not take it: no rule lets cloud do this"
+
+
+def test_a_peer_that_is_away_too_long_is_given_up(origin: Origin) -> None:
+    origin.connect()
+    origin.send()
+    origin.hear(started())
+    origin.dispatcher.disconnected("onprem:8443 does not answer")
+    origin.pass_seconds(LOST_AFTER - 1)
+    assert origin.finished() == []
+    origin.pass_seconds(2)
+    [end] = origin.finished()
+    assert (end.outcome.status, end.outcome.reason, end.sequence) == (Status.ERRORED, "runner_lost", 4)
+    assert "has been away for 300 s (onprem:8443 does not answer)" in (end.outcome.error or "")
+    assert origin.connect().live == (), "it ends there what is not wanted any more"
+    assert origin.submitted() == []
+
+
+def test_a_peer_that_comes_back_in_time_has_all_of_it_again(origin: Origin) -> None:
+    origin.connect()
+    origin.send()
+    for _ in range(3):
+        origin.dispatcher.disconnected("cut")
+        origin.pass_seconds(LOST_AFTER - 1)
+        origin.connect()
+    origin.pass_seconds(10 * LOST_AFTER)
+    assert origin.finished() == []
+
+
+def test_what_a_former_life_has_sent_is_given_up_too(origin: Origin) -> None:
+    origin.send(after=3, resumed=True)
+    origin.dispatcher.reconcile([ID])
+    origin.pass_seconds(LOST_AFTER + 1)
+    assert [(end.outcome.reason, end.sequence) for end in origin.finished()] == [("runner_lost", 4)]
+
+
+def test_a_late_end_is_passed_on_and_acknowledged(origin: Origin) -> None:
+    origin.connect()
+    origin.send()
+    origin.dispatcher.disconnected("cut")
+    origin.pass_seconds(LOST_AFTER + 1)
+    origin.dispatcher.acknowledge(ID, 1)
+    origin.connect()
+    origin.hear(finished(12))
+    assert [end.sequence for end in origin.finished()] == [1, 12]
+    assert origin.told == [Acknowledge(id=ID, sequence=12)]
