@@ -162,6 +162,13 @@ def test_a_greeting_that_comes_behind_a_newer_session_ends_nothing() -> None:
     assert spell(play_pair(item.scenario, late).played.origin.results["g"]) == item.expected
 
 
+@pytest.mark.parametrize("seed", [5259, 5471, 9195])
+def test_a_session_that_is_dead_and_not_noticed_to_be_is_no_contact(seed: int) -> None:
+    """A stop that was told over it cannot be confirmed: nobody is at fault."""
+    verdict = play_pair_seed(seed)
+    assert verdict.differences == (), verdict
+
+
 def test_a_cancel_over_a_dead_line_is_delivered_when_that_is_back() -> None:
     verdict = good(play_pair(CANCELLED.scenario, PairFaults(outages=((1.0, 3.0),))))
     assert spell(verdict.played.origin.results["g"]) == CANCELLED.expected

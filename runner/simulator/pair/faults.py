@@ -11,9 +11,6 @@ from runner.simulator.scenario import CrashAt
 THERE, BACK = "there", "back"
 """From the origin to the executor, and back."""
 
-LONGEST_LINGERING_SECONDS = 20.0
-"""For so long at most the end of a session goes unnoticed that a crash or an outage has cut."""
-
 Span = tuple[float, float]
 
 
@@ -68,12 +65,6 @@ class PairFaults(Struct, frozen=True, kw_only=True):
     @property
     def origin_power(self) -> bool:
         return any(crash.power_loss for crash in self.origin)
-
-    @property
-    def unnoticed(self) -> float:
-        """How many seconds at most an origin takes a session for good that is not."""
-        lingering = LONGEST_LINGERING_SECONDS if self.outages or self.executor else 0.0
-        return max((cut.unnoticed for cut in self.cuts), default=0.0) + lingering
 
     @property
     def origin_delay(self) -> float:

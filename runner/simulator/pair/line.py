@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, deque
 from collections.abc import Callable
 from functools import partial
@@ -9,10 +10,12 @@ from random import Random
 from typing import Any
 
 from runner.simulator.clock import VirtualClock
-from runner.simulator.pair.faults import BACK, LONGEST_LINGERING_SECONDS, THERE, Cut, PairFaults
+from runner.simulator.pair.faults import BACK, THERE, Cut, PairFaults
 
 SILENCE_SECONDS = 45.0
 """After so long a stall both ends take the line for cut."""
+LONGEST_LINGERING_SECONDS = 20.0
+"""For so long at most the end of a session goes unnoticed that a crash or an outage has cut."""
 WINDOW = 8
 """So many messages may be under way to an origin; its executor waits with the next."""
 
@@ -103,22 +106,40 @@ class Session:
         self.back = Pipe(line, self, BACK)
         self.why = "the line was cut"
         """What the origin is told when it is over."""
+        self.cut_at = math.inf
+        """From when on nothing passes any more, whether somebody has noticed it or not, in seconds since the epoch."""
         self._line = line
 
     def cut(self, unnoticed: float, lingers: float) -> None:
         """Some of what is under way comes still, in either direction."""
+        self._is_cut()
         self.back.end(self._line.share(self.back), unnoticed)
         self.there.end(self._line.share(self.there), lingers)
 
     def end(self, why: str) -> None:
         """The executor has ended it: all that it has said comes still."""
+        self._is_cut()
         self.why = why
         self.there.abandon()
         self.back.end(self.back.under_way, 0.0)
 
+    def origin_gone(self, lingers: float) -> None:
+        """What it has sent may come still."""
+        self._is_cut()
+        self.back.abandon()
+        self.there.end(self._line.share(self.there), lingers)
+
+    def executor_gone(self, unnoticed: float) -> None:
+        self._is_cut()
+        self.there.abandon()
+        self.back.end(self._line.share(self.back), unnoticed)
+
     @property
     def is_over(self) -> bool:
         return self.there.over and self.back.over
+
+    def _is_cut(self) -> None:
+        self.cut_at = min(self.cut_at, self._line.wall)
 
 
 class Line:
@@ -152,21 +173,23 @@ class Line:
         return session
 
     def origin_gone(self) -> None:
-        """Its process is dead: what it has sent may come still."""
+        """Its process is dead."""
         for session in self._sessions:
-            session.back.abandon()
-            session.there.end(self.share(session.there), self._lingering())
+            session.origin_gone(self._lingering())
 
     def executor_gone(self) -> None:
         for session in self._sessions:
-            session.there.abandon()
-            session.back.end(self.share(session.back), self._lingering())
+            session.executor_gone(self._lingering())
 
     # For pipes.
 
     @property
     def now(self) -> float:
         return self._clock.now().boot
+
+    @property
+    def wall(self) -> float:
+        return self._clock.now().wall
 
     def later(self, seconds: float, callback: Callable[[], None]) -> None:
         self._clock.call_at(self._clock.now().boot + seconds, callback)

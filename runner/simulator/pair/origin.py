@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from random import Random
@@ -33,6 +34,22 @@ CALLER = "cloud"
 """Who the origin is to its executor."""
 NODE = "origin-node"
 
+
+class Contact:
+    """A session for its origin, from when that was greeted, in seconds since the epoch."""
+
+    def __init__(self, begin: float, session: Session) -> None:
+        self.begin = begin
+        self.noticed = math.inf
+        """When it was over for the origin."""
+        self._session = session
+
+    @property
+    def end(self) -> float:
+        """From when on nothing passed any more."""
+        return min(self.noticed, self._session.cut_at)
+
+
 Remotes = Callable[..., RemoteDispatcher]
 Engines = Callable[..., Engine]
 
@@ -49,8 +66,7 @@ class Origin(Node):
             self.machine, scenario.script, duplicates=scenario.duplicates, reports_die=scenario.reports_die
         )
         self._chance = Random(f"origin {faults.chance}")
-        self.contacts: list[list[float]] = []
-        """When sessions began and ended for it, in seconds since the epoch."""
+        self.contacts: list[Contact] = []
         self.interrupted: set[AttemptId] = set()
         """What ran on its own machine when the power was lost."""
         self.on_begin: Callable[[Engine], None] = lambda engine: None
@@ -102,14 +118,14 @@ class Origin(Node):
 
     @property
     def is_in_contact(self) -> bool:
-        return bool(self.contacts) and len(self.contacts[-1]) == 1
+        return bool(self.contacts) and math.isinf(self.contacts[-1].end)
 
-    def made_contact(self) -> None:
-        self.contacts.append([self.machine.now().wall])
+    def made_contact(self, session: Session) -> None:
+        self.contacts.append(Contact(self.machine.now().wall, session))
 
     def lost_contact(self) -> None:
-        if self.is_in_contact:
-            self.contacts[-1].append(self.machine.now().wall)
+        if self.contacts and math.isinf(self.contacts[-1].noticed):
+            self.contacts[-1].noticed = self.machine.now().wall
 
 
 class _Dialler:
@@ -154,7 +170,7 @@ class _Dialler:
         if isinstance(said, ExecutorHello):
             self._is_greeted = True
             self._tries = 0
-            self._origin.made_contact()
+            self._origin.made_contact(session)
             self._party.connected(said, partial(self._send, session))
         else:
             self._party.heard(said)

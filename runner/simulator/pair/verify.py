@@ -182,9 +182,8 @@ def _given_up(scenario: Scenario, played: PlayedPair) -> Iterator[str]:
         ends = [end.finished_at for end in played.executor.ends.get(id, ()) if end.finished_at is not None]
         assert outcome.finished_at is not None, "what ends an attempt says when"
         for contact in played.node.contacts:
-            begin = max(contact[0], outcome.finished_at)
-            until = (contact[1] if len(contact) > 1 else math.inf) - faults.unnoticed
-            if until > begin + STOP_SECONDS and ends and ends[-1] > begin + STOP_SECONDS:
+            begin = max(contact.begin, outcome.finished_at)
+            if contact.end > begin + STOP_SECONDS and ends and ends[-1] > begin + STOP_SECONDS:
                 if scenario.script(id).on_stop is not OnStop.SILENT:
                     yield f"{id}: was given up, and ran on there for {ends[-1] - begin:.3f} s in which the line was there"
                 break
@@ -193,9 +192,8 @@ def _given_up(scenario: Scenario, played: PlayedPair) -> Iterator[str]:
 def _in_contact(played: PlayedPair, begin: float, end: float) -> float:
     """For how long up to `end` the line was there without a break, no farther back than `begin`."""
     for contact in played.node.contacts:
-        until = (contact[1] if len(contact) > 1 else math.inf) - played.faults.unnoticed
-        if contact[0] < end <= until:
-            return end - max(begin, contact[0])
+        if contact.begin < end <= contact.end:
+            return end - max(begin, contact.begin)
     return 0.0
 
 
@@ -241,8 +239,7 @@ def _was_silent(scenario: Scenario, played: PlayedPair, row: AttemptRow) -> bool
     end = _outcome(row).finished_at
     assert end is not None, "what ends an attempt says when"
     begin = end - scenario.lost_after + MOMENT_SECONDS
-    spans = [(contact[0], contact[1] if len(contact) > 1 else math.inf) for contact in played.node.contacts]
-    return not any(start < end - MOMENT_SECONDS and stop > begin for start, stop in spans)
+    return not any(it.begin < end - MOMENT_SECONDS and it.noticed > begin for it in played.node.contacts)
 
 
 def _unheard(outcome: Outcome) -> bool:

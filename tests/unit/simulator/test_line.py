@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from runner.simulator.clock import VirtualClock
@@ -61,7 +63,9 @@ def test_a_cut_before_and_after_a_message(delivered: bool) -> None:
     cut = Cut(direction=THERE, message=1, delivered=delivered, down=5.0, lingers=2.0, unnoticed=0.5)
     ends = Ends(PairFaults(cuts=(cut,), latency=0.1, chance=3))
     session = talk(ends, count=2)
+    assert math.isinf(session.cut_at)
     ends.pass_seconds(1.5)
+    assert session.cut_at < ends.clock.now().wall
     session.there.send("too late")
     assert ends.line.dial() is None
     ends.pass_seconds(5.0)
