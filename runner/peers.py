@@ -8,13 +8,13 @@ from typing import Protocol
 from msgspec import Struct
 
 from runner.clock import rfc3339
-from runner.dispatch.base import Dispatcher
+from runner.dispatch.base import Dispatcher, GroupDispatcher
 from runner.dispatch.remote import RemoteDispatcher
 from runner.engine.targets import Changed, Refusal, Unreachable
 from runner.model.fault import nearest
 from runner.model.load import Load
 from runner.model.result import Reason
-from runner.model.task import Forward, Task
+from runner.model.task import Forward
 
 MOST_NAMED = 20
 """Of so many runners it is said what each lacks, and of one so many types."""
@@ -55,13 +55,16 @@ class Peers:
     def here(self) -> Dispatcher:
         return self._own.dispatcher
 
-    def choose(self, forward: Forward, task: Task) -> Dispatcher | Unreachable | Refusal:
+    def choose(self, forward: Forward, types: Collection[str]) -> Dispatcher | Unreachable | Refusal:
         if forward.to is not None:
-            return self._called(forward.to, task)
-        return self._fitting(forward.labels, task)
+            return self._called(forward.to, types)
+        return self._fitting(forward.labels, types)
 
     def named(self, runner: str) -> Dispatcher:
         return self._peers.get(runner, self.here)
+
+    def peer(self, runner: str) -> GroupDispatcher:
+        return self._peers[runner]
 
     def all(self) -> Iterable[Dispatcher]:
         return (self.here, *self._peers.values())
@@ -70,7 +73,7 @@ class Peers:
         for peer in self._peers.values():
             peer.on_change = changed
 
-    def _called(self, name: str, task: Task) -> Dispatcher | Unreachable | Refusal:
+    def _called(self, name: str, types: Collection[str]) -> Dispatcher | Unreachable | Refusal:
         if name == self.here.name:
             return self.here
         peer = self._peers.get(name)
@@ -81,16 +84,16 @@ class Peers:
         hello = peer.hello
         if hello is None:
             return Unreachable(why=_away(peer))
-        if task.type not in hello.types:
+        if (missing := _missing(types, hello.types)) is not None:
             known = f"it can do {', '.join(sorted(hello.types)[:MOST_NAMED])}"
-            return Refusal(reason=Reason.UNKNOWN_TYPE, message=f"{name} has no task type {task.type!r}: {known}")
+            return Refusal(reason=Reason.UNKNOWN_TYPE, message=f"{name} has no task type {missing!r}: {known}")
         return peer
 
-    def _fitting(self, labels: Mapping[str, str], task: Task) -> Dispatcher | Unreachable:
+    def _fitting(self, labels: Mapping[str, str], types: Collection[str]) -> Dispatcher | Unreachable:
         lacking = []
         candidates = []
         for candidate in self._candidates():
-            lack = _lack(candidate, labels, task)
+            lack = _lack(candidate, labels, types)
             if lack is None:
                 candidates.append(candidate)
             else:
@@ -127,14 +130,20 @@ def _burden(load: Load) -> float:
     return (load.taken + load.waiting) / max(1, load.slots)
 
 
-def _lack(candidate: _Candidate, labels: Mapping[str, str], task: Task) -> str | None:
-    """What a runner has not that a task wants; None where it fits."""
+def _lack(candidate: _Candidate, labels: Mapping[str, str], types: Collection[str]) -> str | None:
+    """What a runner has not that is wanted; None where it fits."""
     for name, value in labels.items():
         if name not in candidate.labels:
             return f"has no label {name}"
         if candidate.labels[name] != value:
             return f"has {name}={candidate.labels[name]}"
-    return None if task.type in candidate.types else f"has no task type {task.type!r}"
+    missing = _missing(types, candidate.types)
+    return None if missing is None else f"has no task type {missing!r}"
+
+
+def _missing(types: Collection[str], known: Collection[str]) -> str | None:
+    """The first of the types that is not known; None where all are."""
+    return next((type for type in sorted(types) if type not in known), None)
 
 
 def _away(peer: RemoteDispatcher) -> str:

@@ -84,7 +84,7 @@ class Follower:
                 rest = b"".join([self._gap(log, task, gap.as_frame()) for gap in log.gaps]) + log.lines.rest()
                 seconds = None if log.started_at is None else max(0.0, event.at - log.started_at)
         line = event_line(event, seconds) if self._events else None
-        return rest if line is None else rest + f"{task:{self._width}} -- {line}\n".encode()
+        return rest if line is None else rest + f"{task or 'group':{self._width}} -- {line}\n".encode()
 
     def _log(self, task: str, attempt: int) -> _Log:
         log = self._logs.get((task, attempt))

@@ -60,6 +60,13 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+_ABROAD = {
+    Kind.GROUP_DISPATCHED: "is carried out by {}",
+    Kind.PEER_LOST: "{} cannot be reached; what runs there goes on",
+    Kind.PEER_BACK: "{} is reached again",
+}
+
+
 def event_line(event: Event, seconds: float | None) -> str | None:
     """What a person is told when `event` happens to a task, or None. `seconds` is how long its attempt took, if known."""
     fields = event.fields
@@ -73,12 +80,10 @@ def event_line(event: Event, seconds: float | None) -> str | None:
             return f"{fields['status']}{took}{_why(fields)}; tried again {_later(fields['seconds'])}"
         case Kind.TASK_SKIPPED:
             return f"skipped {skip_reason(fields['reason'], fields.get('because_of'))}"
-        case Kind.TASK_WAITING if fields.get("why"):
+        case Kind.TASK_WAITING | Kind.GROUP_WAITING if fields.get("why"):
             return f"waits: {shortened(str(fields['why']))}"
-        case Kind.PEER_LOST:
-            return f"{visible(str(fields['runner']))} cannot be reached; what runs there goes on"
-        case Kind.PEER_BACK:
-            return f"{visible(str(fields['runner']))} is reached again"
+        case Kind.GROUP_DISPATCHED | Kind.PEER_LOST | Kind.PEER_BACK:
+            return _ABROAD[event.kind].format(visible(str(fields["runner"])))
         case Kind.LATE_RESULT:
             return f"attempt {event.attempt or 1}, which was given up, has ended: {fields['status']}"
         case Kind.TASK_PAUSED:

@@ -24,6 +24,7 @@ from runner.model.session import (
     OriginHello,
     Refused,
     Submit,
+    SubmitGroup,
 )
 from runner.rpc import peerwire
 from runner.v1 import peer_pb2 as pb
@@ -140,15 +141,16 @@ class Link:
         """Up to a None."""
         while (said := await queue.get()) is not None:
             message = peerwire.from_origin_to_proto(said)
-            if isinstance(said, Submit) and message.ByteSize() > LARGEST_SUBMIT_BYTES:
+            if isinstance(said, Submit | SubmitGroup) and message.ByteSize() > LARGEST_SUBMIT_BYTES:
                 self._party.heard(_too_large(said, message.ByteSize()))
             else:
                 yield message
 
 
-def _too_large(said: Submit, size: int) -> Refused:
+def _too_large(said: Submit | SubmitGroup, size: int) -> Refused:
+    what = "the task and what it imports have" if isinstance(said, Submit) else "the group and its inputs have"
     return Refused(
         id=said.dispatch.id,
         reason=Reason.REFUSED,
-        message=f"the task and what it imports have {size:,} bytes, and {LARGEST_SUBMIT_BYTES:,} at most can be sent to another runner",
+        message=f"{what} {size:,} bytes, and {LARGEST_SUBMIT_BYTES:,} at most can be sent to another runner",
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from runner.model.dispatch import AttemptId, Dispatch, Report
+from runner.model.dispatch import AttemptId, Dispatch, GroupDispatch, Report
 
 Sink = Callable[[Report], None]
 
@@ -55,3 +55,11 @@ class Dispatcher(Protocol):
 
     def release(self, group: str) -> None:
         """The group is over: what was kept for it goes."""
+
+
+class GroupDispatcher(Dispatcher, Protocol):
+    """Another runner, which carries out whole groups as well. What it tells of one are `Told` and `Finished`; `cancel` with less than the usual
+    grace ends clean-up too, and a signal is for the attempt at a task that it names."""
+
+    def submit_group(self, dispatch: GroupDispatch) -> None:
+        """As `submit`."""

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
 from msgspec.structs import replace
 
-from runner.model.dispatch import Finished, Noticed, Report
+from runner.model.dispatch import Fact, Finished, Noticed, Report, Told
+from runner.model.event import Kind
+from runner.model.group import TaskGroup
 from runner.model.result import Outcome, Reason, Status
 from runner.model.task import Task
 from runner.model.value import Value
 
 MOST_NOTICED = 10_000
 """Of one attempt, in one life of the origin: all of it becomes events, which nobody else bounds."""
+_STEPS = frozenset({Kind.TASK_DISPATCHED, Kind.TASK_STARTED, Kind.TASK_RETRYING, Kind.TASK_FINISHED, Kind.TASK_SKIPPED})
+"""What a task can come to only so often."""
 MOST_TOLD_CHARS = 100_000
 """Of a text that is for persons."""
 
@@ -30,17 +38,54 @@ class Claims:
                 return replace(report, outcome=_believable(report.outcome, self._task, self._runner))
             case Noticed():
                 self._noticed += 1
-                fields = {
-                    name: told(value) if isinstance(value, str) else value for name, value in report.fields.items()
-                }
-                return replace(report, fields=fields) if self._noticed <= MOST_NOTICED else None
+                return replace(report, fields=_short_fields(report.fields)) if self._noticed <= MOST_NOTICED else None
             case _:
                 return report
+
+
+class GroupClaims:
+    """What `runner` tells of a group that was forwarded as a whole."""
+
+    def __init__(self, group: TaskGroup, runner: str) -> None:
+        self._tasks = {task.name: task for task in group.tasks}
+        self._runner = runner
+        self._noticed: Counter[str] = Counter()
+
+    def taken(self, report: Report) -> Report | None:
+        match report:
+            case Finished():
+                return replace(report, outcome=replace(_short(report.outcome), outputs={}))
+            case Told():
+                facts = tuple(taken for fact in report.facts if (taken := self._fact(fact)) is not None)
+                return replace(report, facts=facts)
+            case _:
+                return None
+
+    def _fact(self, fact: Fact) -> Fact | None:
+        event = fact.event
+        if event.kind not in _STEPS:
+            name = event.task or ""
+            self._noticed[name if name in self._tasks else ""] += 1
+            if self._noticed[name] > MOST_NOTICED:
+                return None
+        task = self._tasks.get(event.task or "")
+        outcome = fact.outcome
+        if outcome is not None and task is not None:
+            outcome = _believable(outcome, task, self._runner)
+        return Fact(event=replace(event, fields=_short_fields(event.fields)), outcome=outcome)
 
 
 def told(text: str) -> str:
     """What is kept of a text for persons."""
     return text if len(text) <= MOST_TOLD_CHARS else f"{text[:MOST_TOLD_CHARS]}…"
+
+
+def _short_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: told(value) if isinstance(value, str) else value for name, value in fields.items()}
+
+
+def _short(outcome: Outcome) -> Outcome:
+    return replace(outcome, error=told(outcome.error) if outcome.error else None)
 
 
 def _believable(outcome: Outcome, task: Task, runner: str) -> Outcome:
@@ -52,7 +97,7 @@ def _believable(outcome: Outcome, task: Task, runner: str) -> Outcome:
         for export in task.exports
         if export.name in given
     }
-    outcome = replace(outcome, outputs=outputs, error=told(outcome.error) if outcome.error else None)
+    outcome = replace(_short(outcome), outputs=outputs)
     missing = [repr(export.name) for export in task.exports if export.name not in outputs]
     if missing and outcome.status is Status.SUCCESS:
         error = (

@@ -1,15 +1,22 @@
-"""One attempt that was handed to another runner, and its log, which is copied from there."""
+"""What was handed to another runner, an attempt at a task or a whole group, and the logs, which are copied from there."""
 
 from __future__ import annotations
 
 import logging
+from abc import ABC, abstractmethod
 from typing import Protocol
 
-from runner.dispatch.claims import Claims
+from msgspec.structs import replace
+
+from runner.dispatch.claims import Claims, GroupClaims
 from runner.errors import StoreCorruptError
-from runner.model.dispatch import AttemptId, Dispatch
+from runner.model.dispatch import AttemptId, Dispatch, Fact, GroupDispatch, Noticed, Report, Told
+from runner.model.event import Kind
 from runner.model.log import Stream
-from runner.model.session import Afresh, Printed
+from runner.model.session import Afresh, Printed, Submit, SubmitGroup
+
+ENDS = frozenset({Kind.TASK_FINISHED, Kind.TASK_RETRYING})
+"""What tells of the end of an attempt."""
 
 _log = logging.getLogger(__name__)
 
@@ -35,41 +42,148 @@ class Copies(Protocol):
     def copy(self, id: AttemptId) -> Copy: ...
 
 
-class Handed:
+class Handed(ABC):
     """`heard` is the number of the last report that was passed on."""
 
-    __slots__ = (
-        "cancel_grace",
-        "claims",
-        "dispatch",
-        "heard",
-        "is_handed_over",
-        "is_over",
-        "log",
-        "may_be_known",
-        "signals",
-    )
+    __slots__ = ("cancel_grace", "heard", "id", "is_handed_over", "is_over", "may_be_known", "signals")
 
-    def __init__(self, dispatch: Dispatch, runner: str, logs: Copies) -> None:
-        """`runner` is what this one calls the peer."""
-        self.dispatch = dispatch
-        self.claims = Claims(dispatch.task, runner)
-        self.log = CopiedLog(dispatch.id, logs)
+    def __init__(self, id: AttemptId, *, resumed: bool) -> None:
+        self.id = id
         self.heard = 0
         self.cancel_grace: float | None = None
         """In seconds; None where it was not asked to end."""
-        self.signals: list[str] = []
+        self.signals: list[tuple[AttemptId, str]] = []
         """What it has to be told behind its submission."""
-        self.may_be_known = dispatch.resumed
+        self.may_be_known = resumed
         """The peer may know it, in this session or from a former one."""
         self.is_handed_over = False
         """In the present session."""
         self.is_over = False
         """Its end was passed on."""
 
+    @abstractmethod
+    def submission(self, hop: str) -> Submit | SubmitGroup:
+        """With which it is handed over; `hop` is this runner."""
+
+    @abstractmethod
+    def pause(self, id: AttemptId, *, paused: bool) -> None:
+        """What its next submission says of an attempt of it."""
+
+    @abstractmethod
+    def printed(self, said: Printed | Afresh) -> None:
+        """Raises OSError where it cannot be kept."""
+
+    @abstractmethod
+    def taken(self, report: Report) -> Report | None:
+        """What is passed on of a report; None for nothing. Raises OSError where a log cannot be kept."""
+
+    @abstractmethod
+    def close_logs(self) -> None:
+        """May be repeated."""
+
     def end(self) -> None:
         self.is_over = True
-        self.log.close()
+        self.close_logs()
+
+
+class HandedTask(Handed):
+    __slots__ = ("_claims", "_dispatch", "_log")
+
+    def __init__(self, dispatch: Dispatch, runner: str, logs: Copies) -> None:
+        """`runner` is what this one calls the peer."""
+        super().__init__(dispatch.id, resumed=dispatch.resumed)
+        self._dispatch = dispatch
+        self._claims = Claims(dispatch.task, runner)
+        self._log = CopiedLog(dispatch.id, logs)
+
+    def submission(self, hop: str) -> Submit:
+        dispatch = self._dispatch
+        return Submit(
+            dispatch=dispatch,
+            hops=(*dispatch.hops, hop),
+            after=self.heard,
+            printed=self._log.position,
+            cancel_grace=self.cancel_grace,
+        )
+
+    def pause(self, id: AttemptId, *, paused: bool) -> None:
+        self._dispatch = replace(self._dispatch, paused=paused)
+
+    def printed(self, said: Printed | Afresh) -> None:
+        self._log.take(said)
+
+    def taken(self, report: Report) -> Report | None:
+        if isinstance(report, Noticed) and report.kind is Kind.LOG_REDACTED:
+            self._log.settle()
+        return None if isinstance(report, Told) else self._claims.taken(report)
+
+    def close_logs(self) -> None:
+        self._log.close()
+
+
+class HandedGroup(Handed):
+    __slots__ = ("_attempts", "_claims", "_copies", "_dispatch", "_logs")
+
+    def __init__(self, dispatch: GroupDispatch, runner: str, copies: Copies) -> None:
+        """`runner` is what this one calls the peer."""
+        super().__init__(dispatch.id, resumed=dispatch.resumed)
+        self._dispatch = dispatch
+        self._claims = GroupClaims(dispatch.group, runner)
+        self._copies = copies
+        self._attempts = {task.name: task.retry.attempts for task in dispatch.group.tasks}
+        """How many there may be at each task."""
+        self._logs: dict[AttemptId, CopiedLog] = {id: CopiedLog(id, copies) for id in dispatch.running}
+        """Of the attempts that are under way."""
+
+    def submission(self, hop: str) -> SubmitGroup:
+        dispatch = self._dispatch
+        return SubmitGroup(
+            dispatch=dispatch,
+            hops=(*dispatch.hops, hop),
+            after=self.heard,
+            printed={id: position for id, log in self._logs.items() if (position := log.position)},
+            cancel_grace=self.cancel_grace,
+        )
+
+    def pause(self, id: AttemptId, *, paused: bool) -> None:
+        others = self._dispatch.paused - {id.task}
+        self._dispatch = replace(self._dispatch, paused=others | {id.task} if paused else others)
+
+    def printed(self, said: Printed | Afresh) -> None:
+        if self._may_be(said.id):
+            self._log_of(said.id).take(said)
+
+    def taken(self, report: Report) -> Report | None:
+        if isinstance(report, Told):
+            for fact in report.facts:
+                self._look(fact)
+        return self._claims.taken(report)
+
+    def close_logs(self) -> None:
+        for log in self._logs.values():
+            log.close()
+        self._logs.clear()
+
+    def _look(self, fact: Fact) -> None:
+        event = fact.event
+        if event.task is None:
+            return
+        id = AttemptId(self.id.group, event.task, event.attempt or 0)
+        if event.kind is Kind.LOG_REDACTED and self._may_be(id):
+            self._log_of(id).settle()
+        elif event.kind in ENDS:
+            if id in self._logs:
+                self._logs.pop(id).close()
+            self._dispatch = replace(self._dispatch, paused=self._dispatch.paused - {event.task})
+
+    def _may_be(self, id: AttemptId) -> bool:
+        return id.group == self.id.group and 1 <= id.attempt <= self._attempts.get(id.task, 0)
+
+    def _log_of(self, id: AttemptId) -> CopiedLog:
+        log = self._logs.get(id)
+        if log is None:
+            log = self._logs[id] = CopiedLog(id, self._copies)
+        return log
 
 
 class CopiedLog:

@@ -12,14 +12,11 @@ import logging
 from collections.abc import Callable, Iterable
 from functools import partial
 
-from msgspec.structs import replace
-
 from runner.clock import Clock, Moment, Timer
 from runner.dispatch.base import Sink
 from runner.dispatch.claims import told
-from runner.dispatch.handed import Copies, Handed
-from runner.model.dispatch import PAUSES, AttemptId, Dispatch, Finished, Noticed, Report
-from runner.model.event import Kind
+from runner.dispatch.handed import Copies, Handed, HandedGroup, HandedTask
+from runner.model.dispatch import PAUSES, WHOLE, AttemptId, Dispatch, Finished, GroupDispatch, Report
 from runner.model.load import Load
 from runner.model.peer import PeerState
 from runner.model.result import Outcome, Reason, Status
@@ -38,7 +35,6 @@ from runner.model.session import (
     Release,
     Reported,
     Signal,
-    Submit,
     hop,
 )
 
@@ -103,12 +99,18 @@ class RemoteDispatcher:
         return "" if self._hello is None else self._hello.instance
 
     def submit(self, dispatch: Dispatch) -> None:
-        self._groups.add(dispatch.id.group)
-        if dispatch.id not in self._handed:
-            self._handed[dispatch.id] = Handed(dispatch, self._name, self._logs)
+        self._take(dispatch.id, lambda: HandedTask(dispatch, self._name, self._logs))
+
+    def submit_group(self, dispatch: GroupDispatch) -> None:
+        self._take(dispatch.id, lambda: HandedGroup(dispatch, self._name, self._logs))
+
+    def _take(self, id: AttemptId, make: Callable[[], Handed]) -> None:
+        self._groups.add(id.group)
+        if id not in self._handed:
+            self._handed[id] = make()
             self._watch_for_loss()
-            if dispatch.id in self._cancelled_first:
-                self.cancel(dispatch.id, self._cancelled_first.pop(dispatch.id))
+            if id in self._cancelled_first:
+                self.cancel(id, self._cancelled_first.pop(id))
 
     def events(self, id: AttemptId, after: int, sink: Sink) -> None:
         self._sink = sink
@@ -138,16 +140,16 @@ class RemoteDispatcher:
             self._clock.call_soon(partial(self._end, handed, Status.ABORTED))
 
     def signal(self, id: AttemptId, signal: str) -> None:
-        handed = self._handed.get(id)
+        handed = self._part_of(id)
         if handed is None or handed.is_over:
             return
         pauses = signal in PAUSES
         if pauses:
-            handed.dispatch = replace(handed.dispatch, paused=signal == "pause")
+            handed.pause(id, paused=signal == "pause")
         if self._send is not None:
             self._send(Signal(id=id, signal=signal))
         elif not pauses:  # which its submission says
-            handed.signals.append(signal)
+            handed.signals.append((id, signal))
 
     def reconcile(self, live: Iterable[AttemptId]) -> None:
         wanted = set(live)
@@ -222,7 +224,7 @@ class RemoteDispatcher:
             self._lost_timer = None
         for handed in self._handed.values():
             handed.is_handed_over = False
-        send(Begin(live=tuple(handed.dispatch.id for handed in self._under_way())))
+        send(Begin(live=tuple(handed.id for handed in self._under_way())))
         releases, self._releases = self._releases, {}
         for group in releases:
             send(Release(group=group))
@@ -237,9 +239,9 @@ class RemoteDispatcher:
             case Reported(report=report):
                 self._report(report)
             case Printed() | Afresh():
-                handed = self._handed.get(message.id)
+                handed = self._part_of(message.id)
                 if handed is not None and not handed.is_over:
-                    handed.log.take(message)
+                    handed.printed(message)
             case Refused(id=id, reason=reason, message=text):
                 handed = self._handed.get(id)
                 if handed is not None:
@@ -268,18 +270,10 @@ class RemoteDispatcher:
         if not handed.may_be_known and handed.cancel_grace is not None:
             return  # it is ended here
         handed.is_handed_over = handed.may_be_known = True
-        self._send(
-            Submit(
-                dispatch=handed.dispatch,
-                hops=(hop(self._own_name, self._node),),
-                after=handed.heard,
-                printed=handed.log.position,
-                cancel_grace=handed.cancel_grace,
-            )
-        )
+        self._send(handed.submission(hop(self._own_name, self._node)))
         signals, handed.signals = handed.signals, []
-        for signal in signals:
-            self._send(Signal(id=handed.dispatch.id, signal=signal))
+        for id, signal in signals:
+            self._send(Signal(id=id, signal=signal))
 
     def _tell(self, message: FromOrigin) -> None:
         if self._send is not None:
@@ -293,12 +287,11 @@ class RemoteDispatcher:
                 self._sink(report)
                 self._tell(Acknowledge(id=report.id, sequence=report.sequence))
         elif not handed.is_over and report.sequence > handed.heard:
-            if isinstance(report, Noticed) and report.kind is Kind.LOG_REDACTED:
-                handed.log.settle()
+            taken = handed.taken(report)
             handed.heard = report.sequence
             if isinstance(report, Finished):
                 handed.end()
-            if (taken := handed.claims.taken(report)) is not None:
+            if taken is not None:
                 self._sink(taken)
 
     def _end(self, handed: Handed, status: Status, reason: str | None = None, error: str | None = None) -> None:
@@ -308,7 +301,7 @@ class RemoteDispatcher:
             handed.end()
             now = self._clock.now().wall
             outcome = Outcome(status=status, reason=reason, error=error, finished_at=now)
-            self._sink(Finished(id=handed.dispatch.id, sequence=handed.heard, outcome=outcome))
+            self._sink(Finished(id=handed.id, sequence=handed.heard, outcome=outcome))
 
     # Losing it.
 
@@ -326,6 +319,10 @@ class RemoteDispatcher:
         for handed in self._under_way():
             self._end(handed, Status.ERRORED, Reason.RUNNER_LOST, error)
 
+    def _part_of(self, id: AttemptId) -> Handed | None:
+        """What was handed out and has this attempt: itself, or its whole group."""
+        return self._handed.get(id) or self._handed.get(id._replace(task=WHOLE, attempt=1))
+
     def _under_way(self) -> list[Handed]:
         return [handed for handed in self._handed.values() if not handed.is_over]
 
@@ -333,4 +330,4 @@ class RemoteDispatcher:
         for id in [id for id in self._cancelled_first if unwanted(id)]:
             del self._cancelled_first[id]
         for id in [id for id in self._handed if unwanted(id)]:
-            self._handed.pop(id).log.close()
+            self._handed.pop(id).close_logs()

@@ -60,7 +60,11 @@ class Abortion:
 
     def closes(self, task: Task) -> bool:
         """Whether a task that was not started may not be started any more."""
-        return self.reason is not None and (self.closed or task.when is not When.ALWAYS)
+        if self.reason is None:
+            return False
+        entrusted = self._run.entrusted
+        is_kept_away = entrusted is not None and entrusted.is_kept_away
+        return self.closed or is_kept_away or task.when is not When.ALWAYS
 
     def allows_retry(self, task: Task) -> bool:
         return not self.closes(task)
@@ -99,6 +103,15 @@ class Abortion:
         run.event(Kind.CANCEL_REQUESTED, reason=reason.value, because_of=because_of, count=self.count or None)
         self._stop(run.services.grace)
 
+    def adopt(self, reason: Abort, because_of: str | None) -> None:
+        """The runner that carries the group out has begun to end it, by itself: no more than told is to be done for it."""
+        run = self._run
+        self.reason, self.because_of = reason, because_of
+        self.at = self.at or run.services.clock.now()
+        self.count += reason is Abort.CANCELLED
+        run.services.journal.mark(run)
+        run.event(Kind.CANCEL_REQUESTED, reason=reason.value, because_of=because_of, count=self.count or None)
+
     def _close(self, grace: float) -> None:
         """Clean-up has had its time."""
         self.closed = True
@@ -108,6 +121,8 @@ class Abortion:
         """Whatever may not go on: ask it to end if it runs, and let nothing of it begin any more. What has not begun is ended
         from here on, so much in a turn (`end_some`): that it has to end is what is written down."""
         run = self._run
+        if run.entrusted is not None and run.entrusted.stop(grace):
+            return
         for index in sorted(run.running):
             if self.closes(run.tasks[index].task):
                 run.attempts.stop(run.tasks[index], grace)

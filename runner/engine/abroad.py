@@ -13,11 +13,15 @@ from msgspec import Struct
 
 from runner.clock import Clock
 from runner.engine.journal import Journal
-from runner.model.dispatch import AttemptId
+from runner.model.dispatch import WHOLE, AttemptId
 from runner.model.event import Kind
 
 if TYPE_CHECKING:
     from runner.engine.group_run import GroupRun
+
+
+WHOLE_GROUP = -1
+"""In the place of a task's index: the group as a whole waits."""
 
 
 class _Waiting(Struct):
@@ -54,7 +58,7 @@ class Abroad:
     # Who waits.
 
     def wait(self, run: GroupRun, index: int) -> None:
-        """The task is to be decided anew when a runner has come or gone."""
+        """The task, or the `WHOLE_GROUP`, is to be decided anew when a runner has come or gone."""
         waiting = self._waiting.get(run.id)
         if waiting is None:
             waiting = self._waiting[run.id] = _Waiting(run, set())
@@ -121,7 +125,7 @@ class Abroad:
     def _tell(self, runner: str, id: AttemptId, kind: Kind) -> None:
         away = self._away.get(runner, {}).get(id)
         if away is not None:
-            away.run.event(kind, away.run.task(id.task), runner=runner)
+            away.run.event(kind, None if id.task == WHOLE else away.run.task(id.task), runner=runner)
 
     def _next(self) -> tuple[GroupRun, int] | None:
         """Who is to be decided next: the groups in the order in which they began to wait, of each the lowest index first."""

@@ -6,6 +6,7 @@ import hashlib
 import secrets
 from collections.abc import Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 from msgspec import Struct
@@ -20,6 +21,8 @@ from runner.model.group import TaskGroup
 from runner.model.value import Value
 from runner.sealing import Sealer
 from runner.store.base import GroupRow
+
+NO_VALUES: Mapping[str, Value] = MappingProxyType({})
 
 
 def new_id() -> str:
@@ -58,17 +61,19 @@ def prepare(group: TaskGroup, inputs: Mapping[str, str], sealer: Sealer, id: str
         return sealed(group, variables.bind_inputs(group, inputs), sealer, id)
 
 
-def sealed(group: TaskGroup, values: Mapping[str, Value], sealer: Sealer, id: str) -> Submission:
-    """A group with what is stored as its inputs, sealed for this id."""
+def sealed(
+    group: TaskGroup, values: Mapping[str, Value], sealer: Sealer, id: str, beside: Mapping[str, Value] = NO_VALUES
+) -> Submission:
+    """A group with what is stored as its inputs, sealed for this id. What is `beside` takes no part in the digest."""
     with collector.at_rest():
         whole = codec.encode_group(group)
         stored = variables.without_secrets(group)
         former = sealer.former
         return Submission(
             group=group,
-            inputs=values,
+            inputs={**values, **beside} if beside else values,
             sealed_for=id,
-            sealed=_sealed(group, values, sealer, id),
+            sealed=_sealed(group, {**values, **beside}, sealer, id),
             digest=group_digest(whole, values, sealer),
             former_digest=None if former is None else group_digest(whole, values, former),
             document=whole if stored is group else codec.encode_group(stored),

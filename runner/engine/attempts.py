@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from runner.dispatch.base import Dispatcher
 from runner.engine.services import CONFIRM_SECONDS, Services
 from runner.engine.state import AttemptState, TaskState
-from runner.model.dispatch import PAUSES, AttemptId, Dispatch, Finished, Noticed, Report, Started
+from runner.model.dispatch import PAUSES, WHOLE, AttemptId, Dispatch, Finished, Noticed, Report, Started
 from runner.model.event import Kind
 from runner.model.result import Outcome, Reason, Status, Waiting
 
@@ -108,7 +108,8 @@ class Attempts:
             paused=attempt.paused,
             told_paused=state.waiting is Waiting.PAUSED,
             traceparent=self._run.traceparent(attempt.id),
-            on_behalf_of=self._run.caller,
+            on_behalf_of=self._run.submitter,
+            hops=self._run.hops,
         )
         executor = attempt.executor
         executor.submit(dispatch)
@@ -138,6 +139,11 @@ class Attempts:
     def report(self, executor: Dispatcher, report: Report) -> None:
         """Something that the executor says. Repetitions and what comes after the end are harmless, and so is what another runner says
         of a task that there is not, or of an attempt that was not given to it."""
+        entrusted = self._run.entrusted
+        if entrusted is not None and (report.id.task == WHOLE or entrusted.is_elsewhere):
+            if report.id.task == WHOLE:  # of which alone something is said while it is elsewhere
+                entrusted.report(executor, report)
+            return
         if report.id.task not in self._run.graph.index:
             return
         state = self._run.task(report.id.task)
@@ -167,7 +173,7 @@ class Attempts:
                 state.waiting = Waiting.PAUSED if report.kind is Kind.TASK_PAUSED else None
                 self._services.journal.mark(state)
             run.event(report.kind, state, **report.fields)
-        else:
+        elif isinstance(report, Finished):
             self._measured(state, attempt, report.outcome.started_at)
             # First, so that the executor is not told that the group is over while it still keeps this end.
             self._acknowledge(attempt.executor, report)

@@ -86,6 +86,11 @@ class Engine:
         )
         targets.subscribe(abroad.changed)
 
+    @property
+    def name(self) -> str:
+        """What this runner is called where it carries something out."""
+        return self._services.targets.here.name
+
     def announce(self, wanted: Callable[[], bool], told: Callable[[], None]) -> None:
         """While `wanted()`, record with the end of each group that it has to be told (`Batch.notices`), and call `told` behind
         that. To be called before `recover`."""
@@ -238,12 +243,16 @@ class Engine:
             raise GroupNotFoundError(f"there is no group with the id {id!r}")
         return results.group_result(record, self._sealer)
 
-    def outcome(self, id: str, task: str) -> Outcome:
-        """How the attempt ended that the guest `id` is, which is over; `task` is the one that it has. Raises GroupNotFoundError."""
-        rows = self._store.tasks(id, [task])
-        if not rows:
-            raise GroupNotFoundError(f"there is no group with the id {id!r}")
-        return guests.outcome(rows[0], self._sealer)
+    def outcomes(self, id: str, tasks: Sequence[str]) -> Mapping[str, Outcome]:
+        """How the last attempts ended of those of these tasks of a guest that are over."""
+        rows = self._store.tasks(id, tasks)
+        return {row.name: guests.outcome(row, self._sealer) for row in rows if row.status.terminal}
+
+    def to_be_paused(self, id: str) -> frozenset[str]:
+        """The tasks of the group whose running attempts were told to pause, and not to go on since."""
+        run = self._runs.get(id)
+        attempts = () if run is None else (run.tasks[index].attempt for index in run.running)
+        return frozenset(attempt.id.task for attempt in attempts if attempt is not None and attempt.paused)
 
     @property
     def library(self) -> Library:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from runner.engine import variables
+from runner.engine.abroad import WHOLE_GROUP
 from runner.engine.state import TaskState
 from runner.engine.targets import Refusal, Unreachable
 from runner.errors import TemplateError
@@ -25,6 +26,10 @@ class Forwarding:
         """Its edges, data, `if` and delays are over: let its next attempt begin where it belongs, or wait for that. It may be over
         with this, and what follows for others is for `settle`."""
         forward, services = state.task.forward, self._services
+        entrusted = self._run.entrusted
+        if entrusted is not None and entrusted.refusal is not None:
+            self._run.refuse(state, entrusted.refusal.reason, entrusted.refusal.message)
+            return
         if forward is None:
             self._run.enqueue(state)
             return
@@ -36,7 +41,7 @@ class Forwarding:
         except TemplateError as error:
             self._run.refuse(state, Reason.BAD_TEMPLATE, f"forward.to: {error.message}")
             return
-        chosen = services.targets.choose(wanted, state.task)
+        chosen = services.targets.choose(wanted, (state.task.type,))
         if isinstance(chosen, Unreachable):
             self._wait(state, chosen.why)
         elif isinstance(chosen, Refusal):
@@ -49,8 +54,13 @@ class Forwarding:
                 self._run.begin_attempt(state, chosen)
 
     def decide_anew(self, index: int) -> None:
-        """Of a task that waits for a runner: one has come or gone."""
+        """Of a task, or of the `WHOLE_GROUP`, that waits for a runner: one has come or gone."""
         run = self._run
+        if index == WHOLE_GROUP:
+            if run.entrusted is not None:
+                run.entrusted.proceed()
+                run.settle()
+            return
         state = run.tasks[index]
         if not run.abortion.closes(state.task):  # else it is about to be ended
             self.proceed(state)

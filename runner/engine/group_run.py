@@ -2,7 +2,7 @@
 
 A state machine without time or input of its own: the engine feeds it reports, grants of slots, timers and cancels; what it changes
 it marks in the journal, and what it wants done it queues there. `attempts.py` speaks with the executor, `forwarding.py` sends tasks to
-other runners, `retry.py` tries them again, `abort.py` brings a group to an early end.
+other runners, `entrusted.py` the group as a whole, `retry.py` tries them again, `abort.py` brings a group to an early end.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from runner.dispatch.base import Dispatcher
 from runner.engine import guests, retry, rules, variables
 from runner.engine.abort import Abortion
 from runner.engine.attempts import Attempts, release
+from runner.engine.entrusted import Entrusted
 from runner.engine.forwarding import Forwarding
 from runner.engine.frontier import Frontier
 from runner.engine.pace import EFFORT_OF_ONE
@@ -52,10 +53,12 @@ class GroupRun:
         self.abortion = Abortion(self)
         self.attempts = Attempts(self)
         self.forwarding = Forwarding(self)
+        self.entrusted = None if group.forward is None else Entrusted(self, group.forward)
         self.last_event = 1
         self._row = row
-        self._inputs = inputs
         self._given = guests.bindings(inputs)
+        self._lodging = guests.lodging(inputs)
+        self.inputs = guests.own_inputs(inputs)
         self.output_bytes = 0
         self.tasks = plan.tasks
         self._frontier = Frontier(plan)
@@ -82,6 +85,26 @@ class GroupRun:
         return self._row.workspace
 
     @property
+    def public_id(self) -> str:
+        """What templates call it: of a group that another runner has forwarded here, as there."""
+        return self._row.public_id if self._lodging is None else self._lodging.group_id
+
+    @property
+    def submitter(self) -> str:
+        """For whom other runners carry something of it out."""
+        return self.caller if self._lodging is None else self._lodging.on_behalf_of
+
+    @property
+    def hops(self) -> tuple[str, ...]:
+        """The runners that it came by."""
+        return () if self._lodging is None else self._lodging.hops
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Another runner decides what becomes of its tasks, or is to be found first."""
+        return self.entrusted is not None and self.entrusted.is_elsewhere
+
+    @property
     def trace(self) -> trace.Trace:
         return trace.of(self.id, self._row.accepted, self._row.traceparent)
 
@@ -103,13 +126,21 @@ class GroupRun:
         """To be called when nobody comes back to it: it is in no cycle any more, which only Python's collector would find. Its tasks, which
         may be many, are for the caller to let go of."""
         del self.abortion, self.attempts, self.forwarding
+        self.entrusted = None
         return self.tasks
 
     def start(self, *, fresh: bool = False) -> None:
         """Decide what has no edges that are not over; of a `fresh` run nothing is. Deadlines count from acceptance."""
-        self._frontier.begin(fresh=fresh)
+        if not self.is_elsewhere:
+            self._frontier.begin(fresh=fresh)
         self.abortion.arm()
+        if self.entrusted is not None:
+            self.entrusted.proceed()
         self.settle()
+
+    def decide_here(self) -> None:
+        """It is not elsewhere any more. What follows is for `settle`."""
+        self._frontier.begin(fresh=False)
 
     def granted(self, index: int) -> None:
         """A slot is free for this task, which waits for it: dispatch its next attempt."""
@@ -120,7 +151,7 @@ class GroupRun:
     def begin_attempt(self, state: TaskState, executor: Dispatcher) -> None:
         """Dispatch the next attempt of a task of which nothing else is missing."""
         if self._row.status is Status.PENDING:
-            self._begin()
+            self.begin()
         state.attempts += 1
         state.status = Status.RUNNING
         self.running.add(state.index)
@@ -146,6 +177,8 @@ class GroupRun:
 
     def go_on(self, share: int) -> None:
         """The same, with about the effort `share`."""
+        if self.is_elsewhere:
+            return
         pace = self.services.pace
         until = max(0, pace.left - share)
         while pace.left > until and (effort := self._step(pace.left - until)):
@@ -154,7 +187,7 @@ class GroupRun:
             pace.later(self)
             return
         if self.open == 0 and not self._row.status.terminal:
-            self._finish()
+            self.finish()
 
     def _step(self, most: int) -> int:
         """Do some of it, with about the effort `most`; how much it was, 0 where nothing is left."""
@@ -226,7 +259,7 @@ class GroupRun:
         self.running.discard(state.index)
         again = self.abortion.allows_retry(state.task) and retry.wanted(state.task.retry, state.attempts, outcome)
         if not again:
-            outcome = self._admitted(outcome)
+            outcome = self.admitted(outcome)
         if outcome.status is Status.ABORTED:
             outcome = replace(outcome, reason=self.abortion.reason_for(state.task) or outcome.reason)
             state.because_of = self.abortion.because_of
@@ -237,7 +270,8 @@ class GroupRun:
         else:
             self.conclude(state, outcome)
 
-    def _admitted(self, outcome: Outcome) -> Outcome:
+    def admitted(self, outcome: Outcome) -> Outcome:
+        """How an attempt ends that had this outcome: the outputs of a group have a limit."""
         size = output_bytes(outcome.outputs)
         limit = self.services.max_output_bytes
         if self.output_bytes + size <= limit:
@@ -265,7 +299,7 @@ class GroupRun:
             Kind.TASK_FINISHED, state, status=outcome.status.value, reason=outcome.reason, exit_code=outcome.exit_code,
             signal=outcome.signal, error=outcome.error, because_of=state.because_of,
         )  # fmt: skip
-        if state.trouble and self.group.fail_fast and not state.task.allow_failure:
+        if state.trouble and self.group.fail_fast and not state.task.allow_failure and not self.is_elsewhere:
             self.abortion.begin(Abort.FAIL_FAST, state.task.name)
 
     def refuse(self, state: TaskState, reason: Reason, error: str) -> None:
@@ -295,14 +329,16 @@ class GroupRun:
         if not state.task.allow_failure:
             self.ends.add(state.status)
 
-    def _begin(self) -> None:
+    def begin(self) -> None:
+        """Its first task is under way."""
         self._row = replace(self._row, status=Status.RUNNING, started_at=self.services.clock.now().wall)
         self.event(Kind.GROUP_STARTED)
         self.services.journal.mark(self)
 
-    def _finish(self) -> None:
+    def finish(self) -> None:
+        """All of its tasks are over."""
         if self._row.status is Status.PENDING:
-            self._begin()
+            self.begin()
         self.abortion.disarm()
         status, reason = rules.verdict(self.abortion.reason, self.ends)
         now = self.services.clock.now()
@@ -347,9 +383,9 @@ class GroupRun:
     def _bindings(self, state: TaskState, imports: Mapping[str, Mapping[str, Value]], attempt: int) -> Bindings:
         return Bindings(
             imports=imports,
-            inputs=self._inputs,
+            inputs=self.inputs,
             env=self.group.env,
-            group_id=self._row.public_id,
+            group_id=self.public_id,
             group_name=self.group.name,
             task_name=state.task.name,
             task_attempt=attempt,

@@ -1,8 +1,9 @@
-"""Guests: attempts of another runner's groups, each carried out here as a group of one task.
+"""Guests: what another runner has forwarded here, an attempt at a task as a group of that one, or a whole group as one.
 
-A guest is recorded, started, recovered, masked and kept as every group is. What tells it from them is that its bindings were given
-with it. They are stored where other groups have their inputs, confidential ones sealed like those, under names that no input and no
-confidential default has: `/dispatch` is what of them is not confidential, `/inputs/NAME` and `/imports/TASK/NAME` are values.
+A guest is recorded, started, recovered, masked and kept as every group is. What tells it from them is stored where they have their
+inputs, confidential values sealed like those, under names that no input and no confidential default has. Of an attempt these are its
+bindings: `/dispatch` is what of them is not confidential, `/inputs/NAME` and `/imports/TASK/NAME` are values. Of a group `/group` says what
+it is called at home, whose it is and how it came here.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import json
 import re
 from collections.abc import Mapping
 
+import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -19,10 +21,10 @@ from runner.engine import admission
 from runner.engine.admission import Submission
 from runner.engine.services import output_context
 from runner.model import codec
-from runner.model.dispatch import AttemptId, Dispatch
+from runner.model.dispatch import AttemptId, Dispatch, GroupDispatch
 from runner.model.group import TaskGroup
 from runner.model.result import Abort, Outcome, Status
-from runner.model.session import Submit
+from runner.model.session import Submit, SubmitGroup
 from runner.model.task import NO_RETRY, Task, When
 from runner.model.value import Bindings, Value
 from runner.sealing import Sealer
@@ -35,7 +37,7 @@ _PREFIX = "guest+"
 """No caller can give an id that begins so."""
 _LONGEST_PART_CHARS = 64
 _UNUSUAL = re.compile(r"[^A-Za-z0-9_-]")
-_DISPATCH, _INPUTS, _IMPORTS = "/dispatch", "/inputs/", "/imports/"
+_DISPATCH, _INPUTS, _IMPORTS, _GROUP = "/dispatch", "/inputs/", "/imports/", "/group"
 
 
 class Origin(Struct, frozen=True, kw_only=True):
@@ -79,9 +81,43 @@ def prepared(origin: Origin, submit: Submit, sealer: Sealer, cancels: int = 0) -
         tasks=(_alone(dispatch.task),),
     )
     submission = admission.sealed(group, _flat(dispatch), sealer, origin.id(dispatch.id))
-    # They take no part in the digest: an origin may be called otherwise by the time that it sends this again.
+    return _guest(submission, origin, dispatch, cancels)
+
+
+def prepared_group(origin: Origin, submit: SubmitGroup, sealer: Sealer, cancels: int = 0) -> Submission:
+    """As `prepared`, of a whole group."""
+    dispatch = submit.dispatch
+    group = replace(dispatch.group, id=origin.public_id(dispatch.id), forward=None, labels={})
+    # How it came here, and on whose behalf, may be told otherwise the next time: see `_guest`.
+    told = Lodging(group_id=dispatch.public_id, on_behalf_of=dispatch.on_behalf_of, hops=submit.hops)
+    beside = {_GROUP: Value(msgspec.json.encode(told).decode())}
+    submission = admission.sealed(group, dispatch.inputs, sealer, origin.id(dispatch.id), beside)
+    return _guest(submission, origin, dispatch, cancels)
+
+
+class Lodging(Struct, frozen=True, kw_only=True):
+    """What a group that was forwarded as a whole is called at home, who has submitted it there, and the runners that it came by."""
+
+    group_id: str
+    on_behalf_of: str
+    hops: tuple[str, ...]
+
+
+def lodging(values: Mapping[str, Value]) -> Lodging | None:
+    """That of a group with these inputs; None where it was not forwarded as a whole."""
+    told = values.get(_GROUP)
+    return None if told is None else msgspec.json.decode(told.text, type=Lodging)
+
+
+def own_inputs(values: Mapping[str, Value]) -> Mapping[str, Value]:
+    """Those that the group's templates may name."""
+    return {name: value for name, value in values.items() if name != _GROUP} if _GROUP in values else values
+
+
+def _guest(submission: Submission, origin: Origin, dispatch: Dispatch | GroupDispatch, cancels: int) -> Submission:
+    # The labels take no part in the digest: an origin may be called otherwise by the time that it sends this again.
     labels = {ORIGIN: origin.name, ORIGIN_GROUP: dispatch.id.group, ON_BEHALF_OF: dispatch.on_behalf_of}
-    labelled = replace(group, labels={name: text for name, text in labels.items() if text})
+    labelled = replace(submission.group, labels={name: text for name, text in labels.items() if text})
     return replace(submission, group=labelled, guest=True, cancels=cancels)
 
 

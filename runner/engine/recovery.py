@@ -11,7 +11,7 @@ from runner.engine.group_run import GroupRun, output_bytes
 from runner.engine.services import Services, input_context, output_context
 from runner.engine.state import AttemptState, TaskState
 from runner.model import codec
-from runner.model.dispatch import AttemptId
+from runner.model.dispatch import WHOLE, AttemptId
 from runner.model.result import Status, Waiting
 from runner.store.base import GroupRecord, TaskRow
 
@@ -25,6 +25,9 @@ def restore(record: GroupRecord, services: Services) -> GroupRun:
     run.last_event = record.last_event
     run.abortion.restore(row)
     latest = {attempt.task: attempt for attempt in record.attempts}
+    whole = latest.get(WHOLE)
+    if run.entrusted is not None and whole is not None:
+        run.entrusted.restore(AttemptState.restored(whole, services.targets))
     run.attempts.runners.update(attempt.runner for attempt in record.attempts)
     for task_row in record.tasks:
         state = run.tasks[run.graph.index[task_row.name]]
@@ -39,7 +42,8 @@ def restore(record: GroupRecord, services: Services) -> GroupRun:
             state.outcome = state.attempt.outcome
         if state.status is Status.RUNNING:
             assert state.attempt is not None, "a running task has an attempt"
-            run.attempts.begun(state.attempt, resumed=True)
+            if not run.is_elsewhere:
+                run.attempts.begun(state.attempt, resumed=True)
             run.running.add(state.index)
     _recount(run)
     return run
@@ -48,7 +52,7 @@ def restore(record: GroupRecord, services: Services) -> GroupRun:
 def resume(run: GroupRun) -> list[AttemptId]:
     """Set a restored run in motion: reach for its attempts, arm its timers, decide. Returns the attempts that still run here."""
     live = []
-    for state in run.tasks:
+    for state in () if run.is_elsewhere else run.tasks:
         if state.status is Status.RUNNING:
             attempt = run.attempts.resume(state)
             if not attempt.forwarded:
@@ -56,6 +60,8 @@ def resume(run: GroupRun) -> list[AttemptId]:
         elif state.retry_at is not None:
             retry.arm(run, state)
     run.start()
+    if run.entrusted is not None:
+        run.entrusted.resume()
     return live
 
 

@@ -5,14 +5,14 @@ The engine asks where a task goes when it could start; it does not know what a p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Protocol
 
 from msgspec import Struct
 
-from runner.dispatch.base import Dispatcher
+from runner.dispatch.base import Dispatcher, GroupDispatcher
 from runner.model.result import Reason
-from runner.model.task import Forward, Task
+from runner.model.task import Forward
 
 Changed = Callable[[str, bool], None]
 """Told of a runner's name, and whether it is there now."""
@@ -38,14 +38,17 @@ class Targets(Protocol):
     def here(self) -> Dispatcher:
         """Where tasks run that go nowhere else. What it carries out holds a slot of the engine."""
 
-    def choose(self, forward: Forward, task: Task) -> Dispatcher | Unreachable | Refusal:
-        """Where a task goes now; `forward` has been rendered. It may be `here`, where labels allow it. What was chosen is written down
-        with the attempt and stays its executor."""
+    def choose(self, forward: Forward, types: Collection[str]) -> Dispatcher | Unreachable | Refusal:
+        """Where a task of this type goes now, or a group with tasks of these; `forward` has been rendered. It may be `here`, where
+        labels allow it. What was chosen is written down with the attempt and stays its executor."""
 
     def named(self, runner: str) -> Dispatcher:
         """The executor of an attempt that was dispatched before, whether it is there at present or not. `here` where nobody else is
         known by this name: it was this runner's own, or it is that of a peer who is none any more, and then `here` does not know
         the attempt's instance and says so."""
+
+    def peer(self, runner: str) -> GroupDispatcher:
+        """Who is `named` so and is not `here`."""
 
     def all(self) -> Iterable[Dispatcher]:
         """Every executor that may have something of this engine: `here` and all peers."""
@@ -60,13 +63,16 @@ class Alone:
     def __init__(self, here: Dispatcher) -> None:
         self.here = here
 
-    def choose(self, forward: Forward, task: Task) -> Dispatcher | Unreachable | Refusal:
-        del forward, task
+    def choose(self, forward: Forward, types: Collection[str]) -> Dispatcher | Unreachable | Refusal:
+        del forward, types
         return Refusal(reason=Reason.NO_SUCH_RUNNER, message="this runner has no peers that it could forward to")
 
     def named(self, runner: str) -> Dispatcher:
         del runner
         return self.here
+
+    def peer(self, runner: str) -> GroupDispatcher:
+        raise LookupError(runner)
 
     def all(self) -> Iterable[Dispatcher]:
         return (self.here,)

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 from msgspec import Struct
 
 from runner.model import codec
-from runner.model.event import Kind
+from runner.model.event import Event, Kind
+from runner.model.group import TaskGroup
 from runner.model.result import Outcome
 from runner.model.task import Task
 from runner.model.value import Bindings, Value
@@ -19,8 +20,13 @@ PAUSES = ("pause", "start")
 """The signals that say what is to hold from then on: whether an attempt is paused."""
 
 
+WHOLE = ""
+"""In the place of a task's name: the group as a whole, which another runner carries out."""
+
+
 class AttemptId(NamedTuple):
-    """The identity of an attempt within one origin: (group id, task name, attempt from 1)."""
+    """The identity of an attempt within one origin: (group id, task name, attempt from 1). With the task `WHOLE` it is a forwarded
+    group's, whose attempt is the first and only one."""
 
     group: str
     task: str
@@ -38,7 +44,7 @@ class Dispatch(Struct, frozen=True, kw_only=True):
     that was (seconds since the epoch). `paused` is whether it is to be paused, as it was asked for last, and `told_paused`
     whether the origin has heard that it was. `grace` is in seconds, between the polite and the final signal of a stop. `traceparent`
     is what the attempt passes on of its trace, empty for nothing; it may be another the next time. `on_behalf_of` is who has submitted
-    the group.
+    the group; `hops` are the runners that this came by, the first origin first.
     """
 
     id: AttemptId
@@ -54,6 +60,7 @@ class Dispatch(Struct, frozen=True, kw_only=True):
     told_paused: bool = False
     traceparent: str = ""
     on_behalf_of: str = ""
+    hops: tuple[str, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -70,6 +77,24 @@ class Dispatch(Struct, frozen=True, kw_only=True):
             self.workspace,
         ]
         return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+
+
+class GroupDispatch(Struct, frozen=True, kw_only=True):
+    """A whole group, to be carried out by another runner. `id` has the task `WHOLE`; `public_id` is what its submitter calls the group. `running` are the
+    attempts at its tasks that were under way when the origin heard of it last, `paused` the tasks that are to be paused. The rest is as
+    in `Dispatch`."""
+
+    id: AttemptId
+    instance: str
+    group: TaskGroup
+    inputs: Mapping[str, Value]
+    public_id: str
+    resumed: bool = False
+    running: tuple[AttemptId, ...] = ()
+    paused: frozenset[str] = frozenset()
+    traceparent: str = ""
+    on_behalf_of: str = ""
+    hops: tuple[str, ...] = ()
 
 
 def _names(values: Mapping[str, Value]) -> dict[str, str]:
@@ -102,5 +127,21 @@ class Finished(Struct, frozen=True, kw_only=True):
     outcome: Outcome
 
 
-Report = Started | Noticed | Finished
+class Fact(Struct, frozen=True, kw_only=True):
+    """An event of a forwarded group, as its executor has numbered it; with a task's end comes how its last attempt ended."""
+
+    event: Event
+    outcome: Outcome | None = None
+
+
+class Told(Struct, frozen=True, kw_only=True):
+    """What has happened in a forwarded group, in order; `sequence` is the number of the last of these events. How the group ended is told
+    by `Finished`."""
+
+    id: AttemptId
+    sequence: int
+    facts: tuple[Fact, ...]
+
+
+Report = Started | Noticed | Finished | Told
 """What an executor says of an attempt: numbered from 1 per attempt, in order, at least once until acknowledged."""

@@ -13,6 +13,8 @@ class Kind(StrEnum):
     """What an event says. In brackets: its fields besides `task` and `attempt`."""
 
     GROUP_ACCEPTED = "group_accepted"  # [name, caller]
+    GROUP_WAITING = "group_waiting"  # [waiting, why]; before it is forwarded; `why` is for a person
+    GROUP_DISPATCHED = "group_dispatched"  # [runner]; the whole of it was forwarded
     GROUP_STARTED = "group_started"
     GROUP_FINISHED = "group_finished"  # [status, reason]
     CANCEL_REQUESTED = "cancel_requested"  # [reason, because_of, count]; also failFast and the group's timeout

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-from runner.model.task import Task
+from runner.model.task import Forward, Task
 
 DEFAULT_CLEANUP_TIMEOUT_SECONDS = 300.0
 
@@ -22,7 +22,8 @@ class Input(Struct, frozen=True, kw_only=True):
 
 
 class TaskGroup(Struct, frozen=True, kw_only=True):
-    """The unit of submission. `timeout` and `cleanup_timeout` are in seconds; `tasks` are in declaration order."""
+    """The unit of submission. `timeout` and `cleanup_timeout` are in seconds; `tasks` are in declaration order. With `forward` another runner carries all of
+    it out; what that says may name inputs and the group."""
 
     name: str = ""
     description: str = ""
@@ -33,4 +34,5 @@ class TaskGroup(Struct, frozen=True, kw_only=True):
     fail_fast: bool = False
     cleanup_timeout: float = DEFAULT_CLEANUP_TIMEOUT_SECONDS
     env: Mapping[str, str] = {}
+    forward: Forward | None = None
     tasks: tuple[Task, ...]

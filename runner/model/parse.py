@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import Any
 
 from msgspec import Struct
@@ -19,7 +20,7 @@ from runner.model.taskparse import Checks as Checks
 
 VERSION = "1"
 TASK_KEYS = ("taskGroup", "tasks")
-NOT_BUILT = frozenset({"cache", "concurrency", "environments", "forward", "matrix", "services"})
+NOT_BUILT = frozenset({"cache", "concurrency", "environments", "matrix", "services"})
 """Keys of a group."""
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -45,11 +46,12 @@ def parse(data: Any, faults: Faults, checks: Checks, *, complete: bool = True, l
     given = fields.record(faults, (), _top(faults, data), _GROUP, NOT_BUILT)
     place: Path = (next((key for key in TASK_KEYS if isinstance(data, dict) and key in data), TASK_KEYS[0]),)
     raw_tasks = given.pop("tasks", None)
+    forwarded = given.get("forward") is not None
     if complete and isinstance(data, dict) and place[0] not in data:
         fields.require(faults, (), {}, tasks=TASK_KEYS[0])
     if complete and raw_tasks == []:
         faults.add(place, "expected at least one task")
-    tasks = _tasks(faults, place, raw_tasks or (), checks, limits)
+    tasks = _tasks(faults, place, raw_tasks or (), checks, limits, forwarded=forwarded)
     if complete:
         references.check(faults, place, tasks, raw_tasks or ())
     env = given.pop("env", ())
@@ -65,11 +67,12 @@ def _top(faults: Faults, data: Any) -> dict[str, Any]:
     return fields.mapping(faults, (), data, "{taskGroup: [{name: …, type: …}]}")
 
 
-def _tasks(faults: Faults, path: Path, value: Any, checks: Checks, limits: Limits) -> list[Task]:
+def _tasks(faults: Faults, path: Path, value: Any, checks: Checks, limits: Limits, *, forwarded: bool) -> list[Task]:
     if len(value) > limits.tasks:
         faults.add(path, f"the group has {len(value):,} tasks, and {limits.tasks:,} is the limit")
         return []
-    return [taskparse.read_task(faults, (*path, index), item, checks) for index, item in enumerate(value)]
+    read = partial(taskparse.read_task, checks=checks, forwarded=forwarded)
+    return [read(faults, (*path, index), item) for index, item in enumerate(value)]
 
 
 def _task_list(faults: Faults, path: Path, value: Any) -> list[Any] | None:
@@ -131,6 +134,7 @@ _GROUP: Readers = {
     "failFast": ("fail_fast", fields.flag),
     "cleanup_timeout": ("cleanup_timeout", fields.seconds),
     "env": ("env", environment.read),
+    "forward": ("forward", taskparse.read_forward),
     "taskGroup": ("tasks", _task_list),
     "tasks": ("tasks", _task_list),
 }

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-from runner.model.dispatch import AttemptId, Dispatch, Report
+from runner.model.dispatch import AttemptId, Dispatch, GroupDispatch, Report
 from runner.model.event import Kind
 from runner.model.load import Load
 from runner.model.log import Stream
@@ -70,6 +70,16 @@ class Submit(Struct, frozen=True, kw_only=True):
     cancel_grace: float | None = None
 
 
+class SubmitGroup(Struct, frozen=True, kw_only=True):
+    """As `Submit`, of a whole group. `printed` are the positions in the logs of attempts that are under way."""
+
+    dispatch: GroupDispatch
+    hops: tuple[str, ...] = ()
+    after: int = 0
+    printed: Mapping[AttemptId, int] = {}
+    cancel_grace: float | None = None
+
+
 class Acknowledge(Struct, frozen=True, kw_only=True):
     """Everything up to this report is recorded, safe against loss of power."""
 
@@ -97,7 +107,7 @@ class Release(Struct, frozen=True, kw_only=True):
     group: str
 
 
-FromOrigin = OriginHello | Begin | Submit | Acknowledge | Cancel | Signal | Release
+FromOrigin = OriginHello | Begin | Submit | SubmitGroup | Acknowledge | Cancel | Signal | Release
 
 
 # From the executor.

@@ -49,8 +49,8 @@ class Checks(Protocol):
         place is `path`."""
 
 
-def read_task(faults: Faults, path: Path, value: Any, checks: Checks) -> Task:
-    """A task whose name, if it had to be refused, is empty."""
+def read_task(faults: Faults, path: Path, value: Any, checks: Checks, *, forwarded: bool = False) -> Task:
+    """A task whose name, if it had to be refused, is empty; `forwarded` with its group."""
     given = fields.record(faults, path, fields.mapping(faults, path, value), _TASK, NOT_BUILT)
     if isinstance(value, dict):
         fields.require(faults, path, given, name="name", type="type")
@@ -58,7 +58,9 @@ def read_task(faults: Faults, path: Path, value: Any, checks: Checks) -> Task:
     given.setdefault("name", "")
     if given.setdefault("type", "") and isinstance(value.get("spec", spec), dict):
         known = Given(
-            type=given["type"], template=given.get("template", True), forwarded=given.get("forward") is not None
+            type=given["type"],
+            template=given.get("template", True),
+            forwarded=forwarded or given.get("forward") is not None,
         )
         spec = checks.check_spec(faults, path, known, spec)
     return Task(spec=spec, **given)
@@ -144,7 +146,7 @@ def _condition(faults: Faults, path: Path, value: Any) -> str | bool:
     return truth if isinstance(truth, bool) else condition
 
 
-def _forward(faults: Faults, path: Path, value: Any) -> Forward | None:
+def read_forward(faults: Faults, path: Path, value: Any) -> Forward | None:
     given = fields.record(faults, path, fields.mapping(faults, path, value, "{to: onprem-1}"), _FORWARD)
     if not isinstance(value, dict):
         return None
@@ -183,7 +185,7 @@ _TASK: Readers = {
     "if": ("condition", _condition),
     "allow_failure": ("allow_failure", fields.flag),
     "template": ("template", fields.flag),
-    "forward": ("forward", _forward),
+    "forward": ("forward", read_forward),
 }
 _FORWARD: Readers = {
     "to": ("to", _forward_to),

@@ -71,6 +71,8 @@ _RUNNER = (_text("runner"),)
 
 _FIELDS: dict[Kind, tuple[_Field, ...]] = {
     Kind.GROUP_ACCEPTED: (_always("name"), _always("caller")),
+    Kind.GROUP_WAITING: (_text("waiting"), _text("why")),
+    Kind.GROUP_DISPATCHED: _RUNNER,
     Kind.GROUP_STARTED: (),
     Kind.GROUP_FINISHED: (_STATUS, _REASON),
     Kind.CANCEL_REQUESTED: (

@@ -18,9 +18,9 @@ from runner.errors import GroupExistsError, LimitError, StoreError, UsageError
 from runner.model import session
 from runner.model.dispatch import AttemptId
 from runner.model.result import Reason
-from runner.model.session import FromExecutor, FromOrigin, Refused, Submit
+from runner.model.session import FromExecutor, FromOrigin, Refused, Submit, SubmitGroup
 from runner.rpc import guesttelling, peerwire
-from runner.rpc.guesttelling import Telling
+from runner.rpc.guesttelling import Telling, telling
 from runner.rpc.reception import Reception, RefusedError
 from runner.rpc.servicer import Premises
 from runner.rpc.traffic import Traffic
@@ -127,12 +127,12 @@ class GuestSession:
                 return taken
         while self._due and len(self._unsafe) < MOST_UNSAFE and self._unsafe_bytes < MOST_UNSAFE_BYTES:
             id, _ = self._due.popitem(last=False)
-            telling = self._tellings[id]
-            said = telling.take()
-            self._reception.pass_on(telling.guest)
+            present = self._tellings[id]
+            said = present.take()
+            self._reception.pass_on(present.guest)
             if any(isinstance(each, session.Reported) for each in said):
                 self._held_up.add(id)
-                self._unsafe.append((telling, said))
+                self._unsafe.append((present, said))
                 self._unsafe_bytes += sum(map(guesttelling.weight, said))
                 self._sync()
             elif said:
@@ -155,13 +155,13 @@ class GuestSession:
         if error is not None:
             self.end(error)
             return
-        for telling, said in batches:
-            id = telling.guest.group
-            if self._tellings.get(id) is not telling:
+        for told, said in batches:
+            id = told.guest.group
+            if self._tellings.get(id) is not told:
                 continue  # its origin has asked for it again meanwhile, from a place of its own
             self._held_up.discard(id)
             self._safe.extend(said)
-            if telling.over:
+            if told.over:
                 self._drop(id)
             else:
                 self._due[id] = None
@@ -174,18 +174,18 @@ class GuestSession:
             self._wake.set()
 
     def _grew(self, guest: AttemptId) -> None:
-        telling = self._tellings.get(guest.group)
-        if telling is not None:
-            telling.grew()
+        followed = self._tellings.get(guest.group)
+        if followed is not None:
+            followed.grew(guest)
             self._touch(guest.group)
 
-    def _tell(self, telling: Telling) -> None:
+    def _tell(self, new: Telling) -> None:
         if self._over:
             return
-        id = telling.guest.group
+        id = new.guest.group
         if id in self._tellings:
             self._drop(id)
-        self._tellings[id] = telling
+        self._tellings[id] = new
         self._forget[id] = self._engine.subscribe(id, partial(self._touch, id))
         self._touch(id)
 
@@ -208,7 +208,7 @@ class GuestSession:
         self._timer = loop.call_later(LOAD_SECONDS, self._look)
 
     def _note_down(self) -> None:
-        for group in {telling.known_as.group for telling in self._tellings.values()}:
+        for group in {each.known_as.group for each in self._tellings.values()}:
             try:
                 self._reception.workspace(group)
             except (StoreError, OSError) as error:  # it has been noted down before, and is the next time
@@ -228,7 +228,7 @@ class GuestSession:
 
     async def _heard(self, said: FromOrigin) -> None:
         match said:
-            case Submit():
+            case Submit() | SubmitGroup():
                 await self._submitted(said)
             case session.Cancel():
                 self._reception.cancel(said.id, said.grace)
@@ -242,7 +242,7 @@ class GuestSession:
             case session.OriginHello() | session.Begin():
                 raise UsageError("there is one hello in a session, and one begin, at its beginning")
 
-    async def _submitted(self, said: Submit) -> None:
+    async def _submitted(self, said: Submit | SubmitGroup) -> None:
         attempt = said.dispatch.id
         try:
             id = await self._reception.take_in(said)
@@ -252,8 +252,9 @@ class GuestSession:
             self._refuse(attempt, Reason.REFUSED, error.message)
         else:
             guest = AttemptId(id, attempt.task, 1)
+            positions = {attempt: said.printed} if isinstance(said, Submit) else said.printed
             self._tell(
-                Telling(self._engine, self._premises.logs, guest, attempt, after=said.after, position=said.printed)
+                telling(self._engine, self._premises.logs, guest, attempt, after=said.after, positions=positions)
             )
 
     def _refuse(self, attempt: AttemptId, reason: Reason, message: str) -> None:
@@ -267,7 +268,7 @@ class GuestSession:
             if fits(attempt):
                 self._engine.cancel_once(guest.group)
                 if guest.group not in self._tellings:
-                    self._tell(Telling(self._engine, self._premises.logs, guest, attempt, end_alone=True))
+                    self._tell(telling(self._engine, self._premises.logs, guest, attempt, end_alone=True))
 
     def _answer(self, said: FromExecutor) -> None:
         self._answers.append(said)

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from runner.errors import UsageError
-from runner.model.dispatch import AttemptId
+from runner.model.dispatch import WHOLE, AttemptId
 from runner.model.fields import NAME
 from runner.model.log import Stream
 from runner.model.value import Bindings, Value
@@ -33,7 +33,8 @@ def id_to_proto(id: AttemptId) -> pb.AttemptId:
 def id_from_proto(message: pb.AttemptId) -> AttemptId:
     if not 1 <= message.attempt <= LONGEST_ATTEMPT:
         raise UsageError(f"its attempt is {message.attempt}; expected 1 to {LONGEST_ATTEMPT:,}")
-    return AttemptId(group_of(message.group), task_name_of(message.task), message.attempt)
+    task = message.task if message.task == WHOLE else task_name_of(message.task)
+    return AttemptId(group_of(message.group), task, message.attempt)
 
 
 def bindings_to_proto(bindings: Bindings) -> pb.Bindings:

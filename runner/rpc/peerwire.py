@@ -7,16 +7,19 @@ UsageError that says what is wrong with it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
+
+from msgspec.structs import replace
 
 from runner.errors import StoreCorruptError, UsageError
 from runner.model import codec
 from runner.model import session as model
-from runner.model.dispatch import Dispatch, Finished, Noticed, Report, Started
+from runner.model.dispatch import WHOLE, Dispatch, Fact, Finished, GroupDispatch, Noticed, Report, Started, Told
 from runner.model.event import Event, Kind
 from runner.model.load import Load
 from runner.model.result import Outcome, Status
+from runner.model.task import Task
 from runner.rpc import peerparts as parts
 from runner.rpc.events import event_from_proto, event_to_proto
 from runner.rpc.wire import STATUSES, STATUSES_BACK, STREAMS, kill_from_proto, kill_to_proto
@@ -37,6 +40,8 @@ def from_origin_to_proto(said: model.FromOrigin) -> pb.FromOrigin:
             return pb.FromOrigin(begin=pb.BeginSession(live=[parts.id_to_proto(id) for id in said.live]))
         case model.Submit():
             return pb.FromOrigin(submit=_submit_to_proto(said))
+        case model.SubmitGroup():
+            return pb.FromOrigin(submit_group=_submit_group_to_proto(said))
         case model.Acknowledge():
             return pb.FromOrigin(
                 acknowledge=pb.AcknowledgeReports(id=parts.id_to_proto(said.id), sequence=said.sequence)
@@ -86,6 +91,61 @@ def _submit_to_proto(said: model.Submit) -> pb.SubmitAttempt:
     )
 
 
+def _submit_group_to_proto(said: model.SubmitGroup) -> pb.SubmitGroup:
+    dispatch = said.dispatch
+    return pb.SubmitGroup(
+        id=parts.id_to_proto(dispatch.id),
+        instance=dispatch.instance,
+        group=codec.encode_group(dispatch.group),
+        inputs={name: parts.value_to_proto(value) for name, value in dispatch.inputs.items()},
+        public_id=dispatch.public_id,
+        resumed=dispatch.resumed,
+        paused=sorted(dispatch.paused),
+        traceparent=dispatch.traceparent,
+        on_behalf_of=dispatch.on_behalf_of,
+        hops=said.hops,
+        after=said.after,
+        printed=[pb.PrintedUpTo(id=parts.id_to_proto(id), position=position) for id, position in said.printed.items()],
+        cancel_grace=said.cancel_grace,
+    )
+
+
+def _submit_group(message: pb.SubmitGroup) -> model.SubmitGroup:
+    try:
+        group = codec.decode_foreign_group(message.group)
+    except StoreCorruptError as error:
+        raise UsageError(f"its group cannot be read ({error.__cause__})") from error
+    id = parts.id_from_proto(message.id)
+    if id.task != WHOLE:
+        raise UsageError(f"it is of the task {id.task!r}, and carries a whole group")
+    for task in group.tasks:
+        _check_names(task)
+    for name in (*message.inputs, *(item.name for item in group.inputs)):
+        parts.task_name_of(name)
+    dispatch = GroupDispatch(
+        id=id,
+        instance=parts.text_of("instance", message.instance, parts.LONGEST_NAME_CHARS),
+        group=group,
+        inputs={name: parts.value_from_proto(value) for name, value in message.inputs.items()},
+        public_id=parts.text_of("public_id", message.public_id, parts.LONGEST_NAME_CHARS),
+        resumed=message.resumed,
+        paused=frozenset(parts.task_name_of(task) for task in message.paused),
+        traceparent=parts.text_of("traceparent", message.traceparent, parts.LONGEST_NAME_CHARS),
+        on_behalf_of=parts.text_of("on_behalf_of", message.on_behalf_of, parts.LONGEST_NAME_CHARS),
+    )
+    return model.SubmitGroup(
+        dispatch=dispatch,
+        hops=_hops(message.hops),
+        after=parts.number_of("after", message.after),
+        printed={parts.id_from_proto(it.id): parts.number_of("position", it.position) for it in message.printed},
+        cancel_grace=parts.seconds_if_any(message, "cancel_grace"),
+    )
+
+
+def _hops(hops: Iterable[str]) -> tuple[str, ...]:
+    return tuple(parts.text_of("hops", hop, parts.LONGEST_NAME_CHARS) for hop in hops)
+
+
 def _submit(message: pb.SubmitAttempt) -> model.Submit:
     try:
         task = codec.decode_task(message.task)
@@ -94,8 +154,7 @@ def _submit(message: pb.SubmitAttempt) -> model.Submit:
     id = parts.id_from_proto(message.id)
     if task.name != id.task:
         raise UsageError(f"it is of the task {id.task!r}, and carries {task.name[:200]!r}")
-    for name in (*task.edges, *(item.variable for item in task.imports), *(item.name for item in task.exports)):
-        parts.task_name_of(name)
+    _check_names(task)
     dispatch = Dispatch(
         id=id,
         instance=parts.text_of("instance", message.instance, parts.LONGEST_NAME_CHARS),
@@ -113,11 +172,17 @@ def _submit(message: pb.SubmitAttempt) -> model.Submit:
     )
     return model.Submit(
         dispatch=dispatch,
-        hops=tuple(parts.text_of("hops", hop, parts.LONGEST_NAME_CHARS) for hop in message.hops),
+        hops=_hops(message.hops),
         after=parts.number_of("after", message.after),
         printed=parts.number_of("printed", message.printed),
         cancel_grace=parts.seconds_if_any(message, "cancel_grace"),
     )
+
+
+def _check_names(task: Task) -> None:
+    variables = (*(item.variable for item in task.imports), *(item.name for item in task.exports))
+    for name in (task.name, *task.edges, *variables):
+        parts.task_name_of(name)
 
 
 def _acknowledge(message: pb.AcknowledgeReports) -> model.Acknowledge:
@@ -143,6 +208,7 @@ def _release(message: pb.ReleaseGroup) -> model.Release:
 _FROM_ORIGIN: Mapping[str, Callable[[Any], Any]] = {
     "hello": _origin_hello,
     "submit": _submit,
+    "submit_group": _submit_group,
     "acknowledge": _acknowledge,
     "cancel": _cancel,
     "signal": _signal,
@@ -228,7 +294,14 @@ def _report_to_proto(report: Report) -> pb.AttemptReport:
             message.noticed.CopyFrom(event_to_proto(event))
         case Finished():
             message.finished.CopyFrom(_outcome_to_proto(report.outcome))
+        case Told():
+            message.told.CopyFrom(pb.GroupTold(facts=[_fact_to_proto(fact) for fact in report.facts]))
     return message
+
+
+def _fact_to_proto(fact: Fact) -> pb.GroupFact:
+    outcome = None if fact.outcome is None else _outcome_to_proto(fact.outcome)
+    return pb.GroupFact(event=event_to_proto(fact.event), outcome=outcome)
 
 
 def _reported(message: pb.AttemptReport) -> model.Reported:
@@ -245,22 +318,49 @@ def _reported(message: pb.AttemptReport) -> model.Reported:
         return model.Reported(report=Noticed(id=id, sequence=sequence, kind=kind, fields=fields))
     if said == "finished":
         return model.Reported(report=Finished(id=id, sequence=sequence, outcome=_outcome(message.finished)))
+    if said == "told":
+        facts = tuple(fact for told in message.told.facts if (fact := _fact(told)) is not None)
+        numbers = [fact.event.number for fact in facts]
+        if numbers != sorted(set(numbers)) or not all(0 < number <= sequence for number in numbers):
+            raise UsageError("its events are not in the order of their numbers, up to its sequence")
+        return model.Reported(report=Told(id=id, sequence=sequence, facts=facts))
     raise UsageError("it says nothing that is known here")
 
 
-def _noticed(message: runner_pb2.Event) -> tuple[Kind, Mapping[str, Any]]:
+def _fact(message: pb.GroupFact) -> Fact | None:
+    """None for an event of a newer runner, of which nothing is known here."""
+    event = _event(message.event)
+    if event is None:
+        return None
+    if not 0 <= (event.attempt or 0) <= parts.LONGEST_ATTEMPT:
+        raise UsageError(f"the attempt of its {event.kind} is {event.attempt}")
+    return Fact(
+        event=replace(event, number=parts.number_of("number", event.number), at=parts.seconds_of("at", event.at)),
+        outcome=_outcome(message.outcome) if message.HasField("outcome") else None,
+    )
+
+
+def _event(message: runner_pb2.Event) -> Event | None:
+    """With fields that can be kept."""
     try:
         event = event_from_proto(message, "")
     except KeyError as error:
-        raise UsageError(f"the word {error} of its notice is not known here") from error
-    if event is None or event.kind not in model.NOTICED:
-        told = "nothing that is known here" if event is None else event.kind.value
-        raise UsageError(f"it notices {told}; expected one of {', '.join(sorted(model.NOTICED))}")
-    for name, value in event.fields.items():
-        if isinstance(value, int):
+        raise UsageError(f"the word {error} of its event is not known here") from error
+    for name, value in () if event is None else event.fields.items():
+        if isinstance(value, float):
+            parts.seconds_of(name, value)
+        elif isinstance(value, int):
             parts.number_of(name, value)
         elif isinstance(value, str):
             parts.text_of(name, value)
+    return event
+
+
+def _noticed(message: runner_pb2.Event) -> tuple[Kind, Mapping[str, Any]]:
+    event = _event(message)
+    if event is None or event.kind not in model.NOTICED:
+        told = "nothing that is known here" if event is None else event.kind.value
+        raise UsageError(f"it notices {told}; expected one of {', '.join(sorted(model.NOTICED))}")
     return event.kind, event.fields
 
 

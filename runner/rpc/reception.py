@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -15,13 +16,17 @@ from runner.engine.admission import Submission
 from runner.engine.engine import GRACE_SECONDS
 from runner.engine.guests import Origin
 from runner.errors import GroupExistsError, GroupNotFoundError, RunnerError, UsageError
-from runner.model.dispatch import AttemptId
+from runner.model import references
+from runner.model.dispatch import WHOLE, AttemptId, GroupDispatch
+from runner.model.fault import Faults, spell_path
+from runner.model.limits import Limits
 from runner.model.result import Reason, Status
-from runner.model.session import Submit
+from runner.model.session import Submit, SubmitGroup
 from runner.rpc import guard, policy
 from runner.rpc.identity import Caller
 from runner.rpc.servicer import SIGNALS, SMALL_DOCUMENT_BYTES, Premises
 from runner.rpc.traffic import Traffic
+from runner.sealing import Sealer
 from runner.store.base import GroupQuery
 
 MAX_HOPS = 8
@@ -71,19 +76,19 @@ class Reception:
         self._present = present
         self._early = early
 
-    async def take_in(self, said: Submit) -> str:
+    async def take_in(self, said: Submit | SubmitGroup) -> str:
         """The id of the guest, which was known or is now. Raises RefusedError, GroupExistsError, LimitError, UnavailableError and
         StoreError."""
         origin, engine, dispatch = self._origin, self._engine, said.dispatch
         cancels = 0 if said.cancel_grace is None else _cancels(said.cancel_grace)
-        make = partial(guests.prepared, origin, said, self._premises.sealer, cancels)
+        make = partial(_prepared, origin, said, self._premises.sealer, cancels)
         submission = make() if guard.size() <= SMALL_DOCUMENT_BYTES else await asyncio.to_thread(make)
         try:
             id = engine.known(submission, origin.caller)
         except GroupExistsError as error:
             raise RefusedError(
                 Reason.REFUSED,
-                f"conflict: the attempt {dispatch.id} is known to this runner, and asked for something else",
+                f"conflict: {_named(dispatch.id)} is known to this runner, and asked for something else",
             ) from error
         if id is None:
             self._judge(said, submission)
@@ -92,11 +97,18 @@ class Reception:
                 submission, caller=origin.caller, workspace=str(workspace), traceparent=dispatch.traceparent
             )
             id = accepted.id
+        elif isinstance(dispatch, GroupDispatch) and dispatch.instance != self._premises.instance:
+            # Its numbers are not those that the origin has heard of.
+            engine.cancel_once(id, at_once=True)
+            raise RefusedError(Reason.RUNNER_LOST, _of_another_life(dispatch.id))
         elif not engine.status(id).terminal:
             self.workspace(dispatch.id.group)
             if cancels:
                 engine.cancel_once(id, at_once=cancels > 1)
-        if dispatch.paused is not self._is_to_pause(id, dispatch.id.task):
+        if isinstance(dispatch, GroupDispatch):
+            for task in dispatch.paused ^ engine.to_be_paused(id):
+                self._signal_task(id, task, "pause" if task in dispatch.paused else "start")
+        elif dispatch.paused is not self._is_to_pause(id, dispatch.id.task):
             self.signal(dispatch.id, "pause" if dispatch.paused else "start")
         return id
 
@@ -117,10 +129,17 @@ class Reception:
         if signal not in SIGNALS:
             raise UsageError(f"there is no signal {signal[:200]!r}; there are {', '.join(SIGNALS)}")
         id = self._find(attempt)
-        if id is None or self._engine.status(id).terminal:
-            return
-        if not self._engine.signal(id, attempt.task, signal):
+        if id is None:
+            whole = self._find(attempt._replace(task=WHOLE, attempt=1))
+            if whole is not None:
+                self._signal_task(whole, attempt.task, signal)
+        elif not self._engine.status(id).terminal and not self._engine.signal(id, attempt.task, signal):
             self._early.keep(id, signal)
+
+    def _signal_task(self, id: str, task: str, signal: str) -> None:
+        """Of a group that is a guest: its origin has heard that the task runs, so that nothing comes early."""
+        with suppress(GroupNotFoundError):  # it may name a task that there is not
+            self._engine.signal(id, task, signal)
 
     def pass_on(self, guest: AttemptId) -> None:
         """What came early for this guest, if it runs by now."""
@@ -142,20 +161,18 @@ class Reception:
             query = replace(query, before=page.next)
             await asyncio.sleep(0)
 
-    def _judge(self, said: Submit, submission: Submission) -> None:
+    def _judge(self, said: Submit | SubmitGroup, submission: Submission) -> None:
         """Of one that is not known: whether it may be begun here. Raises RefusedError, LimitError, UnavailableError."""
         dispatch, premises = said.dispatch, self._premises
         if dispatch.instance != premises.instance:
-            raise RefusedError(
-                Reason.RUNNER_LOST,
-                f"the attempt {dispatch.id} was given to another life of this runner, which may have begun it",
-            )
+            raise RefusedError(Reason.RUNNER_LOST, _of_another_life(dispatch.id))
         self._judge_chain(said)
-        if premises.registry.get(dispatch.task.type) is None:
-            known = ", ".join(premises.registry.types)
-            raise RefusedError(
-                Reason.UNKNOWN_TYPE, f"this runner has no task type {dispatch.task.type[:200]!r}; it has {known}"
-            )
+        for task in submission.group.tasks:
+            if task.forward is None and premises.registry.get(task.type) is None:
+                known = ", ".join(premises.registry.types)
+                raise RefusedError(
+                    Reason.UNKNOWN_TYPE, f"this runner has no task type {task.type[:200]!r}; it has {known}"
+                )
         caller = policy.on_behalf_of(self._present(), dispatch.on_behalf_of)
         if not caller.rules:
             message = f"no rule of this runner lets {caller.name!r} dispatch on behalf of {dispatch.on_behalf_of!r}"
@@ -166,7 +183,7 @@ class Reception:
         size = len(submission.document) + len(submission.sealed)
         self._traffic.check_groups(self._engine, self._origin.caller, size)
 
-    def _judge_chain(self, said: Submit) -> None:
+    def _judge_chain(self, said: Submit | SubmitGroup) -> None:
         node = self._premises.node_id
         circle = self._origin.node == node or any(hop == node or hop.endswith(f"({node})") for hop in said.hops)
         if circle or len(said.hops) > MAX_HOPS:
@@ -184,6 +201,31 @@ class Reception:
     def _whose(self) -> str:
         """What tells the origin from others who share workspaces here. Who it is was proved, which node it is was said."""
         return f"{self._origin.caller}\0{self._origin.node}"
+
+
+def _prepared(origin: Origin, said: Submit | SubmitGroup, sealer: Sealer, cancels: int) -> Submission:
+    """Raises RefusedError."""
+    if isinstance(said, Submit):
+        return guests.prepared(origin, said, sealer, cancels)
+    group = said.dispatch.group
+    faults, most = Faults(limit=1), Limits().tasks
+    if not 0 < len(group.tasks) <= most:
+        faults.add(("taskGroup",), f"the group has {len(group.tasks):,} tasks, and may have 1 to {most:,}")
+    references.check(faults, ("taskGroup",), group.tasks, [{}] * len(group.tasks))  # there is no text to point to
+    if set(said.dispatch.inputs) != {item.name for item in group.inputs}:
+        faults.add(("inputs",), "those that are declared, and no others, have to have values")
+    for fault in faults.all():
+        where = spell_path(fault.path)
+        raise RefusedError(Reason.REFUSED, f"the group cannot be carried out: {where}: {fault.message}")
+    return guests.prepared_group(origin, said, sealer, cancels)
+
+
+def _of_another_life(attempt: AttemptId) -> str:
+    return f"{_named(attempt)} was given to another life of this runner, which may have begun it"
+
+
+def _named(attempt: AttemptId) -> str:
+    return f"the group {attempt.group}" if attempt.task == WHOLE else f"the attempt {attempt}"
 
 
 def is_over(premises: Premises, guest: str) -> bool:

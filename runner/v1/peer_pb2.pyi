@@ -28,6 +28,7 @@ class FromOrigin(google.protobuf.message.Message):
     SIGNAL_FIELD_NUMBER: builtins.int
     RELEASE_FIELD_NUMBER: builtins.int
     BEGIN_FIELD_NUMBER: builtins.int
+    SUBMIT_GROUP_FIELD_NUMBER: builtins.int
     @property
     def hello(self) -> global___OriginHello: ...
     @property
@@ -42,6 +43,8 @@ class FromOrigin(google.protobuf.message.Message):
     def release(self) -> global___ReleaseGroup: ...
     @property
     def begin(self) -> global___BeginSession: ...
+    @property
+    def submit_group(self) -> global___SubmitGroup: ...
     def __init__(
         self,
         *,
@@ -52,10 +55,11 @@ class FromOrigin(google.protobuf.message.Message):
         signal: global___SignalAttempt | None = ...,
         release: global___ReleaseGroup | None = ...,
         begin: global___BeginSession | None = ...,
+        submit_group: global___SubmitGroup | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["acknowledge", b"acknowledge", "begin", b"begin", "cancel", b"cancel", "hello", b"hello", "message", b"message", "release", b"release", "signal", b"signal", "submit", b"submit"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["acknowledge", b"acknowledge", "begin", b"begin", "cancel", b"cancel", "hello", b"hello", "message", b"message", "release", b"release", "signal", b"signal", "submit", b"submit"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["message", b"message"]) -> typing.Literal["hello", "submit", "acknowledge", "cancel", "signal", "release", "begin"] | None: ...
+    def HasField(self, field_name: typing.Literal["acknowledge", b"acknowledge", "begin", b"begin", "cancel", b"cancel", "hello", b"hello", "message", b"message", "release", b"release", "signal", b"signal", "submit", b"submit", "submit_group", b"submit_group"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["acknowledge", b"acknowledge", "begin", b"begin", "cancel", b"cancel", "hello", b"hello", "message", b"message", "release", b"release", "signal", b"signal", "submit", b"submit", "submit_group", b"submit_group"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["message", b"message"]) -> typing.Literal["hello", "submit", "acknowledge", "cancel", "signal", "release", "begin", "submit_group"] | None: ...
 
 global___FromOrigin = FromOrigin
 
@@ -99,7 +103,7 @@ global___FromExecutor = FromExecutor
 
 @typing.final
 class AttemptId(google.protobuf.message.Message):
-    """An attempt of a task, as its origin knows it."""
+    """An attempt of a task, as its origin knows it; or, where no task is named, a group that was forwarded as a whole."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -258,6 +262,115 @@ class SubmitAttempt(google.protobuf.message.Message):
     def WhichOneof(self, oneof_group: typing.Literal["_started_at", b"_started_at"]) -> typing.Literal["started_at"] | None: ...
 
 global___SubmitAttempt = SubmitAttempt
+
+@typing.final
+class SubmitGroup(google.protobuf.message.Message):
+    """Carry this group out as a whole, or go on with it. As SubmitAttempt where nothing else is said."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    @typing.final
+    class InputsEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        @property
+        def value(self) -> global___Value: ...
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: global___Value | None = ...,
+        ) -> None: ...
+        def HasField(self, field_name: typing.Literal["value", b"value"]) -> builtins.bool: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
+    ID_FIELD_NUMBER: builtins.int
+    INSTANCE_FIELD_NUMBER: builtins.int
+    GROUP_FIELD_NUMBER: builtins.int
+    INPUTS_FIELD_NUMBER: builtins.int
+    PUBLIC_ID_FIELD_NUMBER: builtins.int
+    RESUMED_FIELD_NUMBER: builtins.int
+    PAUSED_FIELD_NUMBER: builtins.int
+    TRACEPARENT_FIELD_NUMBER: builtins.int
+    ON_BEHALF_OF_FIELD_NUMBER: builtins.int
+    HOPS_FIELD_NUMBER: builtins.int
+    AFTER_FIELD_NUMBER: builtins.int
+    PRINTED_FIELD_NUMBER: builtins.int
+    CANCEL_GRACE_FIELD_NUMBER: builtins.int
+    instance: builtins.str
+    group: builtins.bytes
+    """The group as canonical JSON, its templates not rendered."""
+    public_id: builtins.str
+    """What the group is called in templates."""
+    resumed: builtins.bool
+    traceparent: builtins.str
+    on_behalf_of: builtins.str
+    after: builtins.int
+    """What is told begins behind the event of this number."""
+    cancel_grace: builtins.float
+    @property
+    def id(self) -> global___AttemptId:
+        """Names no task."""
+
+    @property
+    def inputs(self) -> google.protobuf.internal.containers.MessageMap[builtins.str, global___Value]:
+        """The value of each declared input."""
+
+    @property
+    def paused(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """The tasks that run and are to be paused."""
+
+    @property
+    def hops(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
+    @property
+    def printed(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___PrintedUpTo]:
+        """How far the origin has the logs of attempts that were under way; those that are not named begin at 0."""
+
+    def __init__(
+        self,
+        *,
+        id: global___AttemptId | None = ...,
+        instance: builtins.str = ...,
+        group: builtins.bytes = ...,
+        inputs: collections.abc.Mapping[builtins.str, global___Value] | None = ...,
+        public_id: builtins.str = ...,
+        resumed: builtins.bool = ...,
+        paused: collections.abc.Iterable[builtins.str] | None = ...,
+        traceparent: builtins.str = ...,
+        on_behalf_of: builtins.str = ...,
+        hops: collections.abc.Iterable[builtins.str] | None = ...,
+        after: builtins.int = ...,
+        printed: collections.abc.Iterable[global___PrintedUpTo] | None = ...,
+        cancel_grace: builtins.float | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_cancel_grace", b"_cancel_grace", "cancel_grace", b"cancel_grace", "id", b"id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_cancel_grace", b"_cancel_grace", "after", b"after", "cancel_grace", b"cancel_grace", "group", b"group", "hops", b"hops", "id", b"id", "inputs", b"inputs", "instance", b"instance", "on_behalf_of", b"on_behalf_of", "paused", b"paused", "printed", b"printed", "public_id", b"public_id", "resumed", b"resumed", "traceparent", b"traceparent"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_cancel_grace", b"_cancel_grace"]) -> typing.Literal["cancel_grace"] | None: ...
+
+global___SubmitGroup = SubmitGroup
+
+@typing.final
+class PrintedUpTo(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ID_FIELD_NUMBER: builtins.int
+    POSITION_FIELD_NUMBER: builtins.int
+    position: builtins.int
+    @property
+    def id(self) -> global___AttemptId: ...
+    def __init__(
+        self,
+        *,
+        id: global___AttemptId | None = ...,
+        position: builtins.int = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["id", b"id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["id", b"id", "position", b"position"]) -> None: ...
+
+global___PrintedUpTo = PrintedUpTo
 
 @typing.final
 class Bindings(google.protobuf.message.Message):
@@ -430,7 +543,9 @@ global___AcknowledgeReports = AcknowledgeReports
 
 @typing.final
 class CancelAttempt(google.protobuf.message.Message):
-    """Stop the attempt. Repeated with a shorter grace it is hurried."""
+    """Stop the attempt. Repeated with a shorter grace it is hurried. A group is cancelled; with less than the usual grace its clean-up is ended
+    too.
+    """
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -588,6 +703,7 @@ class AttemptReport(google.protobuf.message.Message):
     STARTED_FIELD_NUMBER: builtins.int
     NOTICED_FIELD_NUMBER: builtins.int
     FINISHED_FIELD_NUMBER: builtins.int
+    TOLD_FIELD_NUMBER: builtins.int
     sequence: builtins.int
     """Rises with each report of an attempt, with gaps."""
     @property
@@ -600,6 +716,10 @@ class AttemptReport(google.protobuf.message.Message):
 
     @property
     def finished(self) -> global___AttemptFinished: ...
+    @property
+    def told(self) -> global___GroupTold:
+        """Of a group nothing else is told but that it is over."""
+
     def __init__(
         self,
         *,
@@ -608,12 +728,58 @@ class AttemptReport(google.protobuf.message.Message):
         started: global___AttemptStarted | None = ...,
         noticed: runner.v1.runner_pb2.Event | None = ...,
         finished: global___AttemptFinished | None = ...,
+        told: global___GroupTold | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["finished", b"finished", "id", b"id", "noticed", b"noticed", "report", b"report", "started", b"started"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["finished", b"finished", "id", b"id", "noticed", b"noticed", "report", b"report", "sequence", b"sequence", "started", b"started"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["report", b"report"]) -> typing.Literal["started", "noticed", "finished"] | None: ...
+    def HasField(self, field_name: typing.Literal["finished", b"finished", "id", b"id", "noticed", b"noticed", "report", b"report", "started", b"started", "told", b"told"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["finished", b"finished", "id", b"id", "noticed", b"noticed", "report", b"report", "sequence", b"sequence", "started", b"started", "told", b"told"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["report", b"report"]) -> typing.Literal["started", "noticed", "finished", "told"] | None: ...
 
 global___AttemptReport = AttemptReport
+
+@typing.final
+class GroupTold(google.protobuf.message.Message):
+    """What has happened in a group, in order."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    FACTS_FIELD_NUMBER: builtins.int
+    @property
+    def facts(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___GroupFact]: ...
+    def __init__(
+        self,
+        *,
+        facts: collections.abc.Iterable[global___GroupFact] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["facts", b"facts"]) -> None: ...
+
+global___GroupTold = GroupTold
+
+@typing.final
+class GroupFact(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    EVENT_FIELD_NUMBER: builtins.int
+    OUTCOME_FIELD_NUMBER: builtins.int
+    @property
+    def event(self) -> runner.v1.runner_pb2.Event:
+        """As the executor has numbered it; the number of the last is the report's sequence. A task that is dispatched names a runner only where
+        the executor has forwarded it further.
+        """
+
+    @property
+    def outcome(self) -> global___AttemptFinished:
+        """With the end of a task: how its last attempt ended."""
+
+    def __init__(
+        self,
+        *,
+        event: runner.v1.runner_pb2.Event | None = ...,
+        outcome: global___AttemptFinished | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["event", b"event", "outcome", b"outcome"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["event", b"event", "outcome", b"outcome"]) -> None: ...
+
+global___GroupFact = GroupFact
 
 @typing.final
 class AttemptStarted(google.protobuf.message.Message):

@@ -1313,6 +1313,8 @@ class Event(google.protobuf.message.Message):
     PEER_LOST_FIELD_NUMBER: builtins.int
     PEER_BACK_FIELD_NUMBER: builtins.int
     LATE_RESULT_FIELD_NUMBER: builtins.int
+    GROUP_WAITING_FIELD_NUMBER: builtins.int
+    GROUP_DISPATCHED_FIELD_NUMBER: builtins.int
     number: builtins.int
     """From 1 within the group, without gaps."""
     task: builtins.str
@@ -1362,6 +1364,10 @@ class Event(google.protobuf.message.Message):
     def peer_back(self) -> global___PeerBack: ...
     @property
     def late_result(self) -> global___LateResult: ...
+    @property
+    def group_waiting(self) -> global___GroupWaiting: ...
+    @property
+    def group_dispatched(self) -> global___GroupDispatched: ...
     def __init__(
         self,
         *,
@@ -1390,10 +1396,12 @@ class Event(google.protobuf.message.Message):
         peer_lost: global___PeerLost | None = ...,
         peer_back: global___PeerBack | None = ...,
         late_result: global___LateResult | None = ...,
+        group_waiting: global___GroupWaiting | None = ...,
+        group_dispatched: global___GroupDispatched | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["at", b"at", "cancel_requested", b"cancel_requested", "fact", b"fact", "group_accepted", b"group_accepted", "group_finished", b"group_finished", "group_started", b"group_started", "kill_report", b"kill_report", "late_result", b"late_result", "log_gap", b"log_gap", "log_redacted", b"log_redacted", "mask_skipped", b"mask_skipped", "peer_back", b"peer_back", "peer_lost", b"peer_lost", "task_dispatched", b"task_dispatched", "task_export", b"task_export", "task_finished", b"task_finished", "task_paused", b"task_paused", "task_ready", b"task_ready", "task_resumed", b"task_resumed", "task_retrying", b"task_retrying", "task_skipped", b"task_skipped", "task_started", b"task_started", "task_waiting", b"task_waiting"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["at", b"at", "attempt", b"attempt", "cancel_requested", b"cancel_requested", "fact", b"fact", "group_accepted", b"group_accepted", "group_finished", b"group_finished", "group_started", b"group_started", "kill_report", b"kill_report", "late_result", b"late_result", "log_gap", b"log_gap", "log_redacted", b"log_redacted", "mask_skipped", b"mask_skipped", "number", b"number", "peer_back", b"peer_back", "peer_lost", b"peer_lost", "task", b"task", "task_dispatched", b"task_dispatched", "task_export", b"task_export", "task_finished", b"task_finished", "task_paused", b"task_paused", "task_ready", b"task_ready", "task_resumed", b"task_resumed", "task_retrying", b"task_retrying", "task_skipped", b"task_skipped", "task_started", b"task_started", "task_waiting", b"task_waiting"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["fact", b"fact"]) -> typing.Literal["group_accepted", "group_started", "group_finished", "cancel_requested", "task_waiting", "task_ready", "task_dispatched", "task_started", "task_export", "task_paused", "task_resumed", "task_retrying", "task_finished", "task_skipped", "kill_report", "mask_skipped", "log_redacted", "log_gap", "peer_lost", "peer_back", "late_result"] | None: ...
+    def HasField(self, field_name: typing.Literal["at", b"at", "cancel_requested", b"cancel_requested", "fact", b"fact", "group_accepted", b"group_accepted", "group_dispatched", b"group_dispatched", "group_finished", b"group_finished", "group_started", b"group_started", "group_waiting", b"group_waiting", "kill_report", b"kill_report", "late_result", b"late_result", "log_gap", b"log_gap", "log_redacted", b"log_redacted", "mask_skipped", b"mask_skipped", "peer_back", b"peer_back", "peer_lost", b"peer_lost", "task_dispatched", b"task_dispatched", "task_export", b"task_export", "task_finished", b"task_finished", "task_paused", b"task_paused", "task_ready", b"task_ready", "task_resumed", b"task_resumed", "task_retrying", b"task_retrying", "task_skipped", b"task_skipped", "task_started", b"task_started", "task_waiting", b"task_waiting"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["at", b"at", "attempt", b"attempt", "cancel_requested", b"cancel_requested", "fact", b"fact", "group_accepted", b"group_accepted", "group_dispatched", b"group_dispatched", "group_finished", b"group_finished", "group_started", b"group_started", "group_waiting", b"group_waiting", "kill_report", b"kill_report", "late_result", b"late_result", "log_gap", b"log_gap", "log_redacted", b"log_redacted", "mask_skipped", b"mask_skipped", "number", b"number", "peer_back", b"peer_back", "peer_lost", b"peer_lost", "task", b"task", "task_dispatched", b"task_dispatched", "task_export", b"task_export", "task_finished", b"task_finished", "task_paused", b"task_paused", "task_ready", b"task_ready", "task_resumed", b"task_resumed", "task_retrying", b"task_retrying", "task_skipped", b"task_skipped", "task_started", b"task_started", "task_waiting", b"task_waiting"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["fact", b"fact"]) -> typing.Literal["group_accepted", "group_started", "group_finished", "cancel_requested", "task_waiting", "task_ready", "task_dispatched", "task_started", "task_export", "task_paused", "task_resumed", "task_retrying", "task_finished", "task_skipped", "kill_report", "mask_skipped", "log_redacted", "log_gap", "peer_lost", "peer_back", "late_result", "group_waiting", "group_dispatched"] | None: ...
 
 global___Event = Event
 
@@ -1416,6 +1424,43 @@ class GroupAccepted(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["caller", b"caller", "name", b"name"]) -> None: ...
 
 global___GroupAccepted = GroupAccepted
+
+@typing.final
+class GroupWaiting(google.protobuf.message.Message):
+    """It is to be forwarded as a whole, and no runner can take it now. `waiting` as in TaskWaiting; `why` is for a person."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    WAITING_FIELD_NUMBER: builtins.int
+    WHY_FIELD_NUMBER: builtins.int
+    waiting: builtins.str
+    why: builtins.str
+    def __init__(
+        self,
+        *,
+        waiting: builtins.str = ...,
+        why: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["waiting", b"waiting", "why", b"why"]) -> None: ...
+
+global___GroupWaiting = GroupWaiting
+
+@typing.final
+class GroupDispatched(google.protobuf.message.Message):
+    """This runner carries all of it out."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    RUNNER_FIELD_NUMBER: builtins.int
+    runner: builtins.str
+    def __init__(
+        self,
+        *,
+        runner: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["runner", b"runner"]) -> None: ...
+
+global___GroupDispatched = GroupDispatched
 
 @typing.final
 class GroupStarted(google.protobuf.message.Message):

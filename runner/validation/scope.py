@@ -44,6 +44,7 @@ class Scopes:
     def check(self) -> None:
         """Add every fault of the group's templates."""
         self._check_env()
+        self._check_forward()
         for index, task in enumerate(self._parsed.group.tasks):
             self._check_task((*self._parsed.tasks, index), task)
 
@@ -65,6 +66,17 @@ class Scopes:
                         self._check_member(text, name, self._shared)
                     else:
                         self._refuse(text, name, "the group's env can name only inputs and group")
+
+    def _check_forward(self) -> None:
+        forward = self._parsed.group.forward
+        if forward is not None and forward.to is not None and expressions.has_template(forward.to):
+            text = _Text(("forward", "to"), forward.to)
+            self._check_public(text, "where a group runs is seen by everyone")
+            for name in self._names(text):
+                if name[0] in self._shared:
+                    self._check_member(text, name, self._shared)
+                else:
+                    self._refuse(text, name, "where a group runs can depend only on inputs and group")
 
     def _check_task(self, path: Path, task: Task) -> None:
         if not task.template:

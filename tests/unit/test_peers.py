@@ -50,7 +50,7 @@ def peers(*others: RemoteDispatcher, labels: Mapping[str, str] | None = None, lo
 
 def chosen(targets: Peers, forward: Forward, task: Task = TASK) -> str:
     """The name of the runner, or why there is none."""
-    choice = targets.choose(forward, task)
+    choice = targets.choose(forward, (task.type,))
     if isinstance(choice, Unreachable):
         return f"away: {choice.why}"
     if isinstance(choice, Refusal):

@@ -227,7 +227,7 @@ def test_its_end_is_what_the_row_says() -> None:
     world = _World(Script(outcome=ended))
     id = world.take(asked(**FULL))
     world.clock.run_until_idle()
-    outcome = world.engine.outcome(id, "t")
+    outcome = world.engine.outcomes(id, ["t"])["t"]
     assert (outcome.status, outcome.exit_code, outcome.error, outcome.outputs) == (Status.FAILED, 3, "no", outputs)
     assert outcome.started_at is not None
 
@@ -247,7 +247,7 @@ def test_killed_at_any_commit_it_starts_once_with_its_bindings(writes: int, behi
         assert writes > 2, "it is killed somewhere"
     id = world.take(said)  # its origin sends it again
     world.clock.run_until_idle()
-    assert world.engine.outcome(id, "t").status is Status.SUCCESS
+    assert world.engine.outcomes(id, ["t"])["t"].status is Status.SUCCESS
     assert world.starts == 1
     assert world.executor.dispatches[AttemptId(id, "t", 1)].bindings == said.dispatch.bindings
     assert world.executor.dispatches[AttemptId(id, "t", 1)].task.exports == FULL["exports"]
@@ -272,7 +272,7 @@ def test_cancelled_before_it_came_it_starts_never_wherever_it_is_killed(
         assert world.starts == 0
     id = world.take(asked(), cancels=cancels)
     world.clock.run_until_idle()
-    outcome = world.engine.outcome(id, "t")
+    outcome = world.engine.outcomes(id, ["t"])["t"]
     assert (outcome.status, outcome.reason, outcome.started_at) == (Status.ABORTED, "cancelled", None)
     assert world.starts == 0
     assert world.engine.status(id) is Status.ABORTED

@@ -31,6 +31,8 @@ KILL = st.fixed_dictionaries(
 
 FIELDS: dict[Kind, st.SearchStrategy[dict[str, Any]]] = {
     Kind.GROUP_ACCEPTED: st.fixed_dictionaries({"name": st.just("") | TEXT, "caller": TEXT}),
+    Kind.GROUP_WAITING: st.fixed_dictionaries({"waiting": TEXT}, optional={"why": TEXT}),
+    Kind.GROUP_DISPATCHED: st.fixed_dictionaries({"runner": TEXT}),
     Kind.GROUP_STARTED: st.just({}),
     Kind.GROUP_FINISHED: st.fixed_dictionaries({"status": STATUS}, optional={"reason": TEXT}),
     Kind.CANCEL_REQUESTED: st.fixed_dictionaries(

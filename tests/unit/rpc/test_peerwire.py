@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from runner.errors import UsageError
 from runner.model import session
-from runner.model.dispatch import AttemptId, Dispatch, Finished, Noticed, Started
-from runner.model.event import Kind
+from runner.model.dispatch import WHOLE, AttemptId, Dispatch, Fact, Finished, GroupDispatch, Noticed, Started, Told
+from runner.model.event import Event, Kind
+from runner.model.group import Input, TaskGroup
 from runner.model.load import Load
 from runner.model.log import STREAMS
 from runner.model.result import Outcome, Status
@@ -99,6 +100,39 @@ def submits(draw: st.DrawFn) -> session.Submit:
     )
 
 
+@st.composite
+def groups(draw: st.DrawFn) -> session.SubmitGroup:
+    inputs = draw(VALUES)
+    group = TaskGroup(
+        name=draw(TEXT),
+        labels=draw(st.dictionaries(TEXT, TEXT, max_size=2)),
+        inputs=tuple(Input(name=name, default=draw(st.none() | TEXT)) for name in inputs),
+        timeout=draw(st.none() | SECONDS),
+        fail_fast=draw(st.booleans()),
+        env=draw(st.dictionaries(TEXT, TEXT, max_size=2)),
+        forward=draw(st.none() | st.builds(Forward, to=TEXT)),
+        tasks=tuple(draw(st.lists(TASKS, max_size=3))),
+    )
+    dispatch = GroupDispatch(
+        id=AttemptId(draw(WORD), WHOLE, 1),
+        instance=draw(TEXT),
+        group=group,
+        inputs=inputs,
+        public_id=draw(TEXT),
+        resumed=draw(st.booleans()),
+        paused=draw(st.frozensets(NAME, max_size=2)),
+        traceparent=draw(TEXT),
+        on_behalf_of=draw(TEXT),
+    )
+    return session.SubmitGroup(
+        dispatch=dispatch,
+        hops=draw(st.lists(TEXT, max_size=3).map(tuple)),
+        after=draw(COUNT),
+        printed=draw(st.dictionaries(IDS, COUNT, max_size=2)),
+        cancel_grace=draw(st.none() | SECONDS),
+    )
+
+
 OUTCOMES = st.builds(
     Outcome,
     status=st.sampled_from([Status.SUCCESS, Status.FAILED, Status.ERRORED, Status.ABORTED]),
@@ -136,10 +170,40 @@ NOTICED = st.one_of(
         for kind, fields in NOTICES.items()
     )
 )
+FACTS: dict[Kind, st.SearchStrategy[dict[str, Any]]] = {
+    **NOTICES,
+    Kind.TASK_DISPATCHED: st.just({}) | st.fixed_dictionaries({"runner": WORD}),
+    Kind.TASK_STARTED: st.just({}),
+    Kind.TASK_FINISHED: st.fixed_dictionaries({"status": st.just("failed")}, optional={"error": WORD}),
+    Kind.TASK_SKIPPED: st.fixed_dictionaries({"reason": WORD}, optional={"because_of": WORD}),
+}
+
+
+@st.composite
+def tolds(draw: st.DrawFn) -> Told:
+    facts = []
+    for number in sorted(draw(st.sets(st.integers(1, 1 << 50), max_size=4))):
+        kind = draw(st.sampled_from(list(FACTS)))
+        event = Event(
+            group="",
+            number=number,
+            at=float(draw(st.integers(0, 4_000_000_000))),
+            kind=kind,
+            task=draw(NAME),
+            attempt=draw(st.integers(1, 9)),
+            fields=draw(FACTS[kind]),
+        )
+        facts.append(Fact(event=event, outcome=draw(st.none() | OUTCOMES)))
+    last = facts[-1].event.number if facts else 1
+    id = AttemptId(draw(WORD), WHOLE, 1)
+    return Told(id=id, sequence=last + draw(st.integers(0, 9)), facts=tuple(facts))
+
+
 REPORTS = (
     st.builds(Started, id=IDS, sequence=SEQUENCE, at=SECONDS, handle=st.binary(max_size=9))
     | NOTICED
     | st.builds(Finished, id=IDS, sequence=SEQUENCE, outcome=OUTCOMES)
+    | tolds()
 )
 LOADS = st.builds(Load, slots=SLOTS, taken=SLOTS, waiting=SLOTS)
 
@@ -147,6 +211,7 @@ FROM_ORIGIN: dict[str, st.SearchStrategy[session.FromOrigin]] = {
     "hello": st.builds(session.OriginHello, node=WORD, name=WORD, version=SLOTS),
     "begin": st.builds(session.Begin, live=st.lists(IDS, max_size=3).map(tuple)),
     "submit": submits(),
+    "submit_group": groups(),
     "acknowledge": st.builds(session.Acknowledge, id=IDS, sequence=COUNT),
     "cancel": st.builds(session.Cancel, id=IDS, grace=SECONDS),
     "signal": st.builds(session.Signal, id=IDS, signal=st.sampled_from(["pause", "start", "destroy"])),
@@ -272,7 +337,7 @@ def _report(**changes: Any) -> pb.FromExecutor:
             ),
             "it notices group_finished",
         ),
-        (_report(noticed=runner_pb2.Event(log_gap=runner_pb2.LogGap(offset=1))), "the word 0 of its notice"),
+        (_report(noticed=runner_pb2.Event(log_gap=runner_pb2.LogGap(offset=1))), "the word 0 of its event"),
         (
             _report(
                 noticed=runner_pb2.Event(log_gap=runner_pb2.LogGap(stream=runner_pb2.STREAM_STDOUT, bytes=1 << 63))

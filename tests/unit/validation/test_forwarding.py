@@ -55,7 +55,7 @@ def test_the_nearest_name_is_told() -> None:
 def test_where_there_are_no_peers_that_is_said() -> None:
     assert faults(without_peers) == [
         'd.yaml:4:67: taskGroup[1].forward.to: this runner has no peer "onprem-l"',
-        "d.yaml:5:62: warning: taskGroup[2].forward: this runner has no peers: here the task ends as errored (no_such_runner)",
-        "d.yaml:6:33: warning: taskGroup[3].forward: this runner has no peers: here the task ends as errored (no_such_runner)",
+        "d.yaml:5:62: warning: taskGroup[2].forward: this runner has no peers: here what is forwarded ends as errored (no_such_runner)",
+        "d.yaml:6:33: warning: taskGroup[3].forward: this runner has no peers: here what is forwarded ends as errored (no_such_runner)",
         'd.yaml:7:55: taskGroup[4].forward.to: this runner has no peer "{{ .inputs.site }}"',
     ]

@@ -1,0 +1,423 @@
+"""A group that another runner carries out as a whole: what is made of what that tells, be it true or not."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import Any
+
+import pytest
+
+from runner.dispatch.base import Dispatcher, GroupDispatcher, Sink
+from runner.engine.engine import Engine
+from runner.engine.targets import Changed, Refusal, Unreachable
+from runner.model.dispatch import WHOLE, AttemptId, Dispatch, Fact, Finished, GroupDispatch, Told
+from runner.model.event import Event, Kind
+from runner.model.group import TaskGroup
+from runner.model.result import Outcome, Reason, Status
+from runner.model.task import Forward, Retry, Task, When
+from runner.model.value import Value
+from runner.sealing import Sealer
+from runner.simulator.clock import VirtualClock
+from runner.simulator.executor import ScriptedExecutor
+from runner.simulator.replay import replay
+from runner.simulator.script import Script
+from runner.store.memory import MemoryStore
+
+ID = AttemptId("g", WHOLE, 1)
+THERE = Forward(to="there")
+SUCCESS = Outcome(status=Status.SUCCESS, exit_code=0, started_at=11.0, finished_at=12.0)
+
+
+class Peer:
+    """Implements `GroupDispatcher` by noting down what it is asked."""
+
+    name = "there"
+    instance = "there-1"
+
+    def __init__(self, clock: VirtualClock) -> None:
+        self._clock = clock
+        self.groups: list[GroupDispatch] = []
+        self.asked: list[tuple[Any, ...]] = []
+        self.after = 0
+        self._sink: Sink = lambda report: None
+        self._number = 0
+
+    def submit(self, dispatch: Dispatch) -> None:
+        raise AssertionError("no task is handed over by itself")
+
+    def submit_group(self, dispatch: GroupDispatch) -> None:
+        self.groups.append(dispatch)
+
+    def events(self, id: AttemptId, after: int, sink: Sink) -> None:
+        assert id == ID
+        self.after, self._sink = after, sink
+
+    def acknowledge(self, id: AttemptId, sequence: int) -> None:
+        self.asked.append(("acknowledge", id, sequence))
+
+    def cancel(self, id: AttemptId, grace: float) -> None:
+        self.asked.append(("cancel", id, grace))
+
+    def signal(self, id: AttemptId, signal: str) -> None:
+        self.asked.append(("signal", id, signal))
+
+    def reconcile(self, live: Iterable[AttemptId]) -> None:
+        self.asked.append(("reconcile", *live))
+
+    def release(self, group: str) -> None:
+        self.asked.append(("release", group))
+
+    def tell(self, *steps: tuple[Kind, str | None, int, dict[str, Any]], outcome: Outcome | None = None) -> None:
+        """Events of these kinds, one behind the other; with a task's end comes `outcome`."""
+        facts = []
+        for kind, task, attempt, fields in steps:
+            self._number += 1
+            event = Event(
+                group="", number=self._number, at=10.0, kind=kind, task=task, attempt=attempt or None, fields=fields
+            )
+            facts.append(Fact(event=event, outcome=outcome if kind is Kind.TASK_FINISHED else None))
+        self._sink(Told(id=ID, sequence=self._number, facts=tuple(facts)))
+        self._clock.run_until(self._clock.now().boot + 1)
+
+    def end(self, outcome: Outcome) -> None:
+        self._number += 1
+        self._sink(Finished(id=ID, sequence=self._number, outcome=outcome))
+        self._clock.run_until(self._clock.now().boot + 1)
+
+
+class Choice:
+    """Implements `Targets`: what is chosen is given."""
+
+    def __init__(self, here: Dispatcher, peer: Peer, chosen: Dispatcher | Unreachable | Refusal) -> None:
+        self.here = here
+        self.chosen = chosen
+        self.asked: list[tuple[Forward, Collection[str]]] = []
+        self.changed: Changed = lambda name, there: None
+        self.known = {peer.name: peer}
+
+    def choose(self, forward: Forward, types: Collection[str]) -> Dispatcher | Unreachable | Refusal:
+        self.asked.append((forward, types))
+        return self.chosen
+
+    def named(self, runner: str) -> Dispatcher:
+        return self.known.get(runner, self.here)
+
+    def peer(self, runner: str) -> GroupDispatcher:
+        return self.known[runner]
+
+    def all(self) -> Iterable[Dispatcher]:
+        return (self.here, *self.known.values())
+
+    def subscribe(self, changed: Changed) -> None:
+        self.changed = changed
+
+
+class World:
+    def __init__(self, chosen: Unreachable | Refusal | None = None, *, here: bool = False) -> None:
+        self.clock = VirtualClock()
+        self.store = MemoryStore(self.clock.call_soon)
+        self.sealer = Sealer.ephemeral()
+        self.here = ScriptedExecutor(self.clock, lambda id: Script(duration=1.0))
+        self.peer = Peer(self.clock)
+        self.targets = Choice(self.here, self.peer, chosen or (self.here if here else self.peer))
+        self.engine = self._engine()
+
+    def _engine(self) -> Engine:
+        return Engine(
+            store=self.store,
+            clock=self.clock,
+            dispatcher=self.here,
+            targets=self.targets,
+            sealer=self.sealer,
+            max_parallel=4,
+        )
+
+    def restart(self) -> None:
+        self.engine.close()
+        self.engine = self._engine()
+        self.engine.recover()
+        self.wait()
+
+    def submit(self, *tasks: Task, **more: Any) -> None:
+        self.engine.submit(TaskGroup(id="g", forward=more.pop("forward", THERE), tasks=tasks, **more))
+        self.wait()
+
+    def wait(self, seconds: float = 1.0) -> None:
+        self.clock.run_until(self.clock.now().boot + seconds)
+
+    def ends(self) -> dict[str, tuple[Status, str | None]]:
+        return {name: (task.status, task.reason) for name, task in self.engine.result("g").results.items()}
+
+    def kinds(self, *of: Kind) -> list[Kind]:
+        return [event.kind for event in self.store.events("g", 0, 1000) if not of or event.kind in of]
+
+    def check(self) -> None:
+        """Its events tell what its rows say."""
+        record = self.store.group("g")
+        assert record is not None
+        assert list(replay(record, self.store.events("g", 0, 1000))) == []
+
+
+def task(name: str, *depends_on: str, **more: Any) -> Task:
+    return Task(name=name, type="t", depends_on=depends_on, **more)
+
+
+def dispatched(name: str, attempt: int = 1) -> tuple[Kind, str | None, int, dict[str, Any]]:
+    return Kind.TASK_DISPATCHED, name, attempt, {}
+
+
+def started(name: str, attempt: int = 1) -> tuple[Kind, str | None, int, dict[str, Any]]:
+    return Kind.TASK_STARTED, name, attempt, {}
+
+
+def finished(name: str, attempt: int = 1, **fields: Any) -> tuple[Kind, str | None, int, dict[str, Any]]:
+    return Kind.TASK_FINISHED, name, attempt, {"status": "success", **fields}
+
+
+RETRYING = (Kind.TASK_RETRYING, "a", 1, {"status": "failed", "seconds": 2.0, "exit_code": 3})
+
+
+def test_what_it_tells_becomes_the_group_s_own() -> None:
+    world = World()
+    world.submit(task("a", retry=Retry(attempts=2)), task("b", "a"), task("c", "b", when=When.FAILURE))
+    [group] = world.peer.groups
+    assert (group.id, group.instance, group.public_id, group.resumed) == (ID, "there-1", "g", False)
+    assert world.targets.asked == [(THERE, frozenset({"t"}))]
+    world.peer.tell(dispatched("a"), started("a"), RETRYING)
+    assert world.engine.result("g").results["a"].waiting == "retry_delay"
+    world.peer.tell(dispatched("a", 2), started("a", 2))
+    world.peer.tell(finished("a", 2), outcome=SUCCESS)
+    world.peer.tell((Kind.TASK_DISPATCHED, "b", 1, {"runner": "yonder"}), started("b"), finished("b"), outcome=SUCCESS)
+    world.peer.tell((Kind.TASK_SKIPPED, "c", 0, {"reason": "no_failure"}))
+    world.peer.end(Outcome(status=Status.SUCCESS))
+    result = world.engine.result("g")
+    assert result.status is Status.SUCCESS
+    assert {name: (it.attempts, it.runner) for name, it in result.results.items()} == {
+        "a": (2, "there"),
+        "b": (1, "there/yonder"),
+        "c": (0, None),
+    }
+    assert ("release", "g") in world.peer.asked
+    assert ("acknowledge", ID, 11) in world.peer.asked
+    assert world.here.dispatches == {}
+    world.check()
+
+
+def test_the_next_engine_goes_on_behind_what_was_recorded() -> None:
+    world = World()
+    world.submit(task("a"), task("b", "a"))
+    world.peer.tell(dispatched("a"), started("a"))
+    world.restart()
+    assert world.peer.after == 2
+    [_, again] = world.peer.groups
+    assert (again.resumed, again.running) == (True, (AttemptId("g", "a", 1),))
+    assert ("reconcile", ID) in world.peer.asked
+    world.peer.tell(finished("a"), outcome=SUCCESS)
+    world.restart()
+    world.peer.tell(dispatched("b"), started("b"), finished("b"), outcome=SUCCESS)
+    world.peer.end(Outcome(status=Status.SUCCESS))
+    assert world.engine.result("g").status is Status.SUCCESS
+    world.check()
+
+
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        ([started("a")], "that attempt 1 of 'a' has started"),
+        ([dispatched("a", 2)], "that attempt 2 of 'a' begins behind attempt 0, pending"),
+        ([dispatched("a"), dispatched("a", 2)], "that attempt 2 of 'a' begins behind attempt 1, running"),
+        ([dispatched("a"), started("a", 2)], "that attempt 2 of 'a' has started"),
+        ([dispatched("x")], "task_dispatched of 'x', a task that there is not"),
+        ([finished("a")], "that 'a' is over with success, which is pending"),
+        ([RETRYING], "that 'a' is tried again, which is pending"),
+        (
+            [dispatched("a"), (Kind.TASK_SKIPPED, "a", 0, {"reason": "no_data"})],
+            "that 'a' is skipped, which is running",
+        ),
+        ([(Kind.TASK_SKIPPED, "a", 0, {"reason": "no_fun"})], "'no_fun' is not a valid Skip"),
+        ([(Kind.TASK_WAITING, "a", 0, {"waiting": "godot"})], "'godot' is not a valid Waiting"),
+        ([dispatched("a"), (Kind.TASK_READY, "a", 0, {"waiting": "slot"})], "that 'a' waits, which is running"),
+        ([(Kind.CANCEL_REQUESTED, None, 0, {"reason": "boredom"})], "'boredom' is not a valid Abort"),
+        ([dispatched("a"), finished("a"), dispatched("a", 2)], "task_dispatched of 'a', which was over"),
+    ],
+)
+def test_what_cannot_be_ends_it(told: list[Any], words: str) -> None:
+    world = World()
+    world.submit(task("a"), task("b", "a"))
+    world.peer.tell(*told, outcome=SUCCESS)
+    result = world.engine.result("g")
+    assert result.status is Status.ERRORED
+    errors = [it.error for it in result.results.values() if it.reason == Reason.RUNNER_LOST]
+    assert any(words in (error or "") for error in errors), errors
+    assert ("cancel", ID, 10.0) in world.peer.asked
+    assert world.here.dispatches == {}
+    world.check()
+
+
+def test_an_end_without_what_became_of_its_tasks_is_none() -> None:
+    world = World()
+    world.submit(task("a"), task("b", "a"), task("c", "a", when=When.ALWAYS))
+    world.peer.tell(dispatched("a"), started("a"))
+    world.peer.end(Outcome(status=Status.SUCCESS))
+    assert world.ends() == {
+        "a": (Status.ERRORED, "runner_lost"),
+        "b": (Status.SKIPPED, "dependency_failed"),
+        "c": (Status.ERRORED, "runner_lost"),
+    }
+    assert "not what became of 3 of its tasks" in (world.engine.result("g").results["a"].error or "")
+    world.peer.end(Outcome(status=Status.ABORTED))
+    assert world.kinds(Kind.LATE_RESULT) == [Kind.LATE_RESULT]
+    world.check()
+
+
+def test_what_is_not_taken_cannot_begin() -> None:
+    world = World()
+    world.submit(task("a"), task("b", "a", allow_failure=True), task("c", condition=False))
+    world.peer.end(Outcome(status=Status.ERRORED, reason=Reason.REFUSED, error="there does not take it"))
+    assert world.ends() == {
+        "a": (Status.ERRORED, "refused"),
+        "b": (Status.SKIPPED, "dependency_failed"),
+        "c": (Status.SKIPPED, "condition_false"),
+    }
+    assert world.engine.result("g").results["a"].error == "there does not take it"
+    world.check()
+
+
+def test_nobody_there_says_why_and_is_decided_anew() -> None:
+    world = World(Unreachable(why="there is away"))
+    world.submit(task("a"), task("b", "a"))
+    assert world.engine.result("g").results["a"].waiting == "peer_unreachable"
+    [event] = [event for event in world.store.events("g", 0, 100) if event.kind is Kind.GROUP_WAITING]
+    assert event.fields["why"] == "there is away"
+    world.restart()
+    assert world.kinds(Kind.GROUP_WAITING) == [Kind.GROUP_WAITING], "it was told"
+    world.targets.chosen = world.peer
+    world.targets.changed("there", True)
+    world.wait()
+    assert len(world.peer.groups) == 1
+    assert world.engine.result("g").results["a"].waiting == "dependency"
+
+
+def test_cancelled_before_anybody_had_it_nothing_of_it_begins() -> None:
+    world = World(Unreachable(why="there is away"))
+    world.submit(task("a"), task("clean", when=When.ALWAYS))
+    world.engine.cancel("g")
+    world.wait()
+    assert world.ends() == dict.fromkeys(("a", "clean"), (Status.SKIPPED, "group_aborted"))
+    assert world.here.dispatches == {}
+    world.check()
+
+
+def test_where_labels_choose_this_runner_it_stays_here() -> None:
+    world = World(here=True)
+    world.submit(task("a"), task("b", "a"), forward=Forward(labels={"os": "linux"}))
+    world.targets.chosen = world.peer
+    world.restart()
+    world.wait(10)
+    result = world.engine.result("g")
+    assert (result.status, {it.runner for it in result.results.values()}) == (Status.SUCCESS, {"local"})
+    assert world.peer.groups == []
+    world.check()
+
+
+def test_a_stop_is_confirmed_or_forced() -> None:
+    world = World()
+    world.submit(task("a"), task("b", "a"), cleanup_timeout=30.0)
+    world.peer.tell(dispatched("a"), started("a"))
+    world.engine.cancel("g")
+    world.wait(48)
+    assert ("cancel", ID, 10.0) in world.peer.asked
+    assert world.ends()["a"] == (Status.RUNNING, None)
+    world.wait(2)
+    assert world.ends() == {"a": (Status.ABORTED, "cancelled"), "b": (Status.SKIPPED, "group_aborted")}
+    assert world.engine.result("g").results["a"].kill == {"confirmed": False}
+    world.check()
+
+
+def test_a_second_cancel_hurries_it() -> None:
+    world = World()
+    world.submit(task("a"), cleanup_timeout=300.0)
+    world.peer.tell(dispatched("a"), started("a"))
+    world.engine.cancel("g")
+    world.wait(5)
+    world.engine.cancel("g")
+    world.wait(19)
+    assert ("cancel", ID, 0.0) in world.peer.asked
+    assert world.ends()["a"] == (Status.RUNNING, None)
+    world.wait(2)
+    assert world.ends()["a"] == (Status.ABORTED, "cancelled")
+
+
+def test_an_echo_of_its_cancel_is_no_other_one() -> None:
+    world = World()
+    world.submit(task("a"), timeout=5.0)
+    world.peer.tell(dispatched("a"), started("a"))
+    world.wait(10)
+    world.peer.tell((Kind.CANCEL_REQUESTED, None, 0, {"reason": "cancelled", "count": 1}))
+    aborted = Outcome(status=Status.ABORTED, reason="cancelled")
+    world.peer.tell(finished("a", status="aborted", reason="cancelled"), outcome=aborted)
+    world.peer.end(Outcome(status=Status.ABORTED, reason="cancelled"))
+    result = world.engine.result("g")
+    assert (result.status, result.reason) == (Status.ABORTED, "group_timeout")
+    assert world.ends()["a"] == (Status.ABORTED, "group_timeout")
+    assert world.kinds(Kind.CANCEL_REQUESTED) == [Kind.CANCEL_REQUESTED]
+    world.check()
+
+
+def test_an_abort_of_its_runner_is_told_as_that() -> None:
+    world = World()
+    world.submit(task("a"), task("b"), fail_fast=True)
+    world.peer.tell(dispatched("a"), started("a"), dispatched("b"), started("b"))
+    failed = Outcome(status=Status.FAILED, exit_code=1)
+    world.peer.tell(finished("a", status="failed"), outcome=failed)
+    assert all(verb != "cancel" for verb, *_ in world.peer.asked), "what failFast means is decided there"
+    world.peer.tell((Kind.CANCEL_REQUESTED, None, 0, {"reason": "fail_fast", "because_of": "a"}))
+    stopped = Outcome(status=Status.ABORTED, reason="fail_fast")
+    world.peer.tell(finished("b", status="aborted", reason="fail_fast", because_of="a"), outcome=stopped)
+    world.peer.end(Outcome(status=Status.FAILED, reason="fail_fast"))
+    result = world.engine.result("g")
+    assert (result.status, result.reason, result.results["b"].because_of) == (Status.FAILED, "fail_fast", "a")
+    world.check()
+
+
+def test_a_runner_that_is_no_peer_any_more_has_lost_it() -> None:
+    world = World()
+    world.submit(task("a"))
+    world.peer.tell(dispatched("a"), started("a"))
+    world.targets.known.clear()
+    world.restart()
+    result = world.engine.result("g")
+    assert world.ends() == {"a": (Status.ERRORED, "runner_lost")}
+    assert "is no peer of this runner any more" in (result.results["a"].error or "")
+
+
+def test_outputs_are_kept_and_have_the_limit_of_a_group() -> None:
+    world = World()
+    world.submit(task("a"), task("b", "a"))
+    world.peer.tell(dispatched("a"), started("a"))
+    full = Outcome(status=Status.SUCCESS, outputs={"x": Value("y" * (17 << 20))})
+    world.peer.tell(finished("a"), outcome=full)
+    assert world.ends()["a"] == (Status.ERRORED, "outputs_too_large")
+
+
+def test_signals_go_to_the_attempt_that_runs() -> None:
+    world = World()
+    world.submit(task("a"))
+    assert not world.engine.signal("g", "a", "pause")
+    world.peer.tell(dispatched("a"), started("a"))
+    assert world.engine.signal("g", "a", "pause")
+    world.wait()
+    assert ("signal", AttemptId("g", "a", 1), "pause") in world.peer.asked
+    world.peer.tell((Kind.TASK_PAUSED, "a", 1, {}))
+    assert world.engine.result("g").results["a"].waiting == "paused"
+    world.restart()
+    assert world.peer.groups[-1].paused == {"a"}
+
+
+def test_what_is_said_of_its_attempts_one_by_one_is_ignored() -> None:
+    world = World()
+    world.submit(task("a"))
+    world.peer.tell(dispatched("a"), started("a"))
+    world.peer._sink(Finished(id=AttemptId("g", "a", 1), sequence=9, outcome=SUCCESS))
+    world.wait()
+    assert world.ends()["a"] == (Status.RUNNING, None)
