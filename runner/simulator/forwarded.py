@@ -18,6 +18,8 @@ Ways = Sequence[tuple[Forward, int]]
 
 _WAYS: Ways = ((TO_PEER, 60), (BY_INPUT, 12), (BY_LABELS, 14), (ANYWHERE, 8), (NOWHERE, 3), (BY_NO_LABELS, 3))
 
+_WHOLE_WAYS = (TO_PEER, TO_PEER, TO_PEER, BY_LABELS, ANYWHERE)
+
 
 def forwarded(seed: int, scenario: Scenario) -> Scenario:
     """Some tasks, or all, go to the other runner; of those that are tried again some also when that was lost."""
@@ -33,6 +35,16 @@ def forwarding(seed: int, scenario: Scenario, ways: Ways) -> Scenario:
     return replace(scenario, submissions=submissions, lost_after=lost_after)
 
 
+def forwarding_whole(seed: int, scenario: Scenario) -> Scenario:
+    """The scenario, some of whose groups go to the other runner as a whole, or all."""
+    random = Random(f"whole of {seed}")
+    share = random.choice([0.3, 0.7, 1.0])
+    submissions = tuple(
+        _whole(item, random.choice(_WHOLE_WAYS)) if random.random() < share else item for item in scenario.submissions
+    )
+    return replace(scenario, submissions=submissions)
+
+
 def random_outages(seed: int, seconds: float) -> tuple[tuple[float, float], ...]:
     """Spans during which the other runner cannot be reached, in a world that takes `seconds` when all goes well: short ones mostly,
     one in four so long that what it carries out is given up."""
@@ -44,6 +56,11 @@ def random_outages(seed: int, seconds: float) -> tuple[tuple[float, float], ...]
         outages.append((at, at + length))
         at += length + math.exp(random.gauss(0, 1.5))
     return tuple(outages)
+
+
+def _whole(submission: Submission, forward: Forward) -> Submission:
+    tasks = tuple(replace(task, forward=None) for task in submission.group.tasks)
+    return replace(submission, group=replace(submission.group, forward=forward, tasks=tasks))
 
 
 def _submission(random: Random, share: float, submission: Submission, ways: Ways) -> Submission:

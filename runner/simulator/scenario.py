@@ -75,7 +75,8 @@ class Scenario(Struct, frozen=True, kw_only=True):
     @property
     def forwards(self) -> bool:
         """Whether another runner has a part in it."""
-        return any(task.forward is not None for item in self.submissions for task in item.group.tasks)
+        groups = [item.group for item in self.submissions]
+        return any(group.forward is not None or any(task.forward for task in group.tasks) for group in groups)
 
     @property
     def slots_matter(self) -> bool:

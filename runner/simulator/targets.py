@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from runner.clock import Clock, Timer
-from runner.dispatch.base import Dispatcher, Sink
+from runner.dispatch.base import Dispatcher, GroupDispatcher, Sink
 from runner.engine.targets import Changed, Refusal, Unreachable
 from runner.model.dispatch import AttemptId, Dispatch, Finished, Report, Started
 from runner.model.result import Outcome, Reason, Status
-from runner.model.task import Forward, Task
+from runner.model.task import Forward
 from runner.simulator.executor import ScriptedExecutor
 
 
@@ -213,8 +213,8 @@ class ScriptedTargets:
         self._peers[link.name] = link, reached_by or link, labels or {}
         link.changed = partial(self._notice, link.name)
 
-    def choose(self, forward: Forward, task: Task) -> Dispatcher | Unreachable | Refusal:
-        del task  # every type is known everywhere
+    def choose(self, forward: Forward, types: Collection[str]) -> Dispatcher | Unreachable | Refusal:
+        del types  # every type is known everywhere
         if forward.to is not None and forward.to == self.here.name:
             return self.here
         fitting = [name for name in sorted(self._peers) if self._fits(forward, name)]
@@ -230,6 +230,9 @@ class ScriptedTargets:
 
     def named(self, runner: str) -> Dispatcher:
         return self._peers[runner][1] if runner in self._peers else self.here
+
+    def peer(self, runner: str) -> GroupDispatcher:
+        raise NotImplementedError("no whole group is forwarded to this twin")
 
     def all(self) -> Sequence[Dispatcher]:
         return [self.here, *(dispatcher for _, dispatcher, _ in self._peers.values())]

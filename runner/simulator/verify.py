@@ -21,7 +21,7 @@ from runner.engine.group_run import END_PATIENCE_SECONDS
 from runner.engine.journal import STORE_RETRY_SECONDS
 from runner.engine.services import output_context
 from runner.model import codec
-from runner.model.dispatch import AttemptId
+from runner.model.dispatch import WHOLE, AttemptId
 from runner.model.event import Kind
 from runner.model.result import Outcome, Reason, Status, TaskResult
 from runner.model.task import Scope, When
@@ -264,6 +264,7 @@ def consistent(scenario: Scenario, submission: Submission, played: Played) -> It
     yield from _unequal(f"{id}: status", status.value, record.group.status.value)
     yield from _unequal(f"{id}: reason", reason, record.group.reason)
     attempts = {(row.task, row.attempt): row for row in record.attempts}
+    refusal = _refusal(attempts.get((WHOLE, 1)))
     for name, task in tasks.items():
         end, where = ends[name], f"{id}/{name}"
         if end.reason == "group_aborted":
@@ -271,6 +272,8 @@ def consistent(scenario: Scenario, submission: Submission, played: Played) -> It
                 yield f"{where}: is {end.status} because the group was aborted, which it was not, or after an attempt"
             continue
         verdict = decide(task, tasks, ends, inputs)
+        if isinstance(verdict, Runs) and refusal is not None and (end.status, end.reason) == (Status.ERRORED, refusal):
+            continue  # nothing of the group could begin any more
         if isinstance(verdict, Runs):
             yield from _attempts_consistent(scenario, played, AttemptId(id, name, end.attempts), attempts, end)
         elif isinstance(verdict, Errored):
@@ -278,6 +281,12 @@ def consistent(scenario: Scenario, submission: Submission, played: Played) -> It
         else:
             expected = ("skipped", verdict.reason, verdict.because_of)
             yield from _unequal(f"{where}: end", expected, (end.status.value, end.reason, end.because_of))
+
+
+def _refusal(whole: AttemptRow | None) -> str | None:
+    """Why nothing of a group can begin any more that was forwarded as a whole; None where something can."""
+    outcome = None if whole is None or whole.outcome is None else codec.decode_outcome(whole.outcome)
+    return None if outcome is None or outcome.status is not Status.ERRORED else outcome.reason
 
 
 def _attempts_consistent(
@@ -334,7 +343,10 @@ def _said(scenario: Scenario, played: Played, row: AttemptRow, timeout: float | 
     late = script.starts and timeout is not None and timeout < script.duration
     if late:
         yield TIMED_OUT
-    stopped = row.cancel_at is not None or id in played.forgotten_stops
+    stops_all = played.records[id.group].group.abort is not None and (id.group, WHOLE) in {
+        (attempt.group, attempt.task) for attempt in played.records[id.group].attempts
+    }  # a group that was forwarded as a whole: the attempts were stopped there
+    stopped = row.cancel_at is not None or id in played.forgotten_stops or stops_all
     if not late or (stopped and script.on_stop is OnStop.FINISHES):
         yield script.outcome
     signals = next(item.signals for item in scenario.submissions if item.id == id.group)

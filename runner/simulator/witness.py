@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from runner.engine.engine import Engine
-from runner.model.dispatch import AttemptId, Dispatch
+from runner.model.dispatch import WHOLE, AttemptId, Dispatch
 from runner.model.event import Event, Kind
 from runner.model.result import Outcome, Status, Waiting
-from runner.model.session import Submit
+from runner.model.session import Submit, SubmitGroup
 from runner.simulator.scenario import PEER, SECRET_MARK
 from runner.simulator.store import Disk
 from runner.store.base import Batch
@@ -111,8 +111,8 @@ class Witness:
         if missing := [name for name in dispatch.task.edges if name not in done]:
             self.complaints.append(f"{id} was dispatched before {', '.join(missing)} ended")
 
-    def sending(self, submit: Submit) -> None:
-        """An attempt is handed to another machine, for the first time or anew."""
+    def sending(self, submit: Submit | SubmitGroup) -> None:
+        """An attempt, or a group, is handed to another machine, for the first time or anew."""
         dispatch = submit.dispatch
         id = dispatch.id
         record = self._disk.store.group(id.group)
@@ -165,7 +165,7 @@ class Witness:
         return frozenset(self._open_here())
 
     def _open_here(self) -> set[AttemptId]:
-        return {id for id, runner in self._open.items() if runner != PEER}
+        return {id for id, runner in self._open.items() if runner != PEER and id.task != WHOLE}
 
     def expect_kept(self, settled: Mapping[AttemptId, Outcome]) -> None:
         """Ends that the engine acknowledged to the executor must be on the disk."""

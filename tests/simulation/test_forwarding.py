@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import pytest
 from msgspec.structs import replace
@@ -12,7 +12,7 @@ from runner.dispatch.base import Dispatcher
 from runner.engine.engine import Engine
 from runner.engine.targets import Changed, Refusal, Targets, Unreachable
 from runner.model.result import Status
-from runner.model.task import Forward, Retry, Task
+from runner.model.task import Forward, Retry
 from runner.simulator.rules import TO_PEER
 from runner.simulator.scenario import CrashAt, Faults, Scenario
 from runner.simulator.script import OnStop
@@ -83,10 +83,11 @@ class Passing:
         self.inner = inner
         self.here = inner.here
         self.named = inner.named
+        self.peer = inner.peer
         self.all = inner.all
 
-    def choose(self, forward: Forward, task: Task) -> Dispatcher | Unreachable | Refusal:
-        return self.inner.choose(forward, task)
+    def choose(self, forward: Forward, types: Collection[str]) -> Dispatcher | Unreachable | Refusal:
+        return self.inner.choose(forward, types)
 
     def subscribe(self, changed: Changed) -> None:
         self.inner.subscribe(changed)
@@ -100,21 +101,21 @@ class Deaf(Passing):
 class Shy(Passing):
     """Believes that nobody is there."""
 
-    def choose(self, forward: Forward, task: Task) -> Dispatcher | Unreachable | Refusal:
+    def choose(self, forward: Forward, types: Collection[str]) -> Dispatcher | Unreachable | Refusal:
         return Unreachable(why="nobody answers")
 
 
 class Lazy(Passing):
     """Does everything itself."""
 
-    def choose(self, forward: Forward, task: Task) -> Dispatcher | Unreachable | Refusal:
+    def choose(self, forward: Forward, types: Collection[str]) -> Dispatcher | Unreachable | Refusal:
         return self.here
 
 
 class Blind(Passing):
     """Does not look whether somebody is there."""
 
-    def choose(self, forward: Forward, task: Task) -> Dispatcher | Unreachable | Refusal:
+    def choose(self, forward: Forward, types: Collection[str]) -> Dispatcher | Unreachable | Refusal:
         return self.inner.named("peer")
 
 

@@ -20,7 +20,8 @@ from runner.engine.guests import Origin
 from runner.errors import DriverError, RunnerError, StoreError, SupersededError, UnavailableError
 from runner.logs.base import LogStore
 from runner.masking import Masker
-from runner.model.dispatch import AttemptId, Finished, Noticed, Started
+from runner.model import codec
+from runner.model.dispatch import WHOLE, AttemptId, Finished, Noticed, Started, Told
 from runner.model.event import Kind
 from runner.model.log import LogSink
 from runner.model.result import Outcome
@@ -143,10 +144,15 @@ class Executor(Node):
         self.guests: dict[AttemptId, AttemptId] = {}
         """The attempts that may come, by how the engine knows them."""
         for item in scenario.submissions:
+            whole = ORIGIN.id(AttemptId(item.id, WHOLE, 1))
             for task in item.group.tasks:
                 for number in range(1, task.retry.attempts + 1):
                     id = AttemptId(item.id, task.name, number)
-                    self.guests[AttemptId(ORIGIN.id(id), task.name, 1)] = id
+                    is_whole = item.group.forward is not None
+                    guest = AttemptId(whole, task.name, number) if is_whole else AttemptId(ORIGIN.id(id), task.name, 1)
+                    self.guests[guest] = id
+        self.known_as = {id: guest for guest, id in self.guests.items()}
+        """The other way round."""
         self._runs = PrintingExecutor(
             self.machine,
             lambda guest: scenario.script(self.guests[guest]),
@@ -212,12 +218,18 @@ class Executor(Node):
     def _note(self, message: Any) -> None:
         said = peerwire.from_executor_from_proto(message)
         if isinstance(said, Reported) and isinstance(said.report, Started):
-            guest = AttemptId(ORIGIN.id(said.report.id), said.report.id.task, 1)
-            lives = [life for life, id in self._runs.starts if id == guest]
-            if lives:
-                self.told_starts[said.report.id] = lives[-1]
+            self._note_start(said.report.id)
+        elif isinstance(said, Reported) and isinstance(said.report, Told):
+            for fact in said.report.facts:
+                if fact.event.kind is Kind.TASK_STARTED:
+                    self._note_start(AttemptId(said.report.id.group, fact.event.task or "", fact.event.attempt or 0))
         elif isinstance(said, Reported) and isinstance(said.report, Finished):
             self.told_ends[said.report.id] += 1
+
+    def _note_start(self, id: AttemptId) -> None:
+        lives = [life for life, guest in self._runs.starts if guest == self.known_as[id]]
+        if lives:
+            self.told_starts[id] = lives[-1]
 
     def _make(self, clock: LivingClock, store: CrashingStore) -> Engine:
         here = self._here()
@@ -277,8 +289,12 @@ class Executor(Node):
 
     def _committed(self, batch: Batch) -> None:
         super()._committed(batch)
+        for attempt in batch.attempts:  # of one that is tried again there its task's row tells nothing
+            guest = AttemptId(attempt.group, attempt.task, attempt.attempt)
+            if attempt.status.terminal and attempt.outcome and guest in self.guests:
+                self.ends.setdefault(self.guests[guest], []).append(codec.decode_outcome(attempt.outcome))
         for row in batch.tasks:
-            guest = AttemptId(row.group, row.name, 1)
+            guest = AttemptId(row.group, row.name, max(1, row.attempt))
             if row.status.terminal and guest in self.guests:
                 outcome = guests.outcome(row, EXECUTOR_SEALER)
                 self.ends.setdefault(self.guests[guest], []).append(outcome)

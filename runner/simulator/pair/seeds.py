@@ -14,7 +14,7 @@ from runner.model.dispatch import AttemptId
 from runner.model.result import Status
 from runner.model.task import Task
 from runner.model.value import Value
-from runner.simulator.forwarded import Ways, forwarding
+from runner.simulator.forwarded import Ways, forwarding, forwarding_whole
 from runner.simulator.pair.faults import BACK, NO_PAIR_FAULTS, THERE, Cut, PairFaults, Restore, Span
 from runner.simulator.pair.verify import differences
 from runner.simulator.pair.world import PairWorld, PlayedPair
@@ -25,6 +25,8 @@ from runner.simulator.script import Script
 from runner.simulator.words import describe
 
 _WAYS: Ways = ((TO_PEER, 65), (BY_INPUT, 8), (BY_LABELS, 17), (ANYWHERE, 8), (NOWHERE, 2))
+_EVERY_WHOLE = 3
+"""In every third seed some groups are forwarded as a whole."""
 
 Worlds = Callable[..., PairWorld]
 
@@ -66,15 +68,23 @@ def play_pair_seed(seed: int) -> PairVerdict:
 
 def pair_scenario(seed: int) -> Scenario:
     scenario = forwarding(seed, random_scenario(seed), _WAYS)
+    if seed % _EVERY_WHOLE == 1:
+        scenario = forwarding_whole(seed, scenario)
     tasks = {(item.id, task.name): task for item in scenario.submissions for task in item.group.tasks}
-    scripts = {id: _honest(script, tasks[id.group, id.task], id) for id, script in scenario.scripts.items()}
+    scripts = {id: _honest(script, scenario, tasks[id.group, id.task], id) for id, script in scenario.scripts.items()}
     return replace(scenario, scripts=scripts)
 
 
-def _honest(script: Script, task: Task, id: AttemptId) -> Script:
+def _is_forwarded(scenario: Scenario, id: AttemptId, task: Task) -> bool:
+    return task.forward is not None or any(
+        item.group.forward is not None for item in scenario.submissions if item.id == id.group
+    )
+
+
+def _honest(script: Script, scenario: Scenario, task: Task, id: AttemptId) -> Script:
     """No dispatcher says of a task that it succeeded when it has not exported what it was to, and no origin believes it."""
     outcome = script.outcome
-    if task.forward is None or outcome.status is not Status.SUCCESS:
+    if not _is_forwarded(scenario, id, task) or outcome.status is not Status.SUCCESS:
         return script
     mark = {True: SECRET_MARK, False: ""}
     given = {item.name: Value(f"{mark[item.confidential]}of {id}", item.confidential) for item in task.exports}

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from runner.model import codec
-from runner.model.dispatch import AttemptId
+from runner.model.dispatch import WHOLE, AttemptId
 from runner.model.event import Kind
 from runner.model.log import STREAMS
 from runner.model.result import Outcome, Reason, Status
@@ -75,7 +75,8 @@ def _stories(played: PlayedPair) -> Iterator[str]:
 
 def _groups(scenario: Scenario, played: PlayedPair) -> Iterator[str]:
     faults = played.faults
-    lost = any(_outcome(row).reason == Reason.RUNNER_LOST for row in _rows(played))
+    ended = [row for record in played.origin.records.values() for row in record.attempts if row.outcome is not None]
+    lost = any(_outcome(row).reason == Reason.RUNNER_LOST for row in ended)
     certain = not (lost or faults.executor_power or faults.origin_power)
     reference = Reference(scenario).play() if certain else None
     for item in scenario.submissions:
@@ -88,10 +89,14 @@ def _groups(scenario: Scenario, played: PlayedPair) -> Iterator[str]:
 
 def _in_time(item: Submission, played: PlayedPair) -> Iterator[str]:
     """An abort takes no longer than it may, whatever becomes of the line and of the executor."""
-    row = played.origin.records[item.id].group
+    record = played.origin.records[item.id]
+    row = record.group
     latest = math.inf if item.group.timeout is None else row.accepted.wall + item.group.timeout
-    if row.abort_at is not None:
-        latest = min(latest, row.abort_at.wall)
+    carrier = next((attempt for attempt in record.attempts if attempt.task == WHOLE), None)
+    # What the runner of a group ends by itself is over when that is heard.
+    began = row.abort_at if carrier is None or carrier.runner != PEER else carrier.cancel_at
+    if began is not None:
+        latest = min(latest, began.wall)
     latest += item.group.cleanup_timeout + GRACE_SECONDS + CONFIRM_SECONDS + played.faults.origin_delay
     if row.finished_at is None or row.finished_at > latest + TOLERANCE_SECONDS:
         yield f"{item.id}: ended at {row.finished_at}, expected not after {latest}"
@@ -120,7 +125,11 @@ def _starts(scenario: Scenario, played: PlayedPair) -> Iterator[str]:
     for (life, id), count in here.items():
         if count > 1:
             yield f"{id} was started {count} times by {life}"
-    forwards = {(item.id, task.name): task.forward for item in scenario.submissions for task in item.group.tasks}
+    forwards = {
+        (item.id, task.name): item.group.forward or task.forward
+        for item in scenario.submissions
+        for task in item.group.tasks
+    }
     for row in _all_rows(played):
         forward = forwards[row.group, row.task]
         if (row.runner == PEER) != (forward is not None) and forward != ANYWHERE:
@@ -130,6 +139,7 @@ def _starts(scenario: Scenario, played: PlayedPair) -> Iterator[str]:
 def _attempts(scenario: Scenario, played: PlayedPair) -> Iterator[str]:
     """What the origin says of each is what the executor said, or what it may say by itself."""
     ends, starts = played.executor.ends, Counter(id for _, id in played.executor.runs.starts)
+    carriers = {row.group: row for record in played.origin.records.values() for row in record.attempts if not row.task}
     late = Counter(
         (event.group, event.task, event.attempt)
         for events in played.origin.events.values()
@@ -138,10 +148,15 @@ def _attempts(scenario: Scenario, played: PlayedPair) -> Iterator[str]:
     )
     for row in _rows(played):
         id, outcome = _id(row), _outcome(row)
-        guest = AttemptId(ORIGIN.id(id), id.task, 1)
+        guest = played.executor.known_as[id]
         started = starts[guest]
-        if outcome.kill == GIVEN_UP:
-            if row.cancel_at is None:
+        # Of a group that was forwarded as a whole an origin has the times of attempts from events, all but those of the last.
+        timed = row.group not in carriers
+        is_told = any(_is_what(outcome, end, timed=timed) for end in ends.get(id, ()))
+        if is_told and not timed and outcome.kill == GIVEN_UP:
+            yield from _logs(played, id, guest, whole=False)  # its executor had nobody's word for it either
+        elif outcome.kill == GIVEN_UP:
+            if carriers.get(row.group, row).cancel_at is None:
                 yield f"{id}: nobody confirmed its end, and nobody asked for it"
             yield from _logs(played, id, guest, whole=False)
         elif outcome.reason == Reason.RUNNER_LOST:
@@ -152,7 +167,7 @@ def _attempts(scenario: Scenario, played: PlayedPair) -> Iterator[str]:
             if started:
                 yield f"{id}: was ended here as if it had never been sent, and was started there"
         else:
-            if not any(_is_what(outcome, end) for end in ends.get(id, ())):
+            if not is_told:
                 there = " or ".join(str(_essence(end)) for end in ends.get(id, ())) or "nothing"
                 yield f"{id}: is {_essence(outcome)} here, and there {there}"
             if outcome.started_at is not None and not started:
@@ -171,11 +186,16 @@ def _given_up(scenario: Scenario, played: PlayedPair) -> Iterator[str]:
     faults = played.faults
     if faults.latency >= SLOW_SECONDS or faults.stalls or faults.executor_full or faults.restores:
         return
+    wholes = {item.id for item in scenario.submissions if item.group.forward is not None}
     for row in _rows(played):
         id, outcome = _id(row), _outcome(row)
         if outcome.kill != GIVEN_UP and outcome.reason != Reason.RUNNER_LOST:
             continue
-        if outcome.kill == GIVEN_UP and row.cancel_at is not None and scenario.script(id).on_stop is not OnStop.SILENT:
+        if id.group in wholes:
+            pass  # it has time for its clean-up, which is counted in _in_time
+        elif (
+            outcome.kill == GIVEN_UP and row.cancel_at is not None and scenario.script(id).on_stop is not OnStop.SILENT
+        ):
             heard = _in_contact(played, row.cancel_at.wall, outcome.finished_at or 0.0)
             if heard > HEARD_SECONDS:
                 yield f"{id}: was given up, and could have said for {heard:.3f} s that it stopped"
@@ -247,8 +267,9 @@ def _unheard(outcome: Outcome) -> bool:
 
 
 def _all_rows(played: PlayedPair) -> Iterator[AttemptRow]:
+    """Of tasks."""
     for record in played.origin.records.values():
-        yield from record.attempts
+        yield from (row for row in record.attempts if row.task != WHOLE)
 
 
 def _rows(played: PlayedPair) -> Iterator[AttemptRow]:
@@ -265,11 +286,11 @@ def _outcome(row: AttemptRow) -> Outcome:
     return codec.decode_outcome(row.outcome)
 
 
-def _is_what(outcome: Outcome, end: Outcome) -> bool:
+def _is_what(outcome: Outcome, end: Outcome, *, timed: bool) -> bool:
     """Whether an outcome here is the end that was recorded there. Why something was aborted is the origin's affair."""
     if outcome.status is Status.ABORTED:
-        return end.status is Status.ABORTED and outcome.started_at == end.started_at
-    return _essence(outcome) == _essence(end)
+        return end.status is Status.ABORTED and (not timed or outcome.started_at == end.started_at)
+    return _essence(outcome)[: None if timed else -2] == _essence(end)[: None if timed else -2]
 
 
 def _essence(outcome: Outcome) -> tuple[object, ...]:

@@ -90,17 +90,23 @@ class PairWorld:
         self._pass(self._faults.until)
         last = self._now() + LONGEST_SECONDS
         quiet, seconds = 0.0, self._now()
-        while quiet < SETTLE_SECONDS and self._now() < last:
+        while quiet < self._settle_seconds and self._now() < last:
             crashes = self._crashes
             self._pass(self._now() + 1.0)
             if self._is_over() and crashes == self._crashes:
                 quiet += 1.0
             else:
                 quiet, seconds = 0.0, self._now()
-        ended = quiet >= SETTLE_SECONDS
+        ended = quiet >= self._settle_seconds
         played = self._played(ended, seconds)
         self._executor.finish()
         return played
+
+    @property
+    def _settle_seconds(self) -> float:
+        """A group that was forwarded as a whole and is not wanted any more has its clean-up."""
+        groups = [item.group for item in self._scenario.submissions]
+        return SETTLE_SECONDS + max((it.cleanup_timeout for it in groups if it.forward is not None), default=0.0)
 
     def _pass(self, until: float) -> None:
         """Let time pass up to then."""
