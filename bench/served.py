@@ -49,7 +49,7 @@ async def submitted(folder: Path, graph: Workload, transport: str, *, shell: boo
 
 
 async def forwarded(folder: Path, graph: Workload) -> Metrics:
-    """Every task on another node; and as `submitted` to that one, for comparison."""
+    """On another node, every task by itself and then the group as a whole; and as `submitted` to that one, for comparison."""
     for name in ("here", "there"):
         (folder / name).mkdir()
     (folder / "here" / "runner.toml").write_text(
@@ -62,10 +62,15 @@ async def forwarded(folder: Path, graph: Workload) -> Metrics:
                 raise BenchError("the nodes did not find each other")
             await asyncio.sleep(0.05)
         rates = {}
-        for name, stub, to in (("direct_tasks_per_s", there, ""), ("tasks_per_s", here, "there")):
-            await _finish(stub, workloads.document(workloads.indep(WARM_UP_TASKS), to=to))
+        ways = (
+            ("direct_tasks_per_s", there, "", ""),
+            ("tasks_per_s", here, "there", ""),
+            ("whole_tasks_per_s", here, "", "there"),
+        )
+        for name, stub, to, whole_to in ways:
+            await _finish(stub, workloads.document(workloads.indep(WARM_UP_TASKS), to=to, whole_to=whole_to))
             began = time.perf_counter()
-            await _finish(stub, workloads.document(graph, to=to))
+            await _finish(stub, workloads.document(graph, to=to, whole_to=whole_to))
             rates[name] = graph.count / (time.perf_counter() - began)
         return rates
 

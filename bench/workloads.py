@@ -59,12 +59,14 @@ def secret_values() -> dict[str, str]:
     return {f"secret_{number}": f"confidential-{number:02}-" + "0f1e2d3c4b5a69788" for number in range(SECRETS)}
 
 
-def document(workload: Workload, *, shell: bool = False, to: str = "") -> str:
+def document(workload: Workload, *, shell: bool = False, to: str = "", whole_to: str = "") -> str:
     """The group as YAML. With `shell` every command is a string, so that `sh` runs it; else it is an argv. Its tasks are forwarded
-    to the runner `to`, if one is named."""
+    to the runner `to`, or the group as a whole to `whole_to`, if one is named."""
     command = TRUE if shell else f"[{TRUE}]"
     lines = [f"name: {workload.name}", "inputs:"]
     lines += [f"  {name}: {{required: true, confidential: true}}" for name in secret_values()]
+    if whole_to:
+        lines.append(f"forward: {{to: {whole_to}}}")
     lines.append("taskGroup:")
     for index, parents in enumerate(workload.parents):
         lines += [f"- name: {task_name(index)}", "  type: os_exec", f"  spec: {{command: {command}}}"]
