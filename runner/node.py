@@ -1,5 +1,5 @@
 """The composition root: what names concrete classes. What is opened here closes itself in reverse order. Peers are put together in
-`forwarding.py`, and what a node has beside this when it serves in `serving/composition.py`."""
+`neighbours.py`, and what a node has beside this when it serves in `serving/composition.py`."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from runner.workspace import make_private, make_temp, run_temp, unmake_temp
 from taskimpl import built_in_drivers
 
 if TYPE_CHECKING:
-    from runner.dispatch.remote import RemoteDispatcher
     from runner.engine.engine import Engine
     from runner.logs.base import LogStore
     from runner.model.watch import Happening
+    from runner.neighbours import Neighbours
     from runner.telemetry.base import Telemetry
 
 LOCAL_RUNNER = "local"
@@ -54,9 +54,8 @@ class Node(Struct, frozen=True, kw_only=True):
     clock: Clock
     sealer: Sealer
     processes: LastingHost
-    peers: Sequence[RemoteDispatcher] = ()
-    links: Sequence[Work] = ()
-    """What goes on for ever, so that the peers are there."""
+    neighbours: Neighbours | None = None
+    """None where it does not serve."""
 
     def watch(self, id: str) -> AsyncIterator[Sequence[Happening]]:
         """The story of a group as it happens, up to its end."""
@@ -236,14 +235,18 @@ async def _assembled(
         )
     )
     forwarding = role.forwarding
-    peers = forwarding.peers(role.name, clock, logs) if forwarding else ()
     labels = forwarding.labels if forwarding else dict
     own = Own(dispatcher=dispatcher, types=types, labels=labels, load=lambda: engine.load)
+    neighbours = None
+    if forwarding is not None:
+        from runner.neighbours import Neighbours
+
+        neighbours = Neighbours(forwarding, own, role.name, clock, logs)
     engine = Engine(
         store=store,
         clock=clock,
         dispatcher=dispatcher,
-        targets=Peers(own, peers),
+        targets=Peers(own) if neighbours is None else neighbours.peers,
         sealer=sealer,
         max_parallel=settings.max_parallel,
         traced=role.traced,
@@ -260,8 +263,7 @@ async def _assembled(
         clock=clock,
         sealer=sealer,
         processes=host,
-        peers=peers,
-        links=tuple(forwarding.links(peers)) if forwarding else (),
+        neighbours=neighbours,
     )
 
 

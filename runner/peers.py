@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Protocol
 
 from msgspec import Struct
@@ -44,12 +44,41 @@ class _Candidate(Struct, frozen=True, kw_only=True):
     burden: float
 
 
+Reach = Callable[[str], RemoteDispatcher | None]
+"""Gives the runner at an address; None where there may be none."""
+
+
 class Peers:
     """Implements `runner.engine.targets.Targets`."""
 
-    def __init__(self, own: Own, peers: Iterable[RemoteDispatcher]) -> None:
+    def __init__(
+        self, own: Own, peers: Iterable[RemoteDispatcher] = (), *, reach: Reach = lambda address: None
+    ) -> None:
+        """`reach` is asked for who is called by an address and not known; he is a peer from then on."""
         self._own = own
         self._peers = {peer.name: peer for peer in peers}
+        self._reach = reach
+        self._changed: Changed = lambda name, there: None
+
+    def __iter__(self) -> Iterator[RemoteDispatcher]:
+        return iter(list(self._peers.values()))
+
+    def add(self, peer: RemoteDispatcher) -> None:
+        """One that nothing was handed to in a former life. What waits for a runner is decided anew."""
+        self._know(peer)
+        peer.reconcile(())
+        self._changed(peer.name, False)
+
+    def remove(self, name: str, why: str) -> None:
+        """It is no peer any more, and what it carries out is lost; `why` is for a person."""
+        peer = self._peers.pop(name, None)
+        if peer is not None:
+            peer.retire(why)
+            self._changed(name, False)
+
+    def _know(self, peer: RemoteDispatcher) -> None:
+        self._peers[peer.name] = peer
+        peer.on_change = self._changed
 
     @property
     def here(self) -> Dispatcher:
@@ -61,7 +90,10 @@ class Peers:
         return self._fitting(forward.labels, types)
 
     def named(self, runner: str) -> Dispatcher:
-        return self._peers.get(runner, self.here)
+        peer = self._peers.get(runner)
+        if peer is None and ":" in runner and (peer := self._reach(runner)) is not None:
+            self._know(peer)  # and it is told at the end of the engine's start what it has
+        return self.here if peer is None else peer
 
     def peer(self, runner: str) -> GroupDispatcher:
         return self._peers[runner]
@@ -70,6 +102,7 @@ class Peers:
         return (self.here, *self._peers.values())
 
     def subscribe(self, changed: Changed) -> None:
+        self._changed = changed
         for peer in self._peers.values():
             peer.on_change = changed
 
@@ -77,6 +110,9 @@ class Peers:
         if name == self.here.name:
             return self.here
         peer = self._peers.get(name)
+        if peer is None and ":" in name and (peer := self._reach(name)) is not None:
+            self._know(peer)
+            peer.reconcile(())
         if peer is None:
             known = f"known are {', '.join([self.here.name, *self._peers])}"
             message = f"this runner has no peer {name!r} ({nearest(name, self._peers) or known})"

@@ -122,8 +122,9 @@ NODE_KEYS = (
         path=("peers",),
         kind=kinds.PEERS,
         default={},
-        about="the runners that tasks may be forwarded to, by name, see below",
+        about="the runners that may be forwarded to, by name, see below",
         example='{onprem-1 = {target = "onprem-1.example:8443", ca = "ca.pem"}}',
+        reloads=True,
     ),
     Key(
         path=("lost_after",),

@@ -283,11 +283,15 @@ def _peers(faults: Faults, path: Place, value: Any) -> dict[str, Endpoint]:
     read = {}
     for name, item in fields.mapping(faults, path, value, '{onprem-1 = {target = "host:8443"}}').items():
         here = (*path, name)
-        if not NAME.fullmatch(name):
+        is_pattern = ":" in name
+        if not is_pattern and not NAME.fullmatch(name):
             faults.add(here, f"{quote(name)} is no name of a runner: {NAME_EXPECTED}", about_key=True)
         given = fields.record(faults, here, fields.mapping(faults, here, item, '{target = "host:8443"}'), _PEER)
-        if isinstance(item, dict) and fields.require(faults, here, given, target="target"):
-            endpoint = Endpoint(**given)
+        if is_pattern and "target" in given:
+            faults.add((*here, "target"), f"{quote(name)} stands for addresses itself, so it has no target")
+            continue
+        if isinstance(item, dict) and (is_pattern or fields.require(faults, here, given, target="target")):
+            endpoint = Endpoint(**{"target": name, **given})
             try:
                 read[name] = endpoint.checked()
             except UsageError as error:
@@ -296,12 +300,14 @@ def _peers(faults: Faults, path: Place, value: Any) -> dict[str, Endpoint]:
 
 
 def _spell_peers(peers: Mapping[str, Endpoint]) -> str:
-    return f"{{{', '.join(f'{_spell_key(name)} = {_spell_peer(peer)}' for name, peer in peers.items())}}}"
+    return f"{{{', '.join(f'{_spell_key(name)} = {_spell_peer(name, peer)}' for name, peer in peers.items())}}}"
 
 
-def _spell_peer(peer: Endpoint) -> str:
-    given = {name: value for name in _PEER if (value := getattr(peer, name)) not in (None, False)}
-    parts = (f"{name} = {'true' if value is True else spell_text(value)}" for name, value in given.items())
+def _spell_peer(name: str, peer: Endpoint) -> str:
+    given = {key: value for key in _PEER if (value := getattr(peer, key)) not in (None, False)}
+    if ":" in name:  # which is its target
+        del given["target"]
+    parts = (f"{key} = {'true' if value is True else spell_text(value)}" for key, value in given.items())
     return f"{{{', '.join(parts)}}}"
 
 

@@ -168,6 +168,13 @@ class RemoteDispatcher:
         elif len(self._releases) < MOST_RELEASES:
             self._releases[group] = None
 
+    def retire(self, why: str) -> None:
+        """It is no peer any more. Nothing is sent to it from now on, and what it carries out is lost."""
+        self.disconnected(why)
+        if self._lost_timer is not None:
+            self._lost_timer.cancel()
+        self._give_up_all(f"{self._name} is no peer of this runner any more; the attempt may still run there")
+
     # What is known of the peer.
 
     @property
@@ -316,6 +323,9 @@ class RemoteDispatcher:
         error = (
             f"{self._name} has been away for {self._lost_after:g} s ({self.trouble}); the attempt may still run there"
         )
+        self._give_up_all(error)
+
+    def _give_up_all(self, error: str) -> None:
         for handed in self._under_way():
             self._end(handed, Status.ERRORED, Reason.RUNNER_LOST, error)
 

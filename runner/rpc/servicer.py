@@ -65,7 +65,7 @@ LONGEST_SOURCE_CHARS = 4096
 
 class Premises(Struct, frozen=True, kw_only=True):
     """What the service works with. `instance` is of the life that the node's state has led without a break; `started_at` in seconds
-    since the epoch; `peers` are the names that `forward` may name, also asked from other threads."""
+    since the epoch; `peers` are the names that `forward` may name, `may_be_named` tells it also of addresses; both are asked from other threads too."""
 
     engine: Engine
     logs: LogStore
@@ -77,6 +77,7 @@ class Premises(Struct, frozen=True, kw_only=True):
     instance: str
     started_at: float
     peers: Callable[[], Collection[str]] = lambda: ()
+    may_be_named: Callable[[str], bool] = lambda name: False
     peer_states: Callable[[], Sequence[PeerState]] = lambda: ()
 
 
@@ -155,7 +156,8 @@ class RunnerServicer(runner_pb2_grpc.RunnerServiceServicer):
 
     async def _load(self, document: bytes, source: str, caller: Caller) -> Loaded:
         def judged(group: TaskGroup, tasks: str) -> list[Fault]:
-            return [*policy.check(group, caller, tasks), *unknown_runners(group, tasks, self._premises.peers())]
+            peers, may_be_named = self._premises.peers(), self._premises.may_be_named
+            return [*policy.check(group, caller, tasks), *unknown_runners(group, tasks, peers, may_be_named)]
 
         if len(source) > LONGEST_SOURCE_CHARS:
             raise UsageError(

@@ -99,7 +99,9 @@ async def open_server(settings: Settings, service: Service, leave: Leave = remai
         telling = partial(herald.run, node.engine, node.store, node.clock, node=service.name, node_id=node_id)
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(server)
-            work: list[Work] = [keeper.run, telling, server.look_after, *node.links]
+            work: list[Work] = [keeper.run, telling, server.look_after]
+            if node.neighbours is not None:
+                work.append(node.neighbours.run)
             exposed: Sequence[str] = ()
             if metrics is not None:
                 metrics.sample = partial(samples.of, node, server, settings.state_dir)
@@ -119,6 +121,8 @@ def _told_of(herald: Herald, metrics: Prometheus | None, spans: Spans | None, en
 
 
 def _premises(node: Node, workspaces: Workspaces, name: str, node_id: str, started_at: float) -> Premises:
+    assert node.neighbours is not None, "it serves"
+    peers = node.neighbours.peers
     return Premises(
         engine=node.engine,
         logs=node.logs,
@@ -128,8 +132,9 @@ def _premises(node: Node, workspaces: Workspaces, name: str, node_id: str, start
         sealer=node.sealer,
         node_id=node_id,
         instance=node_id,  # a state that was restored from a backup has another one
-        peers=lambda: [name, *(peer.name for peer in node.peers)],
-        peer_states=lambda: [peer.state for peer in node.peers],
+        peers=lambda: [name, *(peer.name for peer in peers)],
+        may_be_named=node.neighbours.may_be_named,
+        peer_states=lambda: [peer.state for peer in peers],
         started_at=started_at,
     )
 

@@ -63,6 +63,7 @@ class _Life:
         self._configuration = configuration
         self._load = load
         self._server = serving.server
+        self._neighbours = serving.node.neighbours
         self._manager = manager
         self._status = f"serves {', '.join(self._server.addresses)}"
 
@@ -96,6 +97,8 @@ class _Life:
         _warn(wanted)
         old, new = self._configuration, reloaded(self._configuration, wanted)
         self._server.reload(new.service)
+        if self._neighbours is not None:
+            self._neighbours.reload(new.service)
         logging.getLogger().setLevel(new.log_level.upper())
         self._configuration = new
         extra: dict[str, object] = {"action": "reloaded", "changed": _differences(old, new)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 from runner import expressions
 from runner.model.fault import Fault, Path, nearest, quote
@@ -13,14 +13,16 @@ MOST_COMPARED = 1000
 """Of so many tasks that name an unknown runner the nearest known name is looked for."""
 
 
-def unknown_runners(group: TaskGroup, tasks: str, peers: Collection[str]) -> Iterator[Fault]:
-    """A fault for each runner that a valid group, or a task of it, names and which is none of `peers`; the document calls its list of
-    tasks `tasks`. What a template will name, and who has which labels, is known only when it could start, and which peers the
+def unknown_runners(
+    group: TaskGroup, tasks: str, peers: Collection[str], may_be_named: Callable[[str], bool] = lambda name: False
+) -> Iterator[Fault]:
+    """A fault for each runner that a valid group, or a task of it, names and which is none of `peers`, nor one that `may_be_named` all the
+    same; the document calls its list of tasks `tasks`. What a template will name, and who has which labels, is known only when it could start, and which peers the
     executor of a forwarded group has, only there."""
     told = 0
     for path, forward, template in _forwards(group, tasks):
         to = forward.to
-        if to is None or to in peers or (template and expressions.has_template(to)):
+        if to is None or to in peers or (template and expressions.has_template(to)) or may_be_named(to):
             continue
         told += 1
         hint = _hint(to, peers if told <= MOST_COMPARED else ())

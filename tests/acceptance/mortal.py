@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
 
+from runner.config.service import DEFAULT_SCOPES, Scope
 from runner.tokens import Tokens
 from tests.acceptance.command import RUNNER
 
@@ -68,9 +69,9 @@ class Node:
         own = self._process.pid if self._process is not None else 0
         return [pid for pid in self._left() if pid != own]
 
-    def token(self, name: str) -> str:
+    def token(self, name: str, scopes: frozenset[Scope] = DEFAULT_SCOPES) -> str:
         """One by which a caller is `name`."""
-        return Tokens(self._state).create(name, now=time.time())[1]
+        return Tokens(self._state).create(name, now=time.time(), scopes=scopes)[1]
 
     def remove(self) -> None:
         """End it, and the supervisor that would wait for the next one."""

@@ -1,0 +1,134 @@
+"""The other runners of a node that serves, and the sessions with them: a part of the composition root (`runner.node`)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+
+from msgspec.structs import replace
+
+from runner.client.link import Link
+from runner.clock import Clock
+from runner.config.service import Service
+from runner.dispatch.remote import RemoteDispatcher
+from runner.errors import UsageError
+from runner.forwarding import Forwarding
+from runner.logs.base import LogStore
+from runner.model.endpoint import Endpoint, Unix
+from runner.peers import Own, Peers
+from runner.rpc.policy import fits
+
+MOST_ADDRESSES = 1000
+"""That documents have named, of runners that are no named peers; none is forgotten before the node ends."""
+
+_log = logging.getLogger(__name__)
+
+
+class Neighbours:
+    """The other runners of a node, and the sessions with them, for as long as it runs."""
+
+    def __init__(self, forwarding: Forwarding, own: Own, name: str, clock: Clock, logs: LogStore) -> None:
+        """`name` is what the node calls itself."""
+        self._forwarding = forwarding
+        self._service = forwarding.service
+        self._name = name
+        self._clock = clock
+        self._logs = logs
+        self._places: dict[str, Endpoint] = {}
+        """Where each is, by what it is called."""
+        self._sessions: dict[str, asyncio.Task[None]] = {}
+        self._is_running = False
+        self._group: asyncio.TaskGroup | None = None
+        self.peers = Peers(own, map(self._make, self._named(self._service)), reach=self._reach)
+
+    async def run(self) -> None:
+        """The sessions, for ever."""
+        async with asyncio.TaskGroup() as self._group:
+            for peer in self.peers:
+                self._connect(peer)
+            await asyncio.Event().wait()
+
+    def reload(self, service: Service) -> None:
+        """Go on with the peers that there are now. One that is elsewhere now is the same peer; one that is gone has lost what it had."""
+        old, new = self._named(self._service), self._named(service)
+        self._service = service
+        for name in old.keys() - new.keys():
+            self._end_session(name)
+            self.peers.remove(name, "it is no peer of this runner any more")
+        for peer in self.peers:
+            place = self._place(peer.name)
+            if place is None:
+                self._end_session(peer.name)
+                self.peers.remove(peer.name, "documents may not name its address any more")
+            elif place != self._places[peer.name]:
+                self._end_session(peer.name)
+                peer.disconnected("it was said to be elsewhere")
+                self._places[peer.name] = place
+                self._connect(peer)
+        for name in new.keys() - old.keys():
+            peer = self._make(name)
+            self.peers.add(peer)
+            self._connect(peer)
+
+    def may_be_named(self, name: str) -> bool:
+        """Whether a document may forward to what it calls so; also asked from other threads."""
+        return name == self._name or self._place(name) is not None
+
+    @staticmethod
+    def _named(service: Service) -> Mapping[str, Endpoint]:
+        return {name: place for name, place in service.peers.items() if ":" not in name}
+
+    def _place(self, name: str) -> Endpoint | None:
+        """Where the runner of this name is, or the one at this address; None where there may be none."""
+        if ":" not in name:
+            place = self._service.peers.get(name)
+        else:
+            patterns = (pattern for pattern in self._service.peers if ":" in pattern and fits((pattern,), name))
+            pattern = next(patterns, None)
+            place = None if pattern is None else replace(self._service.peers[pattern], target=name)
+        if place is None:
+            return None
+        try:
+            return self._known_by_certificate(place.checked())
+        except UsageError:
+            return None  # an address that is none
+
+    def _known_by_certificate(self, place: Endpoint) -> Endpoint:
+        """Where nothing else is said, peers know this runner by the certificate that it shows to its callers."""
+        tls = self._service.tls
+        if tls is None or not place.is_encrypted or place.certificate or place.token_file:
+            return place
+        return replace(place, certificate=str(tls.certificate), key=str(tls.key))
+
+    def _reach(self, address: str) -> RemoteDispatcher | None:
+        place = self._place(address)
+        if place is None or isinstance(place.address, Unix):
+            return None
+        if len(self._places) >= MOST_ADDRESSES + len(self._service.peers):
+            _log.error("too many addresses were forwarded to", extra={"action": "address_refused", "peer": address})
+            return None
+        peer = self._make(address)
+        asyncio.get_running_loop().call_soon(self._connect, peer)
+        return peer
+
+    def _make(self, name: str) -> RemoteDispatcher:
+        place = self._place(name)
+        assert place is not None, "it was looked for before"
+        self._places[name] = place
+        return RemoteDispatcher(
+            name,
+            node=self._forwarding.node,
+            own_name=self._name,
+            clock=self._clock,
+            logs=self._logs,
+            lost_after=self._service.lost_after,
+        )
+
+    def _connect(self, peer: RemoteDispatcher) -> None:
+        if self._group is not None and peer.name not in self._sessions:  # else `run` does
+            self._sessions[peer.name] = self._group.create_task(Link(self._places[peer.name], peer).run())
+
+    def _end_session(self, name: str) -> None:
+        if name in self._sessions:
+            self._sessions.pop(name).cancel()
