@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from msgspec.structs import replace
 
@@ -13,12 +13,18 @@ from runner.clock import Clock
 from runner.config.service import Service
 from runner.dispatch.remote import RemoteDispatcher
 from runner.errors import UsageError
+from runner.expressions import has_template
 from runner.forwarding import Forwarding
 from runner.logs.base import LogStore
 from runner.model.endpoint import Endpoint, Unix
+from runner.model.fault import Fault
+from runner.model.group import TaskGroup
+from runner.model.peer import PeerState
 from runner.peers import Own, Peers
 from runner.rpc.policy import fits
 
+ANSWER_SECONDS = 2.0
+"""How long a submission waits for what another runner says of its tasks."""
 MOST_ADDRESSES = 1000
 """That documents have named, of runners that are no named peers; none is forgotten before the node ends."""
 
@@ -26,7 +32,7 @@ _log = logging.getLogger(__name__)
 
 
 class Neighbours:
-    """The other runners of a node, and the sessions with them, for as long as it runs."""
+    """The other runners of a node, and the sessions with them, for as long as it runs. Implements `runner.rpc.others.Others`."""
 
     def __init__(self, forwarding: Forwarding, own: Own, name: str, clock: Clock, logs: LogStore) -> None:
         """`name` is what the node calls itself."""
@@ -71,9 +77,52 @@ class Neighbours:
             self.peers.add(peer)
             self._connect(peer)
 
+    def names(self) -> Collection[str]:
+        return [self._name, *(peer.name for peer in self.peers)]
+
+    def states(self) -> Sequence[PeerState]:
+        return [peer.state for peer in self.peers]
+
     def may_be_named(self, name: str) -> bool:
-        """Whether a document may forward to what it calls so; also asked from other threads."""
         return name == self._name or self._place(name) is not None
+
+    async def check(self, group: TaskGroup, on_behalf_of: str) -> Sequence[Fault]:
+        wanted: dict[str, list[int]] = {}
+        for index, task in enumerate(group.tasks):
+            forward, template = (group.forward, True) if group.forward is not None else (task.forward, task.template)
+            if forward is not None and forward.to is not None and not (template and has_template(forward.to)):
+                wanted.setdefault(forward.to, []).append(index)
+        there = {peer.name: peer for peer in self.peers if peer.is_there}
+        asked = [
+            self._ask(there[name], group, indices, on_behalf_of) for name, indices in wanted.items() if name in there
+        ]
+        return [fault for told in await asyncio.gather(*asked) for fault in told]
+
+    @staticmethod
+    async def _ask(
+        peer: RemoteDispatcher, group: TaskGroup, indices: Sequence[int], on_behalf_of: str
+    ) -> Sequence[Fault]:
+        answer: asyncio.Future[Sequence[Fault] | None] = asyncio.get_running_loop().create_future()
+
+        def answered(faults: Sequence[Fault] | None) -> None:
+            if not answer.done():
+                answer.set_result(faults)
+
+        # Of a group that goes as a whole the tasks that go further are another runner's affair.
+        tasks = [group.tasks[index] for index in indices]
+        if group.forward is None:
+            tasks = [replace(task, forward=None) for task in tasks]
+        peer.check(tasks, on_behalf_of, answered)
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                faults = await answer
+        except TimeoutError:
+            return ()  # it says so when it is handed the task
+        return [
+            replace(fault, path=(indices[int(fault.path[0])], *fault.path[1:]), message=f"{peer.name}: {fault.message}")
+            for fault in faults or ()
+            if int(fault.path[0]) < len(indices)
+        ]
 
     @staticmethod
     def _named(service: Service) -> Mapping[str, Endpoint]:

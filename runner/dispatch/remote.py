@@ -9,7 +9,7 @@ they are not wanted.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from runner.clock import Clock, Moment, Timer
@@ -17,6 +17,7 @@ from runner.dispatch.base import Sink
 from runner.dispatch.claims import told
 from runner.dispatch.handed import Copies, Handed, HandedGroup, HandedTask
 from runner.model.dispatch import PAUSES, WHOLE, AttemptId, Dispatch, Finished, GroupDispatch, Report
+from runner.model.fault import Fault
 from runner.model.load import Load
 from runner.model.peer import PeerState
 from runner.model.result import Outcome, Reason, Status
@@ -25,6 +26,8 @@ from runner.model.session import (
     Afresh,
     Begin,
     Cancel,
+    Check,
+    Checked,
     ExecutorHello,
     FromExecutor,
     FromOrigin,
@@ -37,11 +40,13 @@ from runner.model.session import (
     Signal,
     hop,
 )
+from runner.model.task import Task
 
 MOST_RELEASES = 100_000
 """That a peer which is away is told of when it is back; it forgets the others by itself, in a week."""
 
 Send = Callable[[FromOrigin], None]
+Answered = Callable[[Sequence[Fault] | None], None]
 
 _log = logging.getLogger(__name__)
 
@@ -84,6 +89,9 @@ class RemoteDispatcher:
         """Of which something was handed to it."""
         self._releases: dict[str, None] = {}
         """The groups that it has to be told of when it is back."""
+        self._asked = 0
+        self._questions: dict[int, Answered] = {}
+        """That were asked in the present session and are not answered."""
         self._sink: Sink = lambda report: None
         self._is_ready = False
         self._on_ready: Callable[[], None] = lambda: None
@@ -175,6 +183,16 @@ class RemoteDispatcher:
             self._lost_timer.cancel()
         self._give_up_all(f"{self._name} is no peer of this runner any more; the attempt may still run there")
 
+    def check(self, tasks: Sequence[Task], on_behalf_of: str, answered: Answered) -> None:
+        """Ask what it would say of these tasks. `answered` is called once: with its faults, whose paths begin with the place of the task
+        among these, or with None where it cannot be heard."""
+        if self._send is None:
+            answered(None)
+            return
+        self._asked += 1
+        self._questions[self._asked] = answered
+        self._send(Check(number=self._asked, tasks=tuple(tasks), on_behalf_of=on_behalf_of))
+
     # What is known of the peer.
 
     @property
@@ -255,6 +273,9 @@ class RemoteDispatcher:
                     self._end(handed, Status.ERRORED, reason, f"{self._name} does not take it: {told(text)}")
             case Loaded(load=load):
                 self._load = load
+            case Checked(number=number, faults=faults):
+                if (answered := self._questions.pop(number, None)) is not None:
+                    answered(faults)
 
     def disconnected(self, why: str) -> None:
         """The session has ended, or none could begin."""
@@ -265,6 +286,9 @@ class RemoteDispatcher:
             return
         self._send = None
         self._since = self._clock.now()
+        questions, self._questions = self._questions, {}
+        for answered in questions.values():
+            answered(None)
         _log.warning("peer %s is away: %s", self._name, why, extra={"action": "peer_lost", "peer": self._name})
         self._watch_for_loss()
         self.on_change(self._name, False)

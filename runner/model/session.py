@@ -13,8 +13,10 @@ from msgspec import Struct
 
 from runner.model.dispatch import AttemptId, Dispatch, GroupDispatch, Report
 from runner.model.event import Kind
+from runner.model.fault import Fault
 from runner.model.load import Load
 from runner.model.log import Stream
+from runner.model.task import Task
 
 VERSION = 1
 """Of what is said here. Who is greeted with another one ends the session."""
@@ -101,13 +103,21 @@ class Signal(Struct, frozen=True, kw_only=True):
     signal: str
 
 
+class Check(Struct, frozen=True, kw_only=True):
+    """What would be said of these tasks if they were handed over? `number` tells the answer from others of the session."""
+
+    number: int
+    tasks: tuple[Task, ...]
+    on_behalf_of: str = ""
+
+
 class Release(Struct, frozen=True, kw_only=True):
     """The origin's group is over: what was kept for it goes."""
 
     group: str
 
 
-FromOrigin = OriginHello | Begin | Submit | SubmitGroup | Acknowledge | Cancel | Signal | Release
+FromOrigin = OriginHello | Begin | Submit | SubmitGroup | Acknowledge | Cancel | Signal | Check | Release
 
 
 # From the executor.
@@ -163,4 +173,11 @@ class Loaded(Struct, frozen=True, kw_only=True):
     load: Load
 
 
-FromExecutor = ExecutorHello | Reported | Printed | Afresh | Refused | Loaded
+class Checked(Struct, frozen=True, kw_only=True):
+    """What is wrong with the tasks of a `Check`; a path begins with the place of the task among them."""
+
+    number: int
+    faults: tuple[Fault, ...] = ()
+
+
+FromExecutor = Checked | ExecutorHello | Reported | Printed | Afresh | Refused | Loaded

@@ -234,6 +234,9 @@ class GuestSession:
                 self._reception.cancel(said.id, said.grace)
             case session.Signal():
                 self._reception.signal(said.id, said.signal)
+            case session.Check():
+                faults = await asyncio.to_thread(self._reception.check, said.tasks, said.on_behalf_of)
+                self._answer(session.Checked(number=said.number, faults=tuple(faults)))
             case session.Release():
                 await self._end_all(lambda attempt: attempt.group == said.group)
                 await self._reception.release(said.group)

@@ -17,6 +17,7 @@ from runner.model import codec
 from runner.model import session as model
 from runner.model.dispatch import WHOLE, Dispatch, Fact, Finished, GroupDispatch, Noticed, Report, Started, Told
 from runner.model.event import Event, Kind
+from runner.model.fault import Fault, read_path, spell_path
 from runner.model.load import Load
 from runner.model.result import Outcome, Status
 from runner.model.task import Task
@@ -50,6 +51,9 @@ def from_origin_to_proto(said: model.FromOrigin) -> pb.FromOrigin:
             return pb.FromOrigin(cancel=pb.CancelAttempt(id=parts.id_to_proto(said.id), grace=said.grace))
         case model.Signal():
             return pb.FromOrigin(signal=pb.SignalAttempt(id=parts.id_to_proto(said.id), signal=said.signal))
+        case model.Check():
+            tasks = [codec.encode_task(task) for task in said.tasks]
+            return pb.FromOrigin(check=pb.CheckTasks(number=said.number, tasks=tasks, on_behalf_of=said.on_behalf_of))
         case model.Release():
             return pb.FromOrigin(release=pb.ReleaseGroup(group=said.group))
 
@@ -147,14 +151,10 @@ def _hops(hops: Iterable[str]) -> tuple[str, ...]:
 
 
 def _submit(message: pb.SubmitAttempt) -> model.Submit:
-    try:
-        task = codec.decode_task(message.task)
-    except StoreCorruptError as error:
-        raise UsageError(f"its task cannot be read ({error.__cause__})") from error
+    task = _task(message.task)
     id = parts.id_from_proto(message.id)
     if task.name != id.task:
         raise UsageError(f"it is of the task {id.task!r}, and carries {task.name[:200]!r}")
-    _check_names(task)
     dispatch = Dispatch(
         id=id,
         instance=parts.text_of("instance", message.instance, parts.LONGEST_NAME_CHARS),
@@ -179,6 +179,15 @@ def _submit(message: pb.SubmitAttempt) -> model.Submit:
     )
 
 
+def _task(data: bytes) -> Task:
+    try:
+        task = codec.decode_task(data)
+    except StoreCorruptError as error:
+        raise UsageError(f"its task cannot be read ({error.__cause__})") from error
+    _check_names(task)
+    return task
+
+
 def _check_names(task: Task) -> None:
     variables = (*(item.variable for item in task.imports), *(item.name for item in task.exports))
     for name in (task.name, *task.edges, *variables):
@@ -197,6 +206,14 @@ def _signal(message: pb.SignalAttempt) -> model.Signal:
     return model.Signal(id=parts.id_from_proto(message.id), signal=parts.name_of("signal", message.signal))
 
 
+def _check(message: pb.CheckTasks) -> model.Check:
+    return model.Check(
+        number=parts.number_of("number", message.number),
+        tasks=tuple(map(_task, message.tasks)),
+        on_behalf_of=parts.text_of("on_behalf_of", message.on_behalf_of, parts.LONGEST_NAME_CHARS),
+    )
+
+
 def _begin(message: pb.BeginSession) -> model.Begin:
     return model.Begin(live=tuple(parts.id_from_proto(id) for id in message.live))
 
@@ -209,6 +226,7 @@ _FROM_ORIGIN: Mapping[str, Callable[[Any], Any]] = {
     "hello": _origin_hello,
     "submit": _submit,
     "submit_group": _submit_group,
+    "check": _check,
     "acknowledge": _acknowledge,
     "cancel": _cancel,
     "signal": _signal,
@@ -244,6 +262,9 @@ def from_executor_to_proto(said: model.FromExecutor) -> pb.FromExecutor:
             )
         case model.Loaded():
             return pb.FromExecutor(load=_load_to_proto(said.load))
+        case model.Checked():
+            faults = [_fault_to_proto(fault) for fault in said.faults]
+            return pb.FromExecutor(checked=pb.TasksChecked(number=said.number, faults=faults))
 
 
 def from_executor_from_proto(message: pb.FromExecutor) -> model.FromExecutor:
@@ -411,6 +432,25 @@ def _afresh(message: pb.OutputAfresh) -> model.Afresh:
     return model.Afresh(id=parts.id_from_proto(message.id))
 
 
+def _fault_to_proto(fault: Fault) -> pb.TaskFault:
+    task, *path = fault.path
+    return pb.TaskFault(task=int(task), path=spell_path(tuple(path)), message=fault.message, hint=fault.hint or "")
+
+
+def _checked(message: pb.TasksChecked) -> model.Checked:
+    return model.Checked(
+        number=parts.number_of("number", message.number), faults=tuple(map(_fault_from_proto, message.faults))
+    )
+
+
+def _fault_from_proto(message: pb.TaskFault) -> Fault:
+    return Fault(
+        path=(message.task, *read_path(parts.text_of("path", message.path, parts.LONGEST_NAME_CHARS))),
+        message=parts.text_of("message", message.message),
+        hint=parts.text_of("hint", message.hint) or None,
+    )
+
+
 def _refused(message: pb.AttemptRefused) -> model.Refused:
     return model.Refused(
         id=parts.id_from_proto(message.id),
@@ -426,6 +466,7 @@ _FROM_EXECUTOR: Mapping[str, Callable[[Any], Any]] = {
     "afresh": _afresh,
     "refused": _refused,
     "load": lambda message: model.Loaded(load=_load(message)),
+    "checked": _checked,
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -18,19 +18,24 @@ from runner.engine.guests import Origin
 from runner.errors import GroupExistsError, GroupNotFoundError, RunnerError, UsageError
 from runner.model import references
 from runner.model.dispatch import WHOLE, AttemptId, GroupDispatch
-from runner.model.fault import Faults, spell_path
+from runner.model.fault import Fault, Faults, spell_path
+from runner.model.group import TaskGroup
 from runner.model.limits import Limits
 from runner.model.result import Reason, Status
 from runner.model.session import Submit, SubmitGroup
+from runner.model.task import Task
+from runner.model.taskparse import Given
 from runner.rpc import guard, policy
 from runner.rpc.identity import Caller
 from runner.rpc.servicer import SIGNALS, SMALL_DOCUMENT_BYTES, Premises
 from runner.rpc.traffic import Traffic
 from runner.sealing import Sealer
 from runner.store.base import GroupQuery
+from runner.validation.spec import Specs
 
 MAX_HOPS = 8
 PAGE = 500
+MOST_FAULTS = 1000
 
 _UNFINISHED = frozenset({Status.PENDING, Status.RUNNING})
 
@@ -111,6 +116,21 @@ class Reception:
         elif dispatch.paused is not self._is_to_pause(id, dispatch.id.task):
             self.signal(dispatch.id, "pause" if dispatch.paused else "start")
         return id
+
+    def check(self, tasks: Sequence[Task], on_behalf_of: str) -> Sequence[Fault]:
+        """What would be said of these tasks if they were submitted, one after the other; paths begin with the place of the task among
+        them. May be called from any thread."""
+        faults, specs = Faults(limit=MOST_FAULTS), Specs(self._premises.registry)
+        for index, task in enumerate(tasks):
+            if task.forward is None:
+                specs.check_spec(faults, (index,), Given(type=task.type, template=task.template), task.spec)
+        caller = policy.on_behalf_of(self._present(), on_behalf_of)
+        if not caller.rules:
+            faults.add((0,), f"no rule of this runner lets {caller.name!r} dispatch on behalf of {on_behalf_of!r}")
+        else:
+            for fault in policy.check(TaskGroup(tasks=tuple(tasks)), caller, scope=Scope.DISPATCH):
+                faults.append(replace(fault, path=fault.path[1:]))
+        return faults.all()
 
     def workspace(self, group: str) -> Path:
         """That of all that comes of this group of the origin, which is there now. Raises StoreError."""

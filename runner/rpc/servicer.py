@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
@@ -26,12 +26,12 @@ from runner.model import trace
 from runner.model.dispatch import AttemptId
 from runner.model.fault import Fault
 from runner.model.group import TaskGroup
-from runner.model.peer import PeerState
 from runner.model.result import Status
 from runner.model.summary import GroupSummary
 from runner.rpc import convert, guard, naming, policy
 from runner.rpc.following import Following, LogReading, Piece, Watch, read_to_the_end
 from runner.rpc.identity import Caller
+from runner.rpc.others import Nobody, Others
 from runner.rpc.pages import Pages
 from runner.rpc.receiving import Receiver
 from runner.rpc.traffic import Traffic
@@ -65,7 +65,7 @@ LONGEST_SOURCE_CHARS = 4096
 
 class Premises(Struct, frozen=True, kw_only=True):
     """What the service works with. `instance` is of the life that the node's state has led without a break; `started_at` in seconds
-    since the epoch; `peers` are the names that `forward` may name, `may_be_named` tells it also of addresses; both are asked from other threads too."""
+    since the epoch; `others` are the runners that it may forward to."""
 
     engine: Engine
     logs: LogStore
@@ -76,9 +76,7 @@ class Premises(Struct, frozen=True, kw_only=True):
     node_id: str
     instance: str
     started_at: float
-    peers: Callable[[], Collection[str]] = lambda: ()
-    may_be_named: Callable[[str], bool] = lambda name: False
-    peer_states: Callable[[], Sequence[PeerState]] = lambda: ()
+    others: Others = Nobody()
 
 
 class RunnerServicer(runner_pb2_grpc.RunnerServiceServicer):
@@ -109,7 +107,8 @@ class RunnerServicer(runner_pb2_grpc.RunnerServiceServicer):
             guard.size(), partial(self._prepared, group, len(document), request, known_as)
         )
         known = self._engine.known(submission, caller.name)
-        if known is None:
+        if known is None:  # else nothing depends any more on what others say
+            await self._heard_of_peers(loaded.group, document, request.source, caller)
             self._traffic.check_groups(self._engine, caller.name, size)
             id = self._engine.id_for(caller.name, public_id)
             with self._premises.workspaces.provided(id, caller.name, request.workspace_id) as workspace:
@@ -133,6 +132,7 @@ class RunnerServicer(runner_pb2_grpc.RunnerServiceServicer):
     ) -> pb.ValidateTaskGroupResponse:
         try:
             loaded = await self._load(request.document, request.source, guard.caller())
+            await self._heard_of_peers(loaded.group, request.document, request.source, guard.caller())
         except DocumentError as error:
             faults = [convert.fault_to_proto(fault) for fault in error.faults if isinstance(fault, Fault)]
             return pb.ValidateTaskGroupResponse(faults=faults)
@@ -154,10 +154,24 @@ class RunnerServicer(runner_pb2_grpc.RunnerServiceServicer):
         id, unpacked = await self._receiver.receive(caller, pieces, partial(workspaces.receive, caller))
         return pb.UploadWorkspaceResponse(workspace_id=id, bytes=unpacked.bytes, entries=unpacked.entries)
 
-    async def _load(self, document: bytes, source: str, caller: Caller) -> Loaded:
+    async def _heard_of_peers(self, group: TaskGroup, document: bytes, source: str, caller: Caller) -> None:
+        """Raises DocumentError where the runners that it goes to do not take what is forwarded to them."""
+        if group.forward is None and not any(task.forward is not None for task in group.tasks):
+            return
+        told = await self._premises.others.check(group, caller.name)
+        if told:  # their places in the text are found by reading it again
+            await self._load(document, source, caller, told)
+
+    async def _load(self, document: bytes, source: str, caller: Caller, told: Sequence[Fault] = ()) -> Loaded:
+        """`told` is what others have found of its tasks; paths begin with the place of the task."""
+
         def judged(group: TaskGroup, tasks: str) -> list[Fault]:
-            peers, may_be_named = self._premises.peers(), self._premises.may_be_named
-            return [*policy.check(group, caller, tasks), *unknown_runners(group, tasks, peers, may_be_named)]
+            others = self._premises.others
+            return [
+                *policy.check(group, caller, tasks),
+                *unknown_runners(group, tasks, others.names(), others.may_be_named),
+                *(replace(fault, path=(tasks, *fault.path)) for fault in told),
+            ]
 
         if len(source) > LONGEST_SOURCE_CHARS:
             raise UsageError(
@@ -343,7 +357,7 @@ class RunnerServicer(runner_pb2_grpc.RunnerServiceServicer):
             draining=self._traffic.leaving,
             caller=caller.name,
             scopes=sorted(caller.scopes),
-            peers=[convert.peer_to_proto(peer, trouble=caller.may(Scope.ADMIN)) for peer in premises.peer_states()],
+            peers=[convert.peer_to_proto(peer, trouble=caller.may(Scope.ADMIN)) for peer in premises.others.states()],
         )
 
     async def _described(self, driver: AnyDriver) -> pb.TaskType:

@@ -83,7 +83,7 @@ async def open_server(settings: Settings, service: Service, leave: Leave = remai
     async with opening.exported(spans), open_node(settings, role) as node:
         started = node.clock.now()
         await asyncio.to_thread(workspaces.sweep, frozenset(node.store.unfinished()))
-        premises = _premises(node, workspaces, service.name, node_id, started.wall)
+        premises = _premises(node, workspaces, node_id, started.wall)
         socket_path = str(settings.state_dir / SOCKET_NAME)
         watchers = [opening.watcher([metrics])] if metrics else []
         server = Server(premises, service, Tokens(settings.state_dir), socket_path=socket_path, watchers=watchers)
@@ -120,9 +120,8 @@ def _told_of(herald: Herald, metrics: Prometheus | None, spans: Spans | None, en
         spans.type_of, spans.trace_of = engine.type_of, engine.trace_of
 
 
-def _premises(node: Node, workspaces: Workspaces, name: str, node_id: str, started_at: float) -> Premises:
+def _premises(node: Node, workspaces: Workspaces, node_id: str, started_at: float) -> Premises:
     assert node.neighbours is not None, "it serves"
-    peers = node.neighbours.peers
     return Premises(
         engine=node.engine,
         logs=node.logs,
@@ -132,9 +131,7 @@ def _premises(node: Node, workspaces: Workspaces, name: str, node_id: str, start
         sealer=node.sealer,
         node_id=node_id,
         instance=node_id,  # a state that was restored from a backup has another one
-        peers=lambda: [name, *(peer.name for peer in peers)],
-        may_be_named=node.neighbours.may_be_named,
-        peer_states=lambda: [peer.state for peer in peers],
+        others=node.neighbours,
         started_at=started_at,
     )
 

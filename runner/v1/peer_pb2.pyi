@@ -29,6 +29,7 @@ class FromOrigin(google.protobuf.message.Message):
     RELEASE_FIELD_NUMBER: builtins.int
     BEGIN_FIELD_NUMBER: builtins.int
     SUBMIT_GROUP_FIELD_NUMBER: builtins.int
+    CHECK_FIELD_NUMBER: builtins.int
     @property
     def hello(self) -> global___OriginHello: ...
     @property
@@ -45,6 +46,8 @@ class FromOrigin(google.protobuf.message.Message):
     def begin(self) -> global___BeginSession: ...
     @property
     def submit_group(self) -> global___SubmitGroup: ...
+    @property
+    def check(self) -> global___CheckTasks: ...
     def __init__(
         self,
         *,
@@ -56,10 +59,11 @@ class FromOrigin(google.protobuf.message.Message):
         release: global___ReleaseGroup | None = ...,
         begin: global___BeginSession | None = ...,
         submit_group: global___SubmitGroup | None = ...,
+        check: global___CheckTasks | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["acknowledge", b"acknowledge", "begin", b"begin", "cancel", b"cancel", "hello", b"hello", "message", b"message", "release", b"release", "signal", b"signal", "submit", b"submit", "submit_group", b"submit_group"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["acknowledge", b"acknowledge", "begin", b"begin", "cancel", b"cancel", "hello", b"hello", "message", b"message", "release", b"release", "signal", b"signal", "submit", b"submit", "submit_group", b"submit_group"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["message", b"message"]) -> typing.Literal["hello", "submit", "acknowledge", "cancel", "signal", "release", "begin", "submit_group"] | None: ...
+    def HasField(self, field_name: typing.Literal["acknowledge", b"acknowledge", "begin", b"begin", "cancel", b"cancel", "check", b"check", "hello", b"hello", "message", b"message", "release", b"release", "signal", b"signal", "submit", b"submit", "submit_group", b"submit_group"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["acknowledge", b"acknowledge", "begin", b"begin", "cancel", b"cancel", "check", b"check", "hello", b"hello", "message", b"message", "release", b"release", "signal", b"signal", "submit", b"submit", "submit_group", b"submit_group"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["message", b"message"]) -> typing.Literal["hello", "submit", "acknowledge", "cancel", "signal", "release", "begin", "submit_group", "check"] | None: ...
 
 global___FromOrigin = FromOrigin
 
@@ -73,6 +77,7 @@ class FromExecutor(google.protobuf.message.Message):
     AFRESH_FIELD_NUMBER: builtins.int
     REFUSED_FIELD_NUMBER: builtins.int
     LOAD_FIELD_NUMBER: builtins.int
+    CHECKED_FIELD_NUMBER: builtins.int
     @property
     def hello(self) -> global___ExecutorHello: ...
     @property
@@ -85,6 +90,8 @@ class FromExecutor(google.protobuf.message.Message):
     def refused(self) -> global___AttemptRefused: ...
     @property
     def load(self) -> global___Capacity: ...
+    @property
+    def checked(self) -> global___TasksChecked: ...
     def __init__(
         self,
         *,
@@ -94,10 +101,11 @@ class FromExecutor(google.protobuf.message.Message):
         afresh: global___OutputAfresh | None = ...,
         refused: global___AttemptRefused | None = ...,
         load: global___Capacity | None = ...,
+        checked: global___TasksChecked | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["afresh", b"afresh", "hello", b"hello", "load", b"load", "message", b"message", "output", b"output", "refused", b"refused", "report", b"report"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["afresh", b"afresh", "hello", b"hello", "load", b"load", "message", b"message", "output", b"output", "refused", b"refused", "report", b"report"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["message", b"message"]) -> typing.Literal["hello", "report", "output", "afresh", "refused", "load"] | None: ...
+    def HasField(self, field_name: typing.Literal["afresh", b"afresh", "checked", b"checked", "hello", b"hello", "load", b"load", "message", b"message", "output", b"output", "refused", b"refused", "report", b"report"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["afresh", b"afresh", "checked", b"checked", "hello", b"hello", "load", b"load", "message", b"message", "output", b"output", "refused", b"refused", "report", b"report"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["message", b"message"]) -> typing.Literal["hello", "report", "output", "afresh", "refused", "load", "checked"] | None: ...
 
 global___FromExecutor = FromExecutor
 
@@ -588,6 +596,33 @@ class SignalAttempt(google.protobuf.message.Message):
 global___SignalAttempt = SignalAttempt
 
 @typing.final
+class CheckTasks(google.protobuf.message.Message):
+    """What would be said of these tasks if they were handed over? Nothing is kept of them."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: builtins.int
+    TASKS_FIELD_NUMBER: builtins.int
+    ON_BEHALF_OF_FIELD_NUMBER: builtins.int
+    number: builtins.int
+    """To tell the answer from others of this session."""
+    on_behalf_of: builtins.str
+    @property
+    def tasks(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.bytes]:
+        """As in SubmitAttempt."""
+
+    def __init__(
+        self,
+        *,
+        number: builtins.int = ...,
+        tasks: collections.abc.Iterable[builtins.bytes] | None = ...,
+        on_behalf_of: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["number", b"number", "on_behalf_of", b"on_behalf_of", "tasks", b"tasks"]) -> None: ...
+
+global___CheckTasks = CheckTasks
+
+@typing.final
 class ReleaseGroup(google.protobuf.message.Message):
     """The origin's group is over: what was kept for it goes."""
 
@@ -955,3 +990,51 @@ class AttemptRefused(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["id", b"id", "message", b"message", "reason", b"reason"]) -> None: ...
 
 global___AttemptRefused = AttemptRefused
+
+@typing.final
+class TasksChecked(google.protobuf.message.Message):
+    """What is wrong with tasks; nothing, where there are no faults."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: builtins.int
+    FAULTS_FIELD_NUMBER: builtins.int
+    number: builtins.int
+    """That of the question."""
+    @property
+    def faults(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___TaskFault]: ...
+    def __init__(
+        self,
+        *,
+        number: builtins.int = ...,
+        faults: collections.abc.Iterable[global___TaskFault] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["faults", b"faults", "number", b"number"]) -> None: ...
+
+global___TasksChecked = TasksChecked
+
+@typing.final
+class TaskFault(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    TASK_FIELD_NUMBER: builtins.int
+    PATH_FIELD_NUMBER: builtins.int
+    MESSAGE_FIELD_NUMBER: builtins.int
+    HINT_FIELD_NUMBER: builtins.int
+    task: builtins.int
+    """Which of the tasks, from 0."""
+    path: builtins.str
+    """Where in it, e.g. `spec.command`; empty for the task as a whole."""
+    message: builtins.str
+    hint: builtins.str
+    def __init__(
+        self,
+        *,
+        task: builtins.int = ...,
+        path: builtins.str = ...,
+        message: builtins.str = ...,
+        hint: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["hint", b"hint", "message", b"message", "path", b"path", "task", b"task"]) -> None: ...
+
+global___TaskFault = TaskFault

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import pytest
 
 from runner.client.blocking import Client
+from runner.config.service import Scope
 from runner.model.endpoint import Endpoint
 from runner.model.event import Event, Kind
 from runner.model.result import Status, TaskGroupResult
@@ -35,6 +36,10 @@ class Pair:
         config = folder / "cloud" / "runner.toml"
         config.write_text(f'name = "cloud"\nlost_after = "5s"\n[peers.onprem]\ntarget = "{self.onprem.socket}"\n')
         self.cloud = Node(folder / "cloud" / "state", options=["--config", str(config)])
+
+    def dispatch_token(self) -> str:
+        """With which a caller `cloud` may dispatch to `onprem`."""
+        return self.onprem.token("cloud", frozenset({Scope.DISPATCH}))
 
     def client(self) -> Client:
         return Client(Endpoint(target=self.cloud.socket))

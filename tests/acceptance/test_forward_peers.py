@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from runner.config.service import Scope
 from runner.model.result import Reason, Status
 from tests.acceptance.command import shell
 from tests.acceptance.mortal import Node
@@ -32,7 +31,7 @@ def listening(pair: Pair) -> str:
     config = pair.folder / "onprem" / "runner.toml"
     config.write_text('[[rules]]\ncallers = ["cloud"]\nscopes = ["dispatch"]\n')
     state = pair.folder / "onprem" / "state"
-    (pair.folder / "token").write_text(pair.onprem.token("cloud", frozenset({Scope.DISPATCH})))
+    (pair.folder / "token").write_text(pair.dispatch_token())
     pair.onprem.end()
     pair.onprem = Node(state, "127.0.0.1:0", options=["--config", str(config)])
     pair.onprem.start()
@@ -109,16 +108,17 @@ def test_an_address_that_no_pattern_allows_is_refused_in_the_document(addressed:
 
 def test_the_next_life_finds_an_address_again(addressed: tuple[Pair, str]) -> None:
     pair, address = addressed
-    os.mkfifo(pair.folder / "go")
-    script = f"echo started >> {pair.folder}/started; read x < {pair.folder}/go"
+    for name in ("task", "group"):
+        os.mkfifo(pair.folder / name)
+    script = f"echo started >> {pair.folder}/started; read x < {pair.folder}/"
     ids = [
-        pair.submit(shell("a", script, forward={"to": address})),
-        pair.submit(shell("a", script), forward={"to": address}),
+        pair.submit(shell("a", f"{script}task", forward={"to": address})),
+        pair.submit(shell("a", f"{script}group"), forward={"to": address}),
     ]
     pair.until(lambda: len(pair.grown("started")) == 2)
     pair.cloud.end()
     pair.cloud.start()
-    for _ in ids:
-        (pair.folder / "go").write_text("\n")
+    for name in ("task", "group"):
+        (pair.folder / name).write_text("\n")
     assert [pair.finished(id).status for id in ids] == [Status.SUCCESS, Status.SUCCESS]
     assert len(pair.grown("started")) == 2

@@ -12,6 +12,7 @@ from runner.errors import UsageError
 from runner.model import session
 from runner.model.dispatch import WHOLE, AttemptId, Dispatch, Fact, Finished, GroupDispatch, Noticed, Started, Told
 from runner.model.event import Event, Kind
+from runner.model.fault import Fault
 from runner.model.group import Input, TaskGroup
 from runner.model.load import Load
 from runner.model.log import STREAMS
@@ -212,6 +213,7 @@ FROM_ORIGIN: dict[str, st.SearchStrategy[session.FromOrigin]] = {
     "begin": st.builds(session.Begin, live=st.lists(IDS, max_size=3).map(tuple)),
     "submit": submits(),
     "submit_group": groups(),
+    "check": st.builds(session.Check, number=COUNT, tasks=st.lists(TASKS, max_size=3).map(tuple), on_behalf_of=TEXT),
     "acknowledge": st.builds(session.Acknowledge, id=IDS, sequence=COUNT),
     "cancel": st.builds(session.Cancel, id=IDS, grace=SECONDS),
     "signal": st.builds(session.Signal, id=IDS, signal=st.sampled_from(["pause", "start", "destroy"])),
@@ -235,6 +237,19 @@ FROM_EXECUTOR: dict[str, st.SearchStrategy[session.FromExecutor]] = {
     "afresh": st.builds(session.Afresh, id=IDS),
     "refused": st.builds(session.Refused, id=IDS, reason=WORD, message=TEXT),
     "load": st.builds(session.Loaded, load=LOADS),
+    "checked": st.builds(
+        session.Checked,
+        number=COUNT,
+        faults=st.lists(
+            st.builds(
+                Fault,
+                path=st.tuples(st.integers(0, 99_999), st.just("spec"), WORD, st.integers(0, 9)),
+                message=TEXT,
+                hint=st.none() | WORD,
+            ),
+            max_size=3,
+        ).map(tuple),
+    ),
 }
 
 
