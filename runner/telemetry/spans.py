@@ -77,7 +77,7 @@ class Spans:
         outcome = codec.decode_outcome(row.outcome) if row.outcome else None
         told: dict[str, Attribute] = {
             "runner.group.id": row.group,
-            "runner.task.name": row.task,
+            "runner.task.name": row.task or None,
             "runner.task.type": self.type_of(row.group, row.task),
             "runner.attempt": row.attempt,
             "runner.name": row.runner,
@@ -88,7 +88,8 @@ class Spans:
         }
         began = row.dispatched.wall if row.started_at is None else row.started_at
         span = its.attempt(row.task, row.attempt)
-        self._put(its, span, its.span, row.task, Span.SPAN_KIND_INTERNAL, began, row.finished_at, told)
+        name = row.task or f"on {row.runner}"  # the group as a whole, to which its runner's spans belong
+        self._put(its, span, its.span, name, Span.SPAN_KIND_INTERNAL, began, row.finished_at, told)
 
     def _put(
         self,
