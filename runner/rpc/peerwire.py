@@ -16,13 +16,11 @@ from runner.model import session as model
 from runner.model.dispatch import WHOLE, Dispatch, GroupDispatch
 from runner.model.fault import Fault, read_path, spell_path
 from runner.model.load import Load
-from runner.model.result import Status
 from runner.model.task import Task
 from runner.rpc import peerparts as parts
 from runner.rpc import peerreports as reports
 from runner.rpc.wire import STREAMS
 from runner.v1 import peer_pb2 as pb
-
 
 # From the origin.
 
