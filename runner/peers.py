@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from typing import Protocol
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import NamedTuple, Protocol
 
 from msgspec import Struct
 
@@ -16,6 +17,8 @@ from runner.model.load import Load
 from runner.model.result import Reason
 from runner.model.task import Forward
 
+MOST_KEPT = 1000
+"""Of answers to which runners fit."""
 MOST_NAMED = 20
 """Of so many runners it is said what each lacks, and of one so many types."""
 
@@ -36,12 +39,11 @@ class Own(Struct, frozen=True, kw_only=True):
     load: Callable[[], Load]
 
 
-class _Candidate(Struct, frozen=True, kw_only=True):
+class _Candidate(NamedTuple):
     name: str
     dispatcher: Dispatcher
-    types: Collection[str]
-    labels: Mapping[str, str]
-    burden: float
+    burden: Callable[[], float]
+    """How much each of its slots has to do."""
 
 
 Reach = Callable[[str], RemoteDispatcher | None]
@@ -59,6 +61,8 @@ class Peers:
         self._peers = {peer.name: peer for peer in peers}
         self._reach = reach
         self._changed: Changed = lambda name, there: None
+        self._found: dict[object, Sequence[_Candidate] | Unreachable] = {}
+        """Who fits what was asked for; until somebody comes or goes."""
 
     def __iter__(self) -> Iterator[RemoteDispatcher]:
         return iter(list(self._peers.values()))
@@ -67,18 +71,23 @@ class Peers:
         """One that nothing was handed to in a former life. What waits for a runner is decided anew."""
         self._know(peer)
         peer.reconcile(())
-        self._changed(peer.name, False)
+        self._notice(peer.name, False)
 
     def remove(self, name: str, why: str) -> None:
         """It is no peer any more, and what it carries out is lost; `why` is for a person."""
         peer = self._peers.pop(name, None)
         if peer is not None:
             peer.retire(why)
-            self._changed(name, False)
+            self._notice(name, False)
 
     def _know(self, peer: RemoteDispatcher) -> None:
         self._peers[peer.name] = peer
-        peer.on_change = self._changed
+        peer.on_change = self._notice
+        self._found.clear()
+
+    def _notice(self, name: str, there: bool) -> None:
+        self._found.clear()
+        self._changed(name, there)
 
     @property
     def here(self) -> Dispatcher:
@@ -104,7 +113,7 @@ class Peers:
     def subscribe(self, changed: Changed) -> None:
         self._changed = changed
         for peer in self._peers.values():
-            peer.on_change = changed
+            peer.on_change = self._notice
 
     def _called(self, name: str, types: Collection[str]) -> Dispatcher | Unreachable | Refusal:
         if name == self.here.name:
@@ -126,39 +135,51 @@ class Peers:
         return peer
 
     def _fitting(self, labels: Mapping[str, str], types: Collection[str]) -> Dispatcher | Unreachable:
-        lacking = []
-        candidates = []
-        for candidate in self._candidates():
-            lack = _lack(candidate, labels, types)
+        own = self._own.labels()
+        wanted = frozenset(labels.items()), frozenset(types), frozenset(own.items())
+        found = self._found.get(wanted)
+        if found is None:
+            if len(self._found) >= MOST_KEPT:
+                self._found.clear()
+            found = self._found[wanted] = self._find(labels, types, own)
+        if isinstance(found, Unreachable):
+            return found
+        return min(found, key=lambda candidate: (candidate.burden(), candidate.name)).dispatcher
+
+    def _find(
+        self, labels: Mapping[str, str], types: Collection[str], own: Mapping[str, str]
+    ) -> Sequence[_Candidate] | Unreachable:
+        """All that fit now."""
+        lacking: list[str] = []
+        fitting: list[_Candidate] = []
+        away: list[RemoteDispatcher] = []
+
+        def look(candidate: _Candidate, its_labels: Mapping[str, str], its_types: Collection[str]) -> None:
+            lack = _lack(its_labels, its_types, labels, types)
             if lack is None:
-                candidates.append(candidate)
+                fitting.append(candidate)
             else:
                 lacking.append(f"{candidate.name} {lack}")
-        if candidates:
-            return min(candidates, key=lambda candidate: (candidate.burden, candidate.name)).dispatcher
+
+        look(_Candidate(self.here.name, self.here, lambda: _burden(self._own.load())), own, self._own.types.types)
+        for peer in self._peers.values():
+            if (hello := peer.hello) is None:
+                away.append(peer)
+            else:
+                look(_Candidate(peer.name, peer, partial(_burden_of, peer)), hello.labels, hello.types)
+        if fitting:
+            return fitting
         # One that is away may have changed, so that nobody is ruled out for good.
-        lacking += [_away(peer) for peer in self._peers.values() if not peer.is_there]
+        lacking += map(_away, away)
         wanted = ", ".join(f"{name}={value}" for name, value in sorted(labels.items()))
         more = [] if len(lacking) <= MOST_NAMED else [f"and {len(lacking) - MOST_NAMED} more"]
         return Unreachable(why=f"no runner fits {wanted}: {'; '.join([*lacking[:MOST_NAMED], *more])}")
 
-    def _candidates(self) -> Iterable[_Candidate]:
-        yield _Candidate(
-            name=self.here.name,
-            dispatcher=self.here,
-            types=self._own.types.types,
-            labels=self._own.labels(),
-            burden=_burden(self._own.load()),
-        )
-        for peer in self._peers.values():
-            if (hello := peer.hello) is not None:
-                yield _Candidate(
-                    name=peer.name,
-                    dispatcher=peer,
-                    types=hello.types,
-                    labels=hello.labels,
-                    burden=_burden(peer.load),
-                )
+
+def _burden_of(peer: RemoteDispatcher) -> float:
+    """By what it has told last, and what it was given since."""
+    load = peer.load
+    return max(load.taken + load.waiting, peer.under_way) / max(1, load.slots)
 
 
 def _burden(load: Load) -> float:
@@ -166,14 +187,16 @@ def _burden(load: Load) -> float:
     return (load.taken + load.waiting) / max(1, load.slots)
 
 
-def _lack(candidate: _Candidate, labels: Mapping[str, str], types: Collection[str]) -> str | None:
+def _lack(
+    its_labels: Mapping[str, str], its_types: Collection[str], labels: Mapping[str, str], types: Collection[str]
+) -> str | None:
     """What a runner has not that is wanted; None where it fits."""
     for name, value in labels.items():
-        if name not in candidate.labels:
+        if name not in its_labels:
             return f"has no label {name}"
-        if candidate.labels[name] != value:
-            return f"has {name}={candidate.labels[name]}"
-    missing = _missing(types, candidate.types)
+        if its_labels[name] != value:
+            return f"has {name}={its_labels[name]}"
+    missing = _missing(types, its_types)
     return None if missing is None else f"has no task type {missing!r}"
 
 

@@ -71,6 +71,8 @@ class RemoteDispatcher:
         """Told whenever the peer has come or gone."""
         self.trouble = "it was not reached yet"
         """Why it is not there, where it is not."""
+        self.under_way = 0
+        """How much was handed to it that is not over."""
         self._name = name
         self._node = node
         self._own_name = own_name
@@ -116,6 +118,7 @@ class RemoteDispatcher:
         self._groups.add(id.group)
         if id not in self._handed:
             self._handed[id] = make()
+            self.under_way += 1
             self._watch_for_loss()
             if id in self._cancelled_first:
                 self.cancel(id, self._cancelled_first.pop(id))
@@ -223,7 +226,7 @@ class RemoteDispatcher:
             there=self.is_there,
             since=self._since.wall,
             trouble="" if self.is_there else self.trouble,
-            running=len(self._under_way()),
+            running=self.under_way,
             types=tuple(sorted(hello.types)) if hello else (),
             labels=hello.labels if hello else {},
         )
@@ -321,7 +324,7 @@ class RemoteDispatcher:
             taken = handed.taken(report)
             handed.heard = report.sequence
             if isinstance(report, Finished):
-                handed.end()
+                self._over(handed)
             if taken is not None:
                 self._sink(taken)
 
@@ -329,7 +332,7 @@ class RemoteDispatcher:
         """How it ended is said by this runner itself."""
         if not handed.is_over:
             handed.heard += 1
-            handed.end()
+            self._over(handed)
             now = self._clock.now().wall
             outcome = Outcome(status=status, reason=reason, error=error, finished_at=now)
             self._sink(Finished(id=handed.id, sequence=handed.heard, outcome=outcome))
@@ -353,6 +356,11 @@ class RemoteDispatcher:
         for handed in self._under_way():
             self._end(handed, Status.ERRORED, Reason.RUNNER_LOST, error)
 
+    def _over(self, handed: Handed) -> None:
+        if not handed.is_over:
+            self.under_way -= 1
+        handed.end()
+
     def _part_of(self, id: AttemptId) -> Handed | None:
         """What was handed out and has this attempt: itself, or its whole group."""
         return self._handed.get(id) or self._handed.get(id._replace(task=WHOLE, attempt=1))
@@ -364,4 +372,4 @@ class RemoteDispatcher:
         for id in [id for id in self._cancelled_first if unwanted(id)]:
             del self._cancelled_first[id]
         for id in [id for id in self._handed if unwanted(id)]:
-            self._handed.pop(id).close_logs()
+            self._over(self._handed.pop(id))

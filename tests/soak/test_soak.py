@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import pytest
 from msgspec.structs import replace
 
-from tests.soak import graph, queue, verdict, watchers
+from tests.soak import graph, peers, queue, verdict, watchers
 from tests.soak.__main__ import soaked
 from tests.soak.sampling import Sample
 
@@ -53,6 +53,15 @@ async def test_many_look_on_at_one_group(tmp_path: Path) -> None:
     told = await watchers.look_on(tmp_path, 500)
     assert told.faults == []
     assert "500 watchers of one group" in str(told)
+
+
+@pytest.mark.timeout(120)
+async def test_many_peers_at_once(tmp_path: Path) -> None:
+    told = await peers.meet(tmp_path, 40, peers.Play(busy=10, each=20, seconds=1.0, idle=0.2))
+    assert told.faults == []
+    assert told.in_flight == 200
+    assert round(told.descriptors_each) == 1, "one connection, however much there is to do"
+    assert "40 peers: all are there" in str(told)
 
 
 def test_what_rises_is_not_flat() -> None:

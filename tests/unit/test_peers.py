@@ -10,11 +10,13 @@ from runner.dispatch.base import Dispatcher
 from runner.dispatch.remote import RemoteDispatcher
 from runner.engine.targets import Refusal, Unreachable
 from runner.logs.memory import MemoryLogStore
+from runner.model.dispatch import AttemptId, Dispatch
 from runner.model.load import Load
 from runner.model.session import ExecutorHello
 from runner.model.task import Forward, Task
 from runner.peers import Own, Peers
 from runner.simulator.clock import VirtualClock
+from tests.unit.dispatch.harness import bindings
 
 TASK = Task(name="t", type="probe")
 IDLE = Load(slots=4, taken=0, waiting=0)
@@ -122,3 +124,56 @@ def test_who_comes_and_goes_is_told() -> None:
     onprem.connected(hello, lambda message: None)
     onprem.disconnected("cut")
     assert told == [("onprem", True), ("onprem", False)]
+
+
+def test_what_was_given_since_its_load_was_told_counts() -> None:
+    """A burst of tasks does not all go to who had the least to do when it began."""
+    targets = peers(peer("a", site="eu"), peer("b", site="eu"))
+    took: list[str] = []
+    for number in range(6):
+        choice = targets.choose(Forward(labels={"site": "eu"}), (TASK.type,))
+        assert isinstance(choice, RemoteDispatcher)
+        took.append(choice.name)
+        id = AttemptId("g", f"t{number}", 1)
+        choice.submit(Dispatch(id=id, instance="i", task=TASK, bindings=bindings(), workspace=""))
+    assert took == ["a", "b", "a", "b", "a", "b"]
+
+
+def test_who_fits_is_asked_anew_when_somebody_comes_goes_or_is_called_otherwise() -> None:
+    a, b = peer("a", site="eu"), peer("b", there=False)
+    own = {"site": "us"}
+    targets = peers(a, b, labels=own)
+    targets.subscribe(lambda name, there: None)
+    eu = Forward(labels={"site": "eu"})
+    assert chosen(targets, eu) == "a"
+    a.disconnected("cut")
+    assert chosen(targets, eu).startswith("away: no runner fits site=eu")
+    hello = ExecutorHello(
+        node="b", name="b", instance="i", types=frozenset({"probe"}), labels={"site": "eu"}, load=IDLE
+    )
+    b.connected(hello, lambda message: None)
+    assert chosen(targets, eu) == "b"
+    targets.remove("b", "it is gone")
+    assert chosen(targets, eu).startswith("away: ")
+    own["site"] = "eu"
+    assert chosen(targets, eu) == "cloud"
+    targets.add(peer("c", site="eu"))
+    assert chosen(targets, eu) == "c"
+
+
+def test_an_address_is_asked_for_once() -> None:
+    asked: list[str] = []
+
+    def reach(address: str) -> RemoteDispatcher | None:
+        asked.append(address)
+        return peer(address) if address.startswith("10.") else None
+
+    here: Dispatcher = Here()  # type: ignore[assignment] # nothing of it is asked for but its name
+    own = Own(dispatcher=here, types=Types(), labels=dict, load=lambda: AT_REST)
+    targets = Peers(own, reach=reach)
+    for _ in range(2):
+        assert chosen(targets, Forward(to="10.0.0.5:8443")) == "10.0.0.5:8443"
+    assert asked == ["10.0.0.5:8443"]
+    assert targets.named("10.0.0.6:8443").name == "10.0.0.6:8443"
+    assert targets.named("192.168.0.1:1").name == "cloud"
+    assert chosen(targets, Forward(to="192.168.0.1:1")).startswith("no_such_runner")
