@@ -83,7 +83,7 @@ async def crowd(folder: Path, peers: int, seconds: float) -> AsyncIterator[list[
     finally:
         for process in processes:
             process.kill()
-            process.wait()
+            process.communicate()
 
 
 async def meet(folder: Path, peers: int, play: Play = NORMAL) -> Told:
