@@ -24,9 +24,20 @@ WHOLE_GROUP = -1
 """In the place of a task's index: the group as a whole waits."""
 
 
+RETOLD_SECONDS = 60.0
+"""So seldom at most it is told anew why something waits."""
+
+
+class _Reason(Struct):
+    why: str
+    told_at: float
+    """By the boot clock."""
+
+
 class _Waiting(Struct):
     run: GroupRun
-    indices: set[int]
+    reasons: dict[int, _Reason]
+    """By index."""
 
 
 class _Away(Struct):
@@ -57,19 +68,25 @@ class Abroad:
 
     # Who waits.
 
-    def wait(self, run: GroupRun, index: int) -> None:
-        """The task, or the `WHOLE_GROUP`, is to be decided anew when a runner has come or gone."""
+    def wait(self, run: GroupRun, index: int, why: str) -> bool:
+        """The task, or the `WHOLE_GROUP`, is to be decided anew when a runner has come or gone. Whether that it waits, or why, is to be
+        told again: it was told a while ago for another reason."""
         waiting = self._waiting.get(run.id)
         if waiting is None:
-            waiting = self._waiting[run.id] = _Waiting(run, set())
-        waiting.indices.add(index)
+            waiting = self._waiting[run.id] = _Waiting(run, {})
+        now = self._clock.now().boot
+        reason = waiting.reasons.get(index)
+        if reason is not None and (reason.why == why or now - reason.told_at < RETOLD_SECONDS):
+            return False
+        waiting.reasons[index] = _Reason(why, now)
+        return reason is not None
 
     def waits_no_more(self, run: GroupRun, index: int) -> None:
         """If it did."""
         waiting = self._waiting.get(run.id)
         if waiting is not None:
-            waiting.indices.discard(index)
-            if not waiting.indices:
+            waiting.reasons.pop(index, None)
+            if not waiting.reasons:
                 del self._waiting[run.id]
 
     # Who is away.
@@ -133,7 +150,7 @@ class Abroad:
             while self._indices:
                 waiting = self._waiting.get(self._groups[0])
                 index = self._indices.popleft()
-                if waiting is not None and index in waiting.indices:
+                if waiting is not None and index in waiting.reasons:
                     return waiting.run, index
             if self._groups:
                 self._groups.popleft()
@@ -147,4 +164,4 @@ class Abroad:
                     return None
             waiting = self._waiting.get(self._groups[0])
             if waiting is not None:
-                self._indices.extend(sorted(waiting.indices))
+                self._indices.extend(sorted(waiting.reasons))

@@ -89,12 +89,12 @@ class Entrusted:
 
     def _wait(self, why: str) -> None:
         run, journal = self._run, self._services.journal
-        self._services.abroad.wait(run, WHOLE_GROUP)
-        if self._waits:
+        is_news = self._services.abroad.wait(run, WHOLE_GROUP, why)
+        if self._waits and not is_news:
             return
         self._waits = self.has_waited = True
         waiting = Waiting.PEER_UNREACHABLE
-        if run.tasks[run.plan.roots[0]].waiting is not waiting:  # else a former engine has told it
+        if is_news or run.tasks[run.plan.roots[0]].waiting is not waiting:  # else a former engine has told it
             run.event(Kind.GROUP_WAITING, waiting=waiting.value, why=why)
             self._let_roots_wait(waiting)
             journal.wake()

@@ -75,8 +75,8 @@ class Forwarding:
         return Forward(to=variables.runner_named(forward.to, bindings))
 
     def _wait(self, state: TaskState, why: str) -> None:
-        self._services.abroad.wait(self._run, state.index)
-        if state.waiting is not Waiting.PEER_UNREACHABLE:  # also where a former engine has told it
+        is_news = self._services.abroad.wait(self._run, state.index, why)
+        if is_news or state.waiting is not Waiting.PEER_UNREACHABLE:  # also where a former engine has told it
             state.waiting = Waiting.PEER_UNREACHABLE
             self._run.event(Kind.TASK_WAITING, state, waiting=Waiting.PEER_UNREACHABLE.value, why=why)
             self._services.journal.mark(state)

@@ -421,3 +421,23 @@ def test_what_is_said_of_its_attempts_one_by_one_is_ignored() -> None:
     world.peer._sink(Finished(id=AttemptId("g", "a", 1), sequence=9, outcome=SUCCESS))
     world.wait()
     assert world.ends()["a"] == (Status.RUNNING, None)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_another_reason_to_wait_is_told_and_not_at_every_turn(whole: bool) -> None:
+    world = World(Unreachable(why="first"))
+    world.submit(task("a", forward=None if whole else THERE), forward=THERE if whole else None)
+
+    def changes(why: str, seconds: float) -> None:
+        world.wait(seconds)
+        world.targets.chosen = Unreachable(why=why)
+        world.targets.changed("there", False)
+        world.wait()
+
+    changes("second", 10.0)
+    changes("third", 60.0)
+    changes("third", 60.0)
+    kind = Kind.GROUP_WAITING if whole else Kind.TASK_WAITING
+    told = [event.fields["why"] for event in world.store.events("g", 0, 100) if event.kind is kind]
+    assert told == ["first", "third"]
+    world.check()
