@@ -440,4 +440,3 @@ def test_another_reason_to_wait_is_told_and_not_at_every_turn(whole: bool) -> No
     kind = Kind.GROUP_WAITING if whole else Kind.TASK_WAITING
     told = [event.fields["why"] for event in world.store.events("g", 0, 100) if event.kind is kind]
     assert told == ["first", "third"]
-    world.check()
