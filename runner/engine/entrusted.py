@@ -162,7 +162,7 @@ class Entrusted:
         """Take up what a former engine has written down of its dispatch."""
         self.attempt, self.has_waited = attempt, True
         outcome = attempt.outcome
-        if attempt.runner == self._services.targets.here.name:
+        if attempt.status is Status.RUNNING:  # here, whatever this runner was called then
             self.is_elsewhere = False
         elif outcome is not None:
             self.is_elsewhere = False
