@@ -322,6 +322,11 @@ class Engine:
         run = self._runs.get(id)
         return "" if run is None or task not in run.graph.index else run.task(task).task.type
 
+    def is_over(self, id: str) -> bool:
+        """Whether nothing more is decided of the group, be that written down by now or not."""
+        run = self._runs.get(id)
+        return run is None or run.status.terminal
+
     def trace_of(self, id: str) -> trace.Trace | None:
         """Of a group that is not over or ended just now."""
         run = self._runs.get(id)

@@ -6,6 +6,7 @@ Nothing is queued for a reader: what he has not asked for yet lies in the store 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -30,6 +31,9 @@ BYTES_AT_ONCE = 256 << 10
 LARGE_BYTES = 64 << 10
 """So much of a log is read on the loop; what is beyond it in a thread, so that nobody waits for a disk."""
 RETRY_SECONDS = 5.0
+GATHER_SECONDS = 0.01
+"""What happens so soon behind a message of a watch is told together: a message costs as much as half a short task, here and at
+who watches."""
 FARTHEST_EVENT = 1 << 62
 """No group will ever have so many, and no store can count much farther."""
 
@@ -44,6 +48,10 @@ class Watch:
         self._id = id
         self._part = part
         self._wake = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._told_at = -math.inf
+        """When the last message was made, in seconds of the loop's clock."""
+        self._due: asyncio.TimerHandle | None = None
 
     async def run(self) -> AsyncIterator[pb.WatchTaskGroupResponse]:
         """Until the group is over. Raises UnavailableError where it is over and that cannot be written down."""
@@ -61,6 +69,7 @@ class Watch:
             while True:
                 self._wake.clear()
                 while (message := _next(story)) is not None:
+                    self._told_at = self._loop.time()
                     yield message
                 if story.over or (ahead and self._engine.status(self._id).terminal):
                     return
@@ -71,22 +80,36 @@ class Watch:
                     )
                 await self._wake.wait()
 
+    def _happened(self) -> None:
+        """There is something to be told: at once, unless something was told a moment ago, and more may follow."""
+        due = self._told_at + GATHER_SECONDS
+        if due <= self._loop.time() or self._engine.is_over(self._id):
+            self._wake.set()
+        elif self._due is None:
+            self._due = self._loop.call_at(due, self._gathered)
+
+    def _gathered(self) -> None:
+        self._due = None
+        self._wake.set()
+
     @contextmanager
     def _listening(self, story: Story) -> Iterator[None]:
         def grew(attempt: AttemptId) -> None:
             if attempt.group == self._id:
                 story.grew(attempt)
-                self._wake.set()
+                self._happened()
 
         forget: list[Callable[[], None]] = [
             self._traffic.subscribe(self._wake.set),
-            self._engine.subscribe(self._id, self._wake.set),
+            self._engine.subscribe(self._id, self._happened),
         ]
         if self._part.output:
             forget.append(self._logs.subscribe(grew))
         try:
             yield
         finally:
+            if self._due is not None:
+                self._due.cancel()
             for each in forget:
                 each()
 
