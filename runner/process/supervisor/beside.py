@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # typing is slow to import, and the start of the supervisor is waited for
     from collections.abc import Callable
@@ -36,6 +38,8 @@ def _started() -> Callable[[Callable[[], None]], None]:
     todo: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
 
     def serve() -> None:
+        # The ends of children are the loop's. While it starts one it has all signals blocked, and this thread would be woken for them.
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         while True:
             todo.get()()
 
