@@ -28,8 +28,15 @@ def timestamp(at: float | None) -> Timestamp | None:
     """`at` in seconds since the epoch."""
     if at is None:
         return None
+    message = Timestamp()
+    put_time(at, message)
+    return message
+
+
+def put_time(at: float, message: Timestamp) -> None:
     whole = int(at // 1)
-    return Timestamp(seconds=whole, nanos=min(_BILLION - 1, round((at - whole) * _BILLION)))
+    message.seconds = whole
+    message.nanos = min(_BILLION - 1, round((at - whole) * _BILLION))
 
 
 def seconds(message: Timestamp) -> float:

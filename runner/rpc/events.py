@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from runner.model.event import Event, Kind
-from runner.rpc.convert import seconds, timestamp
+from runner.rpc.convert import put_time, seconds
 from runner.rpc.wire import (
     STATUSES,
     STATUSES_BACK,
@@ -101,17 +101,29 @@ _FIELDS: dict[Kind, tuple[_Field, ...]] = {
 
 
 def event_to_proto(event: Event) -> pb.Event:
-    message = pb.Event(number=event.number, at=timestamp(event.at), task=event.task or "", attempt=event.attempt or 0)
-    fact = getattr(message, event.kind.value)
-    if event.kind is Kind.KILL_REPORT:
-        fact.CopyFrom(kill_to_proto(event.fields))
-        return message
+    message = pb.Event()
+    put_event(event, message)
+    return message
+
+
+def put_event(event: Event, message: pb.Event) -> None:
+    """As `event_to_proto`, into an empty message where it stands: a copy of many takes half as long again."""
+    message.number = event.number
+    put_time(event.at, message.at)
+    if event.task:
+        message.task = event.task
+    if event.attempt:
+        message.attempt = event.attempt
+    kind, fields = event.kind, event.fields
+    fact = getattr(message, kind.value)
+    if kind is Kind.KILL_REPORT:
+        fact.CopyFrom(kill_to_proto(fields))
+        return
     fact.SetInParent()
-    for name, put, _ in _FIELDS[event.kind]:
-        value = event.fields.get(name)
+    for name, put, _ in _FIELDS[kind]:
+        value = fields.get(name)
         if value is not None:
             put(fact, value)
-    return message
 
 
 def event_from_proto(message: pb.Event, group: str) -> Event | None:

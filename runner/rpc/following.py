@@ -22,7 +22,7 @@ from runner.model.ends import Ends
 from runner.model.event import Event
 from runner.model.log import Frame, Stream
 from runner.rpc import convert
-from runner.rpc.events import event_to_proto
+from runner.rpc.events import put_event
 from runner.rpc.traffic import Traffic
 from runner.v1 import runner_pb2 as pb
 
@@ -123,7 +123,7 @@ def _next(story: Story) -> pb.WatchTaskGroupResponse | None:
     message = pb.WatchTaskGroupResponse()
     for happening in happenings:
         if isinstance(happening, Event):
-            message.happenings.add().event.CopyFrom(event_to_proto(happening))
+            put_event(happening, message.happenings.add().event)
         else:
             chunk = convert.frame_to_proto(happening.frame, happening.task, happening.attempt)
             message.happenings.add().log.CopyFrom(chunk)
