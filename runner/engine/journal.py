@@ -49,6 +49,8 @@ class Journal:
         self._after_sync: list[Effect] = []
         self._scheduled = False
         self._lingering: Timer | None = None
+        self._looking = False
+        """At the end of this turn it is seen whether something has to linger."""
         self._sync_timer: Timer | None = None
         self._retry: Timer | None = None
         self._sync_soon = False
@@ -116,7 +118,14 @@ class Journal:
         self.wake()
 
     def _linger(self) -> None:
-        if not self._scheduled and self._lingering is None:
+        # Mostly the same turn brings what is not to wait, and a timer costs as much as a row.
+        if not (self._scheduled or self._looking) and self._lingering is None:
+            self._looking = True
+            self._clock.call_soon(self._look)
+
+    def _look(self) -> None:
+        self._looking = False
+        if not self._scheduled and self._lingering is None and (self._dirty or self._events):
             self._lingering = self._clock.call_at(self._clock.now().boot + LINGER_SECONDS, self._lingered)
 
     def _lingered(self) -> None:
