@@ -77,22 +77,24 @@ class Patience:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._timer: Timer | None = None
-        self._waiting: asyncio.Task[Any] | None = None
+        self._task: asyncio.Task[Any] | None = None
+        self._waiting = False
         self._over = False
 
     async def wait(self, work: Awaitable[T]) -> T:
-        """`work`; raises OutOfPatienceError when it takes too long. One at a time."""
+        """`work`; raises OutOfPatienceError when it takes too long. One at a time, and always from the same task."""
         # What `asyncio.timeout` does, of which a task would need three, and most of them never strike.
-        waiting = self._waiting = asyncio.current_task()
-        self._over = False
+        if self._task is None:
+            self._task = asyncio.current_task()
+        self._waiting, self._over = True, False
         try:
             return await work
         except asyncio.CancelledError:
-            if self._over and waiting is not None and not waiting.uncancel():
+            if self._over and self._task is not None and not self._task.uncancel():
                 raise OutOfPatienceError from None
             raise
         finally:
-            self._waiting = None
+            self._waiting = False
 
     def end_in(self, seconds: float) -> None:
         """What is being waited for then is given up on. A later call replaces an earlier one."""
@@ -105,6 +107,6 @@ class Patience:
             self._timer = None
 
     def _end(self) -> None:
-        if self._waiting is not None and not self._over:
+        if self._waiting and self._task is not None and not self._over:
             self._over = True
-            self._waiting.cancel()
+            self._task.cancel()

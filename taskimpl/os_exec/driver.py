@@ -258,7 +258,7 @@ def _lost(error: ProcessHostError) -> DriverError:
 def _handle(attempt: _Attempt) -> bytes:
     fields = {
         "incarnation": attempt.processes.incarnation,
-        "suffix": os.path.splitext(attempt.files.script)[1],
+        "suffix": attempt.files.suffix,
         "owner": attempt.files.owner,
         # Without its words: a handle is stored as it is, and they quote what was rendered.
         "refused": attempt.refusal and attempt.refusal[0],

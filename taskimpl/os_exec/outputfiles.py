@@ -53,6 +53,8 @@ class AttemptFiles(Struct, kw_only=True):
     output: str
     named_output: str
     script: str
+    suffix: str
+    """What the name of the script ends with."""
     given: GivenFiles
     task_name: str
     folder: str | None = None
@@ -76,6 +78,7 @@ class AttemptFiles(Struct, kw_only=True):
             output=output,
             named_output=f"{output}_{task_name}",
             script=f"{base}{suffix}",
+            suffix=suffix,
             given=GivenFiles(folder=f"{base}.files", owner=owner),
             task_name=task_name,
             folder=folder,
