@@ -32,14 +32,16 @@ LARGE_BYTES = 64 << 10
 """So much of a log is read on the loop; what is beyond it in a thread, so that nobody waits for a disk."""
 RETRY_SECONDS = 5.0
 GATHER_SECONDS = 0.01
-"""What happens so soon behind a message of a watch is told together: a message costs as much as half a short task, here and at
-who watches."""
+"""What happens so soon behind a message of a watch is told together: a message costs, here and at who watches, as much as a fifth
+of a short task."""
 FARTHEST_EVENT = 1 << 62
 """No group will ever have so many, and no store can count much farther."""
 
 
 class Watch:
     """One watch of a group. An attempt's output comes between the events that tell of its start and of its end."""
+
+    gather_seconds = GATHER_SECONDS
 
     def __init__(self, engine: Engine, logs: LogStore, traffic: Traffic, id: str, part: Part) -> None:
         self._engine = engine
@@ -82,7 +84,7 @@ class Watch:
 
     def _happened(self) -> None:
         """There is something to be told: at once, unless something was told a moment ago, and more may follow."""
-        due = self._told_at + GATHER_SECONDS
+        due = self._told_at + self.gather_seconds
         if due <= self._loop.time() or self._engine.is_over(self._id):
             self._wake.set()
         elif self._due is None:
