@@ -15,9 +15,10 @@ from grpc.aio import AioRpcError
 
 from runner.client import answers
 from runner.client.answers import Description, Submission, Upload, Validation
-from runner.client.channel import error_of, metadata, open_channel
+from runner.client.channel import error_of, metadata, open_blocking_channel, open_channel
 from runner.client.patience import Attempts, Patience
 from runner.client.resuming import LogProgress, WatchProgress
+from runner.client.uploading import Uploads
 from runner.config import machine
 from runner.errors import DocumentError, RunnerError, UnreachableError, UsageError
 from runner.model import trace
@@ -69,6 +70,7 @@ class AsyncClient:
         self._on_wait = on_wait
         self._channel: aio.Channel | None = None
         self._made: Any = None
+        self._uploads = Uploads()
         self._closed = False
 
     async def submit(
@@ -234,27 +236,15 @@ class AsyncClient:
         what `exclude` leaves out."""
         from runner.client.packing import pack  # what it needs is slow to import
 
-        async def send() -> pb.UploadWorkspaceResponse:
-            call = self._stub.UploadWorkspace(metadata=self._metadata())
-            pieces = pack(Path(folder), exclude)
-            try:
-                while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
-                    await call.write(pb.UploadWorkspaceRequest(data=piece))
-                await call.done_writing()
-            except asyncio.InvalidStateError:
-                pass  # the node has answered already: what, is told below
-            except BaseException:
-                call.cancel()
-                raise
-            answer: pb.UploadWorkspaceResponse = await call
-            return answer
-
-        answer = await self._try(send)
+        self._check_open()
+        with open_blocking_channel(self._endpoint, self._patience.silence) as channel:
+            answer = await self._try(lambda: self._uploads.send(channel, pack(Path(folder), exclude), self._metadata()))
         return Upload(workspace_id=answer.workspace_id, bytes=answer.bytes, entries=answer.entries)
 
     async def close(self) -> None:
         """What is under way ends with an error, and nothing can be asked any more. May be repeated."""
         self._closed = True
+        self._uploads.cancel()
         if self._channel is not None:
             await self._channel.close()
 
@@ -266,10 +256,13 @@ class AsyncClient:
     ) -> None:
         await self.close()
 
-    @property
-    def _stub(self) -> Any:
+    def _check_open(self) -> None:
         if self._closed:
             raise UsageError("this client is closed: make another one")
+
+    @property
+    def _stub(self) -> Any:
+        self._check_open()
         if self._channel is None:
             self._channel = open_channel(self._endpoint, self._patience.silence)
             self._made = RunnerServiceStub(self._channel)

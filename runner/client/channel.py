@@ -13,7 +13,14 @@ from runner.rpc import status
 
 LONGEST_MESSAGE_BYTES = 64 << 20
 
-_LOST = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.DEADLINE_EXCEEDED})
+_LOST = frozenset(
+    {
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.CANCELLED,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.INTERNAL,  # to gRPC for asyncio: nothing more of a session can be sent
+    }
+)
 """Without details these are no answer of a node: the line broke, or nobody answered in time."""
 
 _OPTIONS: tuple[tuple[str, int | str], ...] = (
@@ -30,22 +37,36 @@ _OPTIONS: tuple[tuple[str, int | str], ...] = (
 
 def open_channel(endpoint: Endpoint, silence: float) -> aio.Channel:
     """Nothing is connected yet. `silence` is as in `Patience`. Raises UsageError for files that cannot be read."""
+    options = _options(endpoint, silence)
+    if not endpoint.is_encrypted:
+        return aio.insecure_channel(endpoint.target, options=options)
+    return aio.secure_channel(endpoint.target, _credentials(endpoint), options=options)
+
+
+def open_blocking_channel(endpoint: Endpoint, silence: float) -> grpc.Channel:
+    """As `open_channel`, for threads."""
+    options = _options(endpoint, silence)
+    if not endpoint.is_encrypted:
+        return grpc.insecure_channel(endpoint.target, options=options)
+    return grpc.secure_channel(endpoint.target, _credentials(endpoint), options=options)
+
+
+def _options(endpoint: Endpoint, silence: float) -> tuple[tuple[str, int | str], ...]:
     milliseconds = int(silence * 1000)
     asking = (
         ("grpc.keepalive_time_ms", milliseconds * 2 // 3),
         ("grpc.keepalive_timeout_ms", milliseconds // 3),
     )
-    options = (*_OPTIONS, *asking)
-    if not endpoint.is_encrypted:
-        return aio.insecure_channel(endpoint.target, options=options)
-    credentials = grpc.ssl_channel_credentials(
+    named = () if endpoint.server_name is None else (("grpc.ssl_target_name_override", endpoint.server_name),)
+    return (*_OPTIONS, *asking, *named)
+
+
+def _credentials(endpoint: Endpoint) -> grpc.ChannelCredentials:
+    return grpc.ssl_channel_credentials(
         root_certificates=_pem(endpoint.ca),
         private_key=_pem(endpoint.key),
         certificate_chain=_pem(endpoint.certificate),
     )
-    if endpoint.server_name is not None:
-        options = (*options, ("grpc.ssl_target_name_override", endpoint.server_name))
-    return aio.secure_channel(endpoint.target, credentials, options=options)
 
 
 def metadata(endpoint: Endpoint) -> tuple[tuple[str, str], ...]:

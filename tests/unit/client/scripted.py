@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ class Wait:
 
 
 class Hear:
-    """One message is taken."""
+    """One message is taken; of an upload no more than that."""
 
 
 class ScriptedNode(runner_pb2_grpc.RunnerServiceServicer):
@@ -38,6 +38,7 @@ class ScriptedNode(runner_pb2_grpc.RunnerServiceServicer):
         self.asked: list[Any] = []
         self.metadata: list[dict[str, Any]] = []
         self.received = b""
+        self.has_heard = asyncio.Event()
         self._steps = list(steps)
 
     async def _play(self, request: Any, context: Context) -> AsyncIterator[Any]:
@@ -67,7 +68,12 @@ class ScriptedNode(runner_pb2_grpc.RunnerServiceServicer):
             yield item
 
     async def UploadWorkspace(self, request_iterator: Any, context: Context) -> Any:
-        self.received = b"".join([request.data async for request in request_iterator])
+        if isinstance(self._steps[0][0], Hear):
+            self.received = (await anext(request_iterator)).data
+            del self._steps[0][0]
+            self.has_heard.set()
+        else:
+            self.received = b"".join([request.data async for request in request_iterator])
         return await self._answer(pb.UploadWorkspaceRequest(), context)
 
     async def SubmitTaskGroup(self, request: Any, context: Context) -> Any:
@@ -112,6 +118,45 @@ class ScriptedPeer(peer_pb2_grpc.PeerServiceServicer):
                 await context.abort(grpc.StatusCode.UNAVAILABLE, "Socket closed")
             else:
                 yield peerwire.from_executor_to_proto(item)
+
+
+@asynccontextmanager
+async def cut_line(target: str, folder: Path, *, behind: int, times: int) -> AsyncIterator[str]:
+    """A target that leads to `target`; the first `times` connections break when so many bytes have gone there."""
+    broken = 0
+
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal broken
+        there, into = await asyncio.open_unix_connection(target.removeprefix("unix:"))
+        back = asyncio.ensure_future(_carry(there, writer))
+        room = behind if broken < times else None
+        if await _carry(reader, into, room):
+            broken += 1
+        for end in (writer, into):
+            end.transport.abort()
+        await back
+
+    path = f"{folder}/line.sock"
+    server = await asyncio.start_unix_server(relay, path)
+    try:
+        yield f"unix:{path}"
+    finally:
+        server.close()
+        await server.wait_closed()
+        assert broken == times
+
+
+async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, room: int | None = None) -> bool:
+    """Up to the end, or so many bytes: True, then."""
+    carried = 0
+    with suppress(OSError):
+        while data := await reader.read(1 << 16):
+            carried += len(data)
+            if room is not None and carried > room:
+                return True
+            writer.write(data)
+            await writer.drain()
+    return False
 
 
 @asynccontextmanager

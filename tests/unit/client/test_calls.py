@@ -18,11 +18,14 @@ from typing import Any
 import pytest
 
 from runner.client import AsyncClient, Client, Endpoint, GroupFilter, Patience
+from runner.client.channel import open_blocking_channel
 from runner.client.packing import pack
+from runner.client.uploading import Uploads
 from runner.errors import (
     DocumentError,
     ForbiddenError,
     GroupExistsError,
+    LimitError,
     UnavailableError,
     UnreachableError,
     UsageError,
@@ -31,7 +34,7 @@ from runner.model.fault import Fault
 from runner.model.result import Status
 from runner.rpc.convert import fault_to_proto
 from runner.v1 import runner_pb2 as pb
-from tests.unit.client.scripted import Cut, ScriptedNode, serving
+from tests.unit.client.scripted import Cut, Hear, ScriptedNode, Wait, cut_line, serving
 
 PATIENT = Patience(call=60)
 
@@ -138,6 +141,66 @@ async def test_a_workspace_is_sent_and_sent_again_from_its_beginning(tmp_path: P
         assert entries(node.received)["big"].size == 700_000
         with pytest.raises(UsageError, match="is not a folder"):
             await client.upload_workspace(tmp_path / "none")
+
+
+@pytest.fixture
+def large(tmp_path: Path) -> Path:
+    """A folder of which gRPC cannot send all before there is an answer."""
+    folder = tmp_path / "large"
+    folder.mkdir()
+    (folder / "big").write_bytes(bytes(20 << 20))
+    return folder
+
+
+async def test_what_a_node_says_of_an_upload_before_it_has_all_of_it_is_told(tmp_path: Path, large: Path) -> None:
+    node = ScriptedNode(*([Hear(), LimitError("too much", limit=7)] for _ in range(30)))
+    async with serving(node, tmp_path) as target, AsyncClient(target) as client:
+        for _ in range(30):
+            with pytest.raises(LimitError, match="too much") as caught:
+                await client.upload_workspace(large)
+            assert caught.value.limit == 7
+
+
+async def test_an_upload_is_sent_again_when_its_line_breaks(tmp_path: Path, large: Path) -> None:
+    answer = pb.UploadWorkspaceResponse(workspace_id="w")
+    node = ScriptedNode(*([answer] for _ in range(6)))  # to it what was cut off may look like an end
+    async with (
+        serving(node, tmp_path) as there,
+        cut_line(there, tmp_path, behind=2_000_000, times=5) as target,
+        AsyncClient(target, patience=PATIENT) as client,
+    ):
+        assert (await client.upload_workspace(large)).workspace_id == "w"
+        assert entries(node.received)["big"].size == 20 << 20
+
+
+async def test_what_cannot_be_read_any_more_ends_an_upload_and_never_looks_whole(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def pieces() -> Iterator[bytes]:
+        yield bytes(1000)
+        raise UsageError("it became shorter")
+
+    node = ScriptedNode([pb.UploadWorkspaceResponse(workspace_id="w")])
+    async with serving(node, tmp_path) as target:
+        with (
+            open_blocking_channel(Endpoint(target=target), 45) as channel,
+            pytest.raises(UsageError, match="it became shorter"),
+        ):
+            await Uploads().send(channel, pieces(), ())
+    assert (node.received, node.asked, caplog.text) == (b"", [], "")
+
+
+async def test_a_client_that_is_closed_ends_its_uploads(tmp_path: Path, large: Path) -> None:
+    node = ScriptedNode([Hear(), Wait()])
+    async with serving(node, tmp_path) as target:
+        client = AsyncClient(target)
+        upload = asyncio.create_task(client.upload_workspace(large))
+        await node.has_heard.wait()
+        await client.close()
+        with pytest.raises(UnreachableError, match="closed meanwhile"):
+            await upload
+        with pytest.raises(UsageError, match="is closed"):
+            await client.upload_workspace(large)
 
 
 def test_what_is_packed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
