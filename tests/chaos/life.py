@@ -70,7 +70,7 @@ async def _cancel(node: Node, group: Group, outside: Path) -> None:
         node.engine.cancel(group.id)
     await _until(lambda: asked() >= 1)
     if asked() < 2:
-        await _marked(node, group.id, group.actors[0].name, outside, "bye")
+        await _until(lambda: _is_over(node, group.id, group.actors[0].name))  # its good-bye is no end yet
         node.engine.cancel(group.id)
 
 

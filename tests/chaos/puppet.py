@@ -8,7 +8,7 @@ The plan is JSON, a list of attempts (what comes after the last does the same as
     ["export", text]          onto the end of $OUTPUT_FILE
     ["mark", name]            make the file `<task>.<attempt>.<name>` in FOLDER: all before it is done
     ["await", name, seconds]  until somebody made the file `name` in FOLDER, no longer than so many seconds
-    ["on_term", base64]       from now on SIGTERM writes this to stdout, marks `bye` and ends with 0; null ignores it
+    ["on_term", base64]       from now on SIGTERM writes this to stdout and ends with 0; null ignores it
     ["again"]                 say once more that it was started, as if it had been
     ["leave"]                 start a process that stays, and that nobody waits for
     ["escape"]                the same, in a session of its own, orphaned, without environment and without the pipes
@@ -65,7 +65,6 @@ def main(plan: str, folder: str) -> None:  # noqa: PLR0912 - a step each
     def on_term(text: str | None) -> None:
         def bye(*_: object) -> None:
             say(1, binascii.a2b_base64(text or ""))
-            mark("bye")
             os._exit(0)
 
         signal.signal(signal.SIGTERM, signal.SIG_IGN if text is None else bye)

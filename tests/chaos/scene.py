@@ -87,7 +87,7 @@ class Actor:
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """`cancelled`: from outside, twice, the second time once the first task has said good-bye. What is to be paused stands
+    """`cancelled`: from outside, twice, the second time once the first task is over. What is to be paused stands
     first."""
 
     id: str

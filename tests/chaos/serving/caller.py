@@ -211,7 +211,7 @@ class Troupe:
     # Meddling.
 
     async def _cancel(self, group: Group) -> None:
-        """Once all are ready; at once when the first has said good-bye."""
+        """Once all are ready; at once when the first has ended by itself: its good-bye is no end yet."""
         diary, id = self._diary, group.id
         if not diary.has("cancelled", id):
             for task in group.tasks:
@@ -219,7 +219,7 @@ class Troupe:
             status = await self._ada.cancel(id)
             diary.note("cancelled", id, status=status.value)
         if not diary.has("cancelled at once", id):
-            await self._marked(id, group.actors[0].name, "bye")
+            await self._told(id, group.actors[0].name, Kind.TASK_FINISHED)
             status = await self._ada.cancel(id, at_once=True)
             diary.note("cancelled at once", id, status=status.value)
 
