@@ -19,6 +19,8 @@ DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
 
 @typing.final
 class FromOrigin(google.protobuf.message.Message):
+    """What an origin says."""
+
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     HELLO_FIELD_NUMBER: builtins.int
@@ -31,23 +33,41 @@ class FromOrigin(google.protobuf.message.Message):
     SUBMIT_GROUP_FIELD_NUMBER: builtins.int
     CHECK_FIELD_NUMBER: builtins.int
     @property
-    def hello(self) -> global___OriginHello: ...
+    def hello(self) -> global___OriginHello:
+        """First of all."""
+
     @property
-    def submit(self) -> global___SubmitAttempt: ...
+    def submit(self) -> global___SubmitAttempt:
+        """Begin, or go on."""
+
     @property
-    def acknowledge(self) -> global___AcknowledgeReports: ...
+    def acknowledge(self) -> global___AcknowledgeReports:
+        """What need not be told again."""
+
     @property
-    def cancel(self) -> global___CancelAttempt: ...
+    def cancel(self) -> global___CancelAttempt:
+        """Stop."""
+
     @property
-    def signal(self) -> global___SignalAttempt: ...
+    def signal(self) -> global___SignalAttempt:
+        """Pause, go on, kill."""
+
     @property
-    def release(self) -> global___ReleaseGroup: ...
+    def release(self) -> global___ReleaseGroup:
+        """Forget the group."""
+
     @property
-    def begin(self) -> global___BeginSession: ...
+    def begin(self) -> global___BeginSession:
+        """Second of all."""
+
     @property
-    def submit_group(self) -> global___SubmitGroup: ...
+    def submit_group(self) -> global___SubmitGroup:
+        """Begin a group, or go on with it."""
+
     @property
-    def check(self) -> global___CheckTasks: ...
+    def check(self) -> global___CheckTasks:
+        """What would be wrong with tasks."""
+
     def __init__(
         self,
         *,
@@ -69,6 +89,8 @@ global___FromOrigin = FromOrigin
 
 @typing.final
 class FromExecutor(google.protobuf.message.Message):
+    """What an executor says."""
+
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     HELLO_FIELD_NUMBER: builtins.int
@@ -79,19 +101,33 @@ class FromExecutor(google.protobuf.message.Message):
     LOAD_FIELD_NUMBER: builtins.int
     CHECKED_FIELD_NUMBER: builtins.int
     @property
-    def hello(self) -> global___ExecutorHello: ...
+    def hello(self) -> global___ExecutorHello:
+        """First of all."""
+
     @property
-    def report(self) -> global___AttemptReport: ...
+    def report(self) -> global___AttemptReport:
+        """What became of an attempt."""
+
     @property
-    def output(self) -> global___AttemptOutput: ...
+    def output(self) -> global___AttemptOutput:
+        """What an attempt has printed."""
+
     @property
-    def afresh(self) -> global___OutputAfresh: ...
+    def afresh(self) -> global___OutputAfresh:
+        """What was printed comes once more."""
+
     @property
-    def refused(self) -> global___AttemptRefused: ...
+    def refused(self) -> global___AttemptRefused:
+        """What will not be begun."""
+
     @property
-    def load(self) -> global___Capacity: ...
+    def load(self) -> global___Capacity:
+        """How much there is to do."""
+
     @property
-    def checked(self) -> global___TasksChecked: ...
+    def checked(self) -> global___TasksChecked:
+        """The answer to that question."""
+
     def __init__(
         self,
         *,
@@ -119,7 +155,9 @@ class AttemptId(google.protobuf.message.Message):
     TASK_FIELD_NUMBER: builtins.int
     ATTEMPT_FIELD_NUMBER: builtins.int
     group: builtins.str
+    """The group's id at its origin."""
     task: builtins.str
+    """The task's name."""
     attempt: builtins.int
     """From 1."""
     def __init__(
@@ -145,6 +183,7 @@ class OriginHello(google.protobuf.message.Message):
     node: builtins.str
     """The identity of the origin's state, and what it is called."""
     name: builtins.str
+    """What it is called, for a person to read."""
     version: builtins.int
     """Of this protocol. Who is greeted with another one ends the session with FAILED_PRECONDITION."""
     def __init__(
@@ -216,21 +255,27 @@ class SubmitAttempt(google.protobuf.message.Message):
     resumed: builtins.bool
     """The origin may have sent it before; `handle` and `started_at` are what it was then told of the start."""
     handle: builtins.bytes
+    """What AttemptStarted has told of it; unset where nothing was heard."""
     started_at: builtins.float
+    """When it began, as AttemptStarted has told; unset where nothing was heard."""
     paused: builtins.bool
     """It is to be paused; the origin has heard that it is."""
     told_paused: builtins.bool
+    """Whether the origin has heard that it is paused."""
     traceparent: builtins.str
     """What the attempt passes on of its trace, empty for nothing."""
     on_behalf_of: builtins.str
     """Who has submitted the group to its origin."""
     after: builtins.int
-    """What is told begins behind this report, and what was printed behind this position in the executor's log."""
+    """What is told begins behind this report."""
     printed: builtins.int
+    """The position in the executor's log up to which the origin has what was printed."""
     cancel_grace: builtins.float
     """Set where it has to end: as CancelAttempt, and nothing is started then."""
     @property
-    def id(self) -> global___AttemptId: ...
+    def id(self) -> global___AttemptId:
+        """Which attempt."""
+
     @property
     def bindings(self) -> global___Bindings:
         """What its templates may name."""
@@ -309,16 +354,21 @@ class SubmitGroup(google.protobuf.message.Message):
     PRINTED_FIELD_NUMBER: builtins.int
     CANCEL_GRACE_FIELD_NUMBER: builtins.int
     instance: builtins.str
+    """As in SubmitAttempt."""
     group: builtins.bytes
     """The group as canonical JSON, its templates not rendered."""
     public_id: builtins.str
     """What the group is called in templates."""
     resumed: builtins.bool
+    """The origin may have sent it before."""
     traceparent: builtins.str
+    """What the group passes on of its trace, empty for nothing."""
     on_behalf_of: builtins.str
+    """As in SubmitAttempt."""
     after: builtins.int
     """What is told begins behind the event of this number."""
     cancel_grace: builtins.float
+    """Set where it has to end: as CancelAttempt."""
     @property
     def id(self) -> global___AttemptId:
         """Names no task."""
@@ -332,7 +382,9 @@ class SubmitGroup(google.protobuf.message.Message):
         """The tasks that run and are to be paused."""
 
     @property
-    def hops(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
+    def hops(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """As in SubmitAttempt."""
+
     @property
     def printed(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___PrintedUpTo]:
         """How far the origin has the logs of attempts that were under way; those that are not named begin at 0."""
@@ -362,13 +414,18 @@ global___SubmitGroup = SubmitGroup
 
 @typing.final
 class PrintedUpTo(google.protobuf.message.Message):
+    """How far the origin has what an attempt has printed."""
+
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     ID_FIELD_NUMBER: builtins.int
     POSITION_FIELD_NUMBER: builtins.int
     position: builtins.int
+    """In the executor's log, behind the last piece that came."""
     @property
-    def id(self) -> global___AttemptId: ...
+    def id(self) -> global___AttemptId:
+        """Which attempt."""
+
     def __init__(
         self,
         *,
@@ -448,14 +505,19 @@ class Bindings(google.protobuf.message.Message):
     group_id: builtins.str
     """What the group, the task and the attempt are called in templates."""
     group_name: builtins.str
+    """What `group.name` is."""
     task_name: builtins.str
+    """What `task.name` is."""
     task_attempt: builtins.int
+    """What `task.attempt` is, from 1."""
     @property
     def imports(self) -> google.protobuf.internal.containers.MessageMap[builtins.str, global___Values]:
         """By task."""
 
     @property
-    def inputs(self) -> google.protobuf.internal.containers.MessageMap[builtins.str, global___Value]: ...
+    def inputs(self) -> google.protobuf.internal.containers.MessageMap[builtins.str, global___Value]:
+        """The group's inputs, by name."""
+
     @property
     def env(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
         """The group's environment, its templates not rendered."""
@@ -477,6 +539,8 @@ global___Bindings = Bindings
 
 @typing.final
 class Values(google.protobuf.message.Message):
+    """What one task has exported."""
+
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     @typing.final
@@ -499,7 +563,9 @@ class Values(google.protobuf.message.Message):
 
     VALUES_FIELD_NUMBER: builtins.int
     @property
-    def values(self) -> google.protobuf.internal.containers.MessageMap[builtins.str, global___Value]: ...
+    def values(self) -> google.protobuf.internal.containers.MessageMap[builtins.str, global___Value]:
+        """By the export's name."""
+
     def __init__(
         self,
         *,
@@ -511,12 +577,16 @@ global___Values = Values
 
 @typing.final
 class Value(google.protobuf.message.Message):
+    """A value that templates may name."""
+
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     TEXT_FIELD_NUMBER: builtins.int
     CONFIDENTIAL_FIELD_NUMBER: builtins.int
     text: builtins.str
+    """The value, in the clear also where it is confidential."""
     confidential: builtins.bool
+    """Whether it, and what is made of it, has to be masked and sealed."""
     def __init__(
         self,
         *,
@@ -536,8 +606,11 @@ class AcknowledgeReports(google.protobuf.message.Message):
     ID_FIELD_NUMBER: builtins.int
     SEQUENCE_FIELD_NUMBER: builtins.int
     sequence: builtins.int
+    """The number of the last of them."""
     @property
-    def id(self) -> global___AttemptId: ...
+    def id(self) -> global___AttemptId:
+        """Which attempt."""
+
     def __init__(
         self,
         *,
@@ -560,8 +633,11 @@ class CancelAttempt(google.protobuf.message.Message):
     ID_FIELD_NUMBER: builtins.int
     GRACE_FIELD_NUMBER: builtins.int
     grace: builtins.float
+    """Between the polite and the final signal."""
     @property
-    def id(self) -> global___AttemptId: ...
+    def id(self) -> global___AttemptId:
+        """Which attempt."""
+
     def __init__(
         self,
         *,
@@ -582,8 +658,11 @@ class SignalAttempt(google.protobuf.message.Message):
     ID_FIELD_NUMBER: builtins.int
     SIGNAL_FIELD_NUMBER: builtins.int
     signal: builtins.str
+    """One of the three."""
     @property
-    def id(self) -> global___AttemptId: ...
+    def id(self) -> global___AttemptId:
+        """Which attempt."""
+
     def __init__(
         self,
         *,
@@ -607,6 +686,7 @@ class CheckTasks(google.protobuf.message.Message):
     number: builtins.int
     """To tell the answer from others of this session."""
     on_behalf_of: builtins.str
+    """As in SubmitAttempt."""
     @property
     def tasks(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.bytes]:
         """As in SubmitAttempt."""
@@ -630,6 +710,7 @@ class ReleaseGroup(google.protobuf.message.Message):
 
     GROUP_FIELD_NUMBER: builtins.int
     group: builtins.str
+    """The group's id at its origin."""
     def __init__(
         self,
         *,
@@ -671,6 +752,7 @@ class ExecutorHello(google.protobuf.message.Message):
     node: builtins.str
     """The identity of the executor's state, and what it is called."""
     name: builtins.str
+    """What it is called, for a person to read."""
     instance: builtins.str
     """Of the life that this state has led without a break: one that was restored from a backup has another."""
     version: builtins.int
@@ -680,9 +762,13 @@ class ExecutorHello(google.protobuf.message.Message):
         """The task types that it can carry out, sorted."""
 
     @property
-    def labels(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]: ...
+    def labels(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
+        """What tasks can ask of it."""
+
     @property
-    def capacity(self) -> global___Capacity: ...
+    def capacity(self) -> global___Capacity:
+        """How much it has to do at this moment."""
+
     def __init__(
         self,
         *,
@@ -742,15 +828,21 @@ class AttemptReport(google.protobuf.message.Message):
     sequence: builtins.int
     """Rises with each report of an attempt, with gaps."""
     @property
-    def id(self) -> global___AttemptId: ...
+    def id(self) -> global___AttemptId:
+        """Which attempt."""
+
     @property
-    def started(self) -> global___AttemptStarted: ...
+    def started(self) -> global___AttemptStarted:
+        """It runs."""
+
     @property
     def noticed(self) -> runner.v1.runner_pb2.Event:
         """One of kill_report, mask_skipped, log_redacted, log_gap, task_export, task_paused, task_resumed. Of the event its fact alone counts."""
 
     @property
-    def finished(self) -> global___AttemptFinished: ...
+    def finished(self) -> global___AttemptFinished:
+        """It is over."""
+
     @property
     def told(self) -> global___GroupTold:
         """Of a group nothing else is told but that it is over."""
@@ -779,7 +871,9 @@ class GroupTold(google.protobuf.message.Message):
 
     FACTS_FIELD_NUMBER: builtins.int
     @property
-    def facts(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___GroupFact]: ...
+    def facts(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___GroupFact]:
+        """One or more."""
+
     def __init__(
         self,
         *,
@@ -791,6 +885,8 @@ global___GroupTold = GroupTold
 
 @typing.final
 class GroupFact(google.protobuf.message.Message):
+    """One thing that has happened in a group."""
+
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     EVENT_FIELD_NUMBER: builtins.int
@@ -825,6 +921,7 @@ class AttemptStarted(google.protobuf.message.Message):
     AT_FIELD_NUMBER: builtins.int
     HANDLE_FIELD_NUMBER: builtins.int
     at: builtins.float
+    """When, by the executor's clock."""
     handle: builtins.bytes
     """What the executor needs to find it again."""
     def __init__(
@@ -873,11 +970,17 @@ class AttemptFinished(google.protobuf.message.Message):
     status: runner.v1.runner_pb2.Status.ValueType
     """Success, failed, errored or aborted."""
     reason: builtins.str
+    """As in TaskResult."""
     exit_code: builtins.int
+    """128+n after signal n; unset where there was none."""
     signal: builtins.int
+    """The signal that ended it; unset where none did."""
     error: builtins.str
+    """For a person; nothing confidential in it."""
     started_at: builtins.float
+    """When it began, by the executor's clock; unset where it never did."""
     finished_at: builtins.float
+    """When it ended, by the executor's clock."""
     @property
     def outputs(self) -> google.protobuf.internal.containers.MessageMap[builtins.str, global___Value]:
         """The declared exports, confidential ones in the clear."""
@@ -924,13 +1027,17 @@ class AttemptOutput(google.protobuf.message.Message):
     DATA_FIELD_NUMBER: builtins.int
     MISSING_FIELD_NUMBER: builtins.int
     stream: runner.v1.runner_pb2.Stream.ValueType
+    """Where it was printed to."""
     position: builtins.int
     """The place behind it in the executor's log."""
     data: builtins.bytes
+    """The bytes, whatever they are."""
     missing: builtins.int
     """How many bytes stood right before it and are not kept."""
     @property
-    def id(self) -> global___AttemptId: ...
+    def id(self) -> global___AttemptId:
+        """Which attempt."""
+
     def __init__(
         self,
         *,
@@ -953,7 +1060,9 @@ class OutputAfresh(google.protobuf.message.Message):
 
     ID_FIELD_NUMBER: builtins.int
     @property
-    def id(self) -> global___AttemptId: ...
+    def id(self) -> global___AttemptId:
+        """Which attempt."""
+
     def __init__(
         self,
         *,
@@ -978,7 +1087,9 @@ class AttemptRefused(google.protobuf.message.Message):
     message: builtins.str
     """For a person."""
     @property
-    def id(self) -> global___AttemptId: ...
+    def id(self) -> global___AttemptId:
+        """Which attempt."""
+
     def __init__(
         self,
         *,
@@ -1002,7 +1113,9 @@ class TasksChecked(google.protobuf.message.Message):
     number: builtins.int
     """That of the question."""
     @property
-    def faults(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___TaskFault]: ...
+    def faults(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___TaskFault]:
+        """In the order of the tasks."""
+
     def __init__(
         self,
         *,
@@ -1015,6 +1128,8 @@ global___TasksChecked = TasksChecked
 
 @typing.final
 class TaskFault(google.protobuf.message.Message):
+    """One thing that is wrong with one of the tasks."""
+
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     TASK_FIELD_NUMBER: builtins.int
@@ -1026,7 +1141,9 @@ class TaskFault(google.protobuf.message.Message):
     path: builtins.str
     """Where in it, e.g. `spec.command`; empty for the task as a whole."""
     message: builtins.str
+    """What is wrong, and what was expected."""
     hint: builtins.str
+    """What to do about it, where that is known."""
     def __init__(
         self,
         *,

@@ -6,7 +6,8 @@ from runner.v1 import peer_pb2 as runner_dot_v1_dot_peer__pb2
 
 
 class PeerServiceStub(object):
-    """Missing associated documentation comment in .proto file."""
+    """What runners do for each other.
+    """
 
     def __init__(self, channel):
         """Constructor.
@@ -22,7 +23,8 @@ class PeerServiceStub(object):
 
 
 class PeerServiceServicer(object):
-    """Missing associated documentation comment in .proto file."""
+    """What runners do for each other.
+    """
 
     def Session(self, request_iterator, context):
         """What an origin and one of its executors have to say, in both directions, for as long as they are connected. Each begins with its
@@ -49,7 +51,8 @@ def add_PeerServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class PeerService(object):
-    """Missing associated documentation comment in .proto file."""
+    """What runners do for each other.
+    """
 
     @staticmethod
     def Session(request_iterator,

@@ -22,6 +22,8 @@ class _ServicerContext(grpc.ServicerContext, grpc.aio.ServicerContext):  # type:
     ...
 
 class PeerServiceStub:
+    """What runners do for each other."""
+
     def __init__(self, channel: typing.Union[grpc.Channel, grpc.aio.Channel]) -> None: ...
     Session: grpc.StreamStreamMultiCallable[
         runner.v1.peer_pb2.FromOrigin,
@@ -33,6 +35,8 @@ class PeerServiceStub:
     """
 
 class PeerServiceAsyncStub:
+    """What runners do for each other."""
+
     Session: grpc.aio.StreamStreamMultiCallable[
         runner.v1.peer_pb2.FromOrigin,
         runner.v1.peer_pb2.FromExecutor,
@@ -43,6 +47,8 @@ class PeerServiceAsyncStub:
     """
 
 class PeerServiceServicer(metaclass=abc.ABCMeta):
+    """What runners do for each other."""
+
     @abc.abstractmethod
     def Session(
         self,

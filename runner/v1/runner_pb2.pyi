@@ -11,6 +11,7 @@ Errors carry google.rpc.Status in their trailing metadata (`grpc-status-details-
   google.rpc.ErrorInfo  always: `reason` is a word in capitals, `domain` is "runner"; `metadata` holds e.g. the `limit` that was hit
   google.rpc.RetryInfo  where the same request may succeed later: when to come back
   Faults                of a document that was refused: every fault with its place
+But for a message over the limit, which gRPC itself refuses: RESOURCE_EXHAUSTED, with its size and the limit in the text alone.
 What went wrong inside the runner is INTERNAL with nothing but a correlation id, which its log explains.
 """
 
@@ -39,9 +40,13 @@ class _Status:
 class _StatusEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_Status.ValueType], builtins.type):
     DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
     STATUS_UNSPECIFIED: _Status.ValueType  # 0
+    """Not said; in a request it stands for nothing."""
     STATUS_PENDING: _Status.ValueType  # 1
+    """It has not begun; `waiting` says why."""
     STATUS_RUNNING: _Status.ValueType  # 2
+    """It has begun and is not over."""
     STATUS_SUCCESS: _Status.ValueType  # 3
+    """It ended well."""
     STATUS_FAILED: _Status.ValueType  # 4
     """The task said no: an exit code other than 0, or its timeout."""
     STATUS_ERRORED: _Status.ValueType  # 5
@@ -55,9 +60,13 @@ class Status(_Status, metaclass=_StatusEnumTypeWrapper):
     """Status of a task, an attempt or a group. A group is never skipped."""
 
 STATUS_UNSPECIFIED: Status.ValueType  # 0
+"""Not said; in a request it stands for nothing."""
 STATUS_PENDING: Status.ValueType  # 1
+"""It has not begun; `waiting` says why."""
 STATUS_RUNNING: Status.ValueType  # 2
+"""It has begun and is not over."""
 STATUS_SUCCESS: Status.ValueType  # 3
+"""It ended well."""
 STATUS_FAILED: Status.ValueType  # 4
 """The task said no: an exit code other than 0, or its timeout."""
 STATUS_ERRORED: Status.ValueType  # 5
@@ -75,19 +84,27 @@ class _Stream:
 class _StreamEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_Stream.ValueType], builtins.type):
     DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
     STREAM_UNSPECIFIED: _Stream.ValueType  # 0
+    """Not said; each message tells what that means."""
     STREAM_STDOUT: _Stream.ValueType  # 1
+    """File descriptor 1 of the task."""
     STREAM_STDERR: _Stream.ValueType  # 2
+    """File descriptor 2 of the task."""
 
 class Stream(_Stream, metaclass=_StreamEnumTypeWrapper):
     """Where a task prints to."""
 
 STREAM_UNSPECIFIED: Stream.ValueType  # 0
+"""Not said; each message tells what that means."""
 STREAM_STDOUT: Stream.ValueType  # 1
+"""File descriptor 1 of the task."""
 STREAM_STDERR: Stream.ValueType  # 2
+"""File descriptor 2 of the task."""
 global___Stream = Stream
 
 @typing.final
 class SubmitTaskGroupRequest(google.protobuf.message.Message):
+    """A task group, and what its caller adds to it."""
+
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     @typing.final
@@ -166,12 +183,15 @@ global___SubmitTaskGroupRequest = SubmitTaskGroupRequest
 
 @typing.final
 class SubmitTaskGroupResponse(google.protobuf.message.Message):
+    """Where the group is from now on."""
+
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     ID_FIELD_NUMBER: builtins.int
     EXISTED_FIELD_NUMBER: builtins.int
     WARNINGS_FIELD_NUMBER: builtins.int
     id: builtins.str
+    """The group's id, which all other calls want."""
     existed: builtins.bool
     """The group was there already: this submission has been made before."""
     @property
@@ -191,11 +211,14 @@ global___SubmitTaskGroupResponse = SubmitTaskGroupResponse
 
 @typing.final
 class ValidateTaskGroupRequest(google.protobuf.message.Message):
+    """A document to be looked at."""
+
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     DOCUMENT_FIELD_NUMBER: builtins.int
     SOURCE_FIELD_NUMBER: builtins.int
     document: builtins.bytes
+    """The document, YAML or JSON, as it was written."""
     source: builtins.str
     """As in SubmitTaskGroupRequest."""
     def __init__(
@@ -210,6 +233,8 @@ global___ValidateTaskGroupRequest = ValidateTaskGroupRequest
 
 @typing.final
 class ValidateTaskGroupResponse(google.protobuf.message.Message):
+    """What was found in it."""
+
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     FAULTS_FIELD_NUMBER: builtins.int
@@ -217,9 +242,11 @@ class ValidateTaskGroupResponse(google.protobuf.message.Message):
     NAME_FIELD_NUMBER: builtins.int
     TASKS_FIELD_NUMBER: builtins.int
     valid: builtins.bool
+    """Whether it would be accepted."""
     name: builtins.str
     """The group's name, and how many tasks it has; only of a valid document."""
     tasks: builtins.int
+    """How many tasks the group has; 0 where the document is not valid."""
     @property
     def faults(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Fault]:
         """In the order of their places; errors and warnings. The document would be accepted if none of them is an error."""
@@ -256,6 +283,7 @@ class Fault(google.protobuf.message.Message):
     line: builtins.int
     """From 1; 0 where they are not known."""
     column: builtins.int
+    """The column of that line, from 1; 0 where it is not known."""
     warning: builtins.bool
     """Only worth a look: the document is accepted."""
     message: builtins.str
@@ -285,7 +313,9 @@ class Faults(google.protobuf.message.Message):
 
     FAULTS_FIELD_NUMBER: builtins.int
     @property
-    def faults(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Fault]: ...
+    def faults(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Fault]:
+        """As many as fit into an error, errors before warnings; a validation tells all."""
+
     def __init__(
         self,
         *,
@@ -297,6 +327,8 @@ global___Faults = Faults
 
 @typing.final
 class GetTaskGroupRequest(google.protobuf.message.Message):
+    """Which group, and which of its tasks."""
+
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     ID_FIELD_NUMBER: builtins.int
@@ -305,6 +337,7 @@ class GetTaskGroupRequest(google.protobuf.message.Message):
     REVEAL_FIELD_NUMBER: builtins.int
     TASKS_FIELD_NUMBER: builtins.int
     id: builtins.str
+    """The group's id."""
     page_size: builtins.int
     """How many tasks at most; 0 for as many as the runner gives at once (1,000), which is also the most."""
     page_token: builtins.str
@@ -330,6 +363,8 @@ global___GetTaskGroupRequest = GetTaskGroupRequest
 
 @typing.final
 class GetTaskGroupResponse(google.protobuf.message.Message):
+    """The group, and some of its tasks."""
+
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     GROUP_FIELD_NUMBER: builtins.int
@@ -338,7 +373,9 @@ class GetTaskGroupResponse(google.protobuf.message.Message):
     next_page_token: builtins.str
     """Empty on the last page."""
     @property
-    def group(self) -> global___TaskGroup: ...
+    def group(self) -> global___TaskGroup:
+        """The group as a whole, on each page as it is at that moment."""
+
     @property
     def tasks(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___TaskResult]:
         """In the order of the document."""
@@ -357,6 +394,8 @@ global___GetTaskGroupResponse = GetTaskGroupResponse
 
 @typing.final
 class ListTaskGroupsRequest(google.protobuf.message.Message):
+    """Which groups; what is said together has to fit together."""
+
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     @typing.final
@@ -385,6 +424,7 @@ class ListTaskGroupsRequest(google.protobuf.message.Message):
     page_size: builtins.int
     """How many at most; 0 for 100; 1,000 is the most."""
     page_token: builtins.str
+    """Empty for the first page."""
     caller: builtins.str
     """Groups of this caller; honoured for admin, who sees all of them otherwise."""
     @property
@@ -400,7 +440,9 @@ class ListTaskGroupsRequest(google.protobuf.message.Message):
         """Accepted at or after, and before; unset for no bound."""
 
     @property
-    def accepted_before(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
+    def accepted_before(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """Accepted before this; unset for no bound."""
+
     def __init__(
         self,
         *,
@@ -419,6 +461,8 @@ global___ListTaskGroupsRequest = ListTaskGroupsRequest
 
 @typing.final
 class ListTaskGroupsResponse(google.protobuf.message.Message):
+    """Some of the groups that fit."""
+
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     GROUPS_FIELD_NUMBER: builtins.int
@@ -473,8 +517,11 @@ class TaskGroup(google.protobuf.message.Message):
     LAST_EVENT_FIELD_NUMBER: builtins.int
     COUNTS_FIELD_NUMBER: builtins.int
     id: builtins.str
+    """By which it is asked for."""
     name: builtins.str
+    """What its document calls it."""
     status: global___Status.ValueType
+    """What has become of it so far."""
     reason: builtins.str
     """Why it ended so: `cancelled`, `group_timeout`, `state_not_written`; else empty."""
     caller: builtins.str
@@ -482,15 +529,21 @@ class TaskGroup(google.protobuf.message.Message):
     last_event: builtins.int
     """The number of the last event."""
     @property
-    def labels(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]: ...
+    def labels(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
+        """Those of the document and those that were added to it."""
+
     @property
-    def accepted_at(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
+    def accepted_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When it was recorded."""
+
     @property
     def started_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """Unset until it is so."""
 
     @property
-    def finished_at(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
+    def finished_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When the last of its tasks was over; unset until then."""
+
     @property
     def counts(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___StatusCount]:
         """How many of its tasks have which status; only those that occur."""
@@ -517,12 +570,16 @@ global___TaskGroup = TaskGroup
 
 @typing.final
 class StatusCount(google.protobuf.message.Message):
+    """How many tasks there are of one status."""
+
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     STATUS_FIELD_NUMBER: builtins.int
     TASKS_FIELD_NUMBER: builtins.int
     status: global___Status.ValueType
+    """The status that is counted."""
     tasks: builtins.int
+    """How many tasks of the group have it."""
     def __init__(
         self,
         *,
@@ -576,7 +633,9 @@ class TaskResult(google.protobuf.message.Message):
     id: builtins.str
     """The group's id and the task's name."""
     name: builtins.str
+    """The task's name in the document."""
     status: global___Status.ValueType
+    """What has become of it so far."""
     reason: builtins.str
     """Why it ended so, or why it was skipped."""
     because_of: builtins.str
@@ -602,9 +661,13 @@ class TaskResult(google.protobuf.message.Message):
         """Exports of scope `global`. Confidential ones are "***" unless `reveal` was asked for."""
 
     @property
-    def started_at(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
+    def started_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When the first attempt began, by its executor's clock; unset until then."""
+
     @property
-    def finished_at(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
+    def finished_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When the last attempt ended, by its executor's clock; unset until then."""
+
     @property
     def kill(self) -> global___KillReport:
         """The report of how it was stopped, where something had to be."""
@@ -640,12 +703,16 @@ global___TaskResult = TaskResult
 
 @typing.final
 class Output(google.protobuf.message.Message):
+    """The value of an export."""
+
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     TEXT_FIELD_NUMBER: builtins.int
     CONFIDENTIAL_FIELD_NUMBER: builtins.int
     text: builtins.str
+    """What was exported; "***" in the place of what is not shown."""
     confidential: builtins.bool
+    """Whether it is kept secret."""
     def __init__(
         self,
         *,
@@ -707,6 +774,8 @@ global___KillReport = KillReport
 
 @typing.final
 class SentSignal(google.protobuf.message.Message):
+    """One step of a stop."""
+
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     NAME_FIELD_NUMBER: builtins.int
@@ -730,13 +799,17 @@ global___SentSignal = SentSignal
 
 @typing.final
 class LeftProcess(google.protobuf.message.Message):
+    """A process that is still there."""
+
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     PID_FIELD_NUMBER: builtins.int
     NAME_FIELD_NUMBER: builtins.int
     STATE_FIELD_NUMBER: builtins.int
     pid: builtins.int
+    """Its number in the executor's system."""
     name: builtins.str
+    """What /proc/PID/stat calls it."""
     state: builtins.str
     """As in /proc/PID/stat, e.g. `D`."""
     def __init__(
@@ -752,6 +825,8 @@ global___LeftProcess = LeftProcess
 
 @typing.final
 class WatchTaskGroupRequest(google.protobuf.message.Message):
+    """Which group, from where on, and how much of it."""
+
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     ID_FIELD_NUMBER: builtins.int
@@ -760,6 +835,7 @@ class WatchTaskGroupRequest(google.protobuf.message.Message):
     POSITIONS_FIELD_NUMBER: builtins.int
     TASKS_FIELD_NUMBER: builtins.int
     id: builtins.str
+    """The group's id."""
     after_event: builtins.int
     """Only events with a greater number. Behind the last one of a group that is over there is none, and the stream ends."""
     output: builtins.bool
@@ -797,8 +873,11 @@ class LogPosition(google.protobuf.message.Message):
     ATTEMPT_FIELD_NUMBER: builtins.int
     POSITION_FIELD_NUMBER: builtins.int
     task: builtins.str
+    """The task's name."""
     attempt: builtins.int
+    """Which of its attempts, from 1."""
     position: builtins.int
+    """Behind the last chunk that came of it; opaque."""
     def __init__(
         self,
         *,
@@ -818,7 +897,9 @@ class WatchTaskGroupResponse(google.protobuf.message.Message):
 
     HAPPENINGS_FIELD_NUMBER: builtins.int
     @property
-    def happenings(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Happening]: ...
+    def happenings(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Happening]:
+        """One or more, in their order."""
+
     def __init__(
         self,
         *,
@@ -830,14 +911,20 @@ global___WatchTaskGroupResponse = WatchTaskGroupResponse
 
 @typing.final
 class Happening(google.protobuf.message.Message):
+    """One thing of a group's story."""
+
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     EVENT_FIELD_NUMBER: builtins.int
     LOG_FIELD_NUMBER: builtins.int
     @property
-    def event(self) -> global___Event: ...
+    def event(self) -> global___Event:
+        """A numbered fact."""
+
     @property
-    def log(self) -> global___LogChunk: ...
+    def log(self) -> global___LogChunk:
+        """A piece of output; none unless `output` was asked for."""
+
     def __init__(
         self,
         *,
@@ -865,11 +952,15 @@ class LogChunk(google.protobuf.message.Message):
     MISSING_FIELD_NUMBER: builtins.int
     POSITION_FIELD_NUMBER: builtins.int
     task: builtins.str
+    """The task that has printed it."""
     attempt: builtins.int
+    """The attempt of it, from 1."""
     stream: global___Stream.ValueType
+    """Where it was printed to."""
     offset: builtins.int
     """Where it begins in its stored stream."""
     data: builtins.bytes
+    """The bytes, whatever they are: they need not be UTF-8."""
     missing: builtins.int
     """How many bytes of the stream stood right before it and are not kept, because the log has reached its limit. Where the end of the
     stream is among them, `ReadLog` says so in a last chunk without data, at the position of the one before it.
@@ -899,6 +990,8 @@ global___LogChunk = LogChunk
 
 @typing.final
 class ReadLogRequest(google.protobuf.message.Message):
+    """Which log, from where on, and how much of it."""
+
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     ID_FIELD_NUMBER: builtins.int
@@ -912,6 +1005,7 @@ class ReadLogRequest(google.protobuf.message.Message):
     id: builtins.str
     """The group."""
     task: builtins.str
+    """The task's name."""
     attempt: builtins.int
     """From 1; 0 for the last one."""
     stream: global___Stream.ValueType
@@ -942,6 +1036,8 @@ global___ReadLogRequest = ReadLogRequest
 
 @typing.final
 class ReadLogResponse(google.protobuf.message.Message):
+    """A piece of the log."""
+
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     CHUNKS_FIELD_NUMBER: builtins.int
@@ -960,11 +1056,14 @@ global___ReadLogResponse = ReadLogResponse
 
 @typing.final
 class CancelTaskGroupRequest(google.protobuf.message.Message):
+    """Which group is to end."""
+
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     ID_FIELD_NUMBER: builtins.int
     AT_ONCE_FIELD_NUMBER: builtins.int
     id: builtins.str
+    """The group's id."""
     at_once: builtins.bool
     """End clean-up too, and do not wait for the grace of what is stopped."""
     def __init__(
@@ -979,6 +1078,8 @@ global___CancelTaskGroupRequest = CancelTaskGroupRequest
 
 @typing.final
 class CancelTaskGroupResponse(google.protobuf.message.Message):
+    """It was heard."""
+
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     STATUS_FIELD_NUMBER: builtins.int
@@ -995,13 +1096,17 @@ global___CancelTaskGroupResponse = CancelTaskGroupResponse
 
 @typing.final
 class SignalTaskRequest(google.protobuf.message.Message):
+    """Which signal, and to whom."""
+
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     ID_FIELD_NUMBER: builtins.int
     TASK_FIELD_NUMBER: builtins.int
     SIGNAL_FIELD_NUMBER: builtins.int
     id: builtins.str
+    """The group's id."""
     task: builtins.str
+    """The task's name: the attempt of it that runs is meant."""
     signal: builtins.str
     """`pause`, `start` (go on) or `destroy` (kill)."""
     def __init__(
@@ -1017,6 +1122,8 @@ global___SignalTaskRequest = SignalTaskRequest
 
 @typing.final
 class SignalTaskResponse(google.protobuf.message.Message):
+    """What has become of the signal."""
+
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     DELIVERED_FIELD_NUMBER: builtins.int
@@ -1033,6 +1140,8 @@ global___SignalTaskResponse = SignalTaskResponse
 
 @typing.final
 class UploadWorkspaceRequest(google.protobuf.message.Message):
+    """The next piece of an upload."""
+
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     DATA_FIELD_NUMBER: builtins.int
@@ -1051,15 +1160,19 @@ global___UploadWorkspaceRequest = UploadWorkspaceRequest
 
 @typing.final
 class UploadWorkspaceResponse(google.protobuf.message.Message):
+    """What was unpacked."""
+
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     WORKSPACE_ID_FIELD_NUMBER: builtins.int
     BYTES_FIELD_NUMBER: builtins.int
     ENTRIES_FIELD_NUMBER: builtins.int
     workspace_id: builtins.str
+    """What `workspace_id` of a submission names it by; good for one group."""
     bytes: builtins.int
     """Of all files together, and how many entries there were."""
     entries: builtins.int
+    """How many files, folders and links."""
     def __init__(
         self,
         *,
@@ -1073,6 +1186,8 @@ global___UploadWorkspaceResponse = UploadWorkspaceResponse
 
 @typing.final
 class DescribeRunnerRequest(google.protobuf.message.Message):
+    """Nothing can be asked for apart."""
+
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     def __init__(
@@ -1083,6 +1198,8 @@ global___DescribeRunnerRequest = DescribeRunnerRequest
 
 @typing.final
 class DescribeRunnerResponse(google.protobuf.message.Message):
+    """A runner as it is now."""
+
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     @typing.final
@@ -1125,22 +1242,33 @@ class DescribeRunnerResponse(google.protobuf.message.Message):
     capacity: builtins.int
     """How many attempts may run at once, how many do, and how many tasks wait for one of these slots."""
     running: builtins.int
+    """How many attempts run."""
     waiting: builtins.int
+    """How many tasks wait for a slot."""
     groups: builtins.int
     """Groups that are not over, and how many may be."""
     max_groups: builtins.int
+    """How many groups may be here that are not over."""
     draining: builtins.bool
     """It ends when what runs has ended, and accepts nothing."""
     caller: builtins.str
     """Who is asking: the caller that the runner takes him for, and what he may do."""
     @property
-    def labels(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]: ...
+    def labels(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
+        """What tasks can ask of a runner; as configured."""
+
     @property
-    def types(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___TaskType]: ...
+    def types(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___TaskType]:
+        """The task types that its tasks can have."""
+
     @property
-    def started_at(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
+    def started_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """Since when this process of it has been serving."""
+
     @property
-    def scopes(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
+    def scopes(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """What the caller may do: `submit`, `read`, `cancel`, `dispatch`, `admin`."""
+
     @property
     def peers(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Peer]:
         """The runners that tasks can be forwarded to."""
@@ -1210,13 +1338,17 @@ class Peer(google.protobuf.message.Message):
     running: builtins.int
     """How many attempts of this runner it has."""
     @property
-    def since(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
+    def since(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """Since when that is so."""
+
     @property
     def types(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """What it has told last."""
 
     @property
-    def labels(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]: ...
+    def labels(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
+        """Its labels, as it told them last."""
+
     def __init__(
         self,
         *,
@@ -1262,13 +1394,17 @@ class TaskType(google.protobuf.message.Message):
     ATTRIBUTES_FIELD_NUMBER: builtins.int
     SPEC_SCHEMA_FIELD_NUMBER: builtins.int
     name: builtins.str
+    """What `type` of a task names it by."""
     healthy: builtins.bool
+    """Whether its driver can start tasks at this moment."""
     description: builtins.str
     """What its driver says of itself."""
     spec_schema: builtins.str
     """JSON Schema of its `spec`."""
     @property
-    def attributes(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]: ...
+    def attributes(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
+        """What else its driver tells, e.g. versions of what it needs."""
+
     def __init__(
         self,
         *,
@@ -1320,54 +1456,103 @@ class Event(google.protobuf.message.Message):
     task: builtins.str
     """Empty, and 0, where the group as a whole is meant."""
     attempt: builtins.int
+    """From 1; 0 where no single attempt is meant."""
     @property
-    def at(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
+    def at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When it was recorded, by the clock of the runner that has the group."""
+
     @property
-    def group_accepted(self) -> global___GroupAccepted: ...
+    def group_accepted(self) -> global___GroupAccepted:
+        """The first event of every group."""
+
     @property
-    def group_started(self) -> global___GroupStarted: ...
+    def group_started(self) -> global___GroupStarted:
+        """Behind the acceptance, when something begins."""
+
     @property
-    def group_finished(self) -> global___GroupFinished: ...
+    def group_finished(self) -> global___GroupFinished:
+        """The last event of every group."""
+
     @property
-    def cancel_requested(self) -> global___CancelRequested: ...
+    def cancel_requested(self) -> global___CancelRequested:
+        """It will end early."""
+
     @property
-    def task_waiting(self) -> global___TaskWaiting: ...
+    def task_waiting(self) -> global___TaskWaiting:
+        """Something else is missing than a slot."""
+
     @property
-    def task_ready(self) -> global___TaskReady: ...
+    def task_ready(self) -> global___TaskReady:
+        """It queues for a slot."""
+
     @property
-    def task_dispatched(self) -> global___TaskDispatched: ...
+    def task_dispatched(self) -> global___TaskDispatched:
+        """An attempt is on its way."""
+
     @property
-    def task_started(self) -> global___TaskStarted: ...
+    def task_started(self) -> global___TaskStarted:
+        """An attempt is under way."""
+
     @property
-    def task_export(self) -> global___TaskExport: ...
+    def task_export(self) -> global___TaskExport:
+        """A variable was exported."""
+
     @property
-    def task_paused(self) -> global___TaskPaused: ...
+    def task_paused(self) -> global___TaskPaused:
+        """The attempt stands still."""
+
     @property
-    def task_resumed(self) -> global___TaskResumed: ...
+    def task_resumed(self) -> global___TaskResumed:
+        """The attempt goes on."""
+
     @property
-    def task_retrying(self) -> global___TaskRetrying: ...
+    def task_retrying(self) -> global___TaskRetrying:
+        """An attempt was not the last one."""
+
     @property
-    def task_finished(self) -> global___TaskFinished: ...
+    def task_finished(self) -> global___TaskFinished:
+        """The task is over."""
+
     @property
-    def task_skipped(self) -> global___TaskSkipped: ...
+    def task_skipped(self) -> global___TaskSkipped:
+        """The task will not run."""
+
     @property
-    def kill_report(self) -> global___KillReport: ...
+    def kill_report(self) -> global___KillReport:
+        """How an attempt's processes were ended, where something had to be."""
+
     @property
-    def mask_skipped(self) -> global___MaskSkipped: ...
+    def mask_skipped(self) -> global___MaskSkipped:
+        """Something cannot be kept out of the log."""
+
     @property
-    def log_redacted(self) -> global___LogRedacted: ...
+    def log_redacted(self) -> global___LogRedacted:
+        """The log was masked once more."""
+
     @property
-    def log_gap(self) -> global___LogGap: ...
+    def log_gap(self) -> global___LogGap:
+        """The log is not whole."""
+
     @property
-    def peer_lost(self) -> global___PeerLost: ...
+    def peer_lost(self) -> global___PeerLost:
+        """The line to the executor is cut."""
+
     @property
-    def peer_back(self) -> global___PeerBack: ...
+    def peer_back(self) -> global___PeerBack:
+        """The line to the executor is whole again."""
+
     @property
-    def late_result(self) -> global___LateResult: ...
+    def late_result(self) -> global___LateResult:
+        """The executor was heard too late."""
+
     @property
-    def group_waiting(self) -> global___GroupWaiting: ...
+    def group_waiting(self) -> global___GroupWaiting:
+        """It cannot be forwarded yet."""
+
     @property
-    def group_dispatched(self) -> global___GroupDispatched: ...
+    def group_dispatched(self) -> global___GroupDispatched:
+        """It was handed to another runner."""
+
     def __init__(
         self,
         *,
@@ -1414,7 +1599,9 @@ class GroupAccepted(google.protobuf.message.Message):
     NAME_FIELD_NUMBER: builtins.int
     CALLER_FIELD_NUMBER: builtins.int
     name: builtins.str
+    """The group's name."""
     caller: builtins.str
+    """Who submitted it."""
     def __init__(
         self,
         *,
@@ -1434,7 +1621,9 @@ class GroupWaiting(google.protobuf.message.Message):
     WAITING_FIELD_NUMBER: builtins.int
     WHY_FIELD_NUMBER: builtins.int
     waiting: builtins.str
+    """As in TaskResult."""
     why: builtins.str
+    """What it waits for in words, for a person."""
     def __init__(
         self,
         *,
@@ -1453,6 +1642,7 @@ class GroupDispatched(google.protobuf.message.Message):
 
     RUNNER_FIELD_NUMBER: builtins.int
     runner: builtins.str
+    """The peer's name here."""
     def __init__(
         self,
         *,
@@ -1483,7 +1673,9 @@ class GroupFinished(google.protobuf.message.Message):
     STATUS_FIELD_NUMBER: builtins.int
     REASON_FIELD_NUMBER: builtins.int
     status: global___Status.ValueType
+    """Success, failed, errored or aborted."""
     reason: builtins.str
+    """As in TaskGroup."""
     def __init__(
         self,
         *,
@@ -1575,6 +1767,7 @@ class TaskDispatched(google.protobuf.message.Message):
 
     RUNNER_FIELD_NUMBER: builtins.int
     runner: builtins.str
+    """The executor's name: this runner's own, or a peer's."""
     def __init__(
         self,
         *,
@@ -1606,7 +1799,9 @@ class TaskExport(google.protobuf.message.Message):
     CONFIDENTIAL_FIELD_NUMBER: builtins.int
     CAUSE_FIELD_NUMBER: builtins.int
     name: builtins.str
+    """What the export is called."""
     confidential: builtins.bool
+    """Whether its value is kept secret. Values stand in no event."""
     cause: builtins.str
     """Why it is confidential although it was not declared so."""
     def __init__(
@@ -1622,6 +1817,8 @@ global___TaskExport = TaskExport
 
 @typing.final
 class TaskPaused(google.protobuf.message.Message):
+    """It was paused by a signal: its processes are stopped, and its timeout stands still."""
+
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     def __init__(
@@ -1632,6 +1829,8 @@ global___TaskPaused = TaskPaused
 
 @typing.final
 class TaskResumed(google.protobuf.message.Message):
+    """It goes on after a pause."""
+
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     def __init__(
@@ -1653,10 +1852,15 @@ class TaskRetrying(google.protobuf.message.Message):
     ERROR_FIELD_NUMBER: builtins.int
     DELAY_FIELD_NUMBER: builtins.int
     status: global___Status.ValueType
+    """How the attempt ended."""
     reason: builtins.str
+    """As in TaskResult."""
     exit_code: builtins.int
+    """128+n after signal n; unset where there was none."""
     signal: builtins.int
+    """The signal that ended it; unset where none did."""
     error: builtins.str
+    """For a person; nothing confidential in it."""
     @property
     def delay(self) -> google.protobuf.duration_pb2.Duration:
         """From now until then."""
@@ -1693,10 +1897,15 @@ class TaskFinished(google.protobuf.message.Message):
     ERROR_FIELD_NUMBER: builtins.int
     BECAUSE_OF_FIELD_NUMBER: builtins.int
     status: global___Status.ValueType
+    """How the task ended."""
     reason: builtins.str
+    """As in TaskResult."""
     exit_code: builtins.int
+    """128+n after signal n; unset where there was none."""
     signal: builtins.int
+    """The signal that ended it; unset where none did."""
     error: builtins.str
+    """For a person; nothing confidential in it."""
     because_of: builtins.str
     """The task whose failure was the cause, where failFast ended this one."""
     def __init__(
@@ -1727,7 +1936,9 @@ class TaskSkipped(google.protobuf.message.Message):
     REASON_FIELD_NUMBER: builtins.int
     BECAUSE_OF_FIELD_NUMBER: builtins.int
     reason: builtins.str
+    """`dependency_failed`, `dependency_skipped`, `condition_false`, `no_failure`, `no_data` or `group_aborted`."""
     because_of: builtins.str
+    """The task that was the cause of that; empty where none was."""
     def __init__(
         self,
         *,
@@ -1746,6 +1957,7 @@ class MaskSkipped(google.protobuf.message.Message):
 
     NAME_FIELD_NUMBER: builtins.int
     name: builtins.str
+    """The input, import or export whose value it is."""
     def __init__(
         self,
         *,
@@ -1765,7 +1977,9 @@ class LogRedacted(google.protobuf.message.Message):
     MARKS_FIELD_NUMBER: builtins.int
     OFFSET_FIELD_NUMBER: builtins.int
     stream: global___Stream.ValueType
+    """The stream that was rewritten."""
     marks: builtins.int
+    """How many places were masked."""
     offset: builtins.int
     """Of the first of them. What lies before it is where it was; whoever keeps an offset behind it reads again from there."""
     def __init__(
@@ -1789,8 +2003,11 @@ class LogGap(google.protobuf.message.Message):
     OFFSET_FIELD_NUMBER: builtins.int
     BYTES_FIELD_NUMBER: builtins.int
     stream: global___Stream.ValueType
+    """The stream in which it is."""
     offset: builtins.int
+    """In bytes of that stream as stored."""
     bytes: builtins.int
+    """How many bytes are missing."""
     def __init__(
         self,
         *,
@@ -1810,6 +2027,7 @@ class PeerLost(google.protobuf.message.Message):
 
     RUNNER_FIELD_NUMBER: builtins.int
     runner: builtins.str
+    """The peer's name here."""
     def __init__(
         self,
         *,
@@ -1821,10 +2039,13 @@ global___PeerLost = PeerLost
 
 @typing.final
 class PeerBack(google.protobuf.message.Message):
+    """The runner that carries out an attempt is reached again."""
+
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     RUNNER_FIELD_NUMBER: builtins.int
     runner: builtins.str
+    """The peer's name here."""
     def __init__(
         self,
         *,
@@ -1843,7 +2064,9 @@ class LateResult(google.protobuf.message.Message):
     STATUS_FIELD_NUMBER: builtins.int
     REASON_FIELD_NUMBER: builtins.int
     status: global___Status.ValueType
+    """How it ended, as its executor says; the task keeps the status that it was given."""
     reason: builtins.str
+    """As in TaskResult."""
     def __init__(
         self,
         *,

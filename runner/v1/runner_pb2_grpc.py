@@ -6,7 +6,8 @@ from runner.v1 import runner_pb2 as runner_dot_v1_dot_runner__pb2
 
 
 class RunnerServiceStub(object):
-    """Missing associated documentation comment in .proto file."""
+    """What a node does for those who submit task groups, and for those who look on.
+    """
 
     def __init__(self, channel):
         """Constructor.
@@ -67,7 +68,8 @@ class RunnerServiceStub(object):
 
 
 class RunnerServiceServicer(object):
-    """Missing associated documentation comment in .proto file."""
+    """What a node does for those who submit task groups, and for those who look on.
+    """
 
     def SubmitTaskGroup(self, request, context):
         """Accept a task group, whole or not at all. On return it is recorded and survives a loss of power. Idempotent by the group's id: the
@@ -205,7 +207,8 @@ def add_RunnerServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class RunnerService(object):
-    """Missing associated documentation comment in .proto file."""
+    """What a node does for those who submit task groups, and for those who look on.
+    """
 
     @staticmethod
     def SubmitTaskGroup(request,

@@ -11,6 +11,7 @@ Errors carry google.rpc.Status in their trailing metadata (`grpc-status-details-
   google.rpc.ErrorInfo  always: `reason` is a word in capitals, `domain` is "runner"; `metadata` holds e.g. the `limit` that was hit
   google.rpc.RetryInfo  where the same request may succeed later: when to come back
   Faults                of a document that was refused: every fault with its place
+But for a message over the limit, which gRPC itself refuses: RESOURCE_EXHAUSTED, with its size and the limit in the text alone.
 What went wrong inside the runner is INTERNAL with nothing but a correlation id, which its log explains.
 """
 
@@ -29,6 +30,8 @@ class _ServicerContext(grpc.ServicerContext, grpc.aio.ServicerContext):  # type:
     ...
 
 class RunnerServiceStub:
+    """What a node does for those who submit task groups, and for those who look on."""
+
     def __init__(self, channel: typing.Union[grpc.Channel, grpc.aio.Channel]) -> None: ...
     SubmitTaskGroup: grpc.UnaryUnaryMultiCallable[
         runner.v1.runner_pb2.SubmitTaskGroupRequest,
@@ -100,6 +103,8 @@ class RunnerServiceStub:
     """What this runner is, can do, and has to do."""
 
 class RunnerServiceAsyncStub:
+    """What a node does for those who submit task groups, and for those who look on."""
+
     SubmitTaskGroup: grpc.aio.UnaryUnaryMultiCallable[
         runner.v1.runner_pb2.SubmitTaskGroupRequest,
         runner.v1.runner_pb2.SubmitTaskGroupResponse,
@@ -170,6 +175,8 @@ class RunnerServiceAsyncStub:
     """What this runner is, can do, and has to do."""
 
 class RunnerServiceServicer(metaclass=abc.ABCMeta):
+    """What a node does for those who submit task groups, and for those who look on."""
+
     @abc.abstractmethod
     def SubmitTaskGroup(
         self,
