@@ -363,7 +363,9 @@ class RunnerServicer(runner_pb2_grpc.RunnerServiceServicer):
     async def _described(self, driver: AnyDriver) -> pb.TaskType:
         fingerprint = await driver.fingerprint()
         if driver.type not in self._schemas:
-            self._schemas[driver.type] = json.dumps(driver.spec_model.model_json_schema())
+            from drivers import specschema  # what it needs takes memory, and most nodes are never asked
+
+            self._schemas[driver.type] = json.dumps(specschema.of(driver.spec_model))
         return pb.TaskType(
             name=driver.type,
             healthy=fingerprint.healthy,

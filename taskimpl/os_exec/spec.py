@@ -196,15 +196,19 @@ Environment = Annotated[
 ]
 
 
+# In a schema: a size may be written in words, and as a template.
+_Size = Field(json_schema_extra={"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string"}, {"type": "null"}]})
+
+
 class Limits(Spec):
     """What one process of the task may take, each of its children as much again; and `log`, what is kept of all that an attempt
     prints."""
 
-    memory: Annotated[int | None, BeforeValidator(_memory)] = None
+    memory: Annotated[int | None, BeforeValidator(_memory), _Size] = None
     nofile: Annotated[int, Field(ge=FEWEST_FILES, le=MOST_FILES)] | None = None
     nice: Annotated[int, Field(ge=-20, le=19)] | None = None
     oom_score_adj: Annotated[int, Field(ge=-1000, le=1000)] | None = None
-    log: Annotated[int | None, BeforeValidator(_log)] = None
+    log: Annotated[int | None, BeforeValidator(_log), _Size] = None
 
 
 class OsExecSpec(Spec):
