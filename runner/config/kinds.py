@@ -14,7 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from runner.config import address
-from runner.config.service import Rule, Scope
+from runner.config.service import ANYWHERE, Rule, Scope
 from runner.errors import UsageError
 from runner.model import duration, fields, size
 from runner.model.endpoint import Endpoint
@@ -234,6 +234,7 @@ _RULE: fields.Readers = {
     "scopes": ("scopes", _scopes),
     "types": ("types", _texts),
     "users": ("users", _texts),
+    "targets": ("targets", _texts),
     "on_behalf_of": ("on_behalf_of", _texts),
 }
 
@@ -274,6 +275,8 @@ def spell_rule(rule: Rule) -> list[str]:
         "types": rule.types,
         "users": rule.users,
     }
+    if rule.targets != ANYWHERE:
+        parts["targets"] = rule.targets
     if Scope.DISPATCH in rule.scopes:
         parts["on_behalf_of"] = rule.on_behalf_of
     return [f"{name} = {_spell_list(items)}" for name, items in parts.items()]

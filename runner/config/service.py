@@ -40,16 +40,21 @@ class Tls(Struct, frozen=True, kw_only=True):
     crl: Path | None = None
 
 
+ANYWHERE = ("*",)
+
+
 class Rule(Struct, frozen=True, kw_only=True):
     """What callers whose names fit one of the patterns may do: `*` and `?` as in a shell, where they fit no `/`, so that other
     nodes need a pattern such as `node/*`. `types` are patterns of task types. `users` are patterns of whom their tasks may run
-    as (`spec.user`) beside the runner's own user; only with `*` may that be a template. `on_behalf_of` are patterns of who has
+    as (`spec.user`) beside the runner's own user; only with `*` may that be a template. `targets` are patterns of the runners that their
+    groups and tasks may be forwarded to; only with `*` by a template or by labels. `on_behalf_of` are patterns of who has
     submitted, to another runner, what that dispatches here."""
 
     callers: tuple[str, ...]
     scopes: frozenset[Scope]
     types: tuple[str, ...] = ("*",)
     users: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ANYWHERE
     on_behalf_of: tuple[str, ...] = ("*",)
 
 

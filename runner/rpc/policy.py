@@ -17,7 +17,7 @@ from runner.errors import ForbiddenError
 from runner.model.caller import LOCAL
 from runner.model.fault import Fault, quote
 from runner.model.group import TaskGroup
-from runner.model.task import Task
+from runner.model.task import Forward, Task
 from runner.rpc.identity import Caller, Identity, Kind
 
 ANYTHING = "*"
@@ -102,9 +102,12 @@ def on_behalf_of(caller: Caller, submitter: str) -> Caller:
 
 def check(group: TaskGroup, caller: Caller, tasks: str = "taskGroup", scope: Scope = Scope.SUBMIT) -> list[Fault]:
     """What of the group its submitter may not use, in the order of the document, whose list of tasks has the key `tasks`. A
-    task is allowed whose type and user one rule gives together, which gives the `scope`, too."""
+    task is allowed whose type, user and target one rule gives together, which gives the `scope`, too."""
     rules = [rule for rule in caller.rules if scope in rule.scopes]
     faults = []
+    if group.forward is not None:
+        rules, found = _check_target(group.forward, ("forward",), rules, caller)
+        faults += found
     for number, task in enumerate(group.tasks):
         allowing = [rule for rule in rules if fits(rule.types, task.type)]
         if not allowing:
@@ -116,10 +119,33 @@ def check(group: TaskGroup, caller: Caller, tasks: str = "taskGroup", scope: Sco
                 )
             )
             continue
+        if task.forward is not None:
+            allowing, found = _check_target(task.forward, (tasks, number, "forward"), allowing, caller)
+            faults += found
         fault = _check_user(task, (tasks, number, "spec", "user"), allowing, caller)
         if fault is not None:
             faults.append(fault)
     return faults
+
+
+def _check_target(
+    forward: Forward, path: tuple[str | int, ...], rules: list[Rule], caller: Caller
+) -> tuple[list[Rule], list[Fault]]:
+    """Those of `rules` that let it go there; where none does all of them, and what is wrong."""
+    anywhere = [rule for rule in rules if ANYTHING in rule.targets]
+    if forward.to is None:
+        key, allowing = "labels", anywhere
+        message = f"this runner does not let {caller.name!r} leave to labels where something runs"
+    elif _TEMPLATE in forward.to:
+        key, allowing = "to", anywhere
+        message = f"this runner does not let {caller.name!r} say by a template where something runs"
+    else:
+        key, allowing = "to", [rule for rule in rules if rule in anywhere or fits(rule.targets, forward.to)]
+        message = f"this runner does not let {caller.name!r} forward to {quote(forward.to)}"
+    if allowing or not rules:
+        return allowing, []
+    hint = _allowed(rule.targets for rule in rules) or "leave `forward` away"
+    return rules, [Fault(path=(*path, key), message=message, hint=hint)]
 
 
 def _check_user(task: Task, path: tuple[str | int, ...], rules: list[Rule], caller: Caller) -> Fault | None:

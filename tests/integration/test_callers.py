@@ -179,6 +179,25 @@ async def test_what_rules_do_not_allow_is_told_with_its_place_and_not_accepted(t
         assert list((await ada("ListTaskGroups", pb.ListTaskGroupsRequest())).groups) == []
 
 
+async def test_where_groups_may_go_the_rules_say(tmp_path: Path) -> None:
+    submit = frozenset({Scope.SUBMIT})
+    rules = (
+        Rule(callers=("ada",), scopes=submit, targets=("n?",)),
+        Rule(callers=("bob",), scopes=submit, targets=("elsewhere",)),
+    )
+    there = {"forward": {"to": "n1"}}  # the node itself is somewhere, too
+    whole, single = document(command("a", "true"), **there), document(command("a", "true", **there))
+    async with reached(tmp_path, *rules) as (_, as_caller):
+        ada, bob = as_caller("ada"), as_caller("bob")
+        for group, place in ((whole, "forward.to"), (single, "taskGroup[0].forward.to")):
+            assert (await ada("SubmitTaskGroup", pb.SubmitTaskGroupRequest(document=group))).id
+            verdict = await bob("ValidateTaskGroup", pb.ValidateTaskGroupRequest(document=group))
+            assert [(fault.path, fault.line > 0) for fault in verdict.faults if not fault.warning] == [(place, True)]
+            code, message = await bob.refused("SubmitTaskGroup", pb.SubmitTaskGroupRequest(document=group))
+            assert code is Code.INVALID_ARGUMENT
+            assert "does not let 'bob' forward to \"n1\" (allowed: elsewhere)" in message
+
+
 async def test_an_upload_is_its_callers(tmp_path: Path) -> None:
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as tar:

@@ -110,6 +110,7 @@ callers = ["ci-*"]
 scopes = ["submit"]
 types = ["os_exec"]
 users = ["build"]
+targets = ["onprem-*"]
 
 [[rules]]
 callers = ["ada"]
@@ -140,7 +141,13 @@ def test_every_key_arrives_where_it_belongs(tmp_path: Path) -> None:
         ),
         insecure=True,
         rules=(
-            Rule(callers=("ci-*",), scopes=frozenset({Scope.SUBMIT}), types=("os_exec",), users=("build",)),
+            Rule(
+                callers=("ci-*",),
+                scopes=frozenset({Scope.SUBMIT}),
+                types=("os_exec",),
+                users=("build",),
+                targets=("onprem-*",),
+            ),
             Rule(callers=("ada",), scopes=frozenset({Scope.ADMIN, Scope.READ})),
         ),
         limits=Limits(

@@ -8,7 +8,7 @@ from runner.config.service import DEFAULT_RULES, DEFAULT_SCOPES, Rule, Scope
 from runner.errors import ForbiddenError
 from runner.model.fault import spell_path
 from runner.model.group import TaskGroup
-from runner.model.task import Task
+from runner.model.task import Forward, Task
 from runner.rpc import policy
 from runner.rpc.identity import Caller, Identity, Kind
 from runner.rpc.policy import METHODS, Need, Policy
@@ -145,6 +145,69 @@ def test_type_and_user_have_to_be_allowed_by_one_rule() -> None:
     )
     assert faults(ada, ("docker", {"user": "root"}), ("os_exec", {})) == []
     assert len(faults(ada, ("os_exec", {"user": "root"}))) == 1
+
+
+def forwarded(caller: Caller, whole: Forward | None, *tasks: Forward | None, type: str = "os_exec") -> list[str]:
+    found = policy.check(
+        TaskGroup(forward=whole, tasks=tuple(Task(name=f"t{n}", type=type, forward=to) for n, to in enumerate(tasks))),
+        caller,
+    )
+    return [f"{spell_path(fault.path)}: {fault.message} ({fault.hint})" for fault in found]
+
+
+def test_targets_that_are_not_allowed_are_told_at_their_places() -> None:
+    ada = admitted("ada", Rule(callers=("ada",), scopes=SUBMIT, targets=("onprem-*", "10.0.0.?:8443")))
+    assert forwarded(ada, None, None, Forward(to="onprem-1"), Forward(to="10.0.0.5:8443")) == []
+    assert forwarded(ada, Forward(to="onprem-1"), None) == []
+    assert forwarded(ada, None, Forward(to="onprem-1"), Forward(to="cloud"), Forward(to="10.0.0.50:8443")) == [
+        "taskGroup[1].forward.to: this runner does not let 'ada' forward to \"cloud\" (allowed: onprem-*, 10.0.0.?:8443)",
+        "taskGroup[2].forward.to: this runner does not let 'ada' forward to \"10.0.0.50:8443\" (allowed: onprem-*, 10.0.0.?:8443)",
+    ]
+    assert forwarded(ada, Forward(to="cloud"), None, Forward(to="elsewhere")) == [
+        "forward.to: this runner does not let 'ada' forward to \"cloud\" (allowed: onprem-*, 10.0.0.?:8443)",
+        "taskGroup[1].forward.to: this runner does not let 'ada' forward to \"elsewhere\" (allowed: onprem-*, 10.0.0.?:8443)",
+    ]
+    here = admitted("ada", Rule(callers=("*",), scopes=SUBMIT, targets=()))
+    assert forwarded(here, None, None) == []
+    assert forwarded(here, None, Forward(to="onprem-1")) == [
+        "taskGroup[0].forward.to: this runner does not let 'ada' forward to \"onprem-1\" (leave `forward` away)"
+    ]
+
+
+@pytest.mark.parametrize(
+    "target", [Forward(to="{{ .inputs.where }}"), Forward(to="onprem-{{ .a.b }}"), Forward(labels={"site": "eu"})]
+)
+def test_a_target_that_is_decided_later_needs_any_target_to_be_allowed(target: Forward) -> None:
+    ada = admitted("ada", Rule(callers=("*",), scopes=SUBMIT, targets=("onprem-*", "?*")))
+    assert len(forwarded(ada, target, None)) == len(forwarded(ada, None, target)) == 1
+    anywhere = admitted("ada", *DEFAULT_RULES)
+    assert forwarded(anywhere, target, target) == []
+
+
+def test_type_and_target_have_to_be_allowed_by_one_rule() -> None:
+    ada = admitted(
+        "ada",
+        Rule(callers=("*",), scopes=SUBMIT, types=("os_exec",), targets=()),
+        Rule(callers=("ada",), scopes=SUBMIT, types=("vault",), targets=("onprem-1",)),
+    )
+    there = Forward(to="onprem-1")
+    assert forwarded(ada, None, there, type="vault") == forwarded(ada, there, None, type="vault") == []
+    assert len(forwarded(ada, None, there)) == len(forwarded(ada, there, None)) == 1
+    assert forwarded(admitted("eve"), there, there) == [
+        "taskGroup[0].type: this runner does not let 'eve' use the task type \"os_exec\" (None)"
+    ]
+
+
+def test_where_a_hub_passes_things_on_to_the_rule_says_that_lets_it_be_dispatched_to() -> None:
+    rules = (
+        Rule(callers=("node/*",), scopes=frozenset({Scope.DISPATCH}), targets=("onprem-1",)),
+        Rule(callers=("node/*",), scopes=SUBMIT),
+    )
+    cloud = admitted("node/cloud", *rules)
+    for target, faulty in (("onprem-1", 0), ("onprem-2", 1)):
+        passed_on = TaskGroup(tasks=(Task(name="t", type="os_exec", forward=Forward(to=target)),))
+        assert len(policy.check(passed_on, cloud, scope=Scope.DISPATCH)) == faulty
+        assert policy.check(passed_on, cloud) == []
 
 
 def test_the_key_of_the_list_may_be_the_other_one() -> None:
