@@ -84,7 +84,7 @@ class _Requests(Iterator[pb.UploadWorkspaceRequest]):
             piece = next(self._pieces, None)
         except Exception as error:
             self.failure = error  # raised where the answer is waited for
-            self._call.cancel()  # before the end: else what was sent so far would look whole
+            self._call.cancel()  # before gRPC takes this for the end of what is sent
             raise StopIteration from error
         if piece is None:
             raise StopIteration
