@@ -13,8 +13,6 @@ from runner.masking import encodings
 from runner.masking.encodings import to_bytes
 
 SHORTEST_NEEDLE_BYTES = 4
-SHORTEST_ENCODED_BYTES = 6
-"""A part of an encoding that is shorter than this may well be in any text. Every value of 5 bytes has longer ones."""
 SHORTEST_LINE_BYTES = 8
 LONGEST_ENCODED_LINES_BYTES = 64 << 10
 """Of a longer value the lines are looked for as they are; only the whole is looked for in encodings as well."""
@@ -76,4 +74,13 @@ def _kept(text: str, *, encode: bool) -> Iterator[bytes]:
     raw = to_bytes(text)
     yield raw
     if encode:
-        yield from (needle for needle in encodings.of(text) if len(needle) >= SHORTEST_ENCODED_BYTES or needle == raw)
+        yield from filter(_telling, encodings.of(text))
+
+
+def _telling(needle: bytes) -> bool:
+    """Whether an encoding can be masked without harm to all else: what `echo` makes of a value may be nothing but ends of lines.
+    As `maskable`, but as good as free for what is long."""
+    bare = needle.strip()
+    if len(bare) < SHORTEST_LINE_BYTES:
+        return maskable(bare.decode(errors="surrogateescape"))
+    return bare[:1].isalnum() or bare.strip(bare[:1]) != b""

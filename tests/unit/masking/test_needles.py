@@ -40,6 +40,7 @@ VECTORS = {
     "pem": PEM,
     "json": ACCOUNT,
     "short": "abcde",
+    "shortest": "wx7z",
     "controls": "bell\x07tab\tescape\x1b!",
 }
 
@@ -181,7 +182,7 @@ def test_base64_in_lines(width: int, end: bytes) -> None:
     assert len(said) <= len(MARK) + 5
 
 
-@given(st.text(min_size=5, max_size=40), st.binary(max_size=7), st.binary(max_size=7))
+@given(st.text(min_size=4, max_size=40), st.binary(max_size=7), st.binary(max_size=7))
 @settings(max_examples=200)
 def test_base64_of_anything(text: str, before: bytes, behind: bytes) -> None:
     secret = text.encode(errors="surrogatepass")
@@ -220,6 +221,14 @@ def test_what_would_destroy_a_log_is_no_needle_in_any_encoding(text: str) -> Non
     assert needles(text) == frozenset()
 
 
+@pytest.mark.parametrize("text", [r"\n\n\n\n\n\n\n\n", r"\055\055\055\055\055\055", r"\t\t\t\t\n\n\n\n", r"\0164rue"])
+def test_what_echo_makes_of_a_value_is_no_needle_where_that_would_destroy_a_log(text: str) -> None:
+    log = b"\n\n\n\n\n\n\n\n------\n\t\t\t\t\n\n\n\n true"
+    stream = masker(text).stream()
+    assert stream.feed(log) + stream.flush() == log
+    assert masker(text).mask(f"<{text}>") == "<***>"
+
+
 def test_lines_that_say_nothing_are_no_needles() -> None:
     found = needles(ACCOUNT)
     stream = MaskingStream(reference.Found(found))
@@ -233,6 +242,12 @@ def test_each_line_that_says_something_is_one() -> None:
     for line in PEM.splitlines()[1:-1]:
         assert masker(PEM).mask(f"> {line} <") == "> *** <"
     assert masker(ACCOUNT).mask('key: "key": "s3cr&t/<value>", end') == "key: *** end"
+
+
+def test_short_lines_are_masked_with_the_whole_and_not_alone() -> None:
+    mask = masker("a line of some length\n1234567\n12345678")
+    assert mask.mask("a line of some length\r\n1234567\r\n12345678") == "***"
+    assert mask.mask("1234567 12345678\na line of some length") == "1234567 ***\n***"
 
 
 def test_a_large_value_has_few_needles() -> None:
