@@ -106,6 +106,35 @@ def test_it_keeps_what_runs_while_runners_come_and_go(tmp_path: Path) -> None:
         assert not Path(f"/proc/{pid}").exists()
 
 
+def test_one_that_is_asked_to_end_lets_what_runs_end_by_itself_for_two_seconds(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    obeys = "trap 'echo cleaned; exit 5' TERM; echo ready; while :; do sleep 0.01; done"
+    refuses = "trap '' TERM; echo ready; exec sleep 1000"
+
+    async def main(supervisor: subprocess.Popen[bytes]) -> None:
+        sinks = [Sink(), Sink()]
+        async with await SupervisorHost.connect(state) as host:
+            obeying, refusing = [
+                await host.spawn(script, program(["sh", "-c", script]), sink)
+                for script, sink in zip((obeys, refuses), sinks, strict=True)
+            ]
+            for sink in sinks:
+                await sink.until(b"ready")
+            supervisor.send_signal(signal.SIGTERM)
+            exit = await obeying.wait()
+            assert (exit.cause, exit.exit_code, sinks[0].data["stdout"]) == ("stopped", 5, b"ready\ncleaned\n")
+            exit = await refusing.wait()
+            assert (exit.cause, exit.signal) == ("stopped", signal.SIGKILL)
+            assert exit.kill is not None
+            (asked, _), (killed, seconds) = exit.kill["signals"]
+            assert (asked, killed) == ("SIGTERM", "SIGKILL")
+            assert seconds >= 2.0, "of the supervisor's own clock"
+
+    with service(state) as supervisor:
+        asyncio.run(asyncio.wait_for(main(supervisor), 30))
+        assert supervisor.wait(30) == 0
+
+
 def test_a_state_directory_has_one(tmp_path: Path) -> None:
     with service(tmp_path / "state"):
         second = subprocess.run(
