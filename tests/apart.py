@@ -30,6 +30,7 @@ _CALLS = {
     "tee": {"x86_64": 276, "aarch64": 77},
     "splice": {"x86_64": 275, "aarch64": 76},
     "memfd_create": {"x86_64": 319, "aarch64": 279},
+    "kill": {"x86_64": 62, "aarch64": 129},
     "pidfd_open": {"x86_64": 434, "aarch64": 434},
     "pidfd_send_signal": {"x86_64": 424, "aarch64": 424},
     "prctl": {"x86_64": 157, "aarch64": 167},

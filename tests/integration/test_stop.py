@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import signal
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -13,7 +15,7 @@ import pytest
 from drivers.base import ProcessExit
 from runner.process.host import SupervisorHost
 from runner.process.launch import Containment
-from tests import hostile
+from tests import apart, hostile
 from tests.contract.process_labs import Sink, program
 
 ROOT = Path(__file__).parents[2]
@@ -222,6 +224,33 @@ def test_what_cannot_be_ended_in_time_is_named(play: Play, tmp_path: Path, requi
         assert (await (await host.spawn("next", program(["true"]), Sink())).wait()).exit_code == 0
 
     play(tmp_path, scenario)
+
+
+@pytest.mark.parametrize("containment", ["marker"], indirect=True)
+def test_what_may_not_be_signalled_is_named(play: Play, tmp_path: Path, require: Callable[[str], None]) -> None:
+    """As it is with processes of another user, for a supervisor that is not root."""
+    require("seccomp")
+    ready, number = tmp_path / "ready", tmp_path / "number"
+    os.mkfifo(ready)
+    # It has a pipe to say so when it stays: the end must not come before.
+    stays = f"echo $$ > {number}; echo > {ready}; exec sleep 1000 >&- 2>&-"
+
+    async def scenario(host: SupervisorHost) -> None:
+        argv = ["sh", "-c", 'setsid sh -c "$1" & read line < "$2"', "sh", stays, str(ready)]
+        exit = await (await host.spawn("k", program(argv), Sink())).wait()
+        assert (exit.exit_code, exit.cause) == (0, "exited")
+        assert exit.kill is not None
+        assert exit.kill["left"] == [{"pid": int(number.read_text()), "name": "sleep", "state": "S"}]
+        assert "survivors" not in exit.kill
+
+    def work() -> None:
+        play(tmp_path / "state", scenario)
+
+    try:
+        apart.run(work, apart.without("kill", "pidfd_send_signal", error=errno.EPERM))
+    finally:
+        pid = int(number.read_text())
+        os.kill(pid, signal.SIGKILL)
 
 
 def test_all_is_ended_with_the_runner(tmp_path: Path, containment: Containment) -> None:
