@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import resource
 import signal
-from collections.abc import Awaitable, Callable
+import subprocess
+import threading
+import time
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from runner.errors import ProcessHostError
+from runner.process import remains
 from runner.process.host import SupervisorHost
 from runner.process.lasting import LastingHost
-from tests import hostile
+from runner.process.supervisor import purge
+from runner.process.supervisor.processes import VARIABLE
+from tests import apart, hostile
 from tests.contract.process_labs import Sink, open_lasting, program
 
 
@@ -75,6 +83,41 @@ def test_loops_of_forks_do_not_outrun_the_look(tmp_path: Path) -> None:
         assert report["left"] == []
 
     play(tmp_path, scenario)
+
+
+def test_what_it_has_left_is_looked_for_as_long_as_it_changes_and_then_named(
+    tmp_path: Path, require: Callable[[str], None]
+) -> None:
+    """By a runner that may not signal it, for longer than it would be looked for if nothing changed."""
+    require("seccomp")
+    life = os.urandom(16).hex()
+    numbers = tmp_path / "numbers"
+
+    def work() -> None:
+        reports: list[Mapping[str, Any] | None] = []
+        ending = threading.Thread(target=lambda: reports.append(remains.end(life)))
+        until = time.monotonic() + purge.BOUND_SECONDS + 1.0
+        started = []
+        while time.monotonic() < until:
+            sleeper = subprocess.Popen(["sleep", "1000"], env={"PATH": os.environ["PATH"], VARIABLE: f"{life}/k"})
+            started.append(sleeper.pid)
+            numbers.write_text(" ".join(map(str, started)))
+            if len(started) == 1:
+                ending.start()
+            with pytest.raises(subprocess.TimeoutExpired):
+                sleeper.wait(1.0)
+        ending.join()
+        (report,) = reports
+        assert report is not None
+        assert sorted(process["pid"] for process in report["left"]) == sorted(started)
+        assert {process["name"] for process in report["left"]} == {"sleep"}
+        assert report["leftovers"] == len(started)
+
+    try:
+        apart.run(work, apart.without("kill", "pidfd_send_signal", error=errno.EPERM))
+    finally:
+        for number in numbers.read_text().split():
+            os.kill(int(number), signal.SIGKILL)
 
 
 def test_what_was_written_before_the_supervisor_died_is_kept(tmp_path: Path) -> None:
