@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from runner.engine.group_run import GroupRun
 
 _PASSED_ON = NOTICED | {Kind.PEER_LOST, Kind.PEER_BACK}
+_TRIED_AGAIN = frozenset({Status.FAILED, Status.ERRORED})
 _PAUSED: Mapping[Kind, Waiting | None] = {Kind.TASK_PAUSED: Waiting.PAUSED, Kind.TASK_RESUMED: None}
 
 
@@ -59,6 +60,8 @@ class Mirror:
             raise ImpossibleError(f"{event.kind} of {event.task!r}, which was over")
         elif event.kind in _PASSED_ON:
             if event.kind in _PAUSED:
+                if state.status is not Status.RUNNING:
+                    raise ImpossibleError(f"{event.kind} of {event.task!r}, which is {state.status}")
                 state.waiting = _PAUSED[event.kind]
                 run.services.journal.mark(state)
             fields = dict(event.fields)
@@ -139,8 +142,14 @@ class Mirror:
         run, attempt, fields = self._run, state.attempt, fact.event.fields
         if state.status is not Status.RUNNING or attempt is None:
             raise ImpossibleError(f"that {state.task.name!r} is tried again, which is {state.status}")
+        status = Status(fields["status"])
+        if status not in _TRIED_AGAIN:
+            raise ImpossibleError(f"that {state.task.name!r} is tried again, which has ended as {status}")
+        if state.attempts >= state.task.retry.attempts:
+            most = state.task.retry.attempts
+            raise ImpossibleError(f"that {state.task.name!r} is tried again behind attempt {state.attempts}, of {most}")
         outcome = Outcome(
-            status=Status(fields["status"]),
+            status=status,
             reason=fields.get("reason"),
             exit_code=fields.get("exit_code"),
             signal=fields.get("signal"),
@@ -163,6 +172,8 @@ class Mirror:
             raise ImpossibleError(f"that {name!r} is over, and not how")
         if state.status is not Status.RUNNING and outcome.status is Status.SUCCESS:
             raise ImpossibleError(f"that {name!r} is over with success, which is {state.status}")
+        if (number := fact.event.attempt or 0) != state.attempts:
+            raise ImpossibleError(f"that attempt {number} of {name!r} is over behind attempt {state.attempts}")
         state.because_of = fact.event.fields.get("because_of")
         self._conclude(state, self._run.admitted(outcome))
 

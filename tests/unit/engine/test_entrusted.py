@@ -239,6 +239,9 @@ def test_the_next_engine_goes_on_behind_what_was_recorded() -> None:
         ([dispatched("a"), (Kind.TASK_READY, "a", 0, {"waiting": "slot"})], "that 'a' waits, which is running"),
         ([(Kind.CANCEL_REQUESTED, None, 0, {"reason": "boredom"})], "'boredom' is not a valid Abort"),
         ([dispatched("a"), finished("a"), dispatched("a", 2)], "task_dispatched of 'a', which was over"),
+        ([dispatched("a"), RETRYING], "that 'a' is tried again behind attempt 1, of 1"),
+        ([dispatched("a"), finished("a", 2)], "that attempt 2 of 'a' is over"),
+        ([(Kind.TASK_PAUSED, "a", 0, {})], "task_paused of 'a', which is pending"),
     ],
 )
 def test_what_cannot_be_ends_it(told: list[Any], words: str) -> None:
@@ -251,6 +254,15 @@ def test_what_cannot_be_ends_it(told: list[Any], words: str) -> None:
     assert any(words in (error or "") for error in errors), errors
     assert ("cancel", ID, 10.0) in world.peer.asked
     assert world.here.dispatches == {}
+    world.check()
+
+
+@pytest.mark.parametrize("status", ["success", "aborted", "running"])
+def test_what_has_not_failed_is_not_tried_again(status: str) -> None:
+    world = World()
+    world.submit(task("a", retry=Retry(attempts=3)))
+    world.peer.tell(dispatched("a"), started("a"), (Kind.TASK_RETRYING, "a", 1, {"status": status, "seconds": 1.0}))
+    assert f"that 'a' is tried again, which has ended as {status}" in (world.engine.result("g").results["a"].error or "")
     world.check()
 
 
