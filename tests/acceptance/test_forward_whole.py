@@ -242,8 +242,10 @@ def test_pause_and_go_on(pair: Pair) -> None:
 
 
 def test_what_its_runner_cannot_do_is_told_of_what_would_have_begun(pair: Pair) -> None:
+    """Where it goes is known too late for that to stand in the document."""
     tasks = [{"name": "a", "type": "no_such_type", "spec": {}}, shell("b", "true", depends_on=["a"])]
-    result = pair.finished(pair.submit(*tasks, forward=ONPREM))
+    where = {"inputs": {"where": {"default": "onprem"}}, "forward": {"to": "{{ .inputs.where }}"}}
+    result = pair.finished(pair.submit(*tasks, **where))
     assert [(task.status, task.reason) for task in result.results.values()] == [
         (Status.ERRORED, "unknown_type"),
         (Status.SKIPPED, "dependency_failed"),

@@ -262,7 +262,9 @@ def test_what_has_not_failed_is_not_tried_again(status: str) -> None:
     world = World()
     world.submit(task("a", retry=Retry(attempts=3)))
     world.peer.tell(dispatched("a"), started("a"), (Kind.TASK_RETRYING, "a", 1, {"status": status, "seconds": 1.0}))
-    assert f"that 'a' is tried again, which has ended as {status}" in (world.engine.result("g").results["a"].error or "")
+    assert f"that 'a' is tried again, which has ended as {status}" in (
+        world.engine.result("g").results["a"].error or ""
+    )
     world.check()
 
 
