@@ -13,11 +13,9 @@ _UNQUOTED_IN_BASH = re.compile(r"""([ "'|&;()<>!{}*\[\]?^$`,\\]|\A[~#]|(?<=[:=])
 _APOSTROPHES = re.compile("'+")
 _HEXADECIMAL = re.compile(r"\\(u[0-9a-f]{4}|x[0-9a-f]{2}|[\s\S])")
 _PERCENT = re.compile(rb"%[0-9A-F]{2}")
-_ECHO = re.compile(r"\\([abcfnrtv\\]|0[0-7]{0,3})")
-_ECHO_OF_DASH = re.compile(r"\\([abcefnrtv\\]|0[0-7]{0,3}|[1-7][0-7]{0,2})")
+_ECHO = re.compile(r"\\([abfnrtv\\]|0[0-7]{0,3})")
+_ECHO_OF_DASH = re.compile(r"\\([abefnrtv\\]|0[0-7]{0,3}|[1-7][0-7]{0,2})")
 _ECHOED = {"e": "\x1b", "a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "\\": "\\"}
-SHORTEST_ECHOED = 8
-"""In characters: a beginning of a value that is shorter may well be in any text."""
 _NOT_PRINTABLE = re.compile(rb"([^ -~]+)")
 _NAMED = {7: b"\\a", 8: b"\\b", 9: b"\\t", 10: b"\\n", 11: b"\\v", 12: b"\\f", 13: b"\\r", 92: b"\\\\"}
 _OCTAL = [_NAMED.get(byte) or (bytes([byte]) if 32 <= byte < 127 else b"\\%03o" % byte) for byte in range(256)]
@@ -105,12 +103,9 @@ def _shell(text: str) -> Iterator[str]:
 
 
 def _echoed(text: str, escape: re.Pattern[str]) -> str:
-    """What `echo` prints in a plain `sh`, which obeys escapes: `\\n` becomes the end of a line, and what stands behind `\\c` is
-    not said."""
-    said = next((text[: found.start()] for found in escape.finditer(text) if found[1] == "c"), text)
-    if len(said) < SHORTEST_ECHOED:
-        return text
-    return escape.sub(lambda found: _ECHOED.get(found[1]) or _byte(int(found[1], 8)), said)
+    """What `echo` prints in a plain `sh`, which obeys escapes: `\\n` becomes the end of a line. Of a value that it cuts off at
+    `\\c` the rest is no needle: it may be a common word."""
+    return escape.sub(lambda found: _ECHOED.get(found[1]) or _byte(int(found[1], 8)), text)
 
 
 def _byte(number: int) -> str:
