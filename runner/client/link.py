@@ -18,6 +18,8 @@ from runner.model.result import Reason
 from runner.model.session import (
     LARGEST_SUBMIT_BYTES,
     VERSION,
+    Check,
+    Checked,
     ExecutorHello,
     FromExecutor,
     FromOrigin,
@@ -141,10 +143,12 @@ class Link:
         """Up to a None."""
         while (said := await queue.get()) is not None:
             message = peerwire.from_origin_to_proto(said)
-            if isinstance(said, Submit | SubmitGroup) and message.ByteSize() > LARGEST_SUBMIT_BYTES:
-                self._party.heard(_too_large(said, message.ByteSize()))
-            else:
+            if not isinstance(said, Submit | SubmitGroup | Check) or message.ByteSize() <= LARGEST_SUBMIT_BYTES:
                 yield message
+            elif isinstance(said, Check):
+                self._party.heard(Checked(number=said.number, faults=()))  # it is said of what is handed over
+            else:
+                self._party.heard(_too_large(said, message.ByteSize()))
 
 
 def _too_large(said: Submit | SubmitGroup, size: int) -> Refused:

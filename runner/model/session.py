@@ -22,8 +22,8 @@ VERSION = 1
 """Of what is said here. Who is greeted with another one ends the session."""
 
 LARGEST_SUBMIT_BYTES = 32 << 20
-"""Of one `Submit` on its way: what every executor takes, however small its `limits.message` is. A larger one would end the session, and each
-one after it."""
+"""Of one `Submit`, `SubmitGroup` or `Check` on its way: what every executor takes, however small its `limits.message` is. A
+larger one would end the session, and each one after it."""
 
 NOTICED = frozenset(
     {

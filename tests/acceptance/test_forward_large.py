@@ -18,7 +18,8 @@ pytestmark = pytest.mark.timeout(90)
 ONPREM = {"to": "onprem"}
 
 
-async def test_what_no_message_holds_is_refused_and_holds_up_nobody(tmp_path: Path) -> None:
+@pytest.mark.parametrize("whole", [False, True])
+async def test_what_no_message_holds_is_refused_and_holds_up_nobody(tmp_path: Path, *, whole: bool) -> None:
     for name in ("cloud", "onprem"):
         (tmp_path / name).mkdir()
     onprem = Node(tmp_path / "onprem" / "state")
@@ -29,8 +30,12 @@ async def test_what_no_message_holds_is_refused_and_holds_up_nobody(tmp_path: Pa
     await asyncio.to_thread(cloud.start)
     try:
         async with AsyncClient(Endpoint(target=cloud.socket)) as client:
+            while not all(peer.there for peer in (await client.describe()).peers):  # noqa: ASYNC110 - it tells nobody
+                await asyncio.sleep(0.02)
             # 21 MiB in the document, and twice as much on the line: in JSON a quotation mark has two characters.
             head = "taskGroup:\n- name: far\n  type: os_exec\n  forward: {to: onprem}\n  spec:\n    command: |\n      true # "
+            if whole:
+                head = "forward: {to: onprem}\n" + head.replace("  forward: {to: onprem}\n", "")
             large = (await client.submit(head + '"' * (21 << 20) + "\n")).id
             small = (await client.submit(group([shell("far", "true", forward=ONPREM)]))).id
             assert (await end(client, small)).status is Status.SUCCESS
@@ -41,3 +46,5 @@ async def test_what_no_message_holds_is_refused_and_holds_up_nobody(tmp_path: Pa
     assert (task.status, task.reason) == (Status.ERRORED, Reason.REFUSED)
     assert task.error is not None
     assert "33,554,432 at most can be sent to another runner" in task.error
+    # Nor was the session ended by asking what the runner would say of it.
+    assert '"action": "peer_lost"' not in (tmp_path / "cloud" / "node.log").read_text()
