@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
-from runner.model import fields
+from runner.model import duration, fields
 from runner.model.fault import Faults, Path, quote
 from runner.model.fields import Readers
 from runner.model.result import Reason, Status
@@ -47,6 +47,16 @@ class Checks(Protocol):
     ) -> Mapping[str, Any]:
         """`spec` as canonical plain data (what JSON can say). Adds what is wrong with it, and with the type of the `task`, whose
         place is `path`."""
+
+
+def is_possible(retry: Retry) -> bool:
+    """Whether a document could have said this; what has another origin has not been read from one."""
+    delays = (retry.delay, retry.max_delay)
+    return (
+        1 <= retry.attempts <= MOST_ATTEMPTS
+        and 1 <= retry.backoff <= MOST_BACKOFF
+        and all(0 <= seconds <= duration.LONGEST_SECONDS for seconds in delays)
+    )
 
 
 def read_task(faults: Faults, path: Path, value: Any, checks: Checks, *, forwarded: bool = False) -> Task:

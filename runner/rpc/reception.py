@@ -16,7 +16,7 @@ from runner.engine.admission import Submission
 from runner.engine.engine import GRACE_SECONDS
 from runner.engine.guests import Origin
 from runner.errors import GroupExistsError, GroupNotFoundError, RunnerError, UsageError
-from runner.model import references
+from runner.model import references, taskparse
 from runner.model.dispatch import WHOLE, AttemptId, GroupDispatch
 from runner.model.fault import Fault, Faults, spell_path
 from runner.model.group import TaskGroup
@@ -232,6 +232,9 @@ def _prepared(origin: Origin, said: Submit | SubmitGroup, sealer: Sealer, cancel
     if not 0 < len(group.tasks) <= most:
         faults.add(("taskGroup",), f"the group has {len(group.tasks):,} tasks, and may have 1 to {most:,}")
     references.check(faults, ("taskGroup",), group.tasks, [{}] * len(group.tasks))  # there is no text to point to
+    for index, task in enumerate(group.tasks):
+        if not taskparse.is_possible(task.retry):
+            faults.add(("taskGroup", index, "retry"), "its numbers are none that a document may have")
     if set(said.dispatch.inputs) != {item.name for item in group.inputs}:
         faults.add(("inputs",), "those that are declared, and no others, have to have values")
     for fault in faults.all():

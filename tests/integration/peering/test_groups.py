@@ -14,7 +14,7 @@ from runner.model.event import Kind
 from runner.model.group import Input, TaskGroup
 from runner.model.result import Status
 from runner.model.session import Cancel, FromExecutor, Reported, Signal, SubmitGroup
-from runner.model.task import Export, Import, Task, When
+from runner.model.task import Export, Import, Retry, Task, When
 from runner.model.value import Value
 from runner.rpc import peerwire
 from tests.integration.peering.meeting import met
@@ -173,6 +173,10 @@ async def test_signals_reach_the_attempt_that_they_name(tmp_path: Path) -> None:
         ([shell("a", "true", "x")], 'there is no task "x"'),
         ([shell("a", "true"), shell("b", "true", imports=(Import(task="a", variable="v"),))], 'does not export "v"'),
         ([Task(name="a", type="no_such")], "this runner has no task type 'no_such'"),
+        ([shell("a", "true", retry=Retry(attempts=1001))], "taskGroup[0].retry: its numbers are none that a document"),
+        ([shell("a", "true", retry=Retry(delay=1e308))], "taskGroup[0].retry: its numbers are none that a document"),
+        ([shell("a", "true", retry=Retry(max_delay=-1.0))], "taskGroup[0].retry: its numbers are none that a document"),
+        ([shell("a", "true", retry=Retry(backoff=-5.0))], "taskGroup[0].retry: its numbers are none that a document"),
     ],
 )
 async def test_what_is_no_group_is_refused_and_the_session_goes_on(
