@@ -104,8 +104,9 @@ class Peers:
             self._know(peer)  # and it is told at the end of the engine's start what it has
         return self.here if peer is None else peer
 
-    def peer(self, runner: str) -> GroupDispatcher:
-        return self._peers[runner]
+    def peer(self, executor: Dispatcher) -> GroupDispatcher | None:
+        peer = self._peers.get(executor.name)
+        return peer if peer is executor else None
 
     def all(self) -> Iterable[Dispatcher]:
         return (self.here, *self._peers.values())

@@ -137,7 +137,10 @@ class Entrusted:
     def _send(self, attempt: AttemptState, *, resumed: bool) -> None:
         if attempt.status.terminal:
             return
-        run = self._run
+        run, peer = self._run, self._services.targets.peer(attempt.executor)
+        if peer is None:
+            self._without_peer(attempt)
+            return
         attempt.sent = attempt.told = True
         under_way = [run.tasks[index].attempt for index in sorted(run.running)]
         dispatch = GroupDispatch(
@@ -153,8 +156,8 @@ class Entrusted:
             on_behalf_of=run.submitter,
             hops=run.hops,
         )
-        self._services.targets.peer(attempt.executor.name).submit_group(dispatch)
-        attempt.executor.events(attempt.id, attempt.sequence, partial(self._services.sink, attempt.executor))
+        peer.submit_group(dispatch)
+        peer.events(attempt.id, attempt.sequence, partial(self._services.sink, attempt.executor))
 
     # A former engine.
 
@@ -167,7 +170,7 @@ class Entrusted:
         elif outcome is not None:
             self.is_elsewhere = False
             self.refusal = _refusal(outcome)
-        else:
+        elif attempt.forwarded:  # else its runner is no peer any more, see `resume`
             self._services.abroad.left(self._run, attempt.id, attempt.runner, resumed=True)
 
     def resume(self) -> None:
@@ -176,8 +179,7 @@ class Entrusted:
         if attempt is None or not self.is_elsewhere:
             return
         if not attempt.forwarded:
-            error = f"{attempt.runner}, which the group was given to, is no peer of this runner any more"
-            self._give_up(attempt, Outcome(status=Status.ERRORED, reason=Reason.RUNNER_LOST, error=error))
+            self._without_peer(attempt)
             return
         journal.once_durable(partial(journal.anyway, partial(self._send, attempt, resumed=True)), written=True)
         if attempt.cancel_at is not None and attempt.cancel_grace is not None:
@@ -291,6 +293,10 @@ class Entrusted:
             attempt.cancel_at, attempt.cancel_grace = self._services.clock.now(), self._services.grace
             self._services.journal.anyway(partial(attempt.executor.cancel, attempt.id, attempt.cancel_grace))
         self._give_up(attempt, outcome)
+
+    def _without_peer(self, attempt: AttemptState) -> None:
+        error = f"{attempt.runner}, which the group was given to, is no peer of this runner any more"
+        self._give_up(attempt, Outcome(status=Status.ERRORED, reason=Reason.RUNNER_LOST, error=error))
 
     def _give_up(self, attempt: AttemptState, outcome: Outcome) -> None:
         """What is under way there ends like this, and nothing else of the group can begin."""

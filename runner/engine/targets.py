@@ -47,8 +47,8 @@ class Targets(Protocol):
         known by this name: it was this runner's own, or it is that of a peer who is none any more, and then `here` does not know
         the attempt's instance and says so."""
 
-    def peer(self, runner: str) -> GroupDispatcher:
-        """Who is `named` so and is not `here`."""
+    def peer(self, executor: Dispatcher) -> GroupDispatcher | None:
+        """The executor, which is not `here`, as one that carries out whole groups; None where it is no peer any more."""
 
     def all(self) -> Iterable[Dispatcher]:
         """Every executor that may have something of this engine: `here` and all peers."""
@@ -71,8 +71,9 @@ class Alone:
         del runner
         return self.here
 
-    def peer(self, runner: str) -> GroupDispatcher:
-        raise LookupError(runner)
+    def peer(self, executor: Dispatcher) -> GroupDispatcher | None:
+        del executor
+        return None
 
     def all(self) -> Iterable[Dispatcher]:
         return (self.here,)

@@ -231,7 +231,7 @@ class ScriptedTargets:
     def named(self, runner: str) -> Dispatcher:
         return self._peers[runner][1] if runner in self._peers else self.here
 
-    def peer(self, runner: str) -> GroupDispatcher:
+    def peer(self, executor: Dispatcher) -> GroupDispatcher | None:
         raise NotImplementedError("no whole group is forwarded to this twin")
 
     def all(self) -> Sequence[Dispatcher]:

@@ -102,8 +102,9 @@ class Choice:
     def named(self, runner: str) -> Dispatcher:
         return self.known.get(runner, self.here)
 
-    def peer(self, runner: str) -> GroupDispatcher:
-        return self.known[runner]
+    def peer(self, executor: Dispatcher) -> GroupDispatcher | None:
+        peer = self.known.get(executor.name)
+        return peer if peer is executor else None
 
     def all(self) -> Iterable[Dispatcher]:
         return (self.here, *self.known.values())
@@ -405,6 +406,38 @@ def test_a_runner_that_is_no_peer_any_more_has_lost_it() -> None:
     result = world.engine.result("g")
     assert world.ends() == {"a": (Status.ERRORED, "runner_lost")}
     assert "is no peer of this runner any more" in (result.results["a"].error or "")
+
+
+def test_a_runner_that_is_a_peer_again_has_no_word_about_what_is_over() -> None:
+    world = World()
+    world.submit(task("a"))
+    world.peer.tell(dispatched("a"), started("a"))
+    world.targets.known.clear()
+    world.restart()
+    told = world.kinds()
+    assert told[-1] is Kind.GROUP_FINISHED
+    world.targets.changed("there", True)
+    world.wait()
+    assert world.kinds() == told
+
+
+def test_a_runner_that_is_no_peer_any_more_when_it_is_to_be_handed_over_has_lost_it() -> None:
+    world = World()
+    world.engine.submit(TaskGroup(id="g", forward=THERE, tasks=(task("a"),)))
+    world.targets.known.clear()  # before the store has written down that it was chosen
+    world.wait()
+    assert world.ends() == {"a": (Status.ERRORED, "runner_lost")}
+    assert world.peer.groups == []
+    world.check()
+
+
+def test_another_one_of_its_name_is_not_the_one_that_was_chosen() -> None:
+    world = World()
+    world.engine.submit(TaskGroup(id="g", forward=THERE, tasks=(task("a"),)))
+    other = world.targets.known["there"] = Peer(world.clock)
+    world.wait()
+    assert world.ends() == {"a": (Status.ERRORED, "runner_lost")}
+    assert other.groups == []
 
 
 def test_outputs_are_kept_and_have_the_limit_of_a_group() -> None:
