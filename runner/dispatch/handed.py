@@ -18,6 +18,9 @@ from runner.model.session import Afresh, Printed, Submit, SubmitGroup
 ENDS = frozenset({Kind.TASK_FINISHED, Kind.TASK_RETRYING})
 """What tells of the end of an attempt."""
 
+MOST_OPEN = 256
+"""Logs of one group whose files are open at once."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -122,7 +125,7 @@ class HandedTask(Handed):
 
 
 class HandedGroup(Handed):
-    __slots__ = ("_attempts", "_claims", "_copies", "_dispatch", "_logs")
+    __slots__ = ("_claims", "_copies", "_dispatch", "_logs", "_open")
 
     def __init__(self, dispatch: GroupDispatch, runner: str, copies: Copies) -> None:
         """`runner` is what this one calls the peer."""
@@ -130,10 +133,10 @@ class HandedGroup(Handed):
         self._dispatch = dispatch
         self._claims = GroupClaims(dispatch.group, runner)
         self._copies = copies
-        self._attempts = {task.name: task.retry.attempts for task in dispatch.group.tasks}
-        """How many there may be at each task."""
         self._logs: dict[AttemptId, CopiedLog] = {id: CopiedLog(id, copies) for id in dispatch.running}
         """Of the attempts that are under way."""
+        self._open: dict[AttemptId, None] = {}
+        """Of which of them the file may be, those last that were printed last."""
 
     def submission(self, hop: str) -> SubmitGroup:
         dispatch = self._dispatch
@@ -141,7 +144,7 @@ class HandedGroup(Handed):
             dispatch=dispatch,
             hops=(*dispatch.hops, hop),
             after=self.heard,
-            printed={id: position for id, log in self._logs.items() if (position := log.position)},
+            printed={id: position for id in self._logs if (position := self._position(id))},
             cancel_grace=self.cancel_grace,
         )
 
@@ -150,8 +153,10 @@ class HandedGroup(Handed):
         self._dispatch = replace(self._dispatch, paused=others | {id.task} if paused else others)
 
     def printed(self, said: Printed | Afresh) -> None:
-        if self._may_be(said.id):
-            self._log_of(said.id).take(said)
+        log = self._logs.get(said.id)
+        if log is not None:
+            self._keep_open(said.id)
+            log.take(said)
 
     def taken(self, report: Report) -> Report | None:
         if isinstance(report, Told):
@@ -163,27 +168,38 @@ class HandedGroup(Handed):
         for log in self._logs.values():
             log.close()
         self._logs.clear()
+        self._open.clear()
 
     def _look(self, fact: Fact) -> None:
         event = fact.event
         if event.task is None:
             return
         id = AttemptId(self.id.group, event.task, event.attempt or 0)
-        if event.kind is Kind.LOG_REDACTED and self._may_be(id):
-            self._log_of(id).settle()
+        if event.kind is Kind.TASK_DISPATCHED:
+            self._logs.setdefault(id, CopiedLog(id, self._copies))
+        elif event.kind is Kind.LOG_REDACTED and id in self._logs:
+            self._keep_open(id)
+            self._logs[id].settle()
         elif event.kind in ENDS:
             if id in self._logs:
                 self._logs.pop(id).close()
+                self._open.pop(id, None)
             self._dispatch = replace(self._dispatch, paused=self._dispatch.paused - {event.task})
 
-    def _may_be(self, id: AttemptId) -> bool:
-        return id.group == self.id.group and 1 <= id.attempt <= self._attempts.get(id.task, 0)
+    def _position(self, id: AttemptId) -> int:
+        position = self._logs[id].position
+        if id not in self._open:
+            self._logs[id].close()
+        return position
 
-    def _log_of(self, id: AttemptId) -> CopiedLog:
-        log = self._logs.get(id)
-        if log is None:
-            log = self._logs[id] = CopiedLog(id, self._copies)
-        return log
+    def _keep_open(self, id: AttemptId) -> None:
+        """One that comes afresh comes in one piece, so that it is never another one's turn to be closed."""
+        self._open.pop(id, None)
+        self._open[id] = None
+        if len(self._open) > MOST_OPEN:
+            oldest = next(iter(self._open))
+            del self._open[oldest]
+            self._logs[oldest].close()
 
 
 class CopiedLog:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from runner.dispatch.claims import MOST_NOTICED
+from runner.dispatch.handed import MOST_OPEN, HandedGroup
+from runner.logs.files import FileLogStore
 from runner.model.dispatch import WHOLE, AttemptId, Fact, Finished, GroupDispatch, Told
 from runner.model.event import Event, Kind
 from runner.model.fault import Fault
@@ -15,6 +19,7 @@ from runner.model.result import Outcome, Reason, Status
 from runner.model.session import Afresh, Cancel, Check, Checked, Printed, Refused, Signal, SubmitGroup
 from runner.model.task import Export, Retry, Task
 from runner.model.value import Value
+from runner.sealing import Sealer
 from tests.unit.dispatch.origin import LOST_AFTER, Origin
 
 ID = AttemptId("g", WHOLE, 1)
@@ -28,7 +33,8 @@ GROUP = TaskGroup(
 
 
 def hand(origin: Origin, *, after: int = 0, **more: Any) -> None:
-    dispatch = GroupDispatch(id=ID, instance="i2", group=GROUP, inputs={}, public_id="g", **more)
+    under_way = more.pop("running", (A,))
+    dispatch = GroupDispatch(id=ID, instance="i2", group=GROUP, inputs={}, public_id="g", running=under_way, **more)
     origin.dispatcher.submit_group(dispatch)
     origin.dispatcher.events(ID, after, origin.reports.append)
 
@@ -221,3 +227,36 @@ def test_who_is_no_peer_any_more_has_lost_it(origin: Origin) -> None:
     [end] = origin.finished()
     assert "is no peer of this runner any more" in (end.outcome.error or "")
     assert not origin.dispatcher.is_there
+
+
+def test_what_is_printed_behind_an_end_or_before_a_beginning_is_ignored(origin: Origin) -> None:
+    origin.connect()
+    hand(origin, running=())
+    first = B._replace(attempt=1)
+    origin.dispatcher.heard(printed(first, 1, b"0"))
+    origin.hear(told(fact(3, Kind.TASK_DISPATCHED, first)))
+    origin.dispatcher.heard(printed(first, 2, b"1"))
+    origin.hear(told(fact(4, Kind.TASK_RETRYING, first, status="failed")))
+    origin.dispatcher.heard(printed(first, 3, b"2"))
+    origin.dispatcher.heard(Afresh(id=first))
+    origin.hear(told(fact(5, Kind.LOG_REDACTED, first, stream="stdout")))
+    assert log(origin, first) == b"1"
+
+
+def test_however_many_print_at_once_few_files_are_open(tmp_path: Path) -> None:
+    ids = [AttemptId("g", f"t{number}", 1) for number in range(MOST_OPEN + 40)]
+    group = TaskGroup(tasks=tuple(Task(name=id.task, type="probe") for id in ids))
+    logs = FileLogStore(tmp_path, sealer=Sealer.ephemeral())
+    dispatch = GroupDispatch(id=ID, instance="i2", group=group, inputs={}, public_id="g", running=tuple(ids))
+    handed = HandedGroup(dispatch, "onprem", logs)
+    before = len(os.listdir("/proc/self/fd"))
+    for position, text in ((5, b"hello"), (11, b" again")):
+        for id in ids:
+            handed.printed(printed(id, position, text))
+    assert len(os.listdir("/proc/self/fd")) - before <= MOST_OPEN
+    said = handed.submission("cloud (n1)")
+    assert set(said.printed.values()) == {11}
+    assert len(os.listdir("/proc/self/fd")) - before <= MOST_OPEN
+    handed.end()
+    for id in ids:
+        assert b"".join(frame.data for frame in logs.frames(id, 0, 100)) == b"hello again"
