@@ -72,6 +72,19 @@ def test_spawn_is_idempotent_by_key(lab: Lab, tmp_path: Path) -> None:
     play(lab, tmp_path, scenario)
 
 
+def test_spawn_of_what_has_ended_starts_nothing(lab: Lab, tmp_path: Path) -> None:
+    async def scenario(host: ProcessHost) -> None:
+        one = await host.spawn("k", program(lab.exits(5)), Sink())
+        ended = await one.wait()
+        again = await host.spawn("k", program(lab.exits(9)), Sink())
+        assert again.started == one.started
+        assert await again.wait() == ended
+        await host.forget("k")
+        assert (await (await host.spawn("k", program(lab.exits(9)), Sink())).wait()).exit_code == 9
+
+    play(lab, tmp_path, scenario)
+
+
 def test_concurrent_spawns_of_one_key_start_one_process(lab: Lab, tmp_path: Path) -> None:
     async def scenario(host: ProcessHost) -> None:
         spec = program(lab.stays())
