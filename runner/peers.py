@@ -15,6 +15,7 @@ from runner.engine.targets import Changed, Refusal, Unreachable
 from runner.model.fault import nearest
 from runner.model.load import Load
 from runner.model.result import Reason
+from runner.model.session import ExecutorHello
 from runner.model.task import Forward
 
 MOST_KEPT = 1000
@@ -59,6 +60,8 @@ class Peers:
         """`reach` is asked for who is called by an address and not known; he is a peer from then on."""
         self._own = own
         self._peers = {peer.name: peer for peer in peers}
+        for peer in self._peers.values():
+            peer.namesake = partial(self._namesake, peer)
         self._reach = reach
         self._changed: Changed = lambda name, there: None
         self._found: dict[object, Sequence[_Candidate] | Unreachable] = {}
@@ -83,7 +86,12 @@ class Peers:
     def _know(self, peer: RemoteDispatcher) -> None:
         self._peers[peer.name] = peer
         peer.on_change = self._notice
+        peer.namesake = partial(self._namesake, peer)
         self._found.clear()
+
+    def _namesake(self, peer: RemoteDispatcher, hello: ExecutorHello) -> str | None:
+        """By which other name the runner that says this is known."""
+        return next((it.name for it in self._peers.values() if it is not peer and it.may_be(hello)), None)
 
     def _notice(self, name: str, there: bool) -> None:
         self._found.clear()

@@ -48,10 +48,12 @@ class Copies(Protocol):
 class Handed(ABC):
     """`heard` is the number of the last report that was passed on."""
 
-    __slots__ = ("cancel_grace", "heard", "id", "is_handed_over", "is_over", "may_be_known", "signals")
+    __slots__ = ("cancel_grace", "heard", "id", "instance", "is_handed_over", "is_over", "may_be_known", "signals")
 
-    def __init__(self, id: AttemptId, *, resumed: bool) -> None:
+    def __init__(self, id: AttemptId, instance: str, *, resumed: bool) -> None:
         self.id = id
+        self.instance = instance
+        """The life of the peer that it was given to."""
         self.heard = 0
         self.cancel_grace: float | None = None
         """In seconds; None where it was not asked to end."""
@@ -94,7 +96,7 @@ class HandedTask(Handed):
 
     def __init__(self, dispatch: Dispatch, runner: str, logs: Copies) -> None:
         """`runner` is what this one calls the peer."""
-        super().__init__(dispatch.id, resumed=dispatch.resumed)
+        super().__init__(dispatch.id, dispatch.instance, resumed=dispatch.resumed)
         self._dispatch = dispatch
         self._claims = Claims(dispatch.task, runner)
         self._log = CopiedLog(dispatch.id, logs)
@@ -129,7 +131,7 @@ class HandedGroup(Handed):
 
     def __init__(self, dispatch: GroupDispatch, runner: str, copies: Copies) -> None:
         """`runner` is what this one calls the peer."""
-        super().__init__(dispatch.id, resumed=dispatch.resumed)
+        super().__init__(dispatch.id, dispatch.instance, resumed=dispatch.resumed)
         self._dispatch = dispatch
         self._claims = GroupClaims(dispatch.group, runner)
         self._copies = copies

@@ -16,6 +16,7 @@ from runner.clock import Clock, Moment, Timer
 from runner.dispatch.base import Sink
 from runner.dispatch.claims import told
 from runner.dispatch.handed import Copies, Handed, HandedGroup, HandedTask
+from runner.errors import UsageError
 from runner.model.dispatch import PAUSES, WHOLE, AttemptId, Dispatch, Finished, GroupDispatch, Report
 from runner.model.fault import Fault
 from runner.model.load import Load
@@ -69,6 +70,8 @@ class RemoteDispatcher:
         `lost_after` in seconds."""
         self.on_change: Callable[[str, bool], None] = lambda name, there: None
         """Told whenever the peer has come or gone."""
+        self.namesake: Callable[[ExecutorHello], str | None] = lambda hello: None
+        """What else the runner that says this is called here; None where nothing."""
         self.trouble = "it was not reached yet"
         """Why it is not there, where it is not."""
         self.under_way = 0
@@ -207,6 +210,14 @@ class RemoteDispatcher:
         """What it has said of itself; None while it is away."""
         return self._hello if self.is_there else None
 
+    def may_be(self, hello: ExecutorHello) -> bool:
+        """Whether the runner that says this is this peer, and has something or may be given it by this name. One that documents call by its
+        address gives way to its name as soon as it has nothing."""
+        if any(handed.instance == hello.instance for handed in self._under_way()):
+            return True
+        is_wanted = self.under_way > 0 or (self.is_there and ":" not in self._name)
+        return is_wanted and self._hello is not None and self._hello.node == hello.node
+
     @property
     def load(self) -> Load:
         """As it was told last."""
@@ -244,7 +255,10 @@ class RemoteDispatcher:
         return OriginHello(node=self._node, name=self._own_name)
 
     def connected(self, hello: ExecutorHello, send: Send) -> None:
-        """The peer has answered the greeting. Everything that is under way is handed to it anew, by `send`, which never blocks."""
+        """The peer has answered the greeting. Everything that is under way is handed to it anew, by `send`, which never blocks. Raises
+        UsageError where it is known here by another name: the session must not begin, for it would end what was handed to that."""
+        if (namesake := self.namesake(hello)) is not None:
+            raise UsageError(f"it is the runner that is called {namesake} here, and can be called by one name alone")
         self._hello, self._load, self._send = hello, hello.load, send
         self._since = self._clock.now()
         if self._lost_timer is not None:

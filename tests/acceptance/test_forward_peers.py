@@ -46,8 +46,25 @@ def test_a_reload_takes_a_new_peer_and_what_waits_is_decided_anew(pair: Pair) ->
     more = {"inputs": {"where": {"default": "later"}}}
     tasks = [shell("a", "true", forward={"to": "{{ .inputs.where }}"})]
     assert pair.finished(pair.submit(*tasks, **more)).results["a"].reason == "no_such_runner"
-    reload(pair, onprem(pair), onprem(pair, "later"))
+    reload(pair, onprem(pair, "later"))
     assert pair.finished(pair.submit(*tasks, **more)).status is Status.SUCCESS
+
+
+def test_a_runner_is_called_by_one_name_alone(pair: Pair) -> None:
+    """By another one it would be told that what it was given by the first is not wanted."""
+    os.mkfifo(pair.folder / "go")
+    id = pair.submit(shell("a", f"echo x >> {pair.folder}/started; read x < {pair.folder}/go", forward=ONPREM))
+    pair.until(lambda: pair.grown("started"))
+    reload(pair, onprem(pair), onprem(pair, "other"))
+    told = "it is the runner that is called onprem here, and can be called by one name alone"
+    with pair.client() as client:
+        pair.until(lambda: told in {peer.trouble for peer in client.describe().peers})
+        pair.cloud.end()
+        pair.cloud.start()
+        pair.until(lambda: told in {peer.trouble for peer in client.describe().peers})
+    (pair.folder / "go").write_text("\n")
+    assert pair.finished(id).status is Status.SUCCESS
+    assert pair.grown("started") == ["x"]
 
 
 def test_a_peer_that_is_elsewhere_now_goes_on_with_what_it_has(pair: Pair) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import pytest
+from msgspec.structs import replace
 
 from runner.dispatch.base import Dispatcher
 from runner.dispatch.remote import RemoteDispatcher
@@ -177,3 +178,20 @@ def test_an_address_is_asked_for_once() -> None:
     assert targets.named("10.0.0.6:8443").name == "10.0.0.6:8443"
     assert targets.named("192.168.0.1:1").name == "cloud"
     assert chosen(targets, Forward(to="192.168.0.1:1")).startswith("no_such_runner")
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "refused"), [("a", "b", "a"), ("a", "10.0.0.1:1", "a"), ("10.0.0.1:1", "a", None)]
+)
+def test_a_runner_of_two_names_is_known_by_the_first_and_an_address_gives_way(
+    first: str, second: str, refused: str | None
+) -> None:
+    one, other = peer(first), peer(second, there=False)
+    peers(one, other)
+    hello = one.hello
+    assert hello is not None
+    assert other.namesake(hello) == refused
+    assert other.namesake(replace(hello, node="another")) is None
+    one.submit(Dispatch(id=AttemptId("g", "t", 1), instance="i", task=TASK, bindings=bindings(), workspace=""))
+    one.disconnected("cut")
+    assert other.namesake(hello) == first, "it has something, which would be ended"
