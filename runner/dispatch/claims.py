@@ -64,8 +64,8 @@ class GroupClaims:
     def _fact(self, fact: Fact) -> Fact | None:
         event = fact.event
         if event.kind not in _STEPS:
-            name = event.task or ""
-            self._noticed[name if name in self._tasks else ""] += 1
+            name = event.task if event.task in self._tasks else ""
+            self._noticed[name] += 1
             if self._noticed[name] > MOST_NOTICED:
                 return None
         task = self._tasks.get(event.task or "")

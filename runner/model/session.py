@@ -18,7 +18,7 @@ from runner.model.load import Load
 from runner.model.log import Stream
 from runner.model.task import Task
 
-VERSION = 1
+VERSION = 2
 """Of what is said here. Who is greeted with another one ends the session."""
 
 LARGEST_SUBMIT_BYTES = 32 << 20

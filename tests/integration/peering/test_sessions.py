@@ -41,12 +41,12 @@ async def test_the_first_words(tmp_path: Path) -> None:
             "a session begins with a hello",
         ),
         (
-            peer_pb2.FromOrigin(hello=peer_pb2.OriginHello(node="o", name="other", version=2)),
+            peer_pb2.FromOrigin(hello=peer_pb2.OriginHello(node="o", name="other", version=1)),
             Code.FAILED_PRECONDITION,
-            "this runner speaks version 1 of the protocol between runners, and 'other' version 2",
+            "this runner speaks version 2 of the protocol between runners, and 'other' version 1",
         ),
         (
-            peer_pb2.FromOrigin(hello=peer_pb2.OriginHello(node="", name="other", version=1)),
+            peer_pb2.FromOrigin(hello=peer_pb2.OriginHello(node="", name="other", version=2)),
             Code.INVALID_ARGUMENT,
             "its `node` is empty",
         ),
@@ -65,7 +65,7 @@ async def test_who_does_not_say_hello_is_told_what_was_expected(
 async def test_what_cannot_be_read_ends_the_session(tmp_path: Path) -> None:
     for said in (
         peer_pb2.FromOrigin(cancel=peer_pb2.CancelAttempt()),
-        peer_pb2.FromOrigin(hello=peer_pb2.OriginHello(node="o1", name="o", version=1)),
+        peer_pb2.FromOrigin(hello=peer_pb2.OriginHello(node="o1", name="o", version=2)),
         peer_pb2.FromOrigin(
             signal=peer_pb2.SignalAttempt(id=peer_pb2.AttemptId(group="g", task="t", attempt=1), signal="explode")
         ),
