@@ -75,9 +75,9 @@ class GroupClaims:
         return Fact(event=replace(event, fields=_short_fields(event.fields)), outcome=outcome)
 
 
-def told(text: str) -> str:
+def told(text: str, most: int = MOST_TOLD_CHARS) -> str:
     """What is kept of a text for persons."""
-    return text if len(text) <= MOST_TOLD_CHARS else f"{text[:MOST_TOLD_CHARS]}…"
+    return text if len(text) <= most else f"{text[:most]}…"
 
 
 def _short_fields(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,8 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
+from msgspec.structs import replace
+
 from runner.clock import Clock, Moment, Timer
 from runner.dispatch.base import Sink
 from runner.dispatch.claims import told
@@ -45,6 +47,11 @@ from runner.model.task import Task
 
 MOST_RELEASES = 100_000
 """That a peer which is away is told of when it is back; it forgets the others by itself, in a week."""
+
+MOST_FAULTS = 1000
+"""That one answer to a question may find."""
+MOST_FAULT_CHARS = 2000
+"""Of what is said of one."""
 
 Send = Callable[[FromOrigin], None]
 Answered = Callable[[Sequence[Fault] | None], None]
@@ -292,7 +299,7 @@ class RemoteDispatcher:
                 self._load = load
             case Checked(number=number, faults=faults):
                 if (answered := self._questions.pop(number, None)) is not None:
-                    answered(faults)
+                    answered([_short(fault) for fault in faults[:MOST_FAULTS]])
 
     def disconnected(self, why: str) -> None:
         """The session has ended, or none could begin."""
@@ -387,3 +394,8 @@ class RemoteDispatcher:
             del self._cancelled_first[id]
         for id in [id for id in self._handed if unwanted(id)]:
             self._over(self._handed.pop(id))
+
+
+def _short(fault: Fault) -> Fault:
+    hint = None if fault.hint is None else told(fault.hint, MOST_FAULT_CHARS)
+    return replace(fault, message=told(fault.message, MOST_FAULT_CHARS), hint=hint)

@@ -214,10 +214,21 @@ def test_a_question_is_answered_once_or_not_at_all(origin: Origin) -> None:
     faults = (Fault(path=(0, "type"), message="unknown"),)
     for _ in range(2):
         origin.dispatcher.heard(Checked(number=question.number, faults=faults))
-    assert answers == [None, faults]
+    assert answers == [None, [*faults]]
     origin.dispatcher.check(GROUP.tasks, "ada", answers.append)
     origin.dispatcher.disconnected("cut")
-    assert answers == [None, faults, None]
+    assert answers == [None, [*faults], None]
+
+
+def test_an_answer_has_bounds(origin: Origin) -> None:
+    answers: list[Any] = []
+    origin.connect()
+    origin.dispatcher.check(GROUP.tasks, "ada", answers.append)
+    endless = Fault(path=(0,), message="x" * 1_000_000, hint="y" * 1_000_000)
+    origin.dispatcher.heard(Checked(number=1, faults=(endless,) * 2000))
+    [faults] = answers
+    assert len(faults) == 1000
+    assert {(len(fault.message), len(fault.hint)) for fault in faults} == {(2001, 2001)}
 
 
 def test_who_is_no_peer_any_more_has_lost_it(origin: Origin) -> None:
