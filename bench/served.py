@@ -214,13 +214,15 @@ class _Processes:
 def _supervisors(folder: Path) -> list[int]:
     """Those that serve the state in `folder`: they have left their parents, and are told by their arguments."""
     found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
+    for entry in os.scandir("/proc"):
+        if not entry.name.isdecimal():
+            continue
         try:
-            words = path.read_bytes().split(b"\0")
-        except OSError:
+            words = Path(entry.path, "cmdline").read_bytes().split(b"\0")
+        except OSError:  # it has ended meanwhile
             continue
         if any(word.startswith(os.fsencode(folder)) for word in words) and b"serve" not in words:
-            found.append(int(path.parent.name))
+            found.append(int(entry.name))
     return found
 
 
