@@ -144,6 +144,20 @@ def test_what_a_normal_end_leaves_cannot_outrun_the_supervisor(play: Play, tmp_p
     play(tmp_path, scenario)
 
 
+def test_nor_one_that_orphans_do_not_come_to(tmp_path: Path, require: Callable[[str], None]) -> None:
+    require("seccomp")
+    argv = hostile.python(hostile.PROGRAMS["forks and ends again and again"].replace("stay()", "time.sleep(0.05)"))
+
+    async def main() -> None:
+        async with asyncio.timeout(30), await SupervisorHost.start_private(tmp_path, containment="marker") as host:
+            exit = await (await host.spawn("k", program(argv), Sink())).wait()
+            assert hostile.alive(host.incarnation) == []
+            assert exit.kill is not None
+            assert exit.kill["left"] == []
+
+    apart.run(lambda: asyncio.run(main()), apart.without("subreaper", error=errno.EPERM))
+
+
 def test_orphans_are_reaped_while_their_attempt_runs(play: Play, tmp_path: Path) -> None:
     async def scenario(host: SupervisorHost) -> None:
         sink = Sink()

@@ -26,6 +26,8 @@ _ENVIRONMENT_BYTES = 4 << 20
 _LIMIT_BASE = 1 << 62
 _SERIAL_BITS = 26
 _DEAD = ("Z", "X", "x")
+_FOLLOWED = 1024
+"""So many newborn a walk follows. Where more are born meanwhile it does not catch up, and what it has found has to end first."""
 
 
 class Process:
@@ -203,14 +205,53 @@ def _send_by_number(process: Process, number: int) -> None:
 
 
 def _walk() -> Iterator[Process]:
-    """All processes by their numbers, looked up while they are walked: what is born meanwhile has mostly a greater number, and
-    is come by as well."""
+    """All processes that are alive when the walk is over, and what it came by of those that are not.
+
+    The list of /proc is made in large pieces, and what is born behind it is not on it: a program that forks and ends again and
+    again is always that. So it is followed, from the last number that the kernel had given before to the last that it has
+    given now, until there is no newer one."""
+    seen = _last_number()
     with os.scandir("/proc") as entries:
         for entry in entries:
             if entry.name.isdecimal():
                 process = read(int(entry.name))
                 if process is not None:
                     yield process
+    followed = 0
+    while followed < _FOLLOWED and (last := _last_number()) != seen:
+        for pid in _between(seen, last):
+            followed += 1
+            process = read(pid)
+            if process is not None and _leads(pid):
+                yield process
+        seen = last
+
+
+def _between(seen: int, last: int) -> Iterator[int]:
+    """The numbers that were given after `seen`, up to `last`: they begin anew after the greatest."""
+    if last < seen:
+        with open("/proc/sys/kernel/pid_max", "rb", buffering=0) as file:
+            yield from range(seen + 1, int(file.read(32)))
+        seen = 0
+    yield from range(seen + 1, last + 1)
+
+
+def _last_number() -> int:
+    """The number that was given last, to a process or a thread; 0 where that is not told."""
+    try:
+        with open("/proc/loadavg", "rb", buffering=0) as file:
+            return int(file.read(256).split()[4])
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+def _leads(pid: int) -> bool:
+    """Whether this is the number of a process, not of one of its other threads, which /proc shows as well when it is asked for them."""
+    try:
+        with open(f"/proc/{pid}/status", "rb", buffering=0) as file:
+            return b"\nTgid:\t%d\n" % pid in file.read(4096)
+    except OSError:
+        return False
 
 
 def _family(incarnation: str) -> int:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 from runner.process.supervisor import processes
 from runner.process.supervisor.processes import Mark, Process
@@ -31,6 +34,55 @@ for pid in pids:
     os.waitpid(pid, 0)
 assert children.read() == []
 """
+
+# No process of it lives for longer than a moment. FIRST is done at the start, LAST before each look.
+FLEETING = """
+import os, signal, time
+from runner.process.supervisor import processes
+FIRST
+child = os.fork()
+if child == 0:
+    os.setsid()
+    until = time.monotonic() + 20
+    while time.monotonic() < until:
+        time.sleep(PAUSE)
+        if os.fork():
+            os._exit(0)
+    os._exit(0)
+os.waitpid(child, 0)
+for look in range(50):
+    LAST
+    found = processes.members(lambda process: process.session == child or None)
+    assert found, look
+while found:
+    found = processes.members(lambda process: process.session == child or None, processes.halt)
+    processes.kill(found)
+"""
+
+
+def fleeting(first: str, last: str, pause: float) -> list[str]:
+    code = FLEETING.replace("FIRST", first).replace("LAST", last).replace("PAUSE", str(pause))
+    return [sys.executable, "-c", code]
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.001, 0.01])
+def test_a_program_that_forks_and_ends_again_and_again_is_found_by_each_look(pause: float) -> None:
+    done = subprocess.run(fleeting("pass", "pass", pause), cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_it_is_found_when_the_numbers_begin_anew_as_well(require: Callable[[str], None]) -> None:
+    require("mount")  # and so namespaces: these would be the numbers of all otherwise
+    first = """
+for _ in range(300):
+    if os.fork() == 0:
+        signal.pause()  # so that a look takes its time
+greatest = int(open("/proc/sys/kernel/pid_max").read()) - 1
+"""
+    last = "open('/proc/sys/kernel/ns_last_pid', 'w').write(str(greatest - look % 4))"
+    own = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", *fleeting(first, last, 0.001)]
+    done = subprocess.run(own, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_marks_differ_and_are_of_their_life() -> None:
