@@ -11,10 +11,10 @@ from pathlib import Path
 
 from runner.backup.taking import Taken, take
 from runner.cli.options import add_configuration_options, node_state_dir_of
-from runner.cli.report import counted
 from runner.cli.terminal import STDERR, STDOUT, Output
 from runner.config.keys import STATE_DIR
 from runner.errors import BackupError, UsageError
+from runner.model.words import counted
 
 
 def run(options: Namespace) -> int:

@@ -33,6 +33,7 @@ COMMANDS = {
     "submit": "have a node carry out a task group",
     "ls": "list the groups of a node, or the runs that are kept here",
     "get": "tell what has become of a group so far",
+    "explain": "tell why a group, or a task of it, is as it is",
     "watch": "show a group from its beginning to its end",
     "logs": "print what its tasks have printed",
     "events": "print the numbered facts about it",

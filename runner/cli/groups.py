@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
+from runner.model.explanation import Explanation
 from runner.model.log import Stream
 from runner.model.query import GroupFilter
 from runner.model.result import Status, TaskGroupResult
@@ -24,6 +25,9 @@ class Groups(Protocol):
 
     async def result(self, id: str, *, reveal: bool = False, limit: int = 0) -> TaskGroupResult:
         """As recorded so far; of at most `limit` tasks, the first of the document, unless that is 0."""
+
+    async def explain(self, id: str, task: str | None = None) -> Explanation:
+        """Why the group, or one of its tasks, is as it is."""
 
     def watch_in_batches(self, id: str, *, output: bool = True) -> AsyncIterator[Sequence[Happening]]:
         """Its story from the beginning, each piece once, until it is over, or nobody carries it out any more."""

@@ -12,9 +12,9 @@ from msgspec.structs import asdict
 
 from runner.cli.options import add_output_argument
 from runner.cli.place import add_place_arguments, with_node
-from runner.cli.report import duration
 from runner.cli.terminal import STDOUT, Output, visible
 from runner.clock import rfc3339
+from runner.model.words import duration
 
 if TYPE_CHECKING:
     from runner.client import AsyncClient, Description

@@ -11,12 +11,13 @@ from runner.cli import plain
 from runner.cli.groups import Groups
 from runner.cli.options import add_output_argument, label, positive
 from runner.cli.place import add_place_arguments, chosen, with_groups
-from runner.cli.report import duration, reason_text
+from runner.cli.report import reason_text
 from runner.cli.terminal import STDOUT, Output, complain, visible
 from runner.model import duration as durations
 from runner.model.query import GroupFilter
 from runner.model.result import Status
 from runner.model.summary import GroupSummary
+from runner.model.words import duration
 
 SHOWN = 50
 _HEAD = ("ID", "STATUS", "ACCEPTED", "TOOK", "NAME")

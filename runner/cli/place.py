@@ -13,13 +13,13 @@ from msgspec.structs import replace
 
 from runner.cli.groups import Groups
 from runner.cli.options import filled, filled_path, settings_of
-from runner.cli.report import duration
 from runner.cli.terminal import complain
 from runner.config import contexts, machine
 from runner.config.client import ClientSettings, load_client_settings
 from runner.config.service import SOCKET_NAME
 from runner.errors import RunnerError, UnauthenticatedError, UsageError
 from runner.model.endpoint import Endpoint
+from runner.model.words import duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

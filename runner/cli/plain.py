@@ -8,6 +8,7 @@ from typing import Any
 
 from runner.clock import rfc3339
 from runner.model.event import Event
+from runner.model.explanation import Cause, Explanation
 from runner.model.summary import GroupSummary
 from runner.model.watch import Happening, LogChunk
 
@@ -31,6 +32,21 @@ def summary(summary: GroupSummary) -> dict[str, Any]:
     if summary.counts:
         plain["counts"] = {status.value: count for status, count in summary.counts.items()}
     return plain
+
+
+def explanation(explanation: Explanation) -> dict[str, Any]:
+    return {"id": explanation.id, "name": explanation.name, **_cause(explanation.cause)}
+
+
+def _cause(cause: Cause) -> dict[str, Any]:
+    return {
+        "kind": cause.kind,
+        "text": cause.text,
+        "task": cause.task,
+        "attempt": cause.attempt,
+        "at": None if cause.at is None else rfc3339(cause.at),
+        "because": [_cause(each) for each in cause.because],
+    }
 
 
 def event(event: Event) -> dict[str, Any]:

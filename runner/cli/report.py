@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import datetime
@@ -12,6 +11,7 @@ from runner.cli.terminal import visible
 from runner.model.event import Event, Kind
 from runner.model.result import Abort, Reason, Skip, Status, TaskGroupResult, TaskResult, Waiting
 from runner.model.value import MASK
+from runner.model.words import duration, signal_name
 
 MAX_SHOWN = 300
 """How many characters of an error or output a person is shown; the whole is in `--output json`."""
@@ -41,23 +41,6 @@ _REASONS: Mapping[str, str] = {
     Reason.STATE_NOT_WRITTEN: "its state cannot be written",
     Reason.RUNNER_LOST: "its runner is gone",
 }
-
-
-def duration(seconds: float) -> str:
-    """For people: `30 ms`, `12.4 s`, `3 min 20 s`, `2 h 5 min`."""
-    if seconds < 1:
-        return f"{seconds * 1000:.0f} ms"
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    return f"{minutes // 60} h {minutes % 60} min"
-
-
-def counted(number: int, noun: str) -> str:
-    """For people: `1 group`, `1,204 groups`."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 _ABROAD = {
@@ -162,6 +145,8 @@ def _ending(task: TaskResult) -> str:
         return f"skipped {skip_reason(task.reason, task.because_of)}"
     if task.waiting is not None:
         return f"{task.status}, waits for {_WAITS.get(task.waiting, task.waiting)}"
+    if task.unreached_since is not None:
+        return f"{task.status} on {visible(task.runner or '')}, of which nothing has been heard since {task.unreached_since[:19]}Z"
     fields = {"reason": task.reason, "exit_code": task.exit_code, "error": task.error, "signal": task.signal}
     tries = f" in {task.attempts} attempts" if task.attempts > 1 else ""
     return f"{task.status}{tries}{_why(fields)}"
@@ -174,7 +159,7 @@ def _why(fields: Mapping[str, Any]) -> str:
     if reason in _REASONS or (reason and not fields.get("error")):
         causes.append(_REASONS.get(reason, reason))
     if fields.get("signal"):
-        causes.append(f"ended by {_signal_name(fields['signal'])}")
+        causes.append(f"ended by {signal_name(fields['signal'])}")
     elif code and reason != Reason.TIMEOUT:
         causes.append(f"exit code {code}")
     if fields.get("error"):
@@ -193,13 +178,6 @@ def _survivors(kill: Mapping[str, Any]) -> str | None:
 
 def _later(seconds: float) -> str:
     return f"in {duration(seconds)}" if seconds else "at once"
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
 
 
 def _seconds(started: str | None, finished: str | None) -> float | None:

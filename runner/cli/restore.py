@@ -9,10 +9,10 @@ from pathlib import Path
 from runner.backup.archive import COPY_BYTES
 from runner.backup.restoring import Restored, restore
 from runner.cli.options import add_configuration_options, node_state_dir_of
-from runner.cli.report import counted
 from runner.cli.terminal import STDERR, Output
 from runner.config.keys import STATE_DIR
 from runner.errors import BackupError, UsageError
+from runner.model.words import counted
 
 STDIN = 0
 

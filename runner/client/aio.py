@@ -24,6 +24,7 @@ from runner.errors import DocumentError, RunnerError, UnreachableError, UsageErr
 from runner.model import trace
 from runner.model.endpoint import Endpoint
 from runner.model.event import Event
+from runner.model.explanation import Explanation
 from runner.model.log import Stream
 from runner.model.query import GroupFilter
 from runner.model.result import Status, TaskGroupResult
@@ -139,6 +140,11 @@ class AsyncClient:
             if not answer.next_page_token or 0 < limit <= len(tasks):
                 return convert.result_from_proto(answer.group, tasks)
             request.page_token = answer.next_page_token
+
+    async def explain(self, id: str, task: str | None = None) -> Explanation:
+        """Why the group, or one of its tasks, is as it is. Raises GroupNotFoundError, for the task too."""
+        request = pb.ExplainTaskGroupRequest(id=id, task=task or "")
+        return convert.explanation_from_proto(await self._call(self._stub.ExplainTaskGroup, request))
 
     async def list(self, filter: GroupFilter = GroupFilter()) -> AsyncIterator[GroupSummary]:  # noqa: B008 - it is frozen
         """Groups, the last accepted first: one's own, or for an administrator everybody's."""

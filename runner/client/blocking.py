@@ -116,6 +116,7 @@ class Client:
     validate = _waits(AsyncClient.validate)
     summary = _waits(AsyncClient.summary)
     result = _waits(AsyncClient.result)
+    explain = _waits(AsyncClient.explain)
     list = _iterates(AsyncClient.list)
     watch = _iterates(AsyncClient.watch)
     watch_in_batches = _iterates(AsyncClient.watch_in_batches)

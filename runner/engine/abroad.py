@@ -89,6 +89,12 @@ class Abroad:
             if not waiting.reasons:
                 del self._waiting[run.id]
 
+    def why(self, group: str, index: int) -> str | None:
+        """Why the task, or the `WHOLE_GROUP`, waits for a runner; None where it does not."""
+        waiting = self._waiting.get(group)
+        reason = None if waiting is None else waiting.reasons.get(index)
+        return None if reason is None else reason.why
+
     # Who is away.
 
     def left(self, run: GroupRun, id: AttemptId, runner: str, *, resumed: bool) -> None:

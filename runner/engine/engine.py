@@ -5,8 +5,9 @@ Clock and Dispatcher; killed at any commit, a new one goes on from `recover`.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 from msgspec.structs import replace
 
@@ -17,6 +18,7 @@ from runner.engine.abort import CLOSING_CANCELS
 from runner.engine.abroad import Abroad
 from runner.engine.admission import Acceptance, Submission, hidden_id, new_id
 from runner.engine.audience import Audience
+from runner.engine.facts import Live
 from runner.engine.group_run import GroupRun
 from runner.engine.library import Library
 from runner.engine.pace import MOST_AT_ONCE, Pace
@@ -29,11 +31,13 @@ from runner.model import trace
 from runner.model.caller import LOCAL
 from runner.model.dispatch import AttemptId
 from runner.model.event import Event
+from runner.model.explanation import Explanation
 from runner.model.group import TaskGroup
 from runner.model.load import Load
+from runner.model.peer import PeerState
 from runner.model.result import Abort, Outcome, Status, TaskGroupResult
 from runner.sealing import Sealer
-from runner.store.base import GroupPage, GroupQuery, GroupRow, Store
+from runner.store.base import GroupHead, GroupPage, GroupQuery, GroupRow, Store
 
 GRACE_SECONDS = 10.0
 
@@ -253,6 +257,26 @@ class Engine:
         run = self._runs.get(id)
         attempts = () if run is None else (run.tasks[index].attempt for index in run.running)
         return frozenset(attempt.id.task for attempt in attempts if attempt is not None and attempt.paused)
+
+    def explain(
+        self,
+        head: GroupHead,
+        task: str | None = None,
+        *,
+        peers: Iterable[PeerState] = (),
+        lost_after: float | None = None,
+    ) -> Explanation:
+        """Why the group, or one of its tasks, is as it is. `peers` are what is known of other runners now. Raises GroupNotFoundError for a
+        task that it does not have."""
+        id, slots = head.group.id, self._roster.slots
+        live = Live(
+            load=slots.load,
+            leaving=slots.closed,
+            why=partial(self._services.abroad.why, id),
+            peers={peer.name: peer for peer in peers},
+            lost_after=lost_after,
+        )
+        return self._library.explained(head, task, live, self._clock.now().wall)
 
     @property
     def library(self) -> Library:

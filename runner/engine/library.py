@@ -5,18 +5,16 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
 
 from msgspec import Struct
 
-from runner import collector
-from runner.engine import results
-from runner.engine.graph import Graph, build
+from runner.engine import explaining, results
+from runner.engine.document import Document, read
+from runner.engine.facts import Live
 from runner.errors import GroupNotFoundError
-from runner.model import codec
 from runner.model.dispatch import AttemptId
+from runner.model.explanation import Explanation
 from runner.model.fault import nearest
-from runner.model.group import TaskGroup
 from runner.model.result import Status, TaskResult
 from runner.sealing import Sealer
 from runner.store.base import GroupHead, StoreReader, TaskRow
@@ -26,21 +24,6 @@ KEPT_TASKS = 200_000
 KEPT_BYTES = 32 << 20
 """How large they are together, as they are stored; at hand they take about three times that. The last one is kept in any case."""
 LEAST_TASKS = 100
-
-
-class Document(NamedTuple):
-    """`bytes` is how large it is, as it is stored."""
-
-    group: TaskGroup
-    graph: Graph
-    bytes: int
-
-
-def read(document: bytes) -> Document:
-    """As it was stored."""
-    with collector.at_rest():
-        group = codec.decode_group(document)
-        return Document(group, build(group.tasks), len(document))
 
 
 class TaskPage(Struct, frozen=True, kw_only=True):
@@ -79,12 +62,8 @@ class Library:
     def named(self, head: GroupHead, names: Sequence[str]) -> TaskPage:
         """These tasks alone. Raises GroupNotFoundError for one that the group does not have."""
         document = self._document(head)
-        index = document.graph.index
-        for name in names:
-            if name not in index:
-                hint = nearest(name, index)
-                raise GroupNotFoundError(f"the group has no task {name!r}" + (f" ({hint})" if hint else ""))
-        return TaskPage(tasks=self._results(head, document, sorted({index[name] for name in names})))
+        indices = {self._index_of(document, name) for name in names}
+        return TaskPage(tasks=self._results(head, document, sorted(indices)))
 
     def unread(self, head: GroupHead) -> bytes | None:
         """The document as it is stored, where it is not at hand: reading a large one takes long, so give what `read` makes of it,
@@ -137,6 +116,15 @@ class Library:
             )
         )
 
+    def explained(self, head: GroupHead, task: str | None, live: Live, now: float) -> Explanation:
+        """Why the group, or one of its tasks, is as it is; `now` in seconds since the epoch. Raises GroupNotFoundError for a task that it
+        does not have."""
+        document = self._document(head)
+        if task is None:
+            return explaining.of_group(self._store, head.group, document, live, now)
+        self._index_of(document, task)
+        return explaining.of_task(self._store, head.group, document, live, now, task)
+
     def counts(self, head: GroupHead) -> Mapping[Status, int]:
         """How many of the group's tasks have which status; of those that occur."""
         counts = dict(self._store.task_counts(head.group.id))
@@ -144,6 +132,15 @@ class Library:
         if waiting:
             counts[Status.PENDING] = counts.get(Status.PENDING, 0) + waiting
         return counts
+
+    @staticmethod
+    def _index_of(document: Document, name: str) -> int:
+        """Raises GroupNotFoundError."""
+        index = document.graph.index
+        if name not in index:
+            hint = nearest(name, index)
+            raise GroupNotFoundError(f"the group has no task {name!r}" + (f" ({hint})" if hint else ""))
+        return index[name]
 
     def _results(self, head: GroupHead, document: Document, indices: Sequence[int]) -> list[TaskResult]:
         tasks = document.group.tasks

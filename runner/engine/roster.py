@@ -12,9 +12,9 @@ from msgspec import Struct
 from runner.clock import Clock
 from runner.dispatch.base import Dispatcher
 from runner.engine.audience import Audience
+from runner.engine.document import Document
 from runner.engine.group_run import GroupRun
 from runner.engine.journal import Journal
-from runner.engine.library import Document
 from runner.engine.slots import SlotQueue
 from runner.engine.state import TaskState
 from runner.model.dispatch import Report

@@ -122,6 +122,8 @@ class TaskResult(Struct, frozen=True, kw_only=True):
     finished_at: str | None = None
     error: str | None = None
     kill: Mapping[str, Any] | None = None
+    unreached_since: str | None = None
+    """Since when nothing has been heard of `runner`, on which it runs."""
 
 
 class TaskGroupResult(Struct, frozen=True, kw_only=True):
@@ -172,4 +174,6 @@ def _task_json(result: TaskResult, reveal: bool) -> dict[str, Any]:
     }
     if result.waiting is not None:
         plain["waiting"] = result.waiting.value
+    if result.unreached_since is not None:
+        plain["unreached_since"] = result.unreached_since
     return plain

@@ -12,6 +12,7 @@ from typing import Any
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from runner.clock import rfc3339
+from runner.model.explanation import Cause, Explanation
 from runner.model.fault import Fault, read_path, spell_path
 from runner.model.log import Frame, Stream
 from runner.model.peer import PeerState
@@ -109,6 +110,7 @@ def task_to_proto(result: TaskResult, *, reveal: bool) -> pb.TaskResult:
         finished_at=_time_to_proto(result.finished_at),
         error=result.error or "",
         kill=None if result.kill is None else kill_to_proto(result.kill),
+        unreached_since=_time_to_proto(result.unreached_since),
     )
 
 
@@ -130,6 +132,7 @@ def task_from_proto(message: pb.TaskResult) -> TaskResult:
         finished_at=_time_from_proto(message, "finished_at"),
         error=message.error or None,
         kill=kill_from_proto(message.kill) if message.HasField("kill") else None,
+        unreached_since=_time_from_proto(message, "unreached_since"),
     )
 
 
@@ -207,6 +210,43 @@ def statuses_from_proto(statuses: Sequence[Any]) -> frozenset[Status]:
 
 def stream_from_proto(stream: Any) -> Stream | None:
     return STREAMS_BACK.get(stream)
+
+
+def explanation_to_proto(explanation: Explanation) -> pb.ExplainTaskGroupResponse:
+    return pb.ExplainTaskGroupResponse(
+        id=explanation.id,
+        name=explanation.name,
+        task=explanation.task or "",
+        cause=_cause_to_proto(explanation.cause),
+    )
+
+
+def explanation_from_proto(message: pb.ExplainTaskGroupResponse) -> Explanation:
+    return Explanation(
+        id=message.id, name=message.name, task=message.task or None, cause=_cause_from_proto(message.cause)
+    )
+
+
+def _cause_to_proto(cause: Cause) -> pb.Cause:
+    return pb.Cause(
+        kind=cause.kind,
+        text=cause.text,
+        task=cause.task or "",
+        attempt=cause.attempt or 0,
+        at=timestamp(cause.at),
+        because=map(_cause_to_proto, cause.because),
+    )
+
+
+def _cause_from_proto(message: pb.Cause) -> Cause:
+    return Cause(
+        kind=message.kind,
+        text=message.text,
+        task=message.task or None,
+        attempt=message.attempt or None,
+        at=seconds(message.at) if message.HasField("at") else None,
+        because=tuple(map(_cause_from_proto, message.because)),
+    )
 
 
 def peer_to_proto(peer: PeerState, *, trouble: bool) -> pb.Peer:

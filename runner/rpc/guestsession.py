@@ -21,8 +21,8 @@ from runner.model.result import Reason
 from runner.model.session import FromExecutor, FromOrigin, Refused, Submit, SubmitGroup
 from runner.rpc import guesttelling, peerwire
 from runner.rpc.guesttelling import Telling, telling
+from runner.rpc.premises import Premises
 from runner.rpc.reception import Reception, RefusedError
-from runner.rpc.servicer import Premises
 from runner.rpc.traffic import Traffic
 from runner.v1 import peer_pb2 as pb
 

@@ -24,8 +24,8 @@ from runner.rpc import guard, peerwire
 from runner.rpc.guestsession import GuestSession
 from runner.rpc.identity import Caller, Identity
 from runner.rpc.policy import Policy
+from runner.rpc.premises import Premises
 from runner.rpc.reception import Early, Reception, is_over
-from runner.rpc.servicer import Premises
 from runner.rpc.traffic import Traffic
 from runner.v1 import peer_pb2 as pb
 from runner.v1 import peer_pb2_grpc

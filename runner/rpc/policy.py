@@ -39,6 +39,7 @@ METHODS: Mapping[str, Scope | Need] = {
     "/runner.v1.RunnerService/ValidateTaskGroup": Scope.SUBMIT,
     "/runner.v1.RunnerService/UploadWorkspace": Scope.SUBMIT,
     "/runner.v1.RunnerService/GetTaskGroup": Scope.READ,
+    "/runner.v1.RunnerService/ExplainTaskGroup": Scope.READ,
     "/runner.v1.RunnerService/ListTaskGroups": Scope.READ,
     "/runner.v1.RunnerService/WatchTaskGroup": Scope.READ,
     "/runner.v1.RunnerService/ReadLog": Scope.READ,

@@ -27,7 +27,8 @@ from runner.model.task import Task
 from runner.model.taskparse import Given
 from runner.rpc import guard, policy
 from runner.rpc.identity import Caller
-from runner.rpc.servicer import SIGNALS, SMALL_DOCUMENT_BYTES, Premises
+from runner.rpc.premises import Premises
+from runner.rpc.servicer import SIGNALS, SMALL_DOCUMENT_BYTES
 from runner.rpc.traffic import Traffic
 from runner.sealing import Sealer
 from runner.store.base import GroupQuery

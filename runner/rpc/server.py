@@ -26,9 +26,10 @@ from runner.rpc.guard import Guard
 from runner.rpc.identity import Identifier
 from runner.rpc.peering import PeerServicer
 from runner.rpc.policy import Policy
+from runner.rpc.premises import Premises
 from runner.rpc.receiving import Receiver
 from runner.rpc.revocation import Revocations
-from runner.rpc.servicer import Premises, RunnerServicer
+from runner.rpc.servicer import RunnerServicer
 from runner.rpc.traffic import Traffic
 from runner.tokens import Tokens
 from runner.v1 import peer_pb2, peer_pb2_grpc, runner_pb2, runner_pb2_grpc

@@ -4,45 +4,40 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
 import grpc
-from msgspec import Struct
 from msgspec.structs import replace
 
-from drivers.registry import AnyDriver, Registry
+from drivers.registry import AnyDriver
 from runner import __version__, validation
-from runner.clock import Clock
+from runner.clock import rfc3339
 from runner.config.service import Scope, Service
 from runner.engine.admission import Submission
-from runner.engine.engine import Engine
-from runner.engine.library import read as read_document
+from runner.engine.document import read as read_document
 from runner.engine.story import Part
 from runner.errors import DocumentError, ForbiddenError, GroupNotFoundError, UnavailableError, UsageError
-from runner.logs.base import LogStore
 from runner.model import trace
 from runner.model.dispatch import AttemptId
 from runner.model.fault import Fault
 from runner.model.group import TaskGroup
-from runner.model.result import Status
+from runner.model.result import Status, TaskResult
 from runner.model.summary import GroupSummary
 from runner.rpc import convert, guard, naming, policy
 from runner.rpc.following import Following, LogReading, Piece, Watch, read_to_the_end
 from runner.rpc.identity import Caller
-from runner.rpc.others import Nobody, Others
 from runner.rpc.pages import Pages
+from runner.rpc.premises import Premises
 from runner.rpc.receiving import Receiver
 from runner.rpc.traffic import Traffic
 from runner.rpc.wire import STATUSES, STATUSES_BACK
-from runner.sealing import Sealer
 from runner.store.base import GroupHead, GroupQuery, GroupRow
 from runner.v1 import runner_pb2 as pb
 from runner.v1 import runner_pb2_grpc
 from runner.validation import Loaded
 from runner.validation.forwarding import unknown_runners
-from runner.workspaces import Workspaces
 
 T = TypeVar("T")
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"  # generic in its stubs alone
@@ -61,22 +56,6 @@ RECORDING_SECONDS = 2.0
 STUCK_SECONDS = 5.0
 LONGEST_SOURCE_CHARS = 4096
 """Every fault of a document says where it is from."""
-
-
-class Premises(Struct, frozen=True, kw_only=True):
-    """What the service works with. `instance` is of the life that the node's state has led without a break; `started_at` in seconds
-    since the epoch; `others` are the runners that it may forward to."""
-
-    engine: Engine
-    logs: LogStore
-    registry: Registry
-    workspaces: Workspaces
-    clock: Clock
-    sealer: Sealer
-    node_id: str
-    instance: str
-    started_at: float
-    others: Others = Nobody()
 
 
 class RunnerServicer(runner_pb2_grpc.RunnerServiceServicer):
@@ -201,10 +180,7 @@ class RunnerServicer(runner_pb2_grpc.RunnerServiceServicer):
         if request.reveal and head.group.caller != caller.name:
             raise ForbiddenError("confidential outputs are shown to whoever submitted the group, and to nobody else")
         library = self._engine.library
-        unread = library.unread(head)
-        if unread is not None:
-            with self._engine.held(head.group.id):
-                library.keep(head, await self._beside(len(unread), partial(read_document, unread)))
+        await self._at_hand(head)
         if request.tasks:
             if len(request.tasks) > MOST_TASKS:
                 raise UsageError(f"at most {MOST_TASKS:,} tasks may be named: ask for the others apart, or for pages")
@@ -214,9 +190,20 @@ class RunnerServicer(runner_pb2_grpc.RunnerServiceServicer):
             page = library.page(head, self._pages.place(request.page_token, caller.name, request) or 0, count)
         return pb.GetTaskGroupResponse(
             group=convert.summary_to_proto(self._summary(head.group, caller, counted=head), head.last_event),
-            tasks=[convert.task_to_proto(task, reveal=request.reveal) for task in page.tasks],
+            tasks=[convert.task_to_proto(task, reveal=request.reveal) for task in self._with_silence(page.tasks)],
             next_page_token=self._pages.token(page.next, caller.name, request),
         )
+
+    async def ExplainTaskGroup(
+        self, request: pb.ExplainTaskGroupRequest, context: Context
+    ) -> pb.ExplainTaskGroupResponse:
+        head = self._visible(request.id)
+        await self._at_hand(head)
+        others = self._premises.others.states()
+        if not guard.caller().may(Scope.ADMIN):  # else it names addresses
+            others = [replace(peer, trouble="") for peer in others]
+        told = self._engine.explain(head, request.task or None, peers=others, lost_after=self.service.lost_after)
+        return convert.explanation_to_proto(replace(told, id=request.id))
 
     async def ListTaskGroups(self, request: pb.ListTaskGroupsRequest, context: Context) -> pb.ListTaskGroupsResponse:
         caller = guard.caller()
@@ -279,6 +266,21 @@ class RunnerServicer(runner_pb2_grpc.RunnerServiceServicer):
         if delivered and request.signal != "destroy":  # which is an end, and not written down
             await self._durable()
         return pb.SignalTaskResponse(delivered=delivered)
+
+    def _with_silence(self, tasks: Sequence[TaskResult]) -> Iterator[TaskResult]:
+        """The tasks, those that run elsewhere with since when nothing is heard of that."""
+        silent = {peer.name: rfc3339(peer.since) for peer in self._premises.others.states() if not peer.there}
+        for task in tasks:
+            since = silent.get((task.runner or "").partition("/")[0]) if task.status is Status.RUNNING else None
+            yield task if since is None else replace(task, unreached_since=since)
+
+    async def _at_hand(self, head: GroupHead) -> None:
+        """See to it that the group's document need not be read while others wait."""
+        library = self._engine.library
+        unread = library.unread(head)
+        if unread is not None:
+            with self._engine.held(head.group.id):
+                library.keep(head, await self._beside(len(unread), partial(read_document, unread)))
 
     async def _log_reading(self, attempt: AttemptId, request: pb.ReadLogRequest) -> LogReading:
         stream = convert.stream_from_proto(request.stream)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from msgspec.structs import replace
 
 from runner.engine import results
+from runner.engine.facts import Live
 from runner.engine.library import Library
 from runner.engine.story import Story
 from runner.errors import GroupNotFoundError
 from runner.logs.reader import FileLogReader
 from runner.model.dispatch import AttemptId
+from runner.model.explanation import Explanation
 from runner.model.log import Frame, LogGap, Stream
 from runner.model.result import Reason, TaskGroupResult, TaskResult
 from runner.model.summary import GroupSummary
@@ -88,6 +91,11 @@ class Run:
         record = self._store.group(self.id)
         assert record is not None, "a group of a kept run is removed only with it"
         return replace(results.group_result(record, self._sealer), reason=reason)
+
+    def explained(self, task: str | None) -> Explanation:
+        """Raises GroupNotFoundError for a task that it does not have."""
+        is_held = self.is_held  # asked first: what it writes last is seen
+        return self._library.explained(self._library.head(self.id), task, Live(held=is_held), time.time())
 
     def task(self, name: str) -> TaskResult:
         """Raises GroupNotFoundError, with the nearest name."""

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from runner.errors import GroupNotFoundError, RunnerError, UsageError
 from runner.model.ends import Ends
+from runner.model.explanation import Explanation
 from runner.model.log import Frame, Stream
 from runner.model.query import GroupFilter
 from runner.model.result import Status, TaskGroupResult
@@ -57,6 +58,10 @@ class Runs:
         with self._opened(id) as run:
             result = run.result()
         return replace(result, results=dict(islice(result.results.items(), limit))) if limit else result
+
+    async def explain(self, id: str, task: str | None = None) -> Explanation:
+        with self._opened(id) as run:
+            return run.explained(task)
 
     async def watch_in_batches(self, id: str, *, output: bool = True) -> AsyncIterator[Sequence[Happening]]:
         """Its story so far, and as it goes on while a process carries it out."""

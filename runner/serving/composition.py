@@ -20,8 +20,8 @@ from runner.forwarding import Forwarding
 from runner.node import Node, Role, Work, open_node
 from runner.process.lasting import Leave, remain
 from runner.retention import Keeper
+from runner.rpc.premises import Premises
 from runner.rpc.server import Server
-from runner.rpc.servicer import Premises
 from runner.telemetry import opening
 from runner.telemetry.base import Telemetry
 from runner.tokens import Tokens

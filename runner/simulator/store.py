@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 
 from runner.clock import Clock
@@ -10,7 +10,7 @@ from runner.errors import StoreError, StoreFullError
 from runner.model.event import Event
 from runner.model.result import Status
 from runner.simulator.life import Life
-from runner.store.base import Batch, GroupHead, GroupPage, GroupQuery, GroupRecord, GroupRow, Store, TaskRow
+from runner.store.base import AttemptRow, Batch, GroupHead, GroupPage, GroupQuery, GroupRecord, GroupRow, Store, TaskRow
 from runner.store.memory import MemoryStore
 
 SYNC_SECONDS = 0.004
@@ -119,6 +119,12 @@ class CrashingStore:
 
     def tasks(self, group: str, names: Sequence[str]) -> Sequence[TaskRow]:
         return self._read().tasks(group, names)
+
+    def tasks_in(self, group: str, statuses: Collection[Status], limit: int) -> Sequence[TaskRow]:
+        return self._read().tasks_in(group, statuses, limit)
+
+    def attempts(self, group: str, task: str) -> Sequence[AttemptRow]:
+        return self._read().attempts(group, task)
 
     def task_counts(self, group: str) -> Mapping[Status, int]:
         return self._read().task_counts(group)

@@ -6,7 +6,7 @@ they come here; the store never sees a secret. Texts are encodable as UTF-8, int
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 from msgspec import Struct
@@ -198,6 +198,12 @@ class StoreReader(Protocol):
 
     def tasks(self, group: str, names: Sequence[str]) -> Sequence[TaskRow]:
         """The rows of these tasks, of those that have one, in the order of `index`; none of an unknown group."""
+
+    def tasks_in(self, group: str, statuses: Collection[Status], limit: int) -> Sequence[TaskRow]:
+        """The rows of tasks of these statuses, in the order of `index`, at most `limit`; none of an unknown group."""
+
+    def attempts(self, group: str, task: str) -> Sequence[AttemptRow]:
+        """Those at one task, by their number; none of an unknown group or task."""
 
     def task_counts(self, group: str) -> Mapping[Status, int]:
         """How many rows of tasks have which status; tasks without a row are not counted."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -130,6 +130,18 @@ class MemoryStore:
         known = self._groups.get(group)
         rows = (known.tasks[name] for name in set(names) if name in known.tasks) if known else ()
         return sorted(rows, key=lambda row: row.index)
+
+    def tasks_in(self, group: str, statuses: Collection[Status], limit: int) -> Sequence[TaskRow]:
+        self._check_open()
+        known = self._groups.get(group)
+        rows = sorted(known.tasks.values(), key=lambda row: row.index) if known else []
+        return [row for row in rows if row.status in statuses][: max(0, limit)]
+
+    def attempts(self, group: str, task: str) -> Sequence[AttemptRow]:
+        self._check_open()
+        known = self._groups.get(group)
+        rows = sorted(known.attempts.values(), key=lambda row: row.attempt) if known else []
+        return [row for row in rows if row.task == task]
 
     def task_counts(self, group: str) -> Mapping[Status, int]:
         self._check_open()

@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from msgspec import Struct
@@ -15,7 +15,7 @@ from runner.errors import GroupNotFoundError, StateLockedError, StoreError
 from runner.model.event import Event
 from runner.model.result import Status
 from runner.store import database, rows, statements, trouble
-from runner.store.base import GroupHead, GroupPage, GroupQuery, GroupRecord, TaskRow
+from runner.store.base import AttemptRow, GroupHead, GroupPage, GroupQuery, GroupRecord, TaskRow
 
 NEWEST = (1 << 63) - 1
 LONGEST_SCAN = 5000
@@ -111,6 +111,25 @@ class SqliteReader:
                 return []
             page = connection.execute(self._sql["select_named_tasks"], (number, json.dumps(list(names))))
             return [rows.task_row(group, values) for values in page]
+
+    def tasks_in(self, group: str, statuses: Collection[Status], limit: int) -> Sequence[TaskRow]:
+        wanted = json.dumps([status.value for status in statuses])
+        with self._reading() as connection:
+            try:
+                number = self._look_up(group).number
+            except GroupNotFoundError:
+                return []
+            page = connection.execute(self._sql["select_tasks_in"], (number, wanted, max(0, limit)))
+            return [rows.task_row(group, values) for values in page]
+
+    def attempts(self, group: str, task: str) -> Sequence[AttemptRow]:
+        with self._reading() as connection:
+            try:
+                number = self._look_up(group).number
+            except GroupNotFoundError:
+                return []
+            page = connection.execute(self._sql["select_attempts_at"], (number, task))
+            return [rows.attempt_row(group, values) for values in page]
 
     def task_counts(self, group: str) -> Mapping[Status, int]:
         with self._reading() as connection:

@@ -393,6 +393,107 @@ class GetTaskGroupResponse(google.protobuf.message.Message):
 global___GetTaskGroupResponse = GetTaskGroupResponse
 
 @typing.final
+class ExplainTaskGroupRequest(google.protobuf.message.Message):
+    """What is to be explained."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ID_FIELD_NUMBER: builtins.int
+    TASK_FIELD_NUMBER: builtins.int
+    id: builtins.str
+    """The group's id."""
+    task: builtins.str
+    """One of its tasks; empty for the group as a whole. NOT_FOUND where it has none of this name."""
+    def __init__(
+        self,
+        *,
+        id: builtins.str = ...,
+        task: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["id", b"id", "task", b"task"]) -> None: ...
+
+global___ExplainTaskGroupRequest = ExplainTaskGroupRequest
+
+@typing.final
+class ExplainTaskGroupResponse(google.protobuf.message.Message):
+    """The explanation."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ID_FIELD_NUMBER: builtins.int
+    NAME_FIELD_NUMBER: builtins.int
+    TASK_FIELD_NUMBER: builtins.int
+    CAUSE_FIELD_NUMBER: builtins.int
+    id: builtins.str
+    """The group's id, as in the request."""
+    name: builtins.str
+    """What its document calls it."""
+    task: builtins.str
+    """As in the request."""
+    @property
+    def cause(self) -> global___Cause:
+        """What is so, and why."""
+
+    def __init__(
+        self,
+        *,
+        id: builtins.str = ...,
+        name: builtins.str = ...,
+        task: builtins.str = ...,
+        cause: global___Cause | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["cause", b"cause"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["cause", b"cause", "id", b"id", "name", b"name", "task", b"task"]) -> None: ...
+
+global___ExplainTaskGroupResponse = ExplainTaskGroupResponse
+
+@typing.final
+class Cause(google.protobuf.message.Message):
+    """A statement, and the statements that explain it."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: builtins.int
+    TEXT_FIELD_NUMBER: builtins.int
+    TASK_FIELD_NUMBER: builtins.int
+    ATTEMPT_FIELD_NUMBER: builtins.int
+    AT_FIELD_NUMBER: builtins.int
+    BECAUSE_FIELD_NUMBER: builtins.int
+    kind: builtins.str
+    """A word for programs: a status (`running`, `failed`, …), what is waited for (`slot`, `dependency`, …), why something was skipped or ended early
+    (`condition_false`, `cancelled`, …), or one of `placed`, `attempt`, `not_repeated`, `allowed`, `called_for`, `kill`, `stopping`, `paused`,
+    `peer_lost`, `runner_lost`, `further` (some steps are left out), `see` (told already) and `more` (some are only counted).
+    """
+    text: builtins.str
+    """For a person; nothing confidential in it."""
+    task: builtins.str
+    """The task that it is about; empty for the group."""
+    attempt: builtins.int
+    """The attempt that it is about; 0 for none."""
+    @property
+    def at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When it came to be so; unset where that is not known."""
+
+    @property
+    def because(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Cause]:
+        """Why that is so; empty where nothing in the group is the cause."""
+
+    def __init__(
+        self,
+        *,
+        kind: builtins.str = ...,
+        text: builtins.str = ...,
+        task: builtins.str = ...,
+        attempt: builtins.int = ...,
+        at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        because: collections.abc.Iterable[global___Cause] | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["at", b"at"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["at", b"at", "attempt", b"attempt", "because", b"because", "kind", b"kind", "task", b"task", "text", b"text"]) -> None: ...
+
+global___Cause = Cause
+
+@typing.final
 class ListTaskGroupsRequest(google.protobuf.message.Message):
     """Which groups; what is said together has to fit together."""
 
@@ -630,6 +731,7 @@ class TaskResult(google.protobuf.message.Message):
     FINISHED_AT_FIELD_NUMBER: builtins.int
     ERROR_FIELD_NUMBER: builtins.int
     KILL_FIELD_NUMBER: builtins.int
+    UNREACHED_SINCE_FIELD_NUMBER: builtins.int
     id: builtins.str
     """The group's id and the task's name."""
     name: builtins.str
@@ -672,6 +774,10 @@ class TaskResult(google.protobuf.message.Message):
     def kill(self) -> global___KillReport:
         """The report of how it was stopped, where something had to be."""
 
+    @property
+    def unreached_since(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """Since when nothing has been heard of `runner`, on which it runs; unset while there is contact."""
+
     def __init__(
         self,
         *,
@@ -691,9 +797,10 @@ class TaskResult(google.protobuf.message.Message):
         finished_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         error: builtins.str = ...,
         kill: global___KillReport | None = ...,
+        unreached_since: google.protobuf.timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_exit_code", b"_exit_code", "_signal", b"_signal", "exit_code", b"exit_code", "finished_at", b"finished_at", "kill", b"kill", "signal", b"signal", "started_at", b"started_at"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_exit_code", b"_exit_code", "_signal", b"_signal", "attempts", b"attempts", "because_of", b"because_of", "cached", b"cached", "error", b"error", "exit_code", b"exit_code", "finished_at", b"finished_at", "id", b"id", "kill", b"kill", "name", b"name", "outputs", b"outputs", "reason", b"reason", "runner", b"runner", "signal", b"signal", "started_at", b"started_at", "status", b"status", "waiting", b"waiting"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_exit_code", b"_exit_code", "_signal", b"_signal", "exit_code", b"exit_code", "finished_at", b"finished_at", "kill", b"kill", "signal", b"signal", "started_at", b"started_at", "unreached_since", b"unreached_since"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_exit_code", b"_exit_code", "_signal", b"_signal", "attempts", b"attempts", "because_of", b"because_of", "cached", b"cached", "error", b"error", "exit_code", b"exit_code", "finished_at", b"finished_at", "id", b"id", "kill", b"kill", "name", b"name", "outputs", b"outputs", "reason", b"reason", "runner", b"runner", "signal", b"signal", "started_at", b"started_at", "status", b"status", "unreached_since", b"unreached_since", "waiting", b"waiting"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_exit_code", b"_exit_code"]) -> typing.Literal["exit_code"] | None: ...
     @typing.overload

@@ -30,6 +30,11 @@ class RunnerServiceStub(object):
                 request_serializer=runner_dot_v1_dot_runner__pb2.GetTaskGroupRequest.SerializeToString,
                 response_deserializer=runner_dot_v1_dot_runner__pb2.GetTaskGroupResponse.FromString,
                 )
+        self.ExplainTaskGroup = channel.unary_unary(
+                '/runner.v1.RunnerService/ExplainTaskGroup',
+                request_serializer=runner_dot_v1_dot_runner__pb2.ExplainTaskGroupRequest.SerializeToString,
+                response_deserializer=runner_dot_v1_dot_runner__pb2.ExplainTaskGroupResponse.FromString,
+                )
         self.ListTaskGroups = channel.unary_unary(
                 '/runner.v1.RunnerService/ListTaskGroups',
                 request_serializer=runner_dot_v1_dot_runner__pb2.ListTaskGroupsRequest.SerializeToString,
@@ -89,6 +94,14 @@ class RunnerServiceServicer(object):
 
     def GetTaskGroup(self, request, context):
         """The Task Group Result as recorded so far, its tasks page by page.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExplainTaskGroup(self, request, context):
+        """Why a group, or one of its tasks, is as it is at this moment: a statement, and what led to it, down to what has no further cause in
+        the group.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -163,6 +176,11 @@ def add_RunnerServiceServicer_to_server(servicer, server):
                     servicer.GetTaskGroup,
                     request_deserializer=runner_dot_v1_dot_runner__pb2.GetTaskGroupRequest.FromString,
                     response_serializer=runner_dot_v1_dot_runner__pb2.GetTaskGroupResponse.SerializeToString,
+            ),
+            'ExplainTaskGroup': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainTaskGroup,
+                    request_deserializer=runner_dot_v1_dot_runner__pb2.ExplainTaskGroupRequest.FromString,
+                    response_serializer=runner_dot_v1_dot_runner__pb2.ExplainTaskGroupResponse.SerializeToString,
             ),
             'ListTaskGroups': grpc.unary_unary_rpc_method_handler(
                     servicer.ListTaskGroups,
@@ -258,6 +276,23 @@ class RunnerService(object):
         return grpc.experimental.unary_unary(request, target, '/runner.v1.RunnerService/GetTaskGroup',
             runner_dot_v1_dot_runner__pb2.GetTaskGroupRequest.SerializeToString,
             runner_dot_v1_dot_runner__pb2.GetTaskGroupResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def ExplainTaskGroup(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/runner.v1.RunnerService/ExplainTaskGroup',
+            runner_dot_v1_dot_runner__pb2.ExplainTaskGroupRequest.SerializeToString,
+            runner_dot_v1_dot_runner__pb2.ExplainTaskGroupResponse.FromString,
             options, channel_credentials,
             insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
 

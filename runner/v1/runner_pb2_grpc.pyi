@@ -54,6 +54,14 @@ class RunnerServiceStub:
     ]
     """The Task Group Result as recorded so far, its tasks page by page."""
 
+    ExplainTaskGroup: grpc.UnaryUnaryMultiCallable[
+        runner.v1.runner_pb2.ExplainTaskGroupRequest,
+        runner.v1.runner_pb2.ExplainTaskGroupResponse,
+    ]
+    """Why a group, or one of its tasks, is as it is at this moment: a statement, and what led to it, down to what has no further cause in
+    the group.
+    """
+
     ListTaskGroups: grpc.UnaryUnaryMultiCallable[
         runner.v1.runner_pb2.ListTaskGroupsRequest,
         runner.v1.runner_pb2.ListTaskGroupsResponse,
@@ -125,6 +133,14 @@ class RunnerServiceAsyncStub:
         runner.v1.runner_pb2.GetTaskGroupResponse,
     ]
     """The Task Group Result as recorded so far, its tasks page by page."""
+
+    ExplainTaskGroup: grpc.aio.UnaryUnaryMultiCallable[
+        runner.v1.runner_pb2.ExplainTaskGroupRequest,
+        runner.v1.runner_pb2.ExplainTaskGroupResponse,
+    ]
+    """Why a group, or one of its tasks, is as it is at this moment: a statement, and what led to it, down to what has no further cause in
+    the group.
+    """
 
     ListTaskGroups: grpc.aio.UnaryUnaryMultiCallable[
         runner.v1.runner_pb2.ListTaskGroupsRequest,
@@ -203,6 +219,16 @@ class RunnerServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[runner.v1.runner_pb2.GetTaskGroupResponse, collections.abc.Awaitable[runner.v1.runner_pb2.GetTaskGroupResponse]]:
         """The Task Group Result as recorded so far, its tasks page by page."""
+
+    @abc.abstractmethod
+    def ExplainTaskGroup(
+        self,
+        request: runner.v1.runner_pb2.ExplainTaskGroupRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[runner.v1.runner_pb2.ExplainTaskGroupResponse, collections.abc.Awaitable[runner.v1.runner_pb2.ExplainTaskGroupResponse]]:
+        """Why a group, or one of its tasks, is as it is at this moment: a statement, and what led to it, down to what has no further cause in
+        the group.
+        """
 
     @abc.abstractmethod
     def ListTaskGroups(

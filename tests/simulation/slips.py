@@ -31,6 +31,8 @@ class SlippingStore:
         self.head = inner.head
         self.document = inner.document
         self.tasks = inner.tasks
+        self.tasks_in = inner.tasks_in
+        self.attempts = inner.attempts
         self.task_counts = inner.task_counts
         self.events = inner.events
         self.delete_group = inner.delete_group

@@ -32,7 +32,7 @@ from runner.rpc.identity import Identity
 from runner.rpc.identity import Kind as Proved
 from runner.rpc.peering import PeerServicer
 from runner.rpc.policy import Policy
-from runner.rpc.servicer import Premises
+from runner.rpc.premises import Premises
 from runner.rpc.traffic import Traffic
 from runner.sealing import Sealer
 from runner.simulator.clock import VirtualClock

@@ -98,6 +98,12 @@ SELECT
     started_at, finished_at, retry_at
 FROM tasks WHERE group_number = ? AND name IN (SELECT value FROM json_each(?)) ORDER BY "index";
 
+-- name: select_tasks_in
+SELECT
+    name, "index", status, waiting, reason, because_of, attempt, cached, outputs, exit_code, signal, error, kill, runner,
+    started_at, finished_at, retry_at
+FROM tasks WHERE group_number = ? AND status IN (SELECT value FROM json_each(?)) ORDER BY "index" LIMIT ?;
+
 -- name: count_tasks
 SELECT status, count(*) FROM tasks WHERE group_number = ? GROUP BY status;
 
@@ -106,6 +112,12 @@ SELECT
     task, attempt, status, runner, instance, handle, sequence, dispatched, started_at, finished_at, cancel_at,
     cancel_grace, outcome, paused
 FROM attempts WHERE group_number = ? ORDER BY task, attempt;
+
+-- name: select_attempts_at
+SELECT
+    task, attempt, status, runner, instance, handle, sequence, dispatched, started_at, finished_at, cancel_at,
+    cancel_grace, outcome, paused
+FROM attempts WHERE group_number = ? AND task = ? ORDER BY attempt;
 
 -- name: select_events
 SELECT number, at, kind, task, attempt, fields_json FROM events

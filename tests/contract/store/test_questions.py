@@ -91,6 +91,10 @@ def test_a_group_without_its_tasks(store: Store) -> None:
     assert [row.name for row in store.tasks("g", ["c", "b", "a", "c"])] == ["a", "c"]
     assert store.tasks("g", ["c"]) == [task("c", index=2, status=Status.SUCCESS)]
     assert store.task_counts("g") == {Status.PENDING: 1, Status.SUCCESS: 1}
+    assert [row.name for row in store.tasks_in("g", set(Status), 9)] == ["a", "c"]
+    assert [row.name for row in store.tasks_in("g", set(Status), 1)] == ["a"]
+    assert store.tasks_in("g", {Status.SUCCESS, Status.FAILED}, 9) == store.tasks("g", ["c"])
+    assert (store.tasks_in("g", set(), 9), store.tasks_in("no", set(Status), 9)) == ([], [])
     assert (store.head("no"), store.tasks("no", ["a"]), store.task_counts("no")) == (None, [], {})
     with pytest.raises(GroupNotFoundError):
         store.document("no")

@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import pytest
 
-from runner.cli.report import MAX_SHOWN, duration, event_line, headline, shortened, summary
+from runner.cli.report import MAX_SHOWN, event_line, headline, shortened, summary
 from runner.model.event import Event, Kind
 from runner.model.result import Status, TaskGroupResult, TaskResult
 from runner.model.value import Value
+from runner.model.words import duration
 
 
 @pytest.mark.parametrize(

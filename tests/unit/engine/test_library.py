@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from runner.clock import Moment
+from runner.engine.document import Document
 from runner.engine.graph import build
-from runner.engine.library import KEPT_BYTES, KEPT_TASKS, LEAST_TASKS, Document, Library
+from runner.engine.library import KEPT_BYTES, KEPT_TASKS, LEAST_TASKS, Library
 from runner.model.group import TaskGroup
 from runner.model.task import Task
 from runner.sealing import Sealer

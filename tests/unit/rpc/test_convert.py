@@ -25,6 +25,7 @@ FULL = TaskResult(
     reason="timeout",
     because_of="b",
     waiting=Waiting.PAUSED,
+    unreached_since="2026-01-31T09:30:02.000000Z",
     outputs={"url": Value("http://x"), "token": Value("s3cret", True)},
     exit_code=0,
     signal=9,

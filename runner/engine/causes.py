@@ -1,0 +1,321 @@
+"""What explains one task of a group, and what that follows from."""
+
+from __future__ import annotations
+
+import json
+
+from runner.clock import rfc3339
+from runner.engine import ends
+from runner.engine.abort import CLOSING_CANCELS
+from runner.engine.abroad import WHOLE_GROUP
+from runner.engine.document import Document
+from runner.engine.facts import TROUBLE, Facts, Live
+from runner.model import codec
+from runner.model.explanation import Cause
+from runner.model.result import Abort, Outcome, Skip, Status, Waiting
+from runner.model.task import Forward, Task, When
+from runner.model.words import counted, duration, listed
+from runner.store.base import AttemptRow, GroupRow, StoreReader, TaskRow
+
+MOST_CAUSES = 50
+"""So many tasks at most are explained in one answer; further ones are told shortly."""
+DEEPEST = 8
+"""From there on a chain is followed to its end, and what lies between is counted."""
+MOST_OF_A_KIND = 10
+MOST_ATTEMPTS = 10
+LONGEST_QUOTE_CHARS = 200
+
+
+class TaskCauses:
+    """Of one answer, in which each task is explained once."""
+
+    def __init__(self, store: StoreReader, row: GroupRow, document: Document, live: Live, now: float) -> None:
+        self._store = store
+        self._row = row
+        self._tasks = document.group.tasks
+        self._document = document.group
+        self._graph = document.graph
+        self._live = live
+        self._now = now
+        self._left = MOST_CAUSES
+        self._told: set[int] = set()
+        self.facts = Facts(store, row.id, document)
+
+    def lost(self) -> list[Cause]:
+        """That nobody carries the group out, where it is so."""
+        if self._live.held:
+            return []
+        return [
+            Cause(
+                kind="runner_lost",
+                text="nothing carries it out any more: its runner is gone, and what it ran has been ended with it; "
+                "started again with the same id, it is taken up",
+            )
+        ]
+
+    def abort(self) -> Cause:
+        """Why the group was ended early."""
+        row = self._row
+        at = None if row.abort_at is None else row.abort_at.wall
+        when = "" if at is None else f" at {rfc3339(at)[:19]}Z"
+        match row.abort:
+            case Abort.FAIL_FAST:
+                index = self._graph.index.get(row.abort_because_of or "")
+                because = () if index is None else (self.task(index),)
+                text = f"`failFast` is set and {row.abort_because_of} did not succeed: what ran was ended{when}"
+            case Abort.GROUP_TIMEOUT:
+                limit = self._document.timeout
+                text = f"the group's `timeout`{'' if limit is None else f' of {duration(limit)}'} was over{when}"
+                because = ()
+            case _:
+                again = ", and again, which ends clean-up as well" if row.abort_count >= CLOSING_CANCELS else ""
+                text = f"a caller cancelled the group{when}{again}"
+                because = ()
+        return Cause(kind=str(row.abort), text=text, at=at, because=because)
+
+    def task(self, index: int, depth: int = 0) -> Cause:
+        """What has become of a task and why, `depth` steps away from what was asked for."""
+        task = self._tasks[index]
+        row = self.facts.row(index)
+        status = self.facts.status(index)
+        if index in self._told:
+            return Cause(kind="see", text=f"{task.name} {self._short(index)}, as told above", task=task.name)
+        self._told.add(index)
+        self._left -= 1
+        if depth >= DEEPEST or self._left <= 0:
+            end, steps = self.facts.end_of_chain(index)
+            if steps > 0 and end not in self._told:
+                text = f"{task.name} {self._short(index)}, and {counted(steps, 'step')} on:"
+                return Cause(kind="further", text=text, task=task.name, because=(self._plain(end),))
+            return self._plain(index)
+        match status:
+            case Status.SKIPPED:
+                assert row is not None, "what is over has a row"
+                return self._skipped(index, row, depth)
+            case Status.PENDING:
+                return self._pending(index, row, depth)
+            case Status.RUNNING:
+                assert row is not None, "what runs has a row"
+                return self._running(index, row)
+            case _:
+                assert row is not None, "what is over has a row"
+                return self._over(index, row, depth)
+
+    def _over(self, index: int, row: TaskRow, depth: int) -> Cause:
+        task, outcome = self._tasks[index], _outcome(row)
+        because = [*self._placed(task, row), *self._called_for(index, depth), *self._tries(task, row.attempt - 1)]
+        text = ends.told(task, outcome, row.attempt)
+        if row.cached:
+            text = "succeeded: its outputs were taken out of a cache"
+        if outcome.kill is not None and (killed := ends.killing(outcome.kill)):
+            because.append(Cause(kind="kill", text=killed, task=task.name, attempt=row.attempt))
+        if row.status in TROUBLE:
+            repeated = None if self._row.abort else ends.not_repeated(task, row.attempt, outcome)
+            if repeated is not None:
+                because.append(Cause(kind="not_repeated", text=repeated, task=task.name))
+            if task.allow_failure:
+                said = "`allow_failure` is set: what depends on it goes on, and the group may succeed all the same"
+                because.append(Cause(kind="allowed", text=said, task=task.name))
+        elif row.status is Status.ABORTED and self._row.abort is not None:
+            because.append(self.abort())
+        on = _on(row) if self._is_elsewhere(task) else ""
+        return Cause(
+            kind=row.status.value, text=f"{task.name}{on} {text}", task=task.name, attempt=row.attempt or None,
+            at=row.finished_at, because=tuple(because),
+        )  # fmt: skip
+
+    def _running(self, index: int, row: TaskRow) -> Cause:
+        task = self._tasks[index]
+        attempts = self._store.attempts(self._row.id, task.name)
+        last = attempts[-1] if attempts else None
+        because = [
+            *self.lost(),
+            *self._placed(task, row),
+            *self._called_for(index, 0),
+            *self._tries(task, row.attempt - 1),
+        ]
+        number = f", attempt {row.attempt}" if row.attempt > 1 else ""
+        if last is not None and last.paused:
+            because.append(Cause(kind="paused", text="it was paused, and waits to be told to go on", task=task.name))
+        if last is not None and last.cancel_at is not None:
+            grace = "" if not last.cancel_grace else f"; what is alive {duration(last.cancel_grace)} later is killed"
+            stop = Cause(kind="stopping", text=f"it was told to end{grace}", task=task.name, at=last.cancel_at.wall)
+            because.append(stop if self._row.abort is None else self._caused(stop, self.abort()))
+        if row.runner is not None:
+            because += self.away(row.runner)
+        text = f"{task.name} runs{_on(row) if self._is_elsewhere(task) else ''}{self.since(row.started_at)}{number}"
+        return Cause(
+            kind=row.status.value, text=text, task=task.name, attempt=row.attempt or None, at=row.started_at, because=tuple(because)
+        )  # fmt: skip
+
+    def _pending(self, index: int, row: TaskRow | None, depth: int) -> Cause:
+        task = self._tasks[index]
+        because = self.lost()
+        waiting, at = self.facts.waiting(index), None
+        kind: str = waiting.value
+        match waiting:
+            case Waiting.RETRY_DELAY:
+                assert row is not None, "what was begun has a row"
+                at = None if row.retry_at is None else row.retry_at.wall
+                due = "" if at is None else f", which begins in {duration(max(0.0, at - self._now))}"
+                text = f"waits for its attempt {row.attempt + 1} of {task.retry.attempts}{due}"
+                because += self._tries(task, row.attempt)
+            case Waiting.PEER_UNREACHABLE:
+                why = self._live.why(index) or self._live.why(WHOLE_GROUP)
+                text = f"waits for a runner: {why}" if why else "waits for a runner that is there and takes it"
+            case Waiting.PAUSED:
+                text = "was paused, and waits to be told to go on"
+            case Waiting.DEPENDENCY:
+                open_ones = self.facts.open_parents(index)
+                if open_ones:
+                    text = f"waits for {listed([self._tasks[parent].name for parent in open_ones])}"
+                    because += [self.task(parent, depth + 1) for parent in open_ones[:MOST_OF_A_KIND]]
+                else:
+                    kind, text = "deciding", "is about to be decided: all that it waited for is over"
+            case Waiting.SLOT:
+                text = self._slot()
+            case _:
+                text = f"waits ({waiting.value})"
+        if self._row.abort is not None:
+            because.append(self.abort())
+        return Cause(kind=kind, text=f"{task.name} {text}", task=task.name, at=at, because=tuple(because))
+
+    def _skipped(self, index: int, row: TaskRow, depth: int) -> Cause:
+        task, parent = self._tasks[index], row.because_of
+        because: list[Cause] = []
+        match row.reason:
+            case Skip.CONDITION_FALSE:
+                text = f"its `if` is false: {_quoted(task.condition)}"
+            case Skip.NO_FAILURE:
+                text = "it runs only when something before it fails (`when: failure`), and nothing did"
+            case Skip.NO_DATA:
+                wanted = listed([f"`{item.variable}`" for item in task.imports if item.task == parent])
+                text = f"it imports {wanted} of {parent}, which gave no value, and the export has no default"
+            case Skip.DEPENDENCY_SKIPPED:
+                text = f"{parent}, which it depends on, was skipped"
+            case Skip.DEPENDENCY_FAILED:
+                text = f"{parent}, which it depends on, did not succeed"
+            case Skip.GROUP_ABORTED:
+                text = "the group was ended before it could begin"
+                because.append(self.abort())
+            case _:
+                text = str(row.reason)
+        if parent is not None and row.reason != Skip.GROUP_ABORTED:
+            because.append(self.task(self._graph.index[parent], depth + 1))
+        return Cause(
+            kind=row.reason or Status.SKIPPED.value, text=f"{task.name} was skipped: {text}", task=task.name, at=row.finished_at, because=tuple(because)
+        )  # fmt: skip
+
+    def _slot(self) -> str:
+        load = self._live.load
+        if self._live.leaving:
+            return "waits for a slot: the runner begins nothing more, and goes on when it is started again"
+        if load is None:
+            return "waits for a slot"
+        if load.taken < load.slots:
+            return f"waits for a slot, and is about to get one: {load.taken} of {load.slots} are taken"
+        return (
+            f"waits for a slot: all {load.slots} are taken, and {counted(load.waiting, 'task')} wait for one, in turn"
+        )
+
+    def _placed(self, task: Task, row: TaskRow) -> list[Cause]:
+        """Why it is where it is."""
+        if row.runner is None or task.forward is None or self._document.forward is not None:
+            return []
+        return [Cause(kind="placed", text=f"it was given to {row.runner}, {asked_by(task.forward)}", task=task.name)]
+
+    def _called_for(self, index: int, depth: int) -> list[Cause]:
+        """What a `when: failure` task runs for."""
+        task = self._tasks[index]
+        if task.when is not When.FAILURE:
+            return []
+        troubled = self.facts.trouble_before(index)
+        if troubled is None:
+            return []
+        text = f"it runs when something before it fails (`when: failure`), and {self._tasks[troubled].name} did"
+        return [self._caused(Cause(kind="called_for", text=text, task=task.name), self.task(troubled, depth + 1))]
+
+    def _tries(self, task: Task, last: int) -> list[Cause]:
+        """The attempts up to `last`."""
+        if last < 1:
+            return []
+        rows = [row for row in self._store.attempts(self._row.id, task.name) if row.attempt <= last]
+        causes = [self._try(task, row) for row in rows[-MOST_ATTEMPTS:]]
+        rest = len(rows) - MOST_ATTEMPTS
+        return [Cause(kind="more", text=f"{rest:,} attempts before"), *causes] if rest > 0 else causes
+
+    def _try(self, task: Task, row: AttemptRow) -> Cause:
+        outcome = codec.decode_outcome(row.outcome) if row.outcome else Outcome(status=row.status)
+        on = f" on {row.runner}" if self._is_elsewhere(task) else ""
+        return Cause(
+            kind="attempt", text=f"attempt {row.attempt}{on} {ends.told(task, outcome)}", task=task.name, attempt=row.attempt,
+            at=outcome.finished_at,
+        )  # fmt: skip
+
+    def away(self, runner: str) -> list[Cause]:
+        """That a runner cannot be reached, where it is so."""
+        peer = self._live.peers.get(runner.partition("/")[0])
+        if peer is None or peer.there:
+            return []
+        limit = self._live.lost_after
+        given_up = "" if limit is None else f", and it is given up after {duration(limit)} without contact"
+        trouble = f" ({peer.trouble})" if peer.trouble else ""
+        text = f"{peer.name} has not been reached for {duration(max(0.0, self._now - peer.since))}{trouble}: what runs there goes on{given_up}"
+        return [Cause(kind="peer_lost", text=text, at=peer.since)]
+
+    def _plain(self, index: int) -> Cause:
+        """Without what explains it."""
+        task, row = self._tasks[index], self.facts.row(index)
+        status = self.facts.status(index)
+        return Cause(
+            kind=status.value, text=f"{task.name} {self._short(index)}", task=task.name, at=None if row is None else row.finished_at
+        )  # fmt: skip
+
+    def _short(self, index: int) -> str:
+        row, status = self.facts.row(index), self.facts.status(index)
+        if status is Status.PENDING or row is None:
+            return f"waits ({self.facts.waiting(index).value})"
+        if status is Status.SKIPPED:
+            return f"was skipped ({row.reason})"
+        return "runs" if status is Status.RUNNING else ends.told(self._tasks[index], _outcome(row))
+
+    # What is said.
+
+    def _is_elsewhere(self, task: Task) -> bool:
+        return task.forward is not None or self._document.forward is not None
+
+    def since(self, at: float | None) -> str:
+        """E.g. ` for 3.2 s`; empty where it is not known."""
+        return "" if at is None else f" for {duration(max(0.0, self._now - at))}"
+
+    @staticmethod
+    def _caused(cause: Cause, by: Cause) -> Cause:
+        return Cause(
+            kind=cause.kind, text=cause.text, task=cause.task, attempt=cause.attempt, at=cause.at, because=(by,)
+        )
+
+
+def _outcome(row: TaskRow) -> Outcome:
+    return Outcome(
+        status=row.status, reason=row.reason, exit_code=row.exit_code, signal=row.signal, error=row.error,
+        kill=json.loads(row.kill) if row.kill else None, started_at=row.started_at, finished_at=row.finished_at,
+    )  # fmt: skip
+
+
+def _on(row: TaskRow) -> str:
+    return "" if row.runner is None else f" on {row.runner}"
+
+
+def asked_by(forward: Forward) -> str:
+    """Why a runner was chosen."""
+    if forward.to is not None:
+        return (
+            f"which its `forward` names ({_quoted(forward.to)})" if "{{" in forward.to else "which its `forward` names"
+        )
+    wanted = ", ".join(f"{name}={value}" for name, value in sorted(forward.labels.items()))
+    return f"which has the labels that its `forward` wants ({wanted})"
+
+
+def _quoted(text: str | bool | None) -> str:
+    shown = str(text).lower() if isinstance(text, bool) else str(text)
+    return shown if len(shown) <= LONGEST_QUOTE_CHARS else shown[:LONGEST_QUOTE_CHARS] + " …"

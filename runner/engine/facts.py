@@ -1,0 +1,101 @@
+"""What is known of the tasks of one group: what the store holds, looked up as it is needed, each row once, and which task explains another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from msgspec import Struct
+
+from runner.engine.document import Document
+from runner.model.load import Load
+from runner.model.peer import PeerState
+from runner.model.result import Skip, Status, Waiting
+from runner.store.base import StoreReader, TaskRow
+
+MOST_STEPS = 2000
+"""So many tasks are looked at to find the end of a chain."""
+TROUBLE = (Status.ERRORED, Status.FAILED)
+
+
+class Live(Struct, frozen=True, kw_only=True):
+    """What is known beside the store. `held` is whether somebody carries the group out; `load` is the runner's, None where that is
+    not known, and it is `leaving` when it begins nothing more. `why` tells, of a task by its index or of `WHOLE_GROUP`, why it waits for a runner.
+    `lost_after` is in seconds."""
+
+    held: bool = True
+    load: Load | None = None
+    leaving: bool = False
+    why: Callable[[int], str | None] = lambda index: None
+    peers: Mapping[str, PeerState] = {}
+    lost_after: float | None = None
+
+
+class Facts:
+    """Of tasks by their index."""
+
+    def __init__(self, store: StoreReader, group: str, document: Document) -> None:
+        self._store = store
+        self._group = group
+        self._tasks = document.group.tasks
+        self._graph = document.graph
+        self._rows: dict[int, TaskRow | None] = {}
+
+    def row(self, index: int) -> TaskRow | None:
+        """None for one that is pending and of which nothing is written down."""
+        self.read((index,))
+        return self._rows[index]
+
+    def status(self, index: int) -> Status:
+        row = self.row(index)
+        return Status.PENDING if row is None else row.status
+
+    def waiting(self, index: int) -> Waiting:
+        """Of one that is pending."""
+        row = self.row(index)
+        if row is not None and row.waiting is not None:
+            return Waiting(row.waiting)
+        return Waiting.DEPENDENCY if self.open_parents(index) else Waiting.SLOT
+
+    def open_parents(self, index: int) -> list[int]:
+        """What it depends on and is not over."""
+        parents = self._graph.parents[index]
+        self.read(parents)
+        return [parent for parent in parents if not self.status(parent).terminal]
+
+    def read(self, indices: Iterable[int]) -> None:
+        """Look them up together."""
+        unread = [index for index in indices if index not in self._rows]
+        if unread:
+            self._rows.update(dict.fromkeys(unread))
+            names = [self._tasks[index].name for index in unread]
+            self._rows.update({row.index: row for row in self._store.tasks(self._group, names)})
+
+    def onward(self, index: int) -> int | None:
+        """The task that explains this one; None where none does."""
+        row, status = self.row(index), self.status(index)
+        if status is Status.SKIPPED and row is not None and row.because_of and row.reason != Skip.GROUP_ABORTED:
+            return self._graph.index[row.because_of]
+        if status is Status.PENDING and self.waiting(index) is Waiting.DEPENDENCY:
+            return next(iter(self.open_parents(index)), None)
+        return None
+
+    def end_of_chain(self, index: int) -> tuple[int, int]:
+        """Where the causes of a task begin, and how many steps that is away."""
+        steps = 0
+        while steps < MOST_STEPS and (onward := self.onward(index)) is not None:
+            index = onward
+            steps += 1
+        return index, steps
+
+    def trouble_before(self, index: int) -> int | None:
+        """The nearest of the tasks before it that failed."""
+        seen, edge = {index}, [index]
+        while edge and len(seen) < MOST_STEPS:
+            parents = sorted({parent for each in edge for parent in self._graph.parents[each]} - seen)
+            self.read(parents)
+            for parent in parents:
+                if self.status(parent) in TROUBLE:
+                    return parent
+            seen.update(parents)
+            edge = parents
+        return None

@@ -1,0 +1,29 @@
+"""What the services of a node work with."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from drivers.registry import Registry
+from runner.clock import Clock
+from runner.engine.engine import Engine
+from runner.logs.base import LogStore
+from runner.rpc.others import Nobody, Others
+from runner.sealing import Sealer
+from runner.workspaces import Workspaces
+
+
+class Premises(Struct, frozen=True, kw_only=True):
+    """Of one node. `instance` is of the life that the node's state has led without a break; `started_at` in seconds
+    since the epoch; `others` are the runners that it may forward to."""
+
+    engine: Engine
+    logs: LogStore
+    registry: Registry
+    workspaces: Workspaces
+    clock: Clock
+    sealer: Sealer
+    node_id: str
+    instance: str
+    started_at: float
+    others: Others = Nobody()
