@@ -63,11 +63,17 @@ class Abortion:
         if self.reason is None:
             return False
         entrusted = self._run.entrusted
+        if entrusted is not None and entrusted.is_in_doubt:
+            # It may have begun elsewhere, and was not skipped for the abort then. Here nothing of it can begin.
+            return False
         is_kept_away = entrusted is not None and entrusted.is_kept_away
         return self.closed or is_kept_away or task.when is not When.ALWAYS
 
     def allows_retry(self, task: Task) -> bool:
-        return not self.closes(task)
+        if self.reason is None:
+            return True
+        entrusted = self._run.entrusted
+        return not self.closes(task) and not (entrusted is not None and entrusted.is_in_doubt)
 
     def reason_for(self, task: Task) -> str | None:
         """Why an attempt of this task was stopped."""

@@ -52,6 +52,12 @@ class Entrusted:
         """None of its tasks may begin here."""
         return self.is_elsewhere or self.refusal is not None
 
+    @property
+    def is_in_doubt(self) -> bool:
+        """Nobody knows what has begun of it, and it is not heard any more."""
+        outcome = None if self.attempt is None else self.attempt.outcome
+        return outcome is not None and (outcome.reason == Reason.RUNNER_LOST or _is_unconfirmed(outcome))
+
     # Choosing.
 
     def proceed(self) -> None:
@@ -323,6 +329,10 @@ class Entrusted:
         if aborted:
             self.refusal = Refusal(reason=Reason.RUNNER_LOST, message="the group was ended before it was forwarded")
         self._run.decide_here()
+
+
+def _is_unconfirmed(outcome: Outcome) -> bool:
+    return outcome.kill is not None and outcome.kill.get("confirmed") is False
 
 
 def _refusal(outcome: Outcome) -> Refusal:

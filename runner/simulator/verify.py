@@ -286,6 +286,8 @@ def consistent(scenario: Scenario, submission: Submission, played: Played) -> It
 def _refusal(whole: AttemptRow | None) -> str | None:
     """Why nothing of a group can begin any more that was forwarded as a whole; None where something can."""
     outcome = None if whole is None or whole.outcome is None else codec.decode_outcome(whole.outcome)
+    if outcome is not None and outcome.kill == {"confirmed": False}:
+        return Reason.RUNNER_LOST
     return None if outcome is None or outcome.status is not Status.ERRORED else outcome.reason
 
 

@@ -346,9 +346,27 @@ def test_a_stop_is_confirmed_or_forced() -> None:
     assert ("cancel", ID, 10.0) in world.peer.asked
     assert world.ends()["a"] == (Status.RUNNING, None)
     world.wait(2)
-    assert world.ends() == {"a": (Status.ABORTED, "cancelled"), "b": (Status.SKIPPED, "group_aborted")}
+    assert world.ends() == {"a": (Status.ABORTED, "cancelled"), "b": (Status.SKIPPED, "dependency_failed")}
     assert world.engine.result("g").results["a"].kill == {"confirmed": False}
     world.check()
+
+
+def test_what_may_have_begun_there_was_not_skipped_for_the_abort() -> None:
+    """Nothing was heard of `a`, which may run; only that it was skipped is certainly wrong."""
+    lost = World()
+    lost.submit(task("a"), task("b", "a"), timeout=5.0)
+    lost.wait(6)
+    lost.peer.end(Outcome(status=Status.ERRORED, reason=Reason.RUNNER_LOST, error="it is away"))
+    silent = World()
+    silent.submit(task("a"), task("b", "a"), cleanup_timeout=1.0)
+    silent.engine.cancel("g")
+    silent.wait(60)
+    for world, abort in ((lost, "group_timeout"), (silent, "cancelled")):
+        result = world.engine.result("g")
+        assert (result.status, result.reason) == (Status.ABORTED, abort)
+        assert world.ends() == {"a": (Status.ERRORED, "runner_lost"), "b": (Status.SKIPPED, "dependency_failed")}
+        assert world.here.dispatches == {}
+        world.check()
 
 
 def test_a_second_cancel_hurries_it() -> None:
