@@ -26,13 +26,14 @@ def current() -> Path:
 
 
 @contextmanager
-def isolated(folder: Path) -> Iterator[Path]:
-    """`folder`, empty unless a run that was killed left it, and removed at the end with all that is in it."""
+def isolated(folder: Path, *, keep: bool = False) -> Iterator[Path]:
+    """`folder`, empty unless a run that was killed left it, and removed at the end with all that is in it, unless it is to be kept."""
     folder.mkdir(mode=0o700, exist_ok=True)
     try:
         yield folder
     finally:
-        remove_tree(folder)
+        if not keep:
+            remove_tree(folder)
 
 
 def make_temp(folder: Path) -> Path:

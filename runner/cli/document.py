@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runner.errors import UsageError
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from runner.validation import Judge, Loaded
 
 STDIN = "-"
+
+LARGEST_FILE_BYTES = 4 << 20
+"""Of what is no document."""
 
 
 def read_document(name: str, registry: Registry, judge: Judge | None = None) -> Loaded:
@@ -45,3 +49,15 @@ def read_file(name: str) -> bytes:
     except (OSError, ValueError) as error:
         detail = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else error
         raise UsageError(f"{source}: cannot be read: {detail}") from None
+
+
+def read_small_file(option: str, path: Path) -> bytes:
+    """The bytes of a file that `option` names. Raises UsageError."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read(LARGEST_FILE_BYTES + 1)
+    except OSError as error:
+        raise UsageError(f"{option}: {path} cannot be read: {os.strerror(error.errno or 0)}") from None
+    if len(data) > LARGEST_FILE_BYTES:
+        raise UsageError(f"{option}: {path} has more than {LARGEST_FILE_BYTES:,} bytes")
+    return data

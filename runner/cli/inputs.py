@@ -7,18 +7,26 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from runner.cli.document import STDIN
+from runner.cli.document import STDIN, read_small_file
+from runner.cli.options import filled_path
 from runner.config import environment_value
-from runner.errors import UsageError
+from runner.errors import DocumentError, UsageError
+from runner.model import document, fields
+from runner.model.fault import Faults
 from runner.model.group import Input
+from runner.model.limits import Limits
 
 MAX_VALUE_BYTES = 1 << 20
 
 
-def read_inputs(inputs: Sequence[Input], plain: Sequence[str], secret: Sequence[str]) -> Mapping[str, str]:
-    """The values by name; `inputs` are those that the document declares. Raises UsageError for an assignment that cannot be read, a name given twice, and a secret for an
-    input that the document does not treat as one."""
+def read_inputs(
+    inputs: Sequence[Input], plain: Sequence[str], secret: Sequence[str], files: Sequence[Path] = ()
+) -> Mapping[str, str]:
+    """The values by name; `inputs` are those that the document declares. What is given by name wins over `files`, and a later file over an earlier
+    one. Raises UsageError for an assignment that cannot be read, a name given twice, and a secret for an input that the document does not treat as
+    one; DocumentError for a file that is wrong."""
     values: dict[str, str] = {}
+    from_files = {name: text for file in files for name, text in read_input_file(file).items()}
     for option, assignments in (("--set", plain), ("--set-secret", secret)):
         for assignment in assignments:
             name, found, value = assignment.partition("=")
@@ -27,8 +35,21 @@ def read_inputs(inputs: Sequence[Input], plain: Sequence[str], secret: Sequence[
             if name in values:
                 raise UsageError(f"{option} {name}: this input is given twice")
             values[name] = value if option == "--set" else _secret(inputs, name, value)
+    values = {**from_files, **values}
     for name, value in values.items():
         _check(name, value)
+    return values
+
+
+def read_input_file(path: Path) -> Mapping[str, str]:
+    """The inputs in a YAML or JSON file, names to texts. Raises DocumentError, UsageError."""
+    limits = Limits()
+    read = document.read(read_small_file("--input-file", path), source=str(path), limits=limits)
+    faults = Faults(limits.faults)
+    values = fields.texts(faults, (), read.data) if read.complete and not read.faults else {}
+    told = [*read.faults, *faults.all()]
+    if told:
+        raise DocumentError(read.locate(told))
     return values
 
 
@@ -39,6 +60,10 @@ def check_standard_input(options: Namespace) -> None:
 
 
 def add_input_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--input-file", metavar="FILE", action="append", default=[], type=filled_path,
+        help="inputs from a YAML or JSON file, names to values; --set wins",
+    )  # fmt: skip
     parser.add_argument("--set", metavar="NAME=VALUE", action="append", default=[], help="give an input")
     parser.add_argument(
         "--set-secret",

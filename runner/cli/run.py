@@ -6,7 +6,7 @@ import asyncio
 import os
 import secrets
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from runner import history, workspace
 from runner import node as nodes
-from runner.cli import outcome
+from runner.cli import given, outcome
 from runner.cli.document import read_document
 from runner.cli.follow import Follower
 from runner.cli.inputs import add_input_arguments, check_standard_input, read_inputs
@@ -28,6 +28,7 @@ from runner.config import Settings
 from runner.errors import UsageError
 from runner.model.group import TaskGroup
 from runner.model.result import Reason, Status
+from runner.model.watch import Happening
 from runner.removal import remove_tree
 from runner.validation.forwarding import without_peers
 
@@ -40,8 +41,9 @@ def run(options: Namespace) -> int:
     loaded = read_document(options.file, nodes.registry(settings), without_peers)
     for warning in loaded.warnings:
         complain(str(warning))
-    inputs = read_inputs(loaded.group.inputs, options.set, options.set_secret)
-    group = replace(loaded.group, id=options.id or loaded.group.id or secrets.token_hex(8))
+    group = given.changed(loaded.group, options)
+    inputs = read_inputs(group.inputs, options.set, options.set_secret, options.input_file)
+    group = replace(group, id=options.id or group.id or secrets.token_hex(8))
     folder = None if options.isolated else workspace.current()
     with _run_dir(settings, group) as run_dir:
         # In the run's own folder a run that is taken up again finds it, and none that was killed leaves one elsewhere.
@@ -77,24 +79,29 @@ async def _carry_out(
 
     def leave() -> None:
         remove_tree(settings.temp_dir(run_dir))
-        if options.isolated:
+        if options.isolated and not options.keep_workspace:
             remove_tree(folder)
 
     with Interrupts(leave) as interrupts:
         async with AsyncExitStack() as stack:
             node = await stack.enter_async_context(nodes.open_run_node(run_dir, settings))
             if options.isolated:
-                stack.enter_context(workspace.isolated(folder))
+                stack.enter_context(workspace.isolated(folder, keep=options.keep_workspace))
             id = node.engine.submit(
                 group, inputs, caller=CALLER, workspace=str(folder), traceparent=settings.traceparent
             )
             interrupts.cancels(lambda: node.engine.cancel(id))
             stack.enter_context(Tidying(partial(_tidy, settings)))
-            await asyncio.to_thread(story.print, headline(group.name, len(group.tasks), id))
-            await Follower((task.name for task in group.tasks), story).show(node.watch(id))
+            if options.quiet:
+                await _nothing_shown(node.watch(id))
+            else:
+                await asyncio.to_thread(story.print, headline(group.name, len(group.tasks), id))
+                await Follower((task.name for task in group.tasks), story).show(node.watch(id))
             result = node.engine.unwritten_end(id) or node.engine.result(id)
         text = outcome.told(result, machine=machine, reveal=options.reveal)
-        await asyncio.to_thread(stdout.print, text if machine else f"\n{text}")
+        await asyncio.to_thread(stdout.print, text if machine or options.quiet else f"\n{text}")
+        if options.isolated and options.keep_workspace:
+            complain(f"the workspace is kept: {folder}")
         if result.reason == Reason.STATE_NOT_WRITTEN:
             complain(f"what became of the run was not written down; --id {id} takes it up from what was")
         if stdout.lost is not None:
@@ -104,15 +111,25 @@ async def _carry_out(
     return stdout.status(outcome.status(result))
 
 
+async def _nothing_shown(story: AsyncIterator[Sequence[Happening]]) -> None:
+    async for _ in story:
+        pass
+
+
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", help="the task group, YAML or JSON; - for standard input")
     add_input_arguments(parser)
+    given.add_arguments(parser)
+    parser.add_argument("--quiet", action="store_true", help="show nothing but the result")
     parser.add_argument(
         "--output", choices=("text", "json"), default="text", help="json: the result alone on stdout, logs on stderr"
     )
     parser.add_argument("--reveal", action="store_true", help="show confidential outputs in the result")
     parser.add_argument(
         "--isolated", action="store_true", help="work in a fresh folder, removed afterwards, not in the current one"
+    )
+    parser.add_argument(
+        "--keep-workspace", action="store_true", help="with --isolated: leave the folder there, and say where it is"
     )
     parser.add_argument(
         "--max-parallel", metavar="N", type=positive, help="how many tasks may run at once (default: 4 a core)"

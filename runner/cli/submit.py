@@ -124,7 +124,9 @@ def _again(raw: bytes, id: str | None, spare_id: str) -> str:
 def _inputs(raw: bytes, options: Namespace) -> Mapping[str, str]:
     """A secret for an input that the document does not keep secret would be told to everybody: it is looked at before anything
     is sent."""
-    return read_inputs(_declared(raw) if options.set_secret else (), options.set, options.set_secret)
+    return read_inputs(
+        _declared(raw) if options.set_secret else (), options.set, options.set_secret, options.input_file
+    )
 
 
 def _declared(raw: bytes) -> Sequence[Input]:

@@ -1,0 +1,64 @@
+"""A part of a group: some of its tasks with what they need, or what follows from some. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+
+from msgspec.structs import replace
+
+from runner.errors import UsageError
+from runner.model.fault import nearest
+from runner.model.group import TaskGroup
+from runner.model.task import Task
+
+
+def with_needs(group: TaskGroup, names: Collection[str]) -> TaskGroup:
+    """These tasks and all that they depend on, however far. Raises UsageError for a name that the group does not have."""
+    tasks = _known(group, names)
+    wanted = _reached(names, lambda name: tasks[name].edges)
+    return replace(group, tasks=tuple(task for task in group.tasks if task.name in wanted))
+
+
+def from_on(group: TaskGroup, names: Collection[str]) -> TaskGroup:
+    """These tasks and all that depends on them, however far, as if all others had been successful. Raises UsageError for a name that the
+    group does not have, and where a value is wanted that one of the others would give."""
+    tasks = _known(group, names)
+    followers: dict[str, list[str]] = {name: [] for name in tasks}
+    for task in group.tasks:
+        for edge in task.edges:
+            followers[edge].append(task.name)
+    wanted = _reached(names, followers.__getitem__)
+    for task in group.tasks:
+        for item in task.imports if task.name in wanted else ():
+            if item.task not in wanted:
+                raise UsageError(
+                    f"the task {task.name!r} imports {item.variable!r} of {item.task!r}, which is left out: begin at {item.task!r}"
+                )
+    return replace(
+        group,
+        tasks=tuple(
+            replace(task, depends_on=tuple(name for name in task.depends_on if name in wanted))
+            for task in group.tasks
+            if task.name in wanted
+        ),
+    )
+
+
+def _known(group: TaskGroup, names: Iterable[str]) -> Mapping[str, Task]:
+    tasks = {task.name: task for task in group.tasks}
+    for name in names:
+        if name not in tasks:
+            hint = nearest(name, tasks)
+            raise UsageError(f"the group has no task {name!r}" + (f" ({hint})" if hint else ""))
+    return tasks
+
+
+def _reached(names: Iterable[str], onward: Callable[[str], Sequence[str]]) -> set[str]:
+    reached: set[str] = set()
+    left = list(names)
+    while left:
+        name = left.pop()
+        if name not in reached:
+            reached.add(name)
+            left += onward(name)
+    return reached
