@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import takewhile
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -20,8 +22,10 @@ from runner.errors import LimitError, StoreFullError, UsageError
 if TYPE_CHECKING:
     import tarfile
 
-LARGEST_READ_BYTES = 1 << 20
-"""A header that is larger is none."""
+LARGEST_HEADER_BYTES = 1 << 20
+"""What an entry has before its content, its long names and all that pax says of it: what is larger is none."""
+MOST_READS_OF_A_HEADER = 64
+"""`tarfile` goes one call deeper for each part of a header, of which an entry has five at most."""
 COPY_BYTES = 256 << 10
 LONGEST_NAME_BYTES = 4000
 _FAULTS_OF_NAMES = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ)
@@ -47,8 +51,21 @@ class Tape:
         self._read = read
         self._rest = memoryview(b"")
         self._position = 0
+        self._header: list[int] | None = None
+        """How much each read of the present header was for."""
         self.last = b""
         """What was read last: at the end of a whole stream, a block of zeros."""
+
+    @contextmanager
+    def header(self) -> Iterator[None]:
+        """What is read meanwhile comes before the content of one entry. Raises ReadError for what `tarfile` cannot make a header of."""
+        self._header = []
+        try:
+            yield
+        except (ValueError, IndexError, OverflowError) as error:
+            raise _unreadable("a header is malformed") from error
+        finally:
+            self._header = None
 
     def tell(self) -> int:
         return self._position
@@ -62,8 +79,12 @@ class Tape:
         return self._position
 
     def read(self, size: int = -1) -> bytes:
-        if size < 0 or size > LARGEST_READ_BYTES:
+        if size < 0:
             raise _unreadable(f"it has a header of {size:,} bytes")
+        if self._header is not None:
+            self._header.append(size)
+            if len(self._header) > MOST_READS_OF_A_HEADER or sum(self._header) > LARGEST_HEADER_BYTES:
+                raise _unreadable(f"it has a header of {sum(self._header):,} bytes in {len(self._header)} parts")
         found = bytearray()
         while len(found) < size:
             piece = self._take(size - len(found))
@@ -95,10 +116,12 @@ def unpack(read: Callable[[], bytes], folder: Path, allowance: Allowance) -> Unp
     work = _Unpacking(folder, allowance)
     try:
         tape = Tape(read)
-        with tarfile.open(fileobj=tape, mode="r:", errorlevel=2) as tar:  # type: ignore[call-overload]  # as much as it uses
-            while (member := tar.next()) is not None:
+        with tape.header():  # it reads the first one
+            tar = tarfile.TarFile(fileobj=tape, errorlevel=2)  # type: ignore[arg-type]  # as much as it uses
+        with tar:
+            while (member := _next(tar, tape)) is not None:
                 work.add(tar, member)
-                tar.members = []  # else it remembers all of them
+                tar.members, tar.pax_headers = [], {}  # type: ignore[attr-defined]  # else it remembers all of them
         if tape.last != bytes(tarfile.BLOCKSIZE):
             raise UsageError("the workspace is cut off: it has no end")
         return work.finish()
@@ -113,40 +136,72 @@ def unpack(read: Callable[[], bytes], folder: Path, allowance: Allowance) -> Unp
         raise
 
 
+def _next(tar: tarfile.TarFile, tape: Tape) -> tarfile.TarInfo | None:
+    with tape.header():
+        member = tar.next()
+    if member is not None and member.size < 0:
+        raise _unreadable(f"{member.name!r} has a size below 0")
+    return member
+
+
 class _Unpacking:
     def __init__(self, folder: Path, allowance: Allowance) -> None:
         self._folder = folder
         self._allowance = allowance
         self._links: dict[str, str] = {}
         self._modes: dict[str, int] = {}
+        self._folders = {"."}
+        self._implied: set[str] = set()
+        """Folders that are there because something is in them, without an entry of their own so far."""
         self._bytes = 0
         self._entries = 0
 
     def add(self, tar: tarfile.TarFile, member: tarfile.TarInfo) -> None:
-        self._entries += 1
-        if self._entries > self._allowance.entries:
-            limit = self._allowance.entries
-            raise LimitError(f"the workspace has more than {limit:,} files and folders", limit=limit)
         name = _checked(member.name)
+        if name in self._implied:
+            self._implied.remove(name)
+        else:
+            self._count()
         path = self._folder / name
         if member.isdir():
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._make_folders(name)
+            if name not in self._folders:
+                path.mkdir(mode=0o700, exist_ok=True)
+                self._folders.add(name)
             self._modes[name] = member.mode & 0o777 | 0o700
         elif member.issym():
             self._links[name] = member.linkname
         elif member.isreg() and not member.issparse():
-            self._write(tar, member, path)
+            self._write(tar, member, name)
         else:
             raise UsageError(f"the workspace has {name!r}, which is no regular file, folder or symbolic link")
 
-    def _write(self, tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> None:
+    def _count(self) -> None:
+        self._entries += 1
+        if self._entries > self._allowance.entries:
+            limit = self._allowance.entries
+            raise LimitError(f"the workspace has more than {limit:,} files and folders", limit=limit)
+
+    def _make_folders(self, name: str) -> None:
+        """Those that `name` is in; each counts, else a deep name would make two hundred."""
+        around = [str(folder) for folder in PurePosixPath(name).parents]
+        missing = list(takewhile(lambda folder: folder not in self._folders, around))
+        for folder in reversed(missing):
+            self._count()
+            (self._folder / folder).mkdir(mode=0o700, exist_ok=True)
+            self._folders.add(folder)
+            self._implied.add(folder)
+
+    def _write(self, tar: tarfile.TarFile, member: tarfile.TarInfo, name: str) -> None:
         self._bytes += member.size
         if self._bytes > self._allowance.bytes:
             limit = self._allowance.bytes
             raise LimitError(f"the workspace has more than {limit:,} bytes", limit=limit)
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._make_folders(name)
         try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            descriptor = os.open(
+                self._folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
+            )
         except FileExistsError:
             raise UsageError(f"the workspace has {member.name!r} twice") from None
         source = tar.extractfile(member)
@@ -159,7 +214,7 @@ class _Unpacking:
     def finish(self) -> Unpacked:
         for name, target in self._links.items():
             path = self._folder / name
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._make_folders(name)
             try:
                 path.symlink_to(target)
             except FileExistsError:

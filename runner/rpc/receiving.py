@@ -16,7 +16,7 @@ MOST_UPLOADS = 8
 MOST_OF_ONE = 4
 """So many of them may be of one caller."""
 PIECES_AHEAD = 8
-LARGEST_PIECE_BYTES = 2 << 20
+LARGEST_PIECE_BYTES = 1 << 20
 PATIENCE_SECONDS = 60.0
 LEAST_BYTES = 60 << 10
 """What a stream has to bring in that time, on and on: 1 KiB a second."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import stat
 import tarfile
+import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -63,7 +65,10 @@ def test_what_comes_out(tmp_path: Path, format: int, piece: int) -> None:
     )
     where = folder(tmp_path)
     unpacked = unpack(reader(data, piece), where, PLENTY)
-    assert (unpacked.bytes, unpacked.entries) == (30_512, 7)
+    assert (unpacked.bytes, unpacked.entries) == (
+        30_512,
+        9,
+    )  # deep and deep/er have no entry, and are there all the same
     assert (where / "link").read_bytes() == b"#!/bin/sh\n" * 3000
     assert (where / "src" / "up" / "file").read_bytes() == b""
     assert stat.S_IMODE((where / "src" / "main.sh").stat().st_mode) == 0o755
@@ -123,6 +128,76 @@ def test_limits(tmp_path: Path) -> None:
         unpack(reader(tar(*(entry(f"d{n}", tarfile.DIRTYPE) for n in range(4)))), tmp_path / "in", small)
 
 
+def test_folders_that_a_name_implies_count(tmp_path: Path) -> None:
+    data = tar((entry("a/b/c/d"), b""), entry("a/b", tarfile.DIRTYPE), entry("a/l", tarfile.SYMTYPE, "b"))
+    assert unpack(reader(data), folder(tmp_path), Allowance(bytes=0, entries=5)).entries == 5
+    for name, sent, allowed in (("files", data, 4), ("links", tar(entry("a/b/c", tarfile.SYMTYPE, "b")), 2)):
+        where = tmp_path / name
+        where.mkdir()
+        with pytest.raises(LimitError, match=f"more than {allowed} files and folders"):
+            unpack(reader(sent), where, Allowance(bytes=0, entries=allowed))
+
+
+KINDS = {"pax": b"x", "pax for all": b"g", "long name": b"L", "long link": b"K"}
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_headers_that_do_not_end(tmp_path: Path, kind: bytes) -> None:
+    def before_a_file(content: bytes, times: int) -> bytes:
+        info = entry("p", kind)
+        info.size = len(content)
+        one = info.tobuf(tarfile.GNU_FORMAT) + content + bytes(-len(content) % tarfile.BLOCKSIZE)
+        return one * times + entry("f").tobuf() + bytes(2 * tarfile.BLOCKSIZE)
+
+    small, large = b"12 path=abc\n", b"900015 comment=" + b"x" * 899_999 + b"\n"
+    assert unpack(reader(before_a_file(small, 5)), folder(tmp_path), PLENTY).entries == 1
+    where = tmp_path / "none"
+    where.mkdir()
+    for content, times in ((small, 100), (small, 5000), (large, 2)):
+        with pytest.raises(UsageError, match="it has a header of"):
+            unpack(reader(before_a_file(content, times), 100_000), where, PLENTY)
+    assert os.listdir(where) == []
+
+
+def test_headers_for_all_that_follows_do_not_pile_up(tmp_path: Path) -> None:
+    def stream() -> Iterator[bytes]:
+        for number in range(40):
+            info, content = entry("p", tarfile.XGLTYPE), b"900020 key-%02d=" % number + b"x" * 900_005 + b"\n"
+            info.size = len(content)
+            yield info.tobuf(tarfile.GNU_FORMAT) + content + bytes(-len(content) % tarfile.BLOCKSIZE)
+            yield entry(f"f{number}").tobuf()
+        yield bytes(2 * tarfile.BLOCKSIZE)
+
+    pieces, where = stream(), folder(tmp_path)
+    tracemalloc.start()
+    try:
+        assert unpack(lambda: next(pieces, b""), where, PLENTY).entries == 40
+        assert tracemalloc.get_traced_memory()[1] < 20_000_000  # and not the 36 MB that all of them take
+    finally:
+        tracemalloc.stop()
+
+
+MALFORMED = {
+    "a size below 0": {"size": "-5"},
+    "a size that is no number": {"size": "many"},
+    "a map of holes that is not there": {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": "9"},
+    "a map of holes that is none": {"GNU.sparse.map": "1,x"},
+    "half a map of holes": {"GNU.sparse.size": "5", "GNU.sparse.numblocks": "1"},
+}
+
+
+@pytest.mark.parametrize("headers", MALFORMED.values(), ids=MALFORMED)
+def test_headers_that_are_malformed(tmp_path: Path, headers: dict[str, str]) -> None:
+    info = entry("a")
+    info.pax_headers = headers
+    first, later = tar((info, b"x")), tar((entry("b"), b"y"), (info, b"x"))
+    for name, data in (("first", first), ("later", later)):
+        where = tmp_path / name
+        where.mkdir()
+        with pytest.raises(UsageError, match="workspace"):
+            unpack(reader(data), where, PLENTY)
+
+
 def test_a_header_that_does_not_end(tmp_path: Path) -> None:
     info = entry("a")
     info.pax_headers = {"comment": "x" * (2 << 20)}
@@ -137,6 +212,24 @@ def test_cut_off(tmp_path: Path) -> None:
         where.mkdir()
         with pytest.raises(UsageError):
             unpack(reader(data[:end]), where, PLENTY)
+
+
+@given(st.lists(st.tuples(st.integers(0, 5000), st.binary(min_size=1, max_size=12)), max_size=3))
+def test_whatever_is_damaged_is_told_or_unpacked(changes: list[tuple[int, bytes]]) -> None:
+    import tempfile
+
+    info = entry("some/long/" + "n" * 120)
+    info.pax_headers = {"comment": "c" * 50}
+    data = bytearray(tar((info, b"x" * 700), entry("l", tarfile.SYMTYPE, "some"), entry("d", tarfile.DIRTYPE)))
+    for place, content in changes:
+        data[place : place + len(content)] = content
+    for start in range(0, len(data), tarfile.BLOCKSIZE):  # else a wrong sum hides all else
+        block = data[start : start + tarfile.BLOCKSIZE]
+        if block[257:262] == b"ustar":
+            block[148:156] = b" " * 8
+            data[start + 148 : start + 156] = b"%06o\0 " % sum(block)
+    with tempfile.TemporaryDirectory() as where, contextlib.suppress(UsageError, LimitError):
+        unpack(reader(bytes(data)), Path(where), PLENTY)
 
 
 @given(st.binary(max_size=3000))

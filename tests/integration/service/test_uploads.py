@@ -28,6 +28,19 @@ async def test_a_piece_of_an_upload_that_cannot_be_read(tmp_path: Path) -> None:
         assert caught.value.code() is Code.INVALID_ARGUMENT
 
 
+async def test_a_piece_of_an_upload_has_one_mebibyte_at_most(tmp_path: Path) -> None:
+    async with desk(tmp_path) as at:
+        whole = b"".join(piece.data for piece in tarred(a=b"x" * (2 << 20)))
+        mebibyte = 1 << 20
+        pieces = [
+            pb.UploadWorkspaceRequest(data=whole[start : start + mebibyte]) for start in range(0, len(whole), mebibyte)
+        ]
+        assert (await at.stub.UploadWorkspace(iter(pieces))).bytes == 2 << 20
+        with pytest.raises(grpc.aio.AioRpcError, match="a piece of the stream has more than 1,048,576 bytes") as caught:
+            await at.stub.UploadWorkspace(iter([pb.UploadWorkspaceRequest(data=whole[: mebibyte + 1])]))
+        assert caught.value.code() is Code.INVALID_ARGUMENT
+
+
 def tarred(**files: bytes) -> Iterator[pb.UploadWorkspaceRequest]:
     target = io.BytesIO()
     with tarfile.open(fileobj=target, mode="w") as made:
