@@ -104,11 +104,13 @@ def _lifetime(text: str) -> float | None:
     return seconds
 
 
-def _scope(text: str) -> Scope:
-    try:
-        return Scope(text)
-    except ValueError:
-        raise ArgumentTypeError(f"{text!r} is no scope; expected {', '.join(Scope)}") from None
+def _named(text: str) -> list[Scope]:
+    """As `token ls` writes them, with commas, or a single one."""
+    names = [name.strip() for name in text.split(",")]
+    for name in names:
+        if name not in list(Scope):
+            raise ArgumentTypeError(f"{name!r} is no scope; expected {', '.join(Scope)}")
+    return [Scope(name) for name in names]
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -118,10 +120,10 @@ def add_arguments(parser: ArgumentParser) -> None:
     create.add_argument("name", metavar="NAME", help="whom it is for: rules and groups call its holder so")
     create.add_argument(
         "--scope",
-        type=_scope,
-        action="append",
+        type=_named,
+        action="extend",
         metavar="SCOPE",
-        help=f"what it allows, of what the rules allow its holder: {', '.join(Scope)}; may be repeated (default: all but dispatch and admin)",
+        help=f"what it allows, of what the rules allow its holder: {', '.join(Scope)}; may be repeated, or a list with commas (default: all but dispatch and admin)",
     )
     days = f"{DEFAULT_LIFETIME_SECONDS / 86400:.0f}d"
     create.add_argument(

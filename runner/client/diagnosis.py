@@ -70,7 +70,7 @@ def _refused(error: OSError, address: Tcp | Unix) -> Finding:
 def _shake_hands(line: socket.socket, endpoint: Endpoint, address: Tcp) -> Finding | None:
     if not endpoint.is_encrypted:
         return _plain(line)
-    if endpoint.certificate is not None and (finding := _expired(endpoint.certificate)) is not None:
+    if endpoint.certificate is not None and (finding := _out_of_date(endpoint.certificate)) is not None:
         return finding
     context = ssl.create_default_context(cafile=endpoint.ca)
     context.set_alpn_protocols(["h2"])
@@ -101,16 +101,20 @@ def _closed(endpoint: Endpoint) -> Finding:
     )
 
 
-def _expired(certificate: str) -> Finding | None:
+def _out_of_date(certificate: str) -> Finding | None:
     from cryptography import x509  # slow to import
 
     try:
-        end = x509.load_pem_x509_certificate(Path(certificate).read_bytes()).not_valid_after_utc
+        found = x509.load_pem_x509_certificate(Path(certificate).read_bytes())
     except (OSError, ValueError):
         return None  # TLS tells what is wrong with it
-    if end > datetime.now(UTC):
-        return None
-    return Finding(text=f"the certificate {certificate} has expired on {end:%Y-%m-%d}: get a new one", final=True)
+    now, begin, end = datetime.now(UTC), found.not_valid_before_utc, found.not_valid_after_utc
+    if end <= now:
+        return Finding(text=f"the certificate {certificate} has expired on {end:%Y-%m-%d}: get a new one", final=True)
+    if begin > now:  # not for good: it may be a matter of seconds
+        text = f"the certificate {certificate} is valid from {begin:%Y-%m-%d %H:%M} UTC on: is the clock of this machine right?"
+        return Finding(text=text)
+    return None
 
 
 def _plain(line: socket.socket) -> Finding | None:

@@ -50,13 +50,13 @@ async def test_a_token_from_its_first_day_to_its_last(runner: Command) -> None:
 
 
 def test_what_is_shown_of_tokens(runner: Command) -> None:
-    for arguments in (("ada",), ("ops", "--scope", "read", "--scope", "admin", "--expires", "never")):
+    for arguments in (("ada",), ("ops", "--scope", "read,cancel", "--scope", "admin", "--expires", "never")):
         assert runner("token", "create", *arguments, "--description", "of a").status == 0
     shown = runner("token", "ls").stdout.splitlines()
     assert shown[0].split() == ["ID", "NAME", "SCOPES", "CREATED", "EXPIRES", "LAST", "USED", "DESCRIPTION"]
     rows = {row.split()[1]: row.split()[2:] for row in shown[1:]}
     assert rows["ada"][0] == "submit,read,cancel"
-    assert rows["ops"][0] == "read,admin"
+    assert rows["ops"][0] == "read,cancel,admin"
     assert rows["ops"][2:] == ["never", "never", "of", "a"]
     assert not any(row.endswith(" ") for row in shown)
 
@@ -67,7 +67,10 @@ def test_what_is_shown_of_tokens(runner: Command) -> None:
         (("create", "a b"), "a caller cannot be called 'a b'"),
         (("create", "local"), "whoever asks on the node's own socket"),
         (("create", "ada", "--scope", "admin"), "needs a scope beside `admin`"),
-        (("create", "ada", "--scope", "write"), "'write' is no scope; expected submit, read, cancel, dispatch, admin"),
+        (
+            ("create", "ada", "--scope", "read,write"),
+            "'write' is no scope; expected submit, read, cancel, dispatch, admin",
+        ),
         (("create", "ada", "--expires", "soon"), "'soon': expected a duration such as"),
         (("create", "ada", "--expires", "0"), "good for a second at least"),
         (("create", "ada", "--description", "a\nb"), "one line of at most 200 characters"),

@@ -33,13 +33,13 @@ class Authority:
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         self.ca = self._write(f"{name}.pem", self._signed(self._name, self._key, authority=True))
 
-    def issue(self, name: str, host: str = "127.0.0.1", days: int = 1) -> tuple[str, str]:
+    def issue(self, name: str, host: str = "127.0.0.1", days: int = 1, since: int = -2) -> tuple[str, str]:
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         private = key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
-        certificate = self._signed(subject, key, host=host, days=days)
+        certificate = self._signed(subject, key, host=host, days=days, since=since)
         return self._write(f"{name}.pem", certificate), self._write(f"{name}.key", private)
 
     def _signed(
@@ -49,6 +49,7 @@ class Authority:
         *,
         host: str = "127.0.0.1",
         days: int = 1,
+        since: int = -2,
         authority: bool = False,
     ) -> bytes:
         now = datetime.datetime.now(datetime.UTC)
@@ -58,7 +59,7 @@ class Authority:
             .issuer_name(self._name)
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(days=2))
+            .not_valid_before(now + datetime.timedelta(days=since))
             .not_valid_after(now + datetime.timedelta(days=days))
             .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
         )
@@ -161,6 +162,9 @@ def test_a_certificate_that_it_wants_and_one_that_it_refuses(ours: Authority, tm
         certificate, key = ours.issue("old", days=-1)
         old = Endpoint(target=target, ca=ours.ca, certificate=certificate, key=key)
         assert (found(old).final, "has expired on" in found(old).text) == (True, True)
+        certificate, later = ours.issue("early", days=9, since=1)
+        early = Endpoint(target=target, ca=ours.ca, certificate=certificate, key=later)
+        assert (found(early).final, "is the clock of this machine right" in found(early).text) == (False, True)
         wrong = Endpoint(target=target, ca=ours.ca, certificate=theirs.issue("eve")[0], key=key)
         assert "is not the key of" in found(wrong).text
 
