@@ -8,8 +8,6 @@ from pathlib import Path
 from msgspec import Struct
 
 EXPECTED = "expected host:port, [v6]:port or unix:/path"
-LONGEST_SOCKET_PATH_BYTES = 107
-"""What fits into a `sockaddr_un`."""
 
 _UNIX = "unix:"
 _NETWORK = re.compile(r"(?:\[([0-9A-Fa-f:.]+(?:%[\w.-]+)?)\]|([A-Za-z0-9._-]+)):([0-9]{1,5})", re.ASCII)

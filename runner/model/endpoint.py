@@ -12,6 +12,7 @@ from runner.errors import UsageError
 UNIX = "unix:"
 EXPECTED = "expected host:port, [v6 address]:port or unix:/path/of/a/socket"
 LONGEST_SOCKET_PATH_BYTES = 107
+"""What fits into a `sockaddr_un`."""
 
 
 class Tcp(NamedTuple):

@@ -20,6 +20,7 @@ from runner.clock import Clock
 from runner.config.address import parse
 from runner.config.service import Service, Tls
 from runner.errors import UsageError
+from runner.model.endpoint import LONGEST_SOCKET_PATH_BYTES
 from runner.rpc import reflection, status
 from runner.rpc.credentials import Credentials
 from runner.rpc.guard import Guard
@@ -197,6 +198,7 @@ class Server:
 
     def _listen_locally(self, server: grpc.aio.Server, path: str) -> None:
         """On a socket that nobody but this user, and root, can reach."""
+        _check(path)
         _clear(path)
         former = os.umask(0o177)
         try:
@@ -233,6 +235,20 @@ def _bound(address: str, bind: Callable[[], int]) -> int:
         raise UsageError(
             f"{address} cannot be listened on: is it in use by another program, or not this machine's?"
         ) from error
+
+
+def _check(path: str) -> None:
+    """Raises UsageError where no socket can be made, of which gRPC tells nothing."""
+    folder = os.path.dirname(path) or "."
+    if len(os.fsencode(path)) > LONGEST_SOCKET_PATH_BYTES:
+        most = f"{LONGEST_SOCKET_PATH_BYTES} bytes, which is the most for a socket"
+        raise UsageError(
+            f"{path} cannot be listened on: it has more than {most}; give a shorter `listen` or `state_dir`"
+        )
+    if not os.path.isdir(folder):
+        raise UsageError(f"{path} cannot be listened on: there is no folder {folder}")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UsageError(f"{path} cannot be listened on: this user may make nothing in {folder}")
 
 
 def _clear(path: str) -> None:

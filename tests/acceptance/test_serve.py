@@ -319,6 +319,13 @@ def test_a_file_in_the_place_of_the_socket_stays(runner: Command, state: Path) -
     assert (runner.folder / "precious").read_text() == "x"
 
 
+def test_places_where_no_socket_can_be(runner: Command, state: Path) -> None:
+    said = refused(runner, "--state-dir", str(state), "--listen", "unix:/nowhere/to/be/seen.sock")
+    assert "there is no folder /nowhere/to/be" in said
+    said = refused(runner, "--state-dir", str(state.parent / ("s" * 110)))
+    assert "it has more than 107 bytes, which is the most for a socket; give a shorter `listen` or `state_dir`" in said
+
+
 def test_a_configuration_that_is_wrong(runner: Command) -> None:
     done = runner("serve", "--config", runner.write("nme = 1\ndrain = 'x'", "runner.toml"))
     assert done.status == 2
