@@ -108,6 +108,24 @@ def _unreadable(message: str) -> Exception:
     return tarfile.ReadError(message)
 
 
+def opened(tape: Tape) -> tarfile.TarFile:
+    """Raises TarError where no tar begins."""
+    import tarfile
+
+    with tape.header():  # it reads the first one
+        return tarfile.TarFile(fileobj=tape, errorlevel=2)  # type: ignore[arg-type]  # as much as it uses
+
+
+def following(tar: tarfile.TarFile, tape: Tape) -> tarfile.TarInfo | None:
+    """The next entry. Raises TarError for one that cannot be read."""
+    with tape.header():
+        member = tar.next()
+    tar.members, tar.pax_headers = [], {}  # type: ignore[attr-defined]  # else it remembers all that there ever was
+    if member is not None and member.size < 0:
+        raise _unreadable(f"{member.name!r} has a size below 0")
+    return member
+
+
 def unpack(read: Callable[[], bytes], folder: Path, allowance: Allowance) -> Unpacked:
     """Everything in the stream into `folder`, which is empty and nobody else's. Raises UsageError and LimitError for what is not
     accepted, OSError, and whatever `read` raises; what there is by then is left for the caller to remove."""
@@ -116,12 +134,9 @@ def unpack(read: Callable[[], bytes], folder: Path, allowance: Allowance) -> Unp
     work = _Unpacking(folder, allowance)
     try:
         tape = Tape(read)
-        with tape.header():  # it reads the first one
-            tar = tarfile.TarFile(fileobj=tape, errorlevel=2)  # type: ignore[arg-type]  # as much as it uses
-        with tar:
-            while (member := _next(tar, tape)) is not None:
+        with opened(tape) as tar:
+            while (member := following(tar, tape)) is not None:
                 work.add(tar, member)
-                tar.members, tar.pax_headers = [], {}  # type: ignore[attr-defined]  # else it remembers all of them
         if tape.last != bytes(tarfile.BLOCKSIZE):
             raise UsageError("the workspace is cut off: it has no end")
         return work.finish()
@@ -134,14 +149,6 @@ def unpack(read: Callable[[], bytes], folder: Path, allowance: Allowance) -> Unp
             name = os.path.relpath(os.fsdecode(error.filename), folder) if error.filename else "a name"
             raise UsageError(f"the workspace has {name!r}, which cannot be made: {error.strerror}") from error
         raise
-
-
-def _next(tar: tarfile.TarFile, tape: Tape) -> tarfile.TarInfo | None:
-    with tape.header():
-        member = tar.next()
-    if member is not None and member.size < 0:
-        raise _unreadable(f"{member.name!r} has a size below 0")
-    return member
 
 
 class _Unpacking:

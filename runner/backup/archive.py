@@ -24,7 +24,7 @@ from msgspec import Struct
 
 from runner import privatefile
 from runner.errors import BackupError
-from runner.uploads import Tape
+from runner.uploads import Tape, following, opened
 
 FORMAT = 1
 FIRST = "runner-backup.json"
@@ -112,24 +112,24 @@ def unpack(read: Callable[[], bytes], folder: Path) -> Heading:
     BackupError for what is none, or is damaged, OSError, and what `read` raises; what there is by then is left for the caller to
     remove. Nothing is ever written outside of `folder`."""
     try:
-        tar = tarfile.open(fileobj=Tape(read), mode="r:", errorlevel=2)  # type: ignore[call-overload]  # noqa: SIM115 (nothing to close)
-        first = tar.next()
+        tape = Tape(read)
+        tar = opened(tape)
+        first = following(tar, tape)
     except (tarfile.TarError, EOFError) as error:
         raise BackupError("it is no backup of a runner") from error
     if first is None or first.name != FIRST:
         raise BackupError("it is no backup of a runner")
     try:
-        return _unpacked(tar, first, folder)
+        return _unpacked(tar, tape, first, folder)
     except (tarfile.TarError, EOFError) as error:
         raise BackupError(f"it is cut off or damaged: {error}") from error
 
 
-def _unpacked(tar: tarfile.TarFile, first: tarfile.TarInfo, folder: Path) -> Heading:
+def _unpacked(tar: tarfile.TarFile, tape: Tape, first: tarfile.TarInfo, folder: Path) -> Heading:
     data = _read(tar, first)
     heading = _heading(data)
     digests = {FIRST: hashlib.sha256(data).hexdigest()}
-    while (member := tar.next()) is not None:
-        tar.members = []  # type: ignore[attr-defined]  # else it remembers all of them
+    while (member := following(tar, tape)) is not None:
         if member.name == LAST:
             _check(_read(tar, member), digests)
             return heading

@@ -226,6 +226,26 @@ def test_a_header_without_end(tmp_path: Path) -> None:
         unpacked(data, tmp_path / "to")
 
 
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME], ids=["x", "g", "L"])
+def test_headers_without_end(source: Path, tmp_path: Path, kind: bytes) -> None:
+    info, content = tarfile.TarInfo("p"), b"12 path=abc\n"
+    info.type, info.size = kind, len(content)
+    header = info.tobuf(tarfile.GNU_FORMAT) + content + bytes(tarfile.BLOCKSIZE - len(content))
+    with pytest.raises(BackupError, match="no backup"):
+        unpacked(header * 3000 + backup(source, *ALL), tmp_path / "first")
+    whole = backup(source, *ALL)
+    begin = whole.index(b"state.db") // tarfile.BLOCKSIZE * tarfile.BLOCKSIZE
+    with pytest.raises(BackupError, match="it is cut off or damaged: it has a header of"):
+        unpacked(whole[:begin] + header * 3000 + whole[begin:], tmp_path / "later")
+
+
+def test_a_size_below_nothing(tmp_path: Path) -> None:
+    info = member(LOG)
+    info.pax_headers = {"size": "-5"}
+    with pytest.raises(BackupError, match="size below 0"):
+        unpacked(hostile((info, b"a")), tmp_path / "to")
+
+
 def test_a_file_of_very_many_parts_is_taken_whole(source: Path, tmp_path: Path) -> None:
     with open(source / LOG, "wb") as file:
         for number in range(archive.MOST_PARTS + 100):
