@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import grpc
 from grpc import aio
 
@@ -12,6 +10,7 @@ from runner.model.endpoint import Endpoint
 from runner.rpc import status
 
 LONGEST_MESSAGE_BYTES = 64 << 20
+LARGEST_FILE_BYTES = 16 << 20
 
 _LOST = frozenset(
     {
@@ -74,7 +73,7 @@ def metadata(endpoint: Endpoint) -> tuple[tuple[str, str], ...]:
     token = endpoint.token
     if endpoint.token_file is not None:
         try:
-            token = Path(endpoint.token_file).read_text(encoding="ascii").strip()
+            token = _read(endpoint.token_file).decode("ascii").strip()
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is no text"
             raise UsageError(f"the token in {endpoint.token_file} cannot be read: {reason}") from error
@@ -102,6 +101,15 @@ def _pem(path: str | None) -> bytes | None:
     if path is None:
         return None
     try:
-        return Path(path).read_bytes()
+        return _read(path)
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}; expected a PEM file") from error
+
+
+def _read(path: str) -> bytes:
+    """Raises UsageError for what has no end, or is something else by its size; OSError."""
+    with open(path, "rb") as file:
+        data = file.read(LARGEST_FILE_BYTES + 1)
+    if len(data) > LARGEST_FILE_BYTES:
+        raise UsageError(f"{path} has more than {LARGEST_FILE_BYTES:,} bytes: it is no file of tokens or certificates")
+    return data

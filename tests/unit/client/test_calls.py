@@ -104,6 +104,17 @@ async def test_pages_are_put_together(tmp_path: Path) -> None:
     assert node.asked[4].accepted_from.seconds == 5
 
 
+@pytest.mark.parametrize(
+    "endpoint",
+    [Endpoint(target="build:8443", token_file="/dev/zero"), Endpoint(target="build:8443", ca="/dev/zero")],
+    ids=["token", "ca"],
+)
+async def test_a_file_without_end_is_none(endpoint: Endpoint) -> None:
+    with pytest.raises(UsageError, match="/dev/zero has more than 16,777,216 bytes"):
+        async with AsyncClient(endpoint) as client:
+            await client.result("g")
+
+
 async def test_a_token_goes_with_every_call_and_is_read_anew(tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text("rt_one\n")
