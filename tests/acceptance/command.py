@@ -66,11 +66,16 @@ class Command:
         return said
 
     def start(
-        self, *arguments: str, before: Sequence[str] = (), environment: Mapping[str, str] | None = None, **options: Any
+        self,
+        *arguments: str,
+        before: Sequence[str] = (),
+        command: Sequence[str] = RUNNER,
+        environment: Mapping[str, str] | None = None,
+        **options: Any,
     ) -> subprocess.Popen[bytes]:
         """Start it in a process group of its own, as a shell would. `before` is a command that runs it, e.g. a tracer."""
         process = subprocess.Popen(
-            [*before, *RUNNER, *arguments],
+            [*before, *command, *arguments],
             cwd=self.folder,
             env={**self.environment, **(environment or {})},
             process_group=0,

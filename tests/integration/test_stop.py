@@ -15,6 +15,7 @@ import pytest
 from drivers.base import ProcessExit
 from runner.process.host import SupervisorHost
 from runner.process.launch import Containment
+from runner.process.supervisor import processes
 from tests import apart, hostile
 from tests.contract.process_labs import Sink, program
 
@@ -156,6 +157,19 @@ def test_nor_one_that_orphans_do_not_come_to(tmp_path: Path, require: Callable[[
             assert exit.kill["left"] == []
 
     apart.run(lambda: asyncio.run(main()), apart.without("subreaper", error=errno.EPERM))
+
+
+def test_what_loses_its_parent_is_adopted_by_the_supervisor(play: Play, tmp_path: Path) -> None:
+    async def scenario(host: SupervisorHost) -> None:
+        sink = Sink()
+        await host.spawn("k", program(["sh", "-c", "(sleep 1000 & echo ready $!); exec sleep 1000"]), sink)
+        await sink.until(b"ready ")
+        pid = hostile.pid_said(sink.data["stdout"])
+        while (orphan := processes.read(pid)) and orphan.parent != host.pid:  # its parent may still be about to end
+            await asyncio.sleep(0.005)
+        assert orphan is not None
+
+    play(tmp_path, scenario)
 
 
 def test_orphans_are_reaped_while_their_attempt_runs(play: Play, tmp_path: Path) -> None:

@@ -81,15 +81,18 @@ def test_much_output(real_lab: Lab, tmp_path: Path) -> None:
 def test_pause_stops_the_process_group(real_lab: Lab, tmp_path: Path) -> None:
     async def scenario(host: ProcessHost) -> None:
         sink = Sink()
-        ticks = "import time\nprint('ready', flush=True)\nwhile True: time.sleep(0.01); print('tick', flush=True)"
-        process = await host.spawn("k", program(["python3", "-c", ticks]), sink)
-        await sink.until(b"ready")
+        ticks = (
+            "import os, time\nprint(os.getpid(), flush=True)\nwhile True: time.sleep(0.01); print('tick', flush=True)"
+        )
+        process = await host.spawn("k", program(["sh", "-c", 'python3 -c "$1" & wait', "sh", ticks]), sink)
+        await sink.until(b"\n")
+        group = (process.started.pid, int(sink.data["stdout"].split()[0]))
         await host.signal("k", "pause")
-        await _until(lambda: _state(process.started.pid) == "T")
+        await _until(lambda: all(_state(pid) == "T" for pid in group))
         before = sink.data["stdout"].count(b"tick")
         await host.signal("k", "start")
         await sink.until(b"tick\n" * (before + 10))
-        assert _state(process.started.pid) != "T"
+        await _until(lambda: all(_state(pid) != "T" for pid in group))
 
     play(real_lab, tmp_path, scenario)
 

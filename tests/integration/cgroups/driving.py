@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
@@ -103,3 +104,9 @@ async def until_held(host: SupervisorHost, pid: int) -> str:
     while host.incarnation not in (name := cgroups.name_of(pid) or ""):  # noqa: ASYNC110 - it tells nobody
         await asyncio.sleep(0.002)
     return name
+
+
+async def until_removed(host: SupervisorHost) -> None:
+    """Until no attempt of this supervisor has a control group."""
+    while any(entry.is_dir() for room in hostile.rooms(host.incarnation) for entry in os.scandir(room)):  # noqa: ASYNC110 - it tells nobody
+        await asyncio.sleep(0.002)

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
+import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from drivers.base import ProcessUser
 from runner.process.host import SupervisorHost
 from runner.process.supervisor import cgroups
-from tests import hostile
+from tests import apart, hostile
 from tests.contract.process_labs import Sink, program
-from tests.integration.cgroups.driving import direct, play, until_held
+from tests.integration.cgroups.driving import direct, play, until_held, until_removed
+
+NOBODY = ProcessUser(uid=apart.NOBODY, gid=apart.NOBODY)
+UNTIL_HELD = "until grep -q /runner-$(echo $RUNNER_TASK_ID | cut -d/ -f1) /proc/self/cgroup; do sleep 0.01; done"
+"""What a shell waits with until it is in its own control group."""
 
 
 def test_a_short_program_is_never_put_into_a_control_group() -> None:
@@ -48,6 +57,7 @@ def test_all_of_a_tree_is_put_into_one(tmp_path: Path) -> None:
         exit = await process.wait()
         assert exit.kill is not None
         assert (exit.kill["survivors"], room.pids()) == (0, [])
+        await until_removed(host)
 
     play(tmp_path, scenario)
 
@@ -127,5 +137,69 @@ stay()
         assert not hostile.is_alive(hostile.pid_said(sink.data["stdout"]))
         assert exit.kill is not None
         assert (exit.kill["containment"], exit.kill["survivors"]) == ("cgroup2", 0)
+        await until_removed(host)
 
     play(tmp_path, scenario)
+
+
+def test_another_user_cannot_move_what_it_runs_out_of_it(tmp_path: Path, require: Callable[[str], None]) -> None:
+    require("root")
+    own = cgroups.path_of(cgroups.name_of("self") or "")
+    code = f"""
+for group in {own!r}, os.path.dirname({own!r}):
+    for name in "cgroup.procs", "cgroup.threads":
+        try: open(os.path.join(group, name), "w").write(str(os.getpid()))
+        except (PermissionError, FileNotFoundError): pass
+        else: say("moved")
+say(f"ready {{os.getpid()}}")
+stay()
+"""
+
+    async def scenario(host: SupervisorHost) -> None:
+        sink = Sink()
+        spec = program(["sh", "-c", f'{UNTIL_HELD}; exec "$@"', "sh", *hostile.python(code)], user=NOBODY)
+        await host.spawn("k", spec, sink)
+        await sink.until(b"ready ")
+        assert b"moved" not in sink.data["stdout"]
+        assert host.incarnation in (cgroups.name_of(hostile.pid_said(sink.data["stdout"])) or "")
+
+    play(tmp_path, scenario)
+
+
+def test_what_survives_in_it_is_counted(tmp_path: Path, require: Callable[[str], None]) -> None:
+    """The supervisor may not signal, and what it runs has taken from it the way to kill the control group as a whole."""
+    for need in ("root", "mount", "seccomp"):
+        require(need)
+    number = tmp_path / "number"
+    script = f"""{UNTIL_HELD}
+        chmod 0 "$1$(sed -n s/^0:://p /proc/self/cgroup)/cgroup.kill"; echo $$ > "$2"; echo ready; exec sleep 1000 >&- 2>&-"""
+
+    async def main() -> None:
+        mount = cgroups.path_of("/")
+        assert mount is not None
+        async with asyncio.timeout(40), await SupervisorHost.start_private(tmp_path, containment="cgroup2") as host:
+            sink = Sink()
+            process = await host.spawn("k", program(["sh", "-ec", script, "sh", mount, str(number)]), sink)
+            await sink.until(b"ready")
+            await host.stop("k", 0.0)
+            kill = (await process.wait()).kill
+            assert kill is not None
+            assert kill["left"] == [{"pid": process.started.pid, "name": "sleep", "state": "S"}]
+            assert (kill["containment"], kill["survivors"]) == ("cgroup2", 1)
+
+    if cgroups.path_of("/") is None:
+        pytest.skip("the whole hierarchy is not seen here")
+    with apart.delegated() as group:
+        try:
+            apart.run(
+                lambda: asyncio.run(main()),
+                apart.within(group),
+                apart.as_nobody(tmp_path),
+                apart.without("kill", "pidfd_send_signal", error=errno.EPERM),
+            )
+        finally:
+            if number.exists():
+                os.kill(int(number.read_text()), signal.SIGKILL)
+            for room in group.iterdir():
+                while room.is_dir() and not cgroups.Folder("", str(room)).remove():
+                    os.sched_yield()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import subprocess
 import sys
@@ -11,7 +12,8 @@ from pathlib import Path
 
 from runner.process.host import SupervisorHost
 from runner.process.supervisor import cgroups
-from tests import hostile
+from tests import apart, hostile
+from tests.contract.process_labs import Sink, program
 from tests.integration.cgroups.driving import ROOT
 
 SAYS = """
@@ -106,6 +108,28 @@ def test_without_being_asked_for_it(tmp_path: Path) -> None:
             assert hostile.rooms(host.incarnation) == []
 
     asyncio.run(main())
+
+
+def test_nothing_counts_as_contained_where_orphans_are_not_adopted(
+    tmp_path: Path, require: Callable[[str], None]
+) -> None:
+    """One could be out of its control group unseen."""
+    require("seccomp")
+
+    async def main() -> None:
+        async with asyncio.timeout(30), await SupervisorHost.start_private(tmp_path) as host:
+            assert host.containment == "cgroup2", "what else is wanted is looked at when it has said so"
+            sink = Sink()
+            process = await host.spawn("k", program(hostile.command("has its own session and no environment")), sink)
+            await sink.until(b"ready ")
+            await host.stop("k", 0.1)
+            kill = (await process.wait()).kill
+            assert not hostile.is_alive(hostile.pid_said(sink.data["stdout"]))
+            assert kill is not None
+            assert (kill["containment"], "survivors" in kill) == ("marker", False)
+            assert hostile.rooms(host.incarnation) == []
+
+    apart.run(lambda: asyncio.run(main()), apart.without("subreaper", error=errno.EPERM))
 
 
 def test_a_shared_supervisor_without_it_is_refused_in_words(tmp_path: Path, require: Callable[[str], None]) -> None:

@@ -14,9 +14,9 @@ from runner.model.result import Outcome, Status
 from runner.process.host import SupervisorHost
 from runner.workspace import make_temp
 from taskimpl.os_exec.outputfiles import AttemptFiles
-from tests import hostile
+from tests import apart, hostile
 from tests.contract.process_labs import Sink, program
-from tests.integration.surroundings.programs import play, refused
+from tests.integration.surroundings.programs import play, refused, said
 from tests.os_exec_attempts import KEY, context, driver
 
 NOBODY = 65534
@@ -69,10 +69,22 @@ def test_another_user_replaces_its_output_file(open_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize("groups", [(), (4711, 4712)], ids=["none", "two"])
+def test_another_user_has_its_own_groups_and_none_of_the_supervisors(open_path: Path, groups: tuple[int, ...]) -> None:
+    def work() -> None:
+        user = ProcessUser(uid=NOBODY, gid=NOBODY, groups=groups)
+        text = said(open_path / "state", ["id", "-G"], user=user)
+        assert sorted(map(int, text.split())) == sorted((NOBODY, *groups))
+
+    apart.run(work, lambda: os.setgroups([0, 4713]))
+
+
 def test_a_script_in_a_file_of_another_user(open_path: Path) -> None:
     log = Sink()
-    outcome = outcome_of(open_path, "id -u", log, shell="sh -e {0}")
-    assert (outcome.status, log.data["stdout"]) == (Status.SUCCESS, f"{NOBODY}\n".encode())
+    script = 'id -u; stat -c "%a %U" "$0" "$(dirname "$0")"'
+    outcome = outcome_of(open_path, script, log, shell="sh -e {0}")
+    assert outcome.status is Status.SUCCESS
+    assert log.data["stdout"] == f"{NOBODY}\n600 nobody\n700 nobody\n".encode()
 
 
 def test_what_another_user_leaves_in_its_folder_is_removed(open_path: Path) -> None:
