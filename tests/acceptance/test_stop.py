@@ -24,8 +24,14 @@ DAEMON = "has its own session and no environment"
 OF_LONG_GRACE = (
     sys.executable,
     "-c",
-    "import sys; from runner.engine import engine; engine.GRACE_SECONDS = 1000.0; "
-    "from runner.cli import main; sys.exit(main())",
+    """
+import sys
+from runner.cli import main
+from runner.engine import engine
+
+engine.GRACE_SECONDS = 1000.0
+sys.exit(main())
+""",
 )
 
 

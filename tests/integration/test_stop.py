@@ -94,6 +94,42 @@ def test_nothing_lives_after_the_end(
     play(tmp_path, scenario)
 
 
+# The last one of many would tell of the end of the first, if it lived on for a moment.
+ANSWERS = """
+first, lives = os.pipe()
+for number in range(150):
+    if os.fork() == 0:
+        os.setsid()
+        if number == 0: os.write(lives, b"!")
+        else: os.close(lives)
+        stay()
+os.close(lives)
+if os.fork() == 0:
+    os.setsid()
+    assert os.read(first, 1) == b"!"
+    say(f"ready {os.getpid()}")
+    os.read(first, 1)
+    open(sys.argv[1], "w").close()
+    stay()
+stay()
+"""
+
+
+def test_none_can_answer_the_end_of_another(play: Play, tmp_path: Path) -> None:
+    answer = tmp_path / "answer"
+
+    async def scenario(host: SupervisorHost) -> None:
+        sink = Sink()
+        process = await host.spawn("k", program([*hostile.python(ANSWERS), str(answer)]), sink)
+        await sink.until(b"ready ")
+        await host.signal("k", "destroy")
+        await process.wait()
+        assert hostile.alive(host.incarnation) == []
+
+    play(tmp_path / "state", scenario)
+    assert not answer.exists()
+
+
 def test_others_are_left_alone(play: Play, tmp_path: Path) -> None:
     async def scenario(host: SupervisorHost) -> None:
         others = {}
@@ -165,7 +201,7 @@ def test_what_loses_its_parent_is_adopted_by_the_supervisor(play: Play, tmp_path
         await host.spawn("k", program(["sh", "-c", "(sleep 1000 & echo ready $!); exec sleep 1000"]), sink)
         await sink.until(b"ready ")
         pid = hostile.pid_said(sink.data["stdout"])
-        while (orphan := processes.read(pid)) and orphan.parent != host.pid:  # its parent may still be about to end
+        while (orphan := processes.read(pid)) and orphan.parent != host.pid:  # noqa: ASYNC110 - its parent tells nobody
             await asyncio.sleep(0.005)
         assert orphan is not None
 

@@ -102,8 +102,8 @@ for script in ("true", "sleep 0.01 & wait", "setsid sleep 1000 & sleep 0.05"):
     while table.running:
         table.reap()
         table.run_due()
-    told.append(looks > 0)
-print(told)
+    told.append(looks)
+print(*told)
 """
 
 
@@ -125,7 +125,9 @@ def test_without_adoption_and_without_a_list_of_children() -> None:
 
 
 def test_proc_is_looked_through_only_where_something_is_left() -> None:
-    assert python(LOOKS) == "[False, False, True]"
+    nothing, none, left = map(int, python(LOOKS).split())
+    assert (nothing, none) == (0, 0)
+    assert left >= 4, "three that find nothing, behind one that finds it"
 
 
 @pytest.mark.parametrize("name", hostile.PROGRAMS)

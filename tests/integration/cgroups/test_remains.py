@@ -106,6 +106,26 @@ def test_what_was_still_alive_when_the_next_began_is_removed_for_the_next_runner
             remove(left)
 
 
+def test_what_was_still_alive_when_the_next_began_is_removed_when_that_ends(tmp_path: Path) -> None:
+    left = room(0, os.getpid(), 1)
+    stays = subprocess.Popen(["sleep", "1000"])
+
+    async def scenario(host: SupervisorHost) -> None:
+        assert left.exists()
+        stays.kill()
+        stays.wait()
+
+    try:
+        (left / "7" / "cgroup.procs").write_text(str(stays.pid))
+        play(tmp_path, scenario)
+        assert not left.exists()
+    finally:
+        stays.kill()
+        stays.wait()
+        if left.exists():
+            remove(left)
+
+
 def test_a_room_that_somebody_removed_is_made_again(tmp_path: Path) -> None:
     async def scenario(host: SupervisorHost) -> None:
         [room] = cgroups.former(host.incarnation)
