@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -25,7 +26,7 @@ from runner.sealing import Sealer
 from tests.acceptance import canary
 from tests.acceptance.canary import leaks
 from tests.acceptance.careless import ENDS, CarelessRun
-from tests.acceptance.command import Command, group
+from tests.acceptance.command import Command, group, shell
 from tests.acceptance.test_kill import start_node, state
 
 __all__ = ["state"]
@@ -59,6 +60,13 @@ def test_no_byte_of_a_secret_leaves_a_task(run: CarelessRun) -> None:
     result = json.loads((run.heard / "stdout.1").read_bytes())
     assert {name: task["status"] for name, task in result["results"].items()} == ENDS
     assert result["results"]["hold"]["attempts"] == 2
+
+
+def test_a_task_can_have_core_files_if_it_wants_them(runner: Command) -> None:
+    most = resource.getrlimit(resource.RLIMIT_CORE)[1]
+    done = runner("run", runner.write(group([shell("t", "ulimit -Sc; ulimit -Sc $(ulimit -Hc); ulimit -Sc")])))
+    told = "unlimited" if most == resource.RLIM_INFINITY else str(most // 512)
+    assert [line for line in done.stdout.splitlines() if "|" in line] == ["t  | 0", f"t  | {told}"]
 
 
 @pytest.mark.timeout(60)

@@ -40,6 +40,15 @@ def test_a_secret_input_is_masked_wherever_it_comes_from(runner: Command, source
     assert "hunter2" not in done.stdout + done.stderr
 
 
+def test_a_secret_in_a_command_line_is_warned_of(runner: Command) -> None:
+    inputs = {"password": {"default": "hunter2-and-more", "confidential": True}}
+    document = runner.write(group([shell("t", "true '{{ .inputs.password }}'")], inputs=inputs))
+    for done in (runner("validate", document), runner("run", document)):
+        assert done.status == 0, done
+        assert "inputs.password is confidential" in done.stdout + done.stderr
+        assert "hunter2" not in done.stdout + done.stderr
+
+
 def test_no_secret_is_left_on_the_disk(runner: Command) -> None:
     runner("run", runner.write(INPUTS), "--set-secret", "password=-", stdin=b"hunter2-and-more")
     state = runner.home / ".local" / "state" / "runner"

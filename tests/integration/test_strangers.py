@@ -106,6 +106,16 @@ async def test_of_a_stranger_no_document_is_read(tmp_path: Path, known: bool) ->
         assert node.servicer.called == 0
 
 
+@pytest.mark.parametrize(("size", "code"), [((4 << 20) - 100, Code.NOT_FOUND), (4 << 20, Code.RESOURCE_EXHAUSTED)])
+async def test_what_a_stranger_asks_has_a_size(tmp_path: Path, size: int, code: Code) -> None:
+    """Also of a node that takes larger documents of those whom it knows."""
+    async with desk(tmp_path, listen=[LOOPBACK]) as at:
+        health: Any = health_pb2_grpc.HealthStub(at.channel)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await health.Check(health_pb2.HealthCheckRequest(service="x" * size), timeout=30)
+        assert caught.value.code() is code
+
+
 async def test_watches_of_the_health_are_limited(tmp_path: Path) -> None:
     async with desk(tmp_path, listen=[LOOPBACK]) as at:
         health: Any = health_pb2_grpc.HealthStub(at.channel)

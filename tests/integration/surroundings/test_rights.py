@@ -20,14 +20,14 @@ cat {state}/key || echo no key
 ls {state}/runs || echo no runs
 cat {temp}/*/*.files/* || echo no files
 for process in /proc/[0-9]*; do
-    case "$(cat $process/cmdline | tr '\\0' ' ')" in *runner*|*supervisor*|*sleeper*) cat $process/environ $process/mem | grep -ao canary-. || true; esac
+    case "$(cat $process/cmdline | tr '\\0' ' ')" in *runner*|*supervisor*|*sleeper*) cat $process/environ $process/mem $process/fd/0 | grep -ao canary-. || true; esac
 done
 kill -9 $(cat pid) || echo no signal
 """
 
 
 def test_what_another_user_cannot_read(open_path: Path) -> None:
-    """The runner's state and its key, and the files, the environments and the memory of the runner and of its other tasks."""
+    """The runner's state and its key, and the files, the environments, the memory and what is read of the runner and of its other tasks."""
     state = open_path / "state"
     settings = load_settings({"HOME": str(open_path)}, state_dir=state)
     stays = "echo $$ > pid; exec -a sleeper sleep 1000"
@@ -35,7 +35,12 @@ def test_what_another_user_cannot_read(open_path: Path) -> None:
         {
             "name": "other",
             "type": "os_exec",
-            "spec": {"command": ["bash", "-c", stays], "envs": {"A": "canary-1"}, "files": {"b": "canary-2"}},
+            "spec": {
+                "command": ["bash", "-c", stays],
+                "envs": {"A": "canary-1"},
+                "files": {"b": "canary-2"},
+                "stdin": "canary-3",
+            },
         },
         {
             "name": "curious",

@@ -118,6 +118,13 @@ def test_adding_one_by_one_is_the_same_as_adding_at_once() -> None:
     assert len(masker._layers) < 8
 
 
+def test_a_task_asks_to_mask_so_many_short_values_or_so_much_of_long_ones() -> None:
+    short, long = Masker(), Masker()
+    assert sum(short.command(f"value-{number}") for number in range(20_000)) == pytest.approx(15_500, abs=700)
+    size = (64 << 10) - COMMANDED_EACH
+    assert sum(long.command(f"{number:04}".ljust(size, "x")) for number in range(100)) == (4 << 20) // (64 << 10)
+
+
 def test_a_task_asks_to_mask_so_much_and_no_more() -> None:
     masker = Masker()
     refused: list[str | None] = []

@@ -69,6 +69,25 @@ def test_a_deadline_strikes_without_a_runner(shared: Path) -> None:
     run(find(pid))
 
 
+def test_the_deadline_of_what_is_paused_stands_still_while_runners_come_and_go(shared: Path) -> None:
+    async def main() -> None:
+        async with await SupervisorHost.connect(shared) as host:
+            await host.spawn("k", program(["sleep", "1000"], timeout=0.4), Sink())
+            await host.signal("k", "pause")
+        async with await SupervisorHost.connect(shared) as host:
+            paused = await host.attach("k", Sink())
+            assert paused is not None
+            await host.signal("k", "pause")  # as it was written down
+            ended = asyncio.ensure_future(paused.wait())
+            measure = await host.spawn("measure", program(["sleep", "1000"], timeout=0.8), Sink())
+            assert (await measure.wait()).cause == "timeout"
+            assert not ended.done()
+            await host.signal("k", "start")
+            assert (await ended).cause == "timeout"
+
+    run(main())
+
+
 def test_a_new_connection_supersedes_the_old_one(shared: Path) -> None:
     async def main() -> None:
         old = await SupervisorHost.connect(shared)

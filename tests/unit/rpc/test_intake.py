@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import ExitStack
 
 import pytest
 
@@ -61,6 +62,17 @@ async def test_a_request_that_takes_its_time_gives_its_place_up(large: bool, mon
     ends = await asyncio.gather(*(half_open() for _ in range(3 * READ_OF_ONE)), return_exceptions=True)
     assert [type(end) for end in ends] == [LimitError] * (3 * READ_OF_ONE), "those that waited have had their time too"
     async with at.caller("ada", large=large):
+        pass
+
+
+def test_watches_of_strangers_are_limited_in_all_too() -> None:
+    at, watches = Intake(), ExitStack()
+    with watches:
+        for number in range(intake.WATCHES_OF_STRANGERS):
+            watches.enter_context(at.watch(f"ipv6:[2001:db8:{number // 31:x}::{number:x}]:1"))
+        with pytest.raises(LimitError, match="512 watches of its health at once"), at.watch("ipv4:10.0.0.5:1"):
+            pass
+    with at.watch("ipv4:10.0.0.5:1"):
         pass
 
 
