@@ -7,6 +7,7 @@ import errno
 import os
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -140,6 +141,37 @@ stay()
         await until_removed(host)
 
     play(tmp_path, scenario)
+
+
+@pytest.mark.parametrize("ending", ["stop", "normal"])
+def test_what_no_look_would_find_is_ended_with_it(tmp_path: Path, ending: str) -> None:
+    """It carries no sign, and descends from nobody whom the supervisor knows: only the kernel tells that it is in there."""
+    go = tmp_path / "go"
+    os.mkfifo(go)
+
+    async def scenario(host: SupervisorHost) -> None:
+        process = await host.spawn("k", program(["sh", "-c", f"read line < {go}"]), Sink())
+        name = await until_held(host, process.started.pid)
+        stranger = await asyncio.create_subprocess_exec("sleep", "1000")
+        try:
+            Path(f"{cgroups.path_of(name)}/cgroup.procs").write_text(str(stranger.pid))
+            if ending == "stop":
+                await host.stop("k", 0.1)
+            else:
+                go.write_text("go\n")
+            exit = await process.wait()
+            assert not hostile.is_alive(stranger.pid)
+        finally:
+            with suppress(ProcessLookupError):
+                stranger.kill()
+            await stranger.wait()
+        assert exit.cause == ("stopped" if ending == "stop" else "exited")
+        assert exit.kill is not None
+        assert exit.kill["leftovers"] == 1
+        if ending == "stop":  # else it may have ended before it was known to be contained
+            assert (exit.kill["containment"], exit.kill["survivors"]) == ("cgroup2", 0)
+
+    play(tmp_path / "state", scenario)
 
 
 def test_another_user_cannot_move_what_it_runs_out_of_it(tmp_path: Path, require: Callable[[str], None]) -> None:

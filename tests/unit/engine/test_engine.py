@@ -7,8 +7,10 @@ from collections.abc import Callable
 import pytest
 from msgspec.structs import replace
 
+from runner.engine import admission
 from runner.engine.engine import GRACE_SECONDS, Engine
 from runner.errors import StoreFullError
+from runner.model import codec
 from runner.model.dispatch import AttemptId
 from runner.model.event import Kind
 from runner.model.group import TaskGroup
@@ -176,6 +178,17 @@ def test_signals_reach_an_attempt_that_cannot_be_written_down_yet(monkeypatch: p
     results = world.engine.result("g").results
     assert results["a"].waiting is Waiting.PAUSED
     assert results["b"].exit_code == 137
+
+
+def test_what_is_compared_says_nothing_to_who_has_not_the_key() -> None:
+    """Else who can guess what was submitted could see whether it was."""
+
+    group = TaskGroup(id="g", name="", tasks=(Task(name="a", type="scripted"),))
+    values = {"pin": Value("4711", True)}
+    one, other = Sealer.ephemeral(), Sealer.ephemeral()
+    digests = [admission.sealed(group, values, sealer, "g").digest for sealer in (one, one, other)]
+    assert digests[0] == digests[1] != digests[2]
+    assert codec.digest(codec.encode_group(group), values) not in digests
 
 
 def test_a_dispatch_carries_what_the_attempt_needs() -> None:
