@@ -90,11 +90,6 @@ def authorize(need: Scope | Need | None, caller: Caller) -> None:
         raise ForbiddenError(f"this needs the scope `{need}`, which no rule of this runner gives to {caller.name!r}")
 
 
-def visible(owner: str, caller: Caller) -> bool:
-    """Whether `caller` may know of a group that `owner` has submitted."""
-    return caller.name == owner or Scope.ADMIN in caller.scopes
-
-
 def on_behalf_of(caller: Caller, submitter: str) -> Caller:
     """`caller`, who dispatches what `submitter` has submitted to him, with the rules that hold for that."""
     rules = tuple(rule for rule in caller.rules if Scope.DISPATCH in rule.scopes and fits(rule.on_behalf_of, submitter))

@@ -103,6 +103,21 @@ async def test_of_the_group_of_another_one_learns_what_one_learns_of_none(tmp_pa
         assert (found.status, found.caller) == (pb.STATUS_RUNNING, "ada")
 
 
+async def test_who_knows_what_an_admin_calls_it_learns_no_more(tmp_path: Path) -> None:
+    """Which stands in lists, logs and the environment of its tasks."""
+    async with reached(tmp_path) as (_, as_caller):
+        ada, bob, ops = as_caller("ada"), as_caller("bob"), as_caller("ops")
+        await ada.submit(waits(tmp_path), id="of-ada")
+        (listed,) = (await ops("ListTaskGroups", pb.ListTaskGroupsRequest())).groups
+        none = listed.id[:-1] + ("0" if listed.id[-1] != "0" else "1")
+        for method, request in ABOUT_A_GROUP.items():
+            code, message = await bob.refused(method, request(listed.id))
+            assert code is Code.NOT_FOUND
+            assert (code, message.replace(listed.id, none)) == await bob.refused(method, request(none))
+        found = (await ops("GetTaskGroup", pb.GetTaskGroupRequest(id=listed.id))).group
+        assert (found.status, found.caller) == (pb.STATUS_RUNNING, "ada")
+
+
 async def test_every_caller_has_ids_of_his_own(tmp_path: Path) -> None:
     async with reached(tmp_path) as (_, as_caller):
         ada, bob = as_caller("ada"), as_caller("bob")

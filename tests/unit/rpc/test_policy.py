@@ -61,9 +61,6 @@ def test_without_a_rule_that_fits_nothing_is_allowed() -> None:
 def test_the_default_lets_everybody_work_with_groups_of_his_own() -> None:
     ada = admitted("ada", *DEFAULT_RULES)
     assert ada.scopes == DEFAULT_SCOPES == frozenset(Scope) - {Scope.ADMIN, Scope.DISPATCH}
-    assert policy.visible("ada", ada)
-    assert not policy.visible("bob", ada)
-    assert not policy.visible("local", ada)
     assert faults(ada, ("os_exec", {}), ("anything", {})) == []
 
 
@@ -82,7 +79,6 @@ def test_scopes_of_several_rules_join_and_those_of_a_token_narrow_them() -> None
     assert admitted("bob", *rules).scopes == {Scope.READ}
     narrowed = admitted("ops-ada", *rules, most=frozenset({Scope.READ, Scope.SUBMIT, Scope.ADMIN}))
     assert narrowed.scopes == {Scope.READ, Scope.ADMIN}
-    assert policy.visible("bob", narrowed)
     policy.authorize(Scope.READ, narrowed)
     with pytest.raises(ForbiddenError, match="`cancel`, which the token of 'ops-ada' does not have"):
         policy.authorize(Scope.CANCEL, narrowed)
@@ -93,7 +89,6 @@ def test_scopes_of_several_rules_join_and_those_of_a_token_narrow_them() -> None
 def test_the_socket_is_the_owners_whatever_the_rules_say() -> None:
     local = Policy(()).admit(Identity(name="local", kind=Kind.SOCKET))
     assert local.scopes == frozenset(Scope)
-    assert policy.visible("ada", local)
     assert faults(local, ("os_exec", {"user": "{{ .inputs.who }}"}), ("anything", {"user": "root"})) == []
 
 
