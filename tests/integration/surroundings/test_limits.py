@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import subprocess
 import sys
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from runner.process.host import SupervisorHost
 from tests import hostile
 from tests.contract.process_labs import Sink, program
 from tests.integration.surroundings.programs import play, refused, said
+
+ROOT = Path(__file__).parents[3]
 
 ALLOCATES = """
 import mmap, os
@@ -44,6 +47,36 @@ except RuntimeError:
 go.set()
 """
 
+# What the stack of its first thread has, in KiB, once something has been written far below its end.
+FIRST_STACK = """
+import ctypes, re
+def stack(): return int(re.search("^([0-9a-f]+)-.*[[]stack[]]$", open("/proc/self/maps").read(), re.M)[1], 16)
+bottom = stack() - (150 << 20)
+while (page := stack()) > bottom:
+    ctypes.memset(max(bottom, page - 4096), 1, 1)
+print(re.search(r"VmStk:\\s+(\\d+)", open("/proc/self/status").read())[1])
+"""
+
+# How often the supervisor forks for a program that asks for nothing, and for one that does.
+FORKS = """
+import os
+from runner.process.supervisor import children
+from runner.process.supervisor.processes import Mark
+
+forks, fork = 0, os.fork
+def counted():
+    global forks
+    forks += 1
+    return fork()
+os.fork = counted
+limits = children.Limits()
+for wanted in (None, {"nice": 19}):
+    forks = 0
+    program = children.Program(["true"], dict(os.environ), "/", limits=wanted)
+    os.waitpid(children.spawn(program, limits, Mark("0" * 32, 0, "k")).pid, 0)
+    print(forks)
+"""
+
 
 def test_memory_is_what_a_program_can_write_and_shares_with_nobody(tmp_path: Path) -> None:
     argv = [sys.executable, "-I", "-c", ALLOCATES]
@@ -55,6 +88,8 @@ def test_memory_of_stacks_is_that_of_threads_but_the_first(tmp_path: Path) -> No
     argv = [sys.executable, "-I", "-c", THREADS]
     assert said(tmp_path, argv, limits=ProcessLimits(memory=200 << 20)) == ""
     assert said(tmp_path, argv, limits=ProcessLimits(memory=100 << 20)) == "refused\n"
+    argv = ["sh", "-c", 'ulimit -s 200000; exec "$@"', "sh", sys.executable, "-I", "-c", FIRST_STACK]
+    assert int(said(tmp_path, argv, limits=ProcessLimits(memory=100 << 20))) > 140 << 10
 
 
 def test_memory_is_what_each_process_may_use_for_itself(tmp_path: Path) -> None:
@@ -121,6 +156,13 @@ def test_limits_do_not_reach_the_supervisor_or_the_next_program(tmp_path: Path) 
     assert within == ["50", str(64 << 10), "19", "1000"]
     assert before == after
     assert before[0] == str(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+
+
+def test_for_a_program_that_asks_for_nothing_there_is_no_fork() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FORKS], cwd=ROOT, capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.stdout == "0\n1\n", done.stderr
 
 
 def test_one_with_limits_is_marked_and_stopped_like_any_other(tmp_path: Path) -> None:
