@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
@@ -108,5 +107,5 @@ async def until_held(host: SupervisorHost, pid: int) -> str:
 
 async def until_removed(host: SupervisorHost) -> None:
     """Until no attempt of this supervisor has a control group."""
-    while any(entry.is_dir() for room in hostile.rooms(host.incarnation) for entry in os.scandir(room)):  # noqa: ASYNC110 - it tells nobody
+    while any(path.is_dir() for room in hostile.rooms(host.incarnation) for path in Path(room).glob("*")):  # noqa: ASYNC110 - it tells nobody
         await asyncio.sleep(0.002)
