@@ -10,6 +10,7 @@ A name here is that of a control group as /proc tells it (`/user.slice/…`), a 
 
 from __future__ import annotations
 
+import fcntl
 import itertools
 import os
 
@@ -105,6 +106,8 @@ class Room:
         self._numbers = itertools.count()
         self._own = ""
         self._base = Folder("", "")
+        self._hold: int | None = None
+        """A descriptor of the room, with a lock that says that its supervisor is alive."""
 
     @classmethod
     def open(cls, incarnation: str) -> Room:
@@ -140,6 +143,9 @@ class Room:
     def close(self) -> None:
         """Remove what is empty. Never raises."""
         self._base.remove()
+        if self._hold is not None:
+            os.close(self._hold)
+            self._hold = None
         self.sweep()
 
     def _settle(self, own: str) -> None:
@@ -160,6 +166,11 @@ class Room:
             return
         except OSError as error:
             raise UnavailableError(f"cannot make a control group in {above}: {error.strerror}") from None
+        try:
+            self._hold = os.open(self._base.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            fcntl.flock(self._hold, fcntl.LOCK_SH)
+        except OSError:  # somebody tidies up what is empty; it is made again when it is needed
+            return
 
 
 def name_of(pid: int | str) -> str | None:
@@ -230,6 +241,7 @@ def _sweep(above: str) -> None:
             and pid.isdecimal()
             and started.isdecimal()
             and not _is_alive(int(pid), int(started))
+            and not _is_held(f"{above}/{name}")
         ):
             Folder("", f"{above}/{name}").remove()
 
@@ -238,6 +250,23 @@ def _is_alive(pid: int, started: int) -> bool:
     """Not one that waits for nothing but to be reaped, nor another one that was given its number."""
     process = processes.read(pid)
     return process is not None and process.started == started
+
+
+def _is_held(path: str) -> bool:
+    """Whether its supervisor lives where its number says nothing here: in another PID namespace."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def _removed(path: str) -> bool:

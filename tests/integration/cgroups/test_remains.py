@@ -6,15 +6,17 @@ import asyncio
 import os
 import signal
 import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from runner.process import remains
 from runner.process.host import SupervisorHost
 from runner.process.supervisor import cgroups, processes
-from tests import hostile
+from tests import apart, hostile
 from tests.chaos.judge import end_supervisor
 from tests.contract.process_labs import Sink, program
-from tests.integration.cgroups.driving import play, until_held
+from tests.integration.cgroups.driving import ROOT, play, until_held
 
 
 def test_what_a_dead_supervisor_left_in_its_control_groups_is_ended(tmp_path: Path) -> None:
@@ -104,6 +106,37 @@ def test_what_was_still_alive_when_the_next_began_is_removed_for_the_next_runner
         end_supervisor(tmp_path)
         if left.exists():
             remove(left)
+
+
+ANOTHER = """
+import asyncio, sys
+from runner.process.host import SupervisorHost
+
+async def main():
+    async with await SupervisorHost.start_private(sys.argv[1], containment="cgroup2") as host:
+        print(host.containment)
+
+asyncio.run(main())
+"""
+
+
+def test_one_that_cannot_see_the_processes_of_another_leaves_its_room_alone(
+    tmp_path: Path, require: Callable[[str], None]
+) -> None:
+    """As in a container that shares the host's control groups: there the number of the other's supervisor is nobody's."""
+    for need in ("root", "mount"):
+        require(need)
+    argv = ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-c", ANOTHER, str(tmp_path / "another")]
+
+    async def scenario(host: SupervisorHost) -> None:
+        [former] = hostile.rooms(host.incarnation)
+        another = await asyncio.create_subprocess_exec(*argv, cwd=ROOT, stdout=subprocess.PIPE)
+        out, _ = await another.communicate()
+        assert out == b"cgroup2\n"
+        assert hostile.rooms(host.incarnation) == [former]
+
+    with apart.delegated() as group:  # where nobody else comes by
+        apart.run(lambda: play(tmp_path / "state", scenario), apart.within(group))
 
 
 def test_what_was_still_alive_when_the_next_began_is_removed_when_that_ends(tmp_path: Path) -> None:
