@@ -180,6 +180,17 @@ def test_they_are_shown_in_the_order_in_which_they_were_made(tokens: Tokens) -> 
     assert Tokens(Path("/nonexistent")).all() == []
 
 
+def test_a_file_that_belongs_to_somebody_else_lets_nobody_in(
+    tokens: Tokens, tmp_path: Path, require: Callable[[str], None]
+) -> None:
+    require("root")
+    _, text = tokens.create("ada", now=NOW)
+    tokens.verify(text, NOW)
+    os.chown(only_file(tmp_path), 12345, 12345)
+    with pytest.raises(StoreError, match="others may write"):
+        tokens.verify(text, NOW)
+
+
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b"{}", b'{"id": 1}', b"\xff", b"x" * 10_000])
 def test_a_damaged_file_is_told_and_lets_nobody_in(tokens: Tokens, tmp_path: Path, data: bytes) -> None:
     _, text = tokens.create("ada", now=NOW)
