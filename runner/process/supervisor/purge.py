@@ -72,7 +72,6 @@ class Purge:
         """One look and what follows from it; the records that are done with."""
         began = boot_seconds()
         found = self._strike()
-        chased = self._chase()
         now = boot_seconds()
         done = []
         for record in self._records:
@@ -81,7 +80,7 @@ class Purge:
             if populated:
                 record.left += self._containment.left(record, record.left)
                 record.contained = record.contained and bool(record.left)  # else nobody can say what it is
-            record.quiet = 0 if record.left or populated or record in chased else record.quiet + 1
+            record.quiet = 0 if record.left or populated else record.quiet + 1
             assert record.purged_until is not None
             # Of a control group the kernel itself says that nothing is left in it.
             quiet = record.quiet >= (1 if record.contained else QUIET_LOOKS)
@@ -131,28 +130,6 @@ class Purge:
         self._urgency.found()
         processes.halt(process)
 
-    def _chase(self) -> set[Record]:
-        """Kill orphans for a moment as fast as they come: of a program that forks, and ends, again and again, a look finds
-        none alive. Of which records there were some."""
-        chased: set[Record] = set()
-        seen: list[int] | None = None
-        until = boot_seconds() + CHASE_SECONDS
-        while boot_seconds() < until:
-            orphans = [pid for pid in self._children.read() if pid not in self._running]
-            alive = False
-            for pid in orphans:
-                record = self._owner_of(pid, self._records)
-                if record is not None:
-                    _kill_child(pid)
-                    if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG) is None:
-                        alive = True
-                    record.strike(pid)
-                    chased.add(record)
-            if not alive and orphans == seen:  # else one that has just ended may have left a child in its turn
-                break
-            seen = orphans
-        return chased
-
     def _owner_of(self, pid: int, records: list[Record]) -> Record | None:
         """Which of the records a child of this process that lost its parent belongs to; None for one that is dead."""
         ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG)
@@ -174,11 +151,3 @@ class Purge:
         if owner is None and len({*self._records, *records}) == len(self._running):
             return records[0]
         return owner if owner in records else None
-
-
-def _kill_child(pid: int) -> None:
-    """A child keeps its number until it is waited for."""
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except PermissionError:  # it has changed its user
-        return
