@@ -31,6 +31,7 @@ _TRACEBACK = "Traceback (most recent call last):"
 COMMANDS = {
     "run": "run a task group here and show it",
     "submit": "have a node carry out a task group",
+    "rerun": "do a group that is over again, without what was successful",
     "ls": "list the groups of a node, or the runs that are kept here",
     "get": "tell what has become of a group so far",
     "explain": "tell why a group, or a task of it, is as it is",

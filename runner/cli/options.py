@@ -90,6 +90,19 @@ def label(text: str) -> tuple[str, str]:
     return key, value
 
 
+def add_workspace_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--workspace", metavar="DIR", type=Path, help="send this folder along to the node, for the tasks to work in"
+    )
+    parser.add_argument(
+        "--exclude",
+        metavar="PATTERN",
+        action="append",
+        default=[],
+        help="leave out of it what has such a name (*.o, node_modules) or path (build/tmp)",
+    )
+
+
 def add_output_argument(parser: ArgumentParser, what: str) -> None:
     """`what` is what JSON gives."""
     parser.add_argument("--output", choices=("text", "json"), default="text", help=f"json: {what}")

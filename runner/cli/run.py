@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from msgspec.structs import replace
 
@@ -45,17 +46,25 @@ def run(options: Namespace) -> int:
     inputs = read_inputs(group.inputs, options.set, options.set_secret, options.input_file)
     group = replace(group, id=options.id or group.id or secrets.token_hex(8))
     folder = None if options.isolated else workspace.current()
-    with _run_dir(settings, group) as run_dir:
+    assert group.id is not None
+    with new_run_dir(settings, group.id) as run_dir:
         # In the run's own folder a run that is taken up again finds it, and none that was killed leaves one elsewhere.
         folder = folder or run_dir / "workspace"
-        return asyncio.run(_carry_out(group, inputs, folder, run_dir, settings, options))
+        title = headline(group.name, len(group.tasks), group.id)
+        names = [task.name for task in group.tasks]
+        return asyncio.run(
+            carry_out(partial(_begin, group, inputs, settings), title, names, folder, run_dir, settings, options)
+        )
+
+
+def _begin(group: TaskGroup, inputs: Mapping[str, str], settings: Settings, node: nodes.Node, workspace: str) -> str:
+    return node.engine.submit(group, inputs, caller=CALLER, workspace=workspace, traceparent=settings.traceparent)
 
 
 @contextmanager
-def _run_dir(settings: Settings, group: TaskGroup) -> Iterator[Path]:
+def new_run_dir(settings: Settings, id: str) -> Iterator[Path]:
     """The folder of this group; removed again where the group was refused before it was ever accepted."""
-    assert group.id is not None
-    folder = settings.run_dir(group.id)
+    folder = settings.run_dir(id)
     fresh = not os.path.exists(folder)  # which, unlike Path.exists, may be asked about folders of others
     try:
         yield folder
@@ -69,10 +78,16 @@ def _tidy(settings: Settings) -> None:
     history.prune(settings.runs_dir, keep_days=settings.keep_days, keep_runs=settings.keep_runs)
 
 
-async def _carry_out(
-    group: TaskGroup, inputs: Mapping[str, str], folder: Path, run_dir: Path, settings: Settings, options: Namespace
+class Begin(Protocol):
+    def __call__(self, node: nodes.Node, workspace: str) -> str:
+        """Submit a group to the node; its id."""
+
+
+async def carry_out(
+    begin: Begin, title: str, names: Sequence[str], folder: Path, run_dir: Path, settings: Settings, options: Namespace
 ) -> int:
-    """Run the group to its end and show it; the exit status."""
+    """Run what is begun to its end in the folder `run_dir` and show it; the exit status. `names` are those of its tasks. Of the options it wants `output`,
+    `reveal`, `quiet`, `isolated` and `keep_workspace`."""
     machine = options.output == "json"
     stdout = Output(STDOUT)
     story = Output(STDERR) if machine else stdout
@@ -87,16 +102,14 @@ async def _carry_out(
             node = await stack.enter_async_context(nodes.open_run_node(run_dir, settings))
             if options.isolated:
                 stack.enter_context(workspace.isolated(folder, keep=options.keep_workspace))
-            id = node.engine.submit(
-                group, inputs, caller=CALLER, workspace=str(folder), traceparent=settings.traceparent
-            )
+            id = begin(node, str(folder))
             interrupts.cancels(lambda: node.engine.cancel(id))
             stack.enter_context(Tidying(partial(_tidy, settings)))
             if options.quiet:
                 await _nothing_shown(node.watch(id))
             else:
-                await asyncio.to_thread(story.print, headline(group.name, len(group.tasks), id))
-                await Follower((task.name for task in group.tasks), story).show(node.watch(id))
+                await asyncio.to_thread(story.print, title)
+                await Follower(names, story).show(node.watch(id))
             result = node.engine.unwritten_end(id) or node.engine.result(id)
         text = outcome.told(result, machine=machine, reveal=options.reveal)
         await asyncio.to_thread(stdout.print, text if machine or options.quiet else f"\n{text}")

@@ -6,14 +6,13 @@ import asyncio
 import secrets
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runner.cli import outcome, plain
 from runner.cli.document import read_file, source_name
 from runner.cli.inputs import add_input_arguments, check_standard_input, read_inputs
 from runner.cli.interrupts import INTERRUPTED, Interrupts
-from runner.cli.options import add_output_argument, label
+from runner.cli.options import add_output_argument, add_workspace_arguments, label
 from runner.cli.place import add_place_arguments, with_node
 from runner.cli.terminal import STDERR, STDOUT, Output, complain
 from runner.cli.watch import show
@@ -48,7 +47,7 @@ async def _submit(client: AsyncClient, options: Namespace) -> int:
         return stdout.status(0)
     submission = await _submitted(client, raw, inputs, options)
     with Interrupts(lambda: None, WORDS) as interrupts:
-        return await _follow(client, submission.id, interrupts, options)
+        return await follow(client, submission.id, interrupts, options)
 
 
 async def _submitted(client: AsyncClient, raw: bytes, inputs: Mapping[str, str], options: Namespace) -> Submission:
@@ -78,7 +77,7 @@ async def _submitted(client: AsyncClient, raw: bytes, inputs: Mapping[str, str],
     return submission
 
 
-async def _follow(client: AsyncClient, id: str, interrupts: Interrupts, options: Namespace) -> int:
+async def follow(client: AsyncClient, id: str, interrupts: Interrupts, options: Namespace) -> int:
     """Show the group to its end, as `runner run` does; the exit status."""
     machine = options.output == "json"
     stdout = Output(STDOUT)
@@ -165,16 +164,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("file", metavar="FILE", help="the task group, YAML or JSON; - for standard input")
     add_input_arguments(parser)
-    parser.add_argument(
-        "--workspace", metavar="DIR", type=Path, help="send this folder along, for the tasks to work in"
-    )
-    parser.add_argument(
-        "--exclude",
-        metavar="PATTERN",
-        action="append",
-        default=[],
-        help="leave out of it what has such a name (*.o, node_modules) or path (build/tmp)",
-    )
+    add_workspace_arguments(parser)
     parser.add_argument("--id", metavar="ID", help="name the group; the same again is the same group, and runs once")
     parser.add_argument(
         "--label", metavar="KEY=VALUE", action="append", default=[], type=label, help="label the group; may be repeated"

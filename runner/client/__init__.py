@@ -13,6 +13,7 @@ Both connect when they have something to say, and try again while a node is away
 
 from runner.client.aio import AsyncClient as AsyncClient
 from runner.client.answers import Description as Description
+from runner.client.answers import Rerun as Rerun
 from runner.client.answers import Submission as Submission
 from runner.client.answers import TaskType as TaskType
 from runner.client.answers import Upload as Upload

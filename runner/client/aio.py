@@ -14,7 +14,7 @@ from grpc import aio
 from grpc.aio import AioRpcError
 
 from runner.client import answers
-from runner.client.answers import Description, Submission, Upload, Validation
+from runner.client.answers import Description, Rerun, Submission, Upload, Validation
 from runner.client.channel import error_of, metadata, open_blocking_channel, open_channel
 from runner.client.patience import Attempts, Patience
 from runner.client.resuming import LogProgress, WatchProgress
@@ -115,6 +115,28 @@ class AsyncClient:
         return Submission(
             id=answer.id, existed=answer.existed, warnings=tuple(map(convert.fault_from_proto, answer.warnings))
         )
+
+    async def rerun(
+        self,
+        id: str,
+        tasks: Sequence[str] = (),
+        *,
+        new_id: str | None = None,
+        workspace_id: str = "",
+        spare_id: str = "",
+    ) -> Rerun:
+        """Do a group of one's own that is over again, as another one: from these tasks on, or without any from all that did not succeed. On return
+        the new group is recorded and survives a loss of power. Raises GroupNotFoundError, ForbiddenError, and UsageError where the group is not over or nothing is to
+        be done."""
+        request = pb.RerunTaskGroupRequest(
+            id=id,
+            new_id=new_id or "",
+            spare_id=spare_id or secrets.token_hex(8),
+            tasks=tasks,
+            workspace_id=workspace_id,
+        )
+        answer = await self._call(self._stub.RerunTaskGroup, request, more=_span(None))
+        return Rerun(id=answer.id, existed=answer.existed, tasks=answer.tasks, kept=answer.kept)
 
     async def validate(self, document: bytes | str, *, source: str = "") -> Validation:
         """Everything that is wrong with a document, by what this node can do and allows; nothing is run."""

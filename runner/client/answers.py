@@ -20,6 +20,15 @@ class Submission(Struct, frozen=True, kw_only=True):
     warnings: tuple[Fault, ...] = ()
 
 
+class Rerun(Struct, frozen=True, kw_only=True):
+    """The new group: how many of its `tasks` run again, and how many were `kept`."""
+
+    id: str
+    existed: bool
+    tasks: int
+    kept: int
+
+
 class Validation(Struct, frozen=True, kw_only=True):
     """Everything that is wrong with a document, or worth a look; of a valid one also its name and how many tasks it has."""
 

@@ -113,6 +113,7 @@ class Client:
         weakref.finalize(self, self._loop.stop)
 
     submit = _waits(AsyncClient.submit)
+    rerun = _waits(AsyncClient.rerun)
     validate = _waits(AsyncClient.validate)
     summary = _waits(AsyncClient.summary)
     result = _waits(AsyncClient.result)

@@ -20,7 +20,7 @@ from runner.model.event import Event, Kind
 from runner.model.group import TaskGroup
 from runner.model.value import Value
 from runner.sealing import Sealer
-from runner.store.base import GroupRow
+from runner.store.base import GroupRow, TaskRow
 
 NO_VALUES: Mapping[str, Value] = MappingProxyType({})
 
@@ -37,7 +37,8 @@ def hidden_id(caller: str, public_id: str) -> str:
 class Submission(Struct, frozen=True, kw_only=True):
     """A validated group with its inputs, ready to be accepted. `sealed` is how the inputs are stored of a group of the id
     `sealed_for`. `former_digest` is the one that it would have had before the sealing key was replaced, where that is not over. A
-    `guest` is known to the engine by the id that it is sealed for; it was cancelled so often before it came."""
+    `guest` is known to the engine by the id that it is sealed for; it was cancelled so often before it came. The tasks that are `kept` are over
+    already: they were those of the group that its caller calls `again`."""
 
     group: TaskGroup
     inputs: Mapping[str, Value]
@@ -49,6 +50,8 @@ class Submission(Struct, frozen=True, kw_only=True):
     plan: Plan
     guest: bool = False
     cancels: int = 0
+    kept: tuple[TaskRow, ...] = ()
+    again: str = ""
 
     def stored_inputs(self, id: str, sealer: Sealer) -> bytes:
         """How the inputs are stored of a group of this id."""
@@ -86,9 +89,12 @@ def _sealed(group: TaskGroup, values: Mapping[str, Value], sealer: Sealer, id: s
     return codec.encode_values({**values, **variables.secrets(group)}, seal)
 
 
-def first_events(row: GroupRow) -> list[Event]:
+def first_events(row: GroupRow, submission: Submission) -> list[Event]:
     """What is told of a group when it is accepted: that, and that it had been cancelled before."""
-    told: list[tuple[Kind, dict[str, Any]]] = [(Kind.GROUP_ACCEPTED, {"name": row.name, "caller": row.caller})]
+    accepted: dict[str, Any] = {"name": row.name, "caller": row.caller}
+    if submission.again:
+        accepted |= {"again": submission.again, "kept": len(submission.kept)}
+    told: list[tuple[Kind, dict[str, Any]]] = [(Kind.GROUP_ACCEPTED, accepted)]
     told += [(Kind.CANCEL_REQUESTED, {"reason": row.abort, "count": count}) for count in range(1, row.abort_count + 1)]
     return [
         Event(group=row.id, number=number, at=row.accepted.wall, kind=kind, fields=fields)

@@ -106,7 +106,9 @@ class TaskCauses:
         because = [*self._placed(task, row), *self._called_for(index, depth), *self._tries(task, row.attempt - 1)]
         text = ends.told(task, outcome, row.attempt)
         if row.cached:
-            text = "succeeded: its outputs were taken out of a cache"
+            former = next((event.fields.get("again") for event in self._store.events(self._row.id, 0, 1)), None)
+            source = "a cache" if former is None else f"the group {former}, where it {text}"
+            text = f"was not run: its outputs are those of {source}"
         if outcome.kill is not None and (killed := ends.killing(outcome.kill)):
             because.append(Cause(kind="kill", text=killed, task=task.name, attempt=row.attempt))
         if row.status in TROUBLE:

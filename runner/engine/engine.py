@@ -37,7 +37,7 @@ from runner.model.load import Load
 from runner.model.peer import PeerState
 from runner.model.result import Abort, Outcome, Status, TaskGroupResult
 from runner.sealing import Sealer
-from runner.store.base import GroupHead, GroupPage, GroupQuery, GroupRow, Store
+from runner.store.base import GroupHead, GroupPage, GroupQuery, GroupRecord, GroupRow, Store
 
 GRACE_SECONDS = 10.0
 
@@ -132,6 +132,13 @@ class Engine:
         inputs that are undeclared, missing or no text."""
         return admission.prepare(group, inputs or {}, self._sealer, id)
 
+    def record_of(self, id: str) -> GroupRecord:
+        """All that is recorded of a group, for `again.prepare`. Raises GroupNotFoundError."""
+        record = self._store.group(id)
+        if record is None:
+            raise GroupNotFoundError(f"there is no group with the id {id!r}")
+        return record
+
     def accept(
         self, submission: Submission, *, caller: str = "", workspace: str = "", traceparent: str = ""
     ) -> Acceptance:
@@ -164,15 +171,16 @@ class Engine:
         )
         if submission.cancels:
             row = replace(row, abort=Abort.CANCELLED.value, abort_at=now, abort_count=submission.cancels)
-        events = admission.first_events(row)
-        self._store.accept_group(row, events)
+        events = admission.first_events(row, submission)
+        self._store.accept_group(row, events, submission.kept)
         run = GroupRun(row, group, submission.inputs, self._services, submission.plan)
         run.last_event = len(events)
         run.abortion.restore(row)
+        recovery.take_over(run, submission.kept)
         self._roster.add(run)
         told = {"action": "group_accepted", "group_id": id, "caller": caller, "tasks": len(group.tasks)}
         _log.info("a group was accepted", extra=told)
-        run.start(fresh=True)
+        run.start(fresh=not submission.kept)
         self._journal.wake()
         return Acceptance(id=id)
 
@@ -242,10 +250,7 @@ class Engine:
 
     def result(self, id: str) -> TaskGroupResult:
         """The Task Group Result as recorded so far. Raises GroupNotFoundError."""
-        record = self._store.group(id)
-        if record is None:
-            raise GroupNotFoundError(f"there is no group with the id {id!r}")
-        return results.group_result(record, self._sealer)
+        return results.group_result(self.record_of(id), self._sealer)
 
     def outcomes(self, id: str, tasks: Sequence[str]) -> Mapping[str, Outcome]:
         """How the last attempts ended of those of these tasks of a guest that are over."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from functools import partial
 
 from runner.dispatch.base import Dispatcher
@@ -30,12 +31,7 @@ def restore(record: GroupRecord, services: Services) -> GroupRun:
         run.entrusted.restore(AttemptState.restored(whole, services.targets))
     run.attempts.runners.update(attempt.runner for attempt in record.attempts)
     for task_row in record.tasks:
-        state = run.tasks[run.graph.index[task_row.name]]
-        _apply(state, task_row)
-        if task_row.outputs:
-            context = output_context(row.id, task_row.name)
-            state.outputs = codec.decode_values(task_row.outputs, partial(unseal, context=context))
-        run.output_bytes += output_bytes(state.outputs)
+        state = _taken(run, task_row)
         attempt = latest.get(task_row.name)
         if attempt is not None:
             state.attempt = AttemptState.restored(attempt, services.targets)
@@ -47,6 +43,25 @@ def restore(record: GroupRecord, services: Services) -> GroupRun:
             run.running.add(state.index)
     _recount(run)
     return run
+
+
+def take_over(run: GroupRun, rows: Sequence[TaskRow]) -> None:
+    """Of a new group: these tasks are over already. Nothing is set in motion yet."""
+    for row in rows:
+        _taken(run, row)
+    if rows:
+        _recount(run)
+
+
+def _taken(run: GroupRun, row: TaskRow) -> TaskState:
+    """The state of a task as its row has it."""
+    state = run.tasks[run.graph.index[row.name]]
+    _apply(state, row)
+    if row.outputs:
+        unseal = partial(run.services.sealer.unseal, context=output_context(run.id, row.name))
+        state.outputs = codec.decode_values(row.outputs, unseal)
+    run.output_bytes += output_bytes(state.outputs)
+    return state
 
 
 def resume(run: GroupRun) -> list[AttemptId]:

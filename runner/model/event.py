@@ -12,7 +12,7 @@ from msgspec import Struct
 class Kind(StrEnum):
     """What an event says. In brackets: its fields besides `task` and `attempt`."""
 
-    GROUP_ACCEPTED = "group_accepted"  # [name, caller]
+    GROUP_ACCEPTED = "group_accepted"  # [name, caller, again, kept]; the last two of one that is run again
     GROUP_WAITING = "group_waiting"  # [waiting, why]; before it is forwarded; `why` is for a person
     GROUP_DISPATCHED = "group_dispatched"  # [runner]; the whole of it was forwarded
     GROUP_STARTED = "group_started"

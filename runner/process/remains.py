@@ -32,12 +32,14 @@ def end(incarnation: str) -> Mapping[str, Any] | None:
     rooms = cgroups.former(incarnation)
     # The main thread too: whoever holds Python's lock must not be the one that waits for the processor.
     urgency = Urgency(0, os.getpid())
+    # At once: of a storm of forks the first look would else come by little for many seconds, and it is seldom that a supervisor dies.
+    urgency.begin()
     quiet = 0
     began = moved = time.monotonic()
     try:
         while quiet < QUIET_LOOKS and (now := time.monotonic()) < min(moved + BOUND_SECONDS, began + LONGEST_SECONDS):
             before = {process.pid for process in left}
-            left = _strike(incarnation, rooms, urgency)
+            left = _strike(incarnation, rooms)
             pids = {process.pid for process in left}
             if pids != before:
                 moved = time.monotonic()
@@ -59,14 +61,9 @@ def end(incarnation: str) -> Mapping[str, Any] | None:
     }
 
 
-def _strike(incarnation: str, rooms: Sequence[cgroups.Folder], urgency: Urgency) -> list[Process]:
+def _strike(incarnation: str, rooms: Sequence[cgroups.Folder]) -> list[Process]:
     """One look, and the end of what it finds."""
-
-    def halt(process: Process) -> None:
-        urgency.found()
-        processes.halt(process)
-
-    found = list(processes.members(lambda process: processes.mark_of(process.pid, incarnation), halt))
+    found = list(processes.members(lambda process: processes.mark_of(process.pid, incarnation), processes.halt))
     processes.kill(found)
     known = {process.pid for process in found}
     for room in rooms:

@@ -70,7 +70,7 @@ _ENDING = (_STATUS, _REASON, _number("exit_code"), _number("signal"), _text("err
 _RUNNER = (_text("runner"),)
 
 _FIELDS: dict[Kind, tuple[_Field, ...]] = {
-    Kind.GROUP_ACCEPTED: (_always("name"), _always("caller")),
+    Kind.GROUP_ACCEPTED: (_always("name"), _always("caller"), _text("again"), _number("kept")),
     Kind.GROUP_WAITING: (_text("waiting"), _text("why")),
     Kind.GROUP_DISPATCHED: _RUNNER,
     Kind.GROUP_STARTED: (),

@@ -18,7 +18,12 @@ def id_of(group: TaskGroup, request: pb.SubmitTaskGroupRequest) -> str:
     """What the caller calls the group. Raises UsageError."""
     if request.id and group.id not in (None, request.id):
         raise UsageError(f"the document names the group {group.id!r}, and the request {request.id!r}")
-    id = request.id or group.id or request.spare_id or new_id()
+    return checked_id(request.id or group.id or request.spare_id)
+
+
+def checked_id(id: str) -> str:
+    """What the caller calls the group, or one that is made up where that is empty. Raises UsageError."""
+    id = id or new_id()
     if not GROUP_ID.fullmatch(id):
         raise UsageError(
             f"{id[:200]!r} cannot be a group's id: letters, digits, '_' and '-', at most 128, beginning with a letter or digit"

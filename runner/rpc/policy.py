@@ -36,6 +36,7 @@ class Need(StrEnum):
 
 METHODS: Mapping[str, Scope | Need] = {
     "/runner.v1.RunnerService/SubmitTaskGroup": Scope.SUBMIT,
+    "/runner.v1.RunnerService/RerunTaskGroup": Scope.SUBMIT,
     "/runner.v1.RunnerService/ValidateTaskGroup": Scope.SUBMIT,
     "/runner.v1.RunnerService/UploadWorkspace": Scope.SUBMIT,
     "/runner.v1.RunnerService/GetTaskGroup": Scope.READ,

@@ -28,7 +28,8 @@ from runner.model.taskparse import Given
 from runner.rpc import guard, policy
 from runner.rpc.identity import Caller
 from runner.rpc.premises import Premises
-from runner.rpc.servicer import SIGNALS, SMALL_DOCUMENT_BYTES
+from runner.rpc.servicer import SIGNALS
+from runner.rpc.submissions import SMALL_DOCUMENT_BYTES
 from runner.rpc.traffic import Traffic
 from runner.sealing import Sealer
 from runner.store.base import GroupQuery

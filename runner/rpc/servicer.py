@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
@@ -12,32 +12,28 @@ import grpc
 from msgspec.structs import replace
 
 from drivers.registry import AnyDriver
-from runner import __version__, validation
+from runner import __version__
 from runner.clock import rfc3339
 from runner.config.service import Scope, Service
-from runner.engine.admission import Submission
 from runner.engine.document import read as read_document
 from runner.engine.story import Part
-from runner.errors import DocumentError, ForbiddenError, GroupNotFoundError, UnavailableError, UsageError
+from runner.errors import ForbiddenError, GroupNotFoundError, UsageError
 from runner.model import trace
 from runner.model.dispatch import AttemptId
-from runner.model.fault import Fault
-from runner.model.group import TaskGroup
 from runner.model.result import Status, TaskResult
 from runner.model.summary import GroupSummary
-from runner.rpc import convert, guard, naming, policy
+from runner.rpc import convert, guard, naming
 from runner.rpc.following import Following, LogReading, Piece, Watch, read_to_the_end
 from runner.rpc.identity import Caller
 from runner.rpc.pages import Pages
 from runner.rpc.premises import Premises
 from runner.rpc.receiving import Receiver
+from runner.rpc.submissions import Submissions, durable
 from runner.rpc.traffic import Traffic
 from runner.rpc.wire import STATUSES, STATUSES_BACK
 from runner.store.base import GroupHead, GroupQuery, GroupRow
 from runner.v1 import runner_pb2 as pb
 from runner.v1 import runner_pb2_grpc
-from runner.validation import Loaded
-from runner.validation.forwarding import unknown_runners
 
 T = TypeVar("T")
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"  # generic in its stubs alone
@@ -46,16 +42,6 @@ SIGNALS = ("pause", "start", "destroy")
 MOST_TASKS = 1000
 MOST_GROUPS = 1000
 USUAL_GROUPS = 100
-LONGEST_UPLOAD_ID = 64
-SMALL_DOCUMENT_BYTES = 8 << 10
-"""Read at once; a larger one in a thread."""
-MOST_READERS = 2
-"""How many documents are read at once beside the loop."""
-RECORDING_SECONDS = 2.0
-"""How long a call waits before it looks whether anything can be recorded."""
-STUCK_SECONDS = 5.0
-LONGEST_SOURCE_CHARS = 4096
-"""Every fault of a document says where it is from."""
 
 
 class RunnerServicer(runner_pb2_grpc.RunnerServiceServicer):
@@ -67,60 +53,21 @@ class RunnerServicer(runner_pb2_grpc.RunnerServiceServicer):
         self._traffic = traffic
         self._receiver = receiver
         self._pages = Pages(premises.sealer)
-        self._reading = asyncio.Semaphore(MOST_READERS)
+        self._submissions = Submissions(premises, traffic)
         self._schemas: dict[str, str] = {}
 
     # Groups on their way in.
 
     async def SubmitTaskGroup(self, request: pb.SubmitTaskGroupRequest, context: Context) -> pb.SubmitTaskGroupResponse:
-        caller = guard.caller()
-        self._traffic.check_staying()
-        if len(request.workspace_id) > LONGEST_UPLOAD_ID:
-            raise UsageError("`workspace_id` is not one that this runner has given")
-        document = request.document  # a copy each time that it is asked for
-        loaded = await self._load(document, request.source, caller)
-        public_id = naming.id_of(loaded.group, request)
-        group = replace(loaded.group, id=public_id, labels=naming.labels_of(loaded.group, request))
-        known_as = self._engine.id_for(caller.name, public_id)
-        submission, size = await self._beside(
-            guard.size(), partial(self._prepared, group, len(document), request, known_as)
-        )
-        known = self._engine.known(submission, caller.name)
-        if known is None:  # else nothing depends any more on what others say
-            await self._heard_of_peers(loaded.group, document, request.source, caller)
-            self._traffic.check_groups(self._engine, caller.name, size)
-            id = self._engine.id_for(caller.name, public_id)
-            with self._premises.workspaces.provided(id, caller.name, request.workspace_id) as workspace:
-                self._engine.accept(
-                    submission, caller=caller.name, workspace=str(workspace), traceparent=_traceparent(context)
-                )
-        await self._durable()
-        warnings = [convert.fault_to_proto(fault) for fault in loaded.warnings]
-        return pb.SubmitTaskGroupResponse(id=public_id, existed=known is not None, warnings=warnings)
+        return await self._submissions.submit(request, _traceparent(context))
 
-    def _prepared(
-        self, group: TaskGroup, document_bytes: int, request: pb.SubmitTaskGroupRequest, id: str
-    ) -> tuple[Submission, int]:
-        """And how large the document and its inputs are together."""
-        inputs = dict(request.inputs)
-        size = document_bytes + sum(len(name) + len(text.encode()) for name, text in inputs.items())
-        return self._engine.prepared(group, inputs, id), size
+    async def RerunTaskGroup(self, request: pb.RerunTaskGroupRequest, context: Context) -> pb.RerunTaskGroupResponse:
+        return await self._submissions.rerun(self._visible(request.id), request, _traceparent(context))
 
     async def ValidateTaskGroup(
         self, request: pb.ValidateTaskGroupRequest, context: Context
     ) -> pb.ValidateTaskGroupResponse:
-        try:
-            loaded = await self._load(request.document, request.source, guard.caller())
-            await self._heard_of_peers(loaded.group, request.document, request.source, guard.caller())
-        except DocumentError as error:
-            faults = [convert.fault_to_proto(fault) for fault in error.faults if isinstance(fault, Fault)]
-            return pb.ValidateTaskGroupResponse(faults=faults)
-        return pb.ValidateTaskGroupResponse(
-            faults=[convert.fault_to_proto(fault) for fault in loaded.warnings],
-            valid=True,
-            name=loaded.group.name,
-            tasks=len(loaded.group.tasks),
-        )
+        return await self._submissions.validate(request)
 
     async def UploadWorkspace(
         self, request_iterator: AsyncIterator[pb.UploadWorkspaceRequest], context: Context
@@ -132,45 +79,6 @@ class RunnerServicer(runner_pb2_grpc.RunnerServiceServicer):
         caller = guard.caller().name
         id, unpacked = await self._receiver.receive(caller, pieces, partial(workspaces.receive, caller))
         return pb.UploadWorkspaceResponse(workspace_id=id, bytes=unpacked.bytes, entries=unpacked.entries)
-
-    async def _heard_of_peers(self, group: TaskGroup, document: bytes, source: str, caller: Caller) -> None:
-        """Raises DocumentError where the runners that it goes to do not take what is forwarded to them."""
-        if group.forward is None and not any(task.forward is not None for task in group.tasks):
-            return
-        told = await self._premises.others.check(group, caller.name)
-        if told:  # their places in the text are found by reading it again
-            await self._load(document, source, caller, told)
-
-    async def _load(self, document: bytes, source: str, caller: Caller, told: Sequence[Fault] = ()) -> Loaded:
-        """`told` is what others have found of its tasks; paths begin with the place of the task."""
-
-        def judged(group: TaskGroup, tasks: str) -> list[Fault]:
-            others = self._premises.others
-            return [
-                *policy.check(group, caller, tasks),
-                *unknown_runners(group, tasks, others.names(), others.may_be_named),
-                *(replace(fault, path=(tasks, *fault.path)) for fault in told),
-            ]
-
-        if len(source) > LONGEST_SOURCE_CHARS:
-            raise UsageError(
-                f"a `source` has at most {LONGEST_SOURCE_CHARS:,} characters: give the name of a file, say"
-            )
-        load = partial(
-            validation.load,
-            document,
-            source=source or "<document>",
-            registry=self._premises.registry,
-            judge=judged,
-        )
-        return await self._beside(len(document), load)
-
-    async def _beside(self, size: int, work: Callable[[], T]) -> T:
-        """Do what takes long for a large document where it keeps nobody waiting."""
-        if size <= SMALL_DOCUMENT_BYTES:
-            return work()
-        async with self._reading:
-            return await asyncio.to_thread(work)
 
     # Groups that are there.
 
@@ -254,7 +162,7 @@ class RunnerServicer(runner_pb2_grpc.RunnerServiceServicer):
     async def CancelTaskGroup(self, request: pb.CancelTaskGroupRequest, context: Context) -> pb.CancelTaskGroupResponse:
         id = self._visible(request.id).group.id
         self._engine.cancel_once(id, at_once=request.at_once)
-        await self._durable()
+        await durable(self._engine)
         return pb.CancelTaskGroupResponse(status=STATUSES[self._engine.status(id)])
 
     async def SignalTask(self, request: pb.SignalTaskRequest, context: Context) -> pb.SignalTaskResponse:
@@ -264,7 +172,7 @@ class RunnerServicer(runner_pb2_grpc.RunnerServiceServicer):
         self._engine.library.task(id, request.task)
         delivered = self._engine.signal(id, request.task, request.signal)
         if delivered and request.signal != "destroy":  # which is an end, and not written down
-            await self._durable()
+            await durable(self._engine)
         return pb.SignalTaskResponse(delivered=delivered)
 
     def _with_silence(self, tasks: Sequence[TaskResult]) -> Iterator[TaskResult]:
@@ -280,7 +188,7 @@ class RunnerServicer(runner_pb2_grpc.RunnerServiceServicer):
         unread = library.unread(head)
         if unread is not None:
             with self._engine.held(head.group.id):
-                library.keep(head, await self._beside(len(unread), partial(read_document, unread)))
+                library.keep(head, await self._submissions.beside(len(unread), partial(read_document, unread)))
 
     async def _log_reading(self, attempt: AttemptId, request: pb.ReadLogRequest) -> LogReading:
         stream = convert.stream_from_proto(request.stream)
@@ -316,29 +224,6 @@ class RunnerServicer(runner_pb2_grpc.RunnerServiceServicer):
             finished_at=row.finished_at,
             counts=self._engine.library.counts(counted) if counted else {},
         )
-
-    async def _durable(self) -> None:
-        """Until what was recorded survives a loss of power. Raises StoreError, and UnavailableError while nothing can be recorded."""
-        durable: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-        def done(error: Exception | None) -> None:
-            if durable.done():
-                return  # nobody waits any more
-            if error is None:
-                durable.set_result(None)
-            else:
-                durable.set_exception(error)
-
-        self._engine.when_durable(done)
-        while not (await asyncio.wait([durable], timeout=RECORDING_SECONDS))[0]:
-            if self._engine.is_stuck:
-                durable.cancel()
-                raise UnavailableError(
-                    "the runner cannot write its state: what was asked for is being done, and forgotten if the runner ends "
-                    "before it can; ask again until it is acknowledged",
-                    retry_after=STUCK_SECONDS,
-                )
-        durable.result()
 
     # The node itself.
 

@@ -21,7 +21,7 @@ from runner.model.result import Reason, TaskGroupResult, TaskResult
 from runner.model.summary import GroupSummary
 from runner.runs import holder
 from runner.sealing import Sealer
-from runner.store.base import GroupQuery
+from runner.store.base import GroupQuery, GroupRecord
 from runner.store.reader import SqliteReader
 from runner.store.retirement import DATABASE
 
@@ -88,14 +88,23 @@ class Run:
     def result(self) -> TaskGroupResult:
         """As recorded so far; with the reason of the `summary`."""
         reason = self.summary().reason
-        record = self._store.group(self.id)
-        assert record is not None, "a group of a kept run is removed only with it"
-        return replace(results.group_result(record, self._sealer), reason=reason)
+        return replace(results.group_result(self.record(), self._sealer), reason=reason)
 
     def explained(self, task: str | None) -> Explanation:
         """Raises GroupNotFoundError for a task that it does not have."""
         is_held = self.is_held  # asked first: what it writes last is seen
         return self._library.explained(self._library.head(self.id), task, Live(held=is_held), time.time())
+
+    @property
+    def workspace(self) -> str:
+        """Where its tasks work."""
+        return self._library.head(self.id).group.workspace
+
+    def record(self) -> GroupRecord:
+        """All that is recorded of its group."""
+        record = self._store.group(self.id)
+        assert record is not None, "a group of a kept run is removed only with it"
+        return record
 
     def task(self, name: str) -> TaskResult:
         """Raises GroupNotFoundError, with the nearest name."""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 
 from msgspec.structs import replace
 
+from runner.engine import again
+from runner.engine.again import Again
 from runner.errors import GroupNotFoundError, RunnerError, UsageError
 from runner.model.ends import Ends
 from runner.model.explanation import Explanation
@@ -62,6 +64,19 @@ class Runs:
     async def explain(self, id: str, task: str | None = None) -> Explanation:
         with self._opened(id) as run:
             return run.explained(task)
+
+    def again(self, id: str, new_id: str, beginning: Collection[str]) -> Again:
+        """As `runner.engine.again.prepare`, of a run that is over. Raises GroupNotFoundError, UsageError."""
+        with self._opened(id) as run:
+            record = run.record()
+            if not record.group.status.terminal and not run.is_held:
+                raise UsageError(f"the run {id} was killed before its end: `runner run --id {id}` takes it up again")
+        return again.prepare(record, self._sealer(), new_id, new_id, beginning)
+
+    def workspace_of(self, id: str) -> str:
+        """Where the tasks of the run worked. Raises GroupNotFoundError."""
+        with self._opened(id) as run:
+            return run.workspace
 
     async def watch_in_batches(self, id: str, *, output: bool = True) -> AsyncIterator[Sequence[Happening]]:
         """Its story so far, and as it goes on while a process carries it out."""

@@ -75,9 +75,9 @@ class CrashingStore:
         self._on_commit = on_commit
         self._closed = False
 
-    def accept_group(self, row: GroupRow, events: Sequence[Event]) -> None:
-        kept = Batch(groups=[row], events=list(events))
-        self._write(kept, lambda store: store.accept_group(row, kept.events))
+    def accept_group(self, row: GroupRow, events: Sequence[Event], tasks: Sequence[TaskRow] = ()) -> None:
+        kept = Batch(groups=[row], tasks=list(tasks), events=list(events))
+        self._write(kept, lambda store: store.accept_group(row, kept.events, kept.tasks))
 
     def record(self, batch: Batch) -> None:
         kept = Batch(

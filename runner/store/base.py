@@ -222,8 +222,8 @@ class Store(StoreReader, Protocol):
     No verb waits for a disk to confirm anything; only `sync` answers when it has.
     """
 
-    def accept_group(self, row: GroupRow, events: Sequence[Event]) -> None:
-        """Record a new group and its first events. Raises GroupExistsError when the id, or the caller's `public_id`, is taken,
+    def accept_group(self, row: GroupRow, events: Sequence[Event], tasks: Sequence[TaskRow] = ()) -> None:
+        """Record a new group, its first events, and tasks of it of which something is known already. Raises GroupExistsError when the id, or the caller's `public_id`, is taken,
         whatever its content."""
 
     def record(self, batch: Batch) -> None:

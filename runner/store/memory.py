@@ -49,13 +49,14 @@ class MemoryStore:
         self._accepted = 0
         self._closed = False
 
-    def accept_group(self, row: GroupRow, events: Sequence[Event]) -> None:
+    def accept_group(self, row: GroupRow, events: Sequence[Event], tasks: Sequence[TaskRow] = ()) -> None:
         self._check_open()
         if row.id in self._groups or self.find(row.caller, row.public_id):
             raise GroupExistsError(f"the group {row.public_id} exists already")
         group = _Group(self._accepted + 1, row)
         _check_events(events, {row.id: group})
         group.events.extend(events)
+        group.tasks.update({task.name: task for task in tasks})
         self._groups[row.id] = group
         self._accepted += 1
 

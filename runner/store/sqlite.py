@@ -13,7 +13,7 @@ from typing import Any, Self
 from runner.errors import GroupExistsError, StoreError
 from runner.model.event import Event
 from runner.store import database, rows, statements, trouble
-from runner.store.base import Batch, FinishedGroup, GroupRow, Notice, Usage
+from runner.store.base import Batch, FinishedGroup, GroupRow, Notice, TaskRow, Usage
 from runner.store.durability import CallSoon, Checkpointer, Done, LogSync, checkpoint
 from runner.store.reader import Known, SqliteReader
 
@@ -57,7 +57,7 @@ class SqliteStore(SqliteReader):
             os.close(lock)
             raise
 
-    def accept_group(self, row: GroupRow, events: Sequence[Event]) -> None:
+    def accept_group(self, row: GroupRow, events: Sequence[Event], tasks: Sequence[TaskRow] = ()) -> None:
         with self._transaction() as connection:
             taken = connection.execute(self._sql["find_public"], (row.caller, row.public_id)).fetchone()
             if taken or connection.execute(self._sql["find_group"], (row.id,)).fetchone():
@@ -67,7 +67,9 @@ class SqliteStore(SqliteReader):
             connection.execute(self._sql["insert_document"], (number, row.document, row.inputs))
             self._known[row.id] = Known(number, 0)
             connection.executemany(self._sql["insert_event"], self._event_values(events))
-        self._checkpointer.changed(2 + len(events) + (len(row.document) + len(row.inputs)) // PAGE_BYTES)
+            if tasks:
+                connection.executemany(self._sql["replace_task"], [rows.task_values(number, task) for task in tasks])
+        self._checkpointer.changed(2 + len(events) + len(tasks) + (len(row.document) + len(row.inputs)) // PAGE_BYTES)
 
     def record(self, batch: Batch) -> None:
         sql = self._sql

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from time import perf_counter
 
 from runner.model.event import Event
-from runner.store.base import Batch, GroupRow
+from runner.store.base import Batch, GroupRow, TaskRow
 from runner.store.sqlite import SqliteStore
 from runner.telemetry.base import Telemetry
 
@@ -14,8 +14,8 @@ from runner.telemetry.base import Telemetry
 class ObservedStore(SqliteStore):
     telemetry: Sequence[Telemetry] = ()
 
-    def accept_group(self, row: GroupRow, events: Sequence[Event]) -> None:
-        super().accept_group(row, events)
+    def accept_group(self, row: GroupRow, events: Sequence[Event], tasks: Sequence[TaskRow] = ()) -> None:
+        super().accept_group(row, events, tasks)
         for each in self.telemetry:
             each.accepted(row)
 

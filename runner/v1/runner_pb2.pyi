@@ -210,6 +210,72 @@ class SubmitTaskGroupResponse(google.protobuf.message.Message):
 global___SubmitTaskGroupResponse = SubmitTaskGroupResponse
 
 @typing.final
+class RerunTaskGroupRequest(google.protobuf.message.Message):
+    """Which group is to be done again, and what of it."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ID_FIELD_NUMBER: builtins.int
+    NEW_ID_FIELD_NUMBER: builtins.int
+    SPARE_ID_FIELD_NUMBER: builtins.int
+    TASKS_FIELD_NUMBER: builtins.int
+    WORKSPACE_ID_FIELD_NUMBER: builtins.int
+    id: builtins.str
+    """The former group's id."""
+    new_id: builtins.str
+    """The new group's id; as in SubmitTaskGroupRequest."""
+    spare_id: builtins.str
+    """The new group's id where `new_id` is empty: made up by the client, so that it can repeat the call safely."""
+    workspace_id: builtins.str
+    """An upload that becomes the new group's workspace; empty for an empty folder. Nothing of the former group's workspace is there."""
+    @property
+    def tasks(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """The tasks to begin at, with all that depends on them; empty for all that did not succeed and was not allowed to fail."""
+
+    def __init__(
+        self,
+        *,
+        id: builtins.str = ...,
+        new_id: builtins.str = ...,
+        spare_id: builtins.str = ...,
+        tasks: collections.abc.Iterable[builtins.str] | None = ...,
+        workspace_id: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["id", b"id", "new_id", b"new_id", "spare_id", b"spare_id", "tasks", b"tasks", "workspace_id", b"workspace_id"]) -> None: ...
+
+global___RerunTaskGroupRequest = RerunTaskGroupRequest
+
+@typing.final
+class RerunTaskGroupResponse(google.protobuf.message.Message):
+    """Where the new group is."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ID_FIELD_NUMBER: builtins.int
+    EXISTED_FIELD_NUMBER: builtins.int
+    TASKS_FIELD_NUMBER: builtins.int
+    KEPT_FIELD_NUMBER: builtins.int
+    id: builtins.str
+    """The new group's id."""
+    existed: builtins.bool
+    """It was there already: this call has been made before."""
+    tasks: builtins.int
+    """How many tasks run again, or are decided again."""
+    kept: builtins.int
+    """How many were taken over as they were."""
+    def __init__(
+        self,
+        *,
+        id: builtins.str = ...,
+        existed: builtins.bool = ...,
+        tasks: builtins.int = ...,
+        kept: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["existed", b"existed", "id", b"id", "kept", b"kept", "tasks", b"tasks"]) -> None: ...
+
+global___RerunTaskGroupResponse = RerunTaskGroupResponse
+
+@typing.final
 class ValidateTaskGroupRequest(google.protobuf.message.Message):
     """A document to be looked at."""
 
@@ -1705,17 +1771,27 @@ class GroupAccepted(google.protobuf.message.Message):
 
     NAME_FIELD_NUMBER: builtins.int
     CALLER_FIELD_NUMBER: builtins.int
+    AGAIN_FIELD_NUMBER: builtins.int
+    KEPT_FIELD_NUMBER: builtins.int
     name: builtins.str
     """The group's name."""
     caller: builtins.str
     """Who submitted it."""
+    again: builtins.str
+    """Which group this one does again; empty where it is none."""
+    kept: builtins.int
+    """How many of its tasks were taken over from that; unset where it is none."""
     def __init__(
         self,
         *,
         name: builtins.str = ...,
         caller: builtins.str = ...,
+        again: builtins.str = ...,
+        kept: builtins.int | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["caller", b"caller", "name", b"name"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_kept", b"_kept", "kept", b"kept"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_kept", b"_kept", "again", b"again", "caller", b"caller", "kept", b"kept", "name", b"name"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_kept", b"_kept"]) -> typing.Literal["kept"] | None: ...
 
 global___GroupAccepted = GroupAccepted
 

@@ -20,6 +20,11 @@ class RunnerServiceStub(object):
                 request_serializer=runner_dot_v1_dot_runner__pb2.SubmitTaskGroupRequest.SerializeToString,
                 response_deserializer=runner_dot_v1_dot_runner__pb2.SubmitTaskGroupResponse.FromString,
                 )
+        self.RerunTaskGroup = channel.unary_unary(
+                '/runner.v1.RunnerService/RerunTaskGroup',
+                request_serializer=runner_dot_v1_dot_runner__pb2.RerunTaskGroupRequest.SerializeToString,
+                response_deserializer=runner_dot_v1_dot_runner__pb2.RerunTaskGroupResponse.FromString,
+                )
         self.ValidateTaskGroup = channel.unary_unary(
                 '/runner.v1.RunnerService/ValidateTaskGroup',
                 request_serializer=runner_dot_v1_dot_runner__pb2.ValidateTaskGroupRequest.SerializeToString,
@@ -80,6 +85,15 @@ class RunnerServiceServicer(object):
         """Accept a task group, whole or not at all. On return it is recorded and survives a loss of power. Idempotent by the group's id: the
         same content under the same id is answered with the group that is there, other content with ALREADY_EXISTS.
         `traceparent` in the metadata, as W3C's Trace Context has it, makes the group a part of that trace; one that is none is ignored.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RerunTaskGroup(self, request, context):
+        """Do a group that is over again: what was successful is taken over, with its outputs, and the rest, with all that depends on it, runs in a new
+        group. The document and the inputs are those of the former, which stays as it is. INVALID_ARGUMENT where that is not over or nothing of it
+        is to be done; PERMISSION_DENIED for all but its submitter. On return the new group is recorded, as by SubmitTaskGroup. Idempotent by its id.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -167,6 +181,11 @@ def add_RunnerServiceServicer_to_server(servicer, server):
                     request_deserializer=runner_dot_v1_dot_runner__pb2.SubmitTaskGroupRequest.FromString,
                     response_serializer=runner_dot_v1_dot_runner__pb2.SubmitTaskGroupResponse.SerializeToString,
             ),
+            'RerunTaskGroup': grpc.unary_unary_rpc_method_handler(
+                    servicer.RerunTaskGroup,
+                    request_deserializer=runner_dot_v1_dot_runner__pb2.RerunTaskGroupRequest.FromString,
+                    response_serializer=runner_dot_v1_dot_runner__pb2.RerunTaskGroupResponse.SerializeToString,
+            ),
             'ValidateTaskGroup': grpc.unary_unary_rpc_method_handler(
                     servicer.ValidateTaskGroup,
                     request_deserializer=runner_dot_v1_dot_runner__pb2.ValidateTaskGroupRequest.FromString,
@@ -242,6 +261,23 @@ class RunnerService(object):
         return grpc.experimental.unary_unary(request, target, '/runner.v1.RunnerService/SubmitTaskGroup',
             runner_dot_v1_dot_runner__pb2.SubmitTaskGroupRequest.SerializeToString,
             runner_dot_v1_dot_runner__pb2.SubmitTaskGroupResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def RerunTaskGroup(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/runner.v1.RunnerService/RerunTaskGroup',
+            runner_dot_v1_dot_runner__pb2.RerunTaskGroupRequest.SerializeToString,
+            runner_dot_v1_dot_runner__pb2.RerunTaskGroupResponse.FromString,
             options, channel_credentials,
             insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
 

@@ -42,6 +42,15 @@ class RunnerServiceStub:
     `traceparent` in the metadata, as W3C's Trace Context has it, makes the group a part of that trace; one that is none is ignored.
     """
 
+    RerunTaskGroup: grpc.UnaryUnaryMultiCallable[
+        runner.v1.runner_pb2.RerunTaskGroupRequest,
+        runner.v1.runner_pb2.RerunTaskGroupResponse,
+    ]
+    """Do a group that is over again: what was successful is taken over, with its outputs, and the rest, with all that depends on it, runs in a new
+    group. The document and the inputs are those of the former, which stays as it is. INVALID_ARGUMENT where that is not over or nothing of it
+    is to be done; PERMISSION_DENIED for all but its submitter. On return the new group is recorded, as by SubmitTaskGroup. Idempotent by its id.
+    """
+
     ValidateTaskGroup: grpc.UnaryUnaryMultiCallable[
         runner.v1.runner_pb2.ValidateTaskGroupRequest,
         runner.v1.runner_pb2.ValidateTaskGroupResponse,
@@ -120,6 +129,15 @@ class RunnerServiceAsyncStub:
     """Accept a task group, whole or not at all. On return it is recorded and survives a loss of power. Idempotent by the group's id: the
     same content under the same id is answered with the group that is there, other content with ALREADY_EXISTS.
     `traceparent` in the metadata, as W3C's Trace Context has it, makes the group a part of that trace; one that is none is ignored.
+    """
+
+    RerunTaskGroup: grpc.aio.UnaryUnaryMultiCallable[
+        runner.v1.runner_pb2.RerunTaskGroupRequest,
+        runner.v1.runner_pb2.RerunTaskGroupResponse,
+    ]
+    """Do a group that is over again: what was successful is taken over, with its outputs, and the rest, with all that depends on it, runs in a new
+    group. The document and the inputs are those of the former, which stays as it is. INVALID_ARGUMENT where that is not over or nothing of it
+    is to be done; PERMISSION_DENIED for all but its submitter. On return the new group is recorded, as by SubmitTaskGroup. Idempotent by its id.
     """
 
     ValidateTaskGroup: grpc.aio.UnaryUnaryMultiCallable[
@@ -202,6 +220,17 @@ class RunnerServiceServicer(metaclass=abc.ABCMeta):
         """Accept a task group, whole or not at all. On return it is recorded and survives a loss of power. Idempotent by the group's id: the
         same content under the same id is answered with the group that is there, other content with ALREADY_EXISTS.
         `traceparent` in the metadata, as W3C's Trace Context has it, makes the group a part of that trace; one that is none is ignored.
+        """
+
+    @abc.abstractmethod
+    def RerunTaskGroup(
+        self,
+        request: runner.v1.runner_pb2.RerunTaskGroupRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[runner.v1.runner_pb2.RerunTaskGroupResponse, collections.abc.Awaitable[runner.v1.runner_pb2.RerunTaskGroupResponse]]:
+        """Do a group that is over again: what was successful is taken over, with its outputs, and the rest, with all that depends on it, runs in a new
+        group. The document and the inputs are those of the former, which stays as it is. INVALID_ARGUMENT where that is not over or nothing of it
+        is to be done; PERMISSION_DENIED for all but its submitter. On return the new group is recorded, as by SubmitTaskGroup. Idempotent by its id.
         """
 
     @abc.abstractmethod

@@ -80,6 +80,7 @@ class Calling:
 
 ABOUT_A_GROUP: dict[str, Callable[[str], Any]] = {
     "GetTaskGroup": lambda id: pb.GetTaskGroupRequest(id=id),
+    "RerunTaskGroup": lambda id: pb.RerunTaskGroupRequest(id=id),
     "ExplainTaskGroup": lambda id: pb.ExplainTaskGroupRequest(id=id),
     "WatchTaskGroup": lambda id: pb.WatchTaskGroupRequest(id=id),
     "ReadLog": lambda id: pb.ReadLogRequest(id=id, task="waits"),

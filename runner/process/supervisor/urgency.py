@@ -21,12 +21,15 @@ class Urgency:
 
     def found(self) -> None:
         """The hunt has found something, now."""
-        if self._former is not None:
-            return
         now = time.monotonic()
         if self._since is None:
             self._since = now
         elif now >= self._since + PATIENCE_SECONDS:
+            self.begin()
+
+    def begin(self) -> None:
+        """Go first from now on. May be repeated."""
+        if self._former is None:
             self._former = []
             for thread in self._threads:
                 self._raise(thread, self._former)

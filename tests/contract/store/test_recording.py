@@ -17,6 +17,13 @@ def test_a_new_group_is_found_as_it_was_accepted(store: Store) -> None:
     assert store.events("g") == [FULL_EVENT, event(2)]
 
 
+def test_of_a_new_group_tasks_may_be_known(store: Store) -> None:
+    store.accept_group(group(), [event(1)], [FULL_TASK, task("other")])
+    assert {row.name: row for row in record_of(store).tasks} == {FULL_TASK.name: FULL_TASK, "other": task("other")}
+    store.record(Batch(tasks=[task("other", attempt=2)]))
+    assert store.tasks("g", ["other"]) == [task("other", attempt=2)]
+
+
 def test_an_id_is_taken_once(store: Store) -> None:
     store.accept_group(group(), [event(1)])
     with pytest.raises(GroupExistsError, match="g"):

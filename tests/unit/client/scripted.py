@@ -85,6 +85,9 @@ class ScriptedNode(runner_pb2_grpc.RunnerServiceServicer):
     async def GetTaskGroup(self, request: Any, context: Context) -> Any:
         return await self._answer(request, context)
 
+    async def RerunTaskGroup(self, request: Any, context: Context) -> Any:
+        return await self._answer(request, context)
+
     async def ExplainTaskGroup(self, request: Any, context: Context) -> Any:
         return await self._answer(request, context)
 

@@ -1,0 +1,90 @@
+"""`runner rerun ID`: do a group that is over again, without what was successful."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from argparse import ArgumentParser, Namespace
+from typing import TYPE_CHECKING
+
+from runner.cli import ids, plain
+from runner.cli.options import add_output_argument, add_workspace_arguments, filled, settings_of
+from runner.cli.place import add_place_arguments, chosen, with_node
+from runner.cli.terminal import STDOUT, Output, complain
+
+if TYPE_CHECKING:
+    from runner import node as nodes
+    from runner.client import AsyncClient
+
+
+def run(options: Namespace) -> int:
+    if chosen(options) is not None:
+        return with_node(options, _on_node)
+    return _here(options)
+
+
+def _here(options: Namespace) -> int:
+    from runner import workspace
+    from runner.cli.report import headline
+    from runner.cli.run import CALLER, carry_out, new_run_dir
+    from runner.runs.runs import Runs
+
+    settings = settings_of(options)
+    runs = Runs(settings.runs_dir, settings.key_file)
+    former = asyncio.run(ids.resolve(runs, options.id))
+    new_id = options.new_id or secrets.token_hex(8)
+    again = runs.again(former, new_id, options.beginning)
+    folder = workspace.current()
+    if (before := runs.workspace_of(former)) != str(folder):
+        complain(f"{former} worked in {before}, and this works in {folder}")
+
+    def begin(node: nodes.Node, workspace: str) -> str:
+        return node.engine.accept(again.submission, caller=CALLER, workspace=workspace).id
+
+    title = headline(again.submission.group.name, len(again.tasks), new_id)
+    title += f"; {len(again.submission.kept)} of {former} are taken over"
+    options.isolated = options.keep_workspace = options.quiet = False
+    with new_run_dir(settings, new_id) as run_dir:
+        return asyncio.run(carry_out(begin, title, again.tasks, folder, run_dir, settings, options))
+
+
+async def _on_node(client: AsyncClient, options: Namespace) -> int:
+    from runner.cli.interrupts import Interrupts
+    from runner.cli.submit import WORDS, follow
+
+    id = await ids.resolve(client, options.id)
+    workspace_id = ""
+    if options.workspace is not None:
+        workspace_id = (await client.upload_workspace(options.workspace, exclude=options.exclude)).workspace_id
+    answer = await client.rerun(id, options.beginning, new_id=options.new_id, workspace_id=workspace_id)
+    if options.follow:
+        with Interrupts(lambda: None, WORDS) as interrupts:
+            return await follow(client, answer.id, interrupts, options)
+    stdout = Output(STDOUT)
+    told = {"id": answer.id, "existed": answer.existed, "tasks": answer.tasks, "kept": answer.kept}
+    stdout.print(plain.line(told) if options.output == "json" else answer.id)
+    return stdout.status(0)
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.description = (
+        "Do a group that is over again, as a new one with the same document and inputs: what was successful is taken over with "
+        "its outputs, the rest runs, and with it all that depends on it. The former group stays as it is, with its attempts and logs."
+    )
+    parser.add_argument("id", metavar="ID", help=ids.HELP)
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
+        "--failed", action="store_true", help="from all that did not succeed, unless it was allowed to (the default)"
+    )
+    which.add_argument(
+        "--from", dest="beginning", metavar="TASK", action="append", default=[], type=filled,
+        help="from this task on, whatever became of it; may be repeated",
+    )  # fmt: skip
+    parser.add_argument("--id", dest="new_id", metavar="ID", type=filled, help="name the new group")
+    parser.add_argument("--follow", action="store_true", help="on a node: show it to its end, as is done here anyway")
+    parser.add_argument("--reveal", action="store_true", help="show confidential outputs in the result")
+    add_workspace_arguments(parser)
+    add_output_argument(
+        parser, "the result alone, logs on stderr; on a node without --follow the new id, and how much runs again"
+    )
+    add_place_arguments(parser)
