@@ -59,6 +59,12 @@ def _netns() -> str | None:
     return None if tried.returncode == 0 else "network namespaces cannot be made here"
 
 
+def _machines() -> str | None:
+    from tests.chaos.forwarding import apart
+
+    return apart.missing()
+
+
 def _ptrace() -> str | None:
     try:
         scope = Path("/proc/sys/kernel/yama/ptrace_scope").read_text().strip()
@@ -115,6 +121,7 @@ NEEDS: dict[str, Callable[[], str | None]] = {
     "git": _program("git"),
     "mount": _mount,
     "netns": _netns,
+    "machines": _machines,
     "strace": _program("strace"),
     "setpriv": _program("setpriv"),
     "ptrace": _ptrace,

@@ -5,31 +5,21 @@ judge has to see. Seeds that fail fail again.
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
+from tests.chaos.forwarding.command import played
 from tests.chaos.forwarding.play import play
 from tests.chaos.forwarding.wrongs import WRONGS
 
 pytestmark = pytest.mark.timeout(240)
-ROOT = Path(__file__).parents[3]
 
 
 def test_nodes_and_their_line_at_random() -> None:
-    assert re.search(r"4 played, \d\d faults, 0 failed", _played("--seeds", "0:4"))
+    assert re.search(r"4 played, \d\d faults, 0 failed", played("--seeds", "0:4"))
 
 
 @pytest.mark.parametrize("name", [name for name, wrong in WRONGS.items() if not wrong.apart])
 def test_what_is_wrong_is_seen(name: str) -> None:
     faults = play(3, WRONGS[name].sabotage)
     assert any(re.search(WRONGS[name].told, fault) for fault in faults), faults
-
-
-def _played(*options: str, status: int = 0) -> str:
-    command = [sys.executable, "-W", "error", "-m", "tests.chaos.forwarding", *options]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == status, done.stdout + done.stderr
-    return done.stdout
