@@ -133,6 +133,8 @@ class Room:
                 self._settle(own)
             except UnavailableError as error:
                 raise OSError(str(error)) from None
+        elif not self._holds_room():  # somebody tidies up what is empty
+            self._make()
         number = next(self._numbers)
         return Folder(f"{self._base.name}/{number}", f"{self._base.path}/{number}")
 
@@ -143,9 +145,7 @@ class Room:
     def close(self) -> None:
         """Remove what is empty. Never raises."""
         self._base.remove()
-        if self._hold is not None:
-            os.close(self._hold)
-            self._hold = None
+        self._let_go()
         self.sweep()
 
     def _settle(self, own: str) -> None:
@@ -161,16 +161,34 @@ class Room:
         self._own = own
         self._base = Folder(f"{own.rstrip('/')}/{base}", f"{above}/{base}")
         try:
-            os.mkdir(self._base.path, 0o755)
-        except FileExistsError:
-            return
+            self._make()
         except OSError as error:
             raise UnavailableError(f"cannot make a control group in {above}: {error.strerror}") from None
+
+    def _make(self) -> None:
+        """Make the room, and hold it. Raises OSError."""
+        self._let_go()
+        try:
+            os.mkdir(self._base.path, 0o755)
+        except FileExistsError:
+            pass
         try:
             self._hold = os.open(self._base.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             fcntl.flock(self._hold, fcntl.LOCK_SH)
         except OSError:  # somebody tidies up what is empty; it is made again when it is needed
             return
+
+    def _holds_room(self) -> bool:
+        """Whether the room that is held is the one that is there."""
+        try:
+            return self._hold is not None and os.path.samestat(os.fstat(self._hold), os.stat(self._base.path))
+        except OSError:
+            return False
+
+    def _let_go(self) -> None:
+        if self._hold is not None:
+            os.close(self._hold)
+            self._hold = None
 
 
 def name_of(pid: int | str) -> str | None:

@@ -10,6 +10,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from runner.process import remains
 from runner.process.host import SupervisorHost
 from runner.process.supervisor import cgroups, processes
@@ -120,16 +122,23 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.parametrize("tidied", [False, True])
 def test_one_that_cannot_see_the_processes_of_another_leaves_its_room_alone(
-    tmp_path: Path, require: Callable[[str], None]
+    tmp_path: Path, require: Callable[[str], None], tidied: bool
 ) -> None:
-    """As in a container that shares the host's control groups: there the number of the other's supervisor is nobody's."""
+    """As in a container that shares the host's control groups: there the number of the other's supervisor is nobody's. Also of a room that
+    was made again, because somebody else has removed it."""
     for need in ("root", "mount"):
         require(need)
     argv = ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-c", ANOTHER, str(tmp_path / "another")]
 
     async def scenario(host: SupervisorHost) -> None:
         [former] = hostile.rooms(host.incarnation)
+        if tidied:
+            os.rmdir(former)
+            exit = await (await host.spawn("k", program(["sleep", "0.1"]), Sink())).wait()
+            assert exit.exit_code == 0
+            assert hostile.rooms(host.incarnation) == [former]
         another = await asyncio.create_subprocess_exec(*argv, cwd=ROOT, stdout=subprocess.PIPE)
         out, _ = await another.communicate()
         assert out == b"cgroup2\n"
