@@ -18,6 +18,7 @@ from runner.clock import Clock, Moment, Timer
 from runner.dispatch.base import Sink
 from runner.dispatch.claims import told
 from runner.dispatch.handed import Copies, Handed, HandedGroup, HandedTask
+from runner.dispatch.releases import Releases
 from runner.errors import UsageError
 from runner.model.dispatch import PAUSES, WHOLE, AttemptId, Dispatch, Finished, GroupDispatch, Report
 from runner.model.fault import Fault
@@ -44,9 +45,6 @@ from runner.model.session import (
     hop,
 )
 from runner.model.task import Task
-
-MOST_RELEASES = 100_000
-"""That a peer which is away is told of when it is back; it forgets the others by itself, in a week."""
 
 MOST_FAULTS = 1000
 """That one answer to a question may find."""
@@ -99,8 +97,7 @@ class RemoteDispatcher:
         """Attempts that were to be ended before they were handed to this."""
         self._groups: set[str] = set()
         """Of which something was handed to it."""
-        self._releases: dict[str, None] = {}
-        """The groups that it has to be told of when it is back."""
+        self._releases = Releases()
         self._asked = 0
         self._questions: dict[int, Answered] = {}
         """That were asked in the present session and are not answered."""
@@ -184,10 +181,9 @@ class RemoteDispatcher:
         if group not in self._groups:
             return
         self._groups.discard(group)
-        if self._send is not None:
-            self._send(Release(group=group))
-        elif len(self._releases) < MOST_RELEASES:
-            self._releases[group] = None
+        self._releases.add(group)
+        if (send := self._send) is not None:
+            self._releases.tell(self._clock.now().boot, lambda group: send(Release(group=group)))
 
     def retire(self, why: str) -> None:
         """It is no peer any more. Nothing is sent to it from now on, and what it carries out is lost."""
@@ -274,9 +270,7 @@ class RemoteDispatcher:
         for handed in self._handed.values():
             handed.is_handed_over = False
         send(Begin(live=tuple(handed.id for handed in self._under_way())))
-        releases, self._releases = self._releases, {}
-        for group in releases:
-            send(Release(group=group))
+        self._releases.tell(self._since.boot, lambda group: send(Release(group=group)))
         for handed in self._under_way():
             self._hand_over(handed)
         _log.info("peer %s is there", self._name, extra={"action": "peer_back", "peer": self._name})
@@ -310,6 +304,7 @@ class RemoteDispatcher:
             return
         self._send = None
         self._since = self._clock.now()
+        self._releases.cut(self._since.boot)
         questions, self._questions = self._questions, {}
         for answered in questions.values():
             answered(None)

@@ -168,10 +168,8 @@ class Room:
     def _make(self) -> None:
         """Make the room, and hold it. Raises OSError."""
         self._let_go()
-        try:
+        if not os.path.exists(self._base.path):
             os.mkdir(self._base.path, 0o755)
-        except FileExistsError:
-            pass
         try:
             self._hold = os.open(self._base.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             fcntl.flock(self._hold, fcntl.LOCK_SH)

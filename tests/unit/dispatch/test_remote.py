@@ -8,6 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from runner.dispatch.handed import Copy
+from runner.dispatch.releases import SURE_SECONDS
 from runner.dispatch.remote import RemoteDispatcher
 from runner.model.dispatch import AttemptId, Noticed
 from runner.model.event import Kind
@@ -176,6 +177,19 @@ def test_a_group_that_is_over_is_released_once(origin: Origin, away: bool) -> No
     assert [message for message in origin.told if isinstance(message, Release)] == [Release(group="g")]
     origin.connect()
     assert origin.told == []
+
+
+def test_a_release_that_may_not_have_arrived_is_repeated(origin: Origin) -> None:
+    origin.connect()
+    origin.send()
+    origin.hear(finished())
+    origin.dispatcher.acknowledge(ID, 9)
+    origin.dispatcher.release("g")
+    for seconds, repeated in ((1.0, True), (SURE_SECONDS + 1.0, False)):
+        origin.clock.run_until(origin.clock.now().boot + seconds)
+        origin.dispatcher.disconnected("cut")
+        origin.connect()
+        assert (Release(group="g") in origin.told) is repeated
 
 
 def test_what_is_known_of_the_peer(origin: Origin) -> None:
