@@ -9,8 +9,11 @@ from argparse import ArgumentParser, Namespace
 from contextlib import suppress
 from pathlib import Path
 
+from msgspec.structs import asdict
+
 from runner.backup.taking import Taken, take
-from runner.cli.options import add_configuration_options, node_state_dir_of
+from runner.cli import plain
+from runner.cli.options import add_configuration_options, add_output_argument, node_state_dir_of
 from runner.cli.terminal import STDERR, STDOUT, Output
 from runner.config.keys import STATE_DIR
 from runner.errors import BackupError, UsageError
@@ -20,7 +23,10 @@ from runner.model.words import counted
 def run(options: Namespace) -> int:
     """0 when the backup is there, whole."""
     state_dir = node_state_dir_of(options)  # a certificate that is missing hinders no backup
+    machine, stdout = options.output == "json", Output(STDOUT)
     if options.file == "-":
+        if machine:
+            raise UsageError("standard output cannot have both the backup and JSON: name a file")
         if os.isatty(STDOUT):
             raise UsageError("a backup is not written to a terminal: name a file, or send it somewhere")
         with open(STDOUT, "wb", closefd=False) as target:
@@ -28,6 +34,9 @@ def run(options: Namespace) -> int:
             target.flush()
     else:
         taken = _to_file(state_dir, Path(options.file), with_key=options.with_key)
+    if machine:
+        stdout.print(plain.line({"state_dir": str(state_dir), "file": os.path.abspath(options.file), **asdict(taken)}))
+        return stdout.status(0)
     words = f"{counted(taken.files, 'file')} with {counted(taken.bytes, 'byte')}" + (
         f", of {counted(taken.runs, 'run')}" if taken.runs else ""
     )
@@ -66,4 +75,5 @@ def add_arguments(parser: ArgumentParser) -> None:
         action="store_true",
         help="put the sealing key into it: whoever has the backup has all secrets then",
     )
+    add_output_argument(parser, "where it is and what is in it")
     add_configuration_options(parser, (STATE_DIR,))

@@ -32,7 +32,7 @@ def _list(options: Namespace) -> int:
     for name, endpoint in known.contexts.items():
         current = name == known.current
         if options.output == "json":
-            stdout.print(plain.line({"name": name, "target": endpoint.target, "current": current}))
+            stdout.print(plain.line(_plain(known, name)))
         else:
             stdout.print(visible(f"{'*' if current else ' '} {name:{width}}  {endpoint.target}"))
     return stdout.status(0)
@@ -56,8 +56,12 @@ def _add(options: Namespace) -> int:
     if options.use or not known.contexts:
         changed = replace(changed, current=options.name)
     contexts.save(path, changed)
-    Output(STDOUT).print(f"{options.name} is {endpoint.target}" + (", and current" * (changed.current == options.name)))
-    return 0
+    stdout = Output(STDOUT)
+    if options.output == "json":
+        stdout.print(plain.line(_plain(changed, options.name)))
+    else:
+        stdout.print(f"{options.name} is {endpoint.target}" + (", and current" * (changed.current == options.name)))
+    return stdout.status(0)
 
 
 def _use(options: Namespace) -> int:
@@ -67,14 +71,25 @@ def _use(options: Namespace) -> int:
         raise UsageError("give the name of a context, or --none")
     if options.name is not None:
         known.named(options.name)
-    contexts.save(path, replace(known, current=options.name))
-    return 0
+    changed = replace(known, current=options.name)
+    contexts.save(path, changed)
+    stdout = Output(STDOUT)
+    if options.output == "json":
+        stdout.print(plain.line(None if options.none else _plain(changed, options.name)))
+    return stdout.status(0)
 
 
 def _remove(options: Namespace) -> int:
     path = load_client_settings().contexts_file
     contexts.save(path, contexts.load(path).without(options.name))
-    return 0
+    stdout = Output(STDOUT)
+    if options.output == "json":
+        stdout.print(plain.line({"removed": options.name}))
+    return stdout.status(0)
+
+
+def _plain(known: contexts.Contexts, name: str) -> dict[str, object]:
+    return {"name": name, "target": known.contexts[name].target, "current": name == known.current}
 
 
 _ALLOWED = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
@@ -94,11 +109,14 @@ def add_arguments(parser: ArgumentParser) -> None:
     adding.add_argument("--use", action="store_true", help="and make it the current one, as the first one is anyway")
     adding.add_argument("--replace", action="store_true", help="in place of the one of this name")
     add_endpoint_arguments(adding)
+    add_output_argument(adding, "its name and target, and whether it is current")
     adding.set_defaults(verb=_add)
     using = verbs.add_parser("use", help="make one the current one", allow_abbrev=False)
     using.add_argument("name", metavar="NAME", nargs="?")
     using.add_argument("--none", action="store_true", help="none: commands are about what `runner run` has kept here")
+    add_output_argument(using, "the current one; null for none")
     using.set_defaults(verb=_use)
     removing = verbs.add_parser("rm", help="forget one", allow_abbrev=False)
     removing.add_argument("name", metavar="NAME")
+    add_output_argument(removing, "the name of the one that is gone")
     removing.set_defaults(verb=_remove)

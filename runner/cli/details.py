@@ -6,6 +6,7 @@ import os
 import time
 import traceback
 from argparse import Namespace
+from contextlib import suppress
 from pathlib import Path
 
 from runner.config import load_settings
@@ -13,7 +14,8 @@ from runner.errors import RunnerError
 
 
 class Details:
-    """Keeps what is not for the terminal. `options` are the command's, and know of a state directory or not."""
+    """Keeps what is not for the terminal. `options` are the command's, and know of a state directory or not. Where they have
+    `details_apart`, it is kept among temporary files: the command needs a state directory that has nothing in it."""
 
     def __init__(self, options: Namespace) -> None:
         self.options = options
@@ -32,12 +34,12 @@ class Details:
         return f"details are in {path}"
 
     def _open(self) -> tuple[Path, int]:
-        try:
-            path = load_settings(state_dir=getattr(self.options, "state_dir", None)).log_file
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            return path, os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-        except (OSError, RunnerError):
-            import tempfile
+        if not getattr(self.options, "details_apart", False):
+            with suppress(OSError, RunnerError):
+                path = load_settings(state_dir=getattr(self.options, "state_dir", None)).log_file
+                path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                return path, os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        import tempfile
 
-            descriptor, name = tempfile.mkstemp(prefix="runner-", suffix=".log")
-            return Path(name), descriptor
+        descriptor, name = tempfile.mkstemp(prefix="runner-", suffix=".log")
+        return Path(name), descriptor

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from runner.backup.archive import COPY_BYTES
 from runner.backup.restoring import Restored, restore
-from runner.cli.options import add_configuration_options, node_state_dir_of
-from runner.cli.terminal import STDERR, Output
+from runner.cli import plain
+from runner.cli.options import add_configuration_options, add_output_argument, node_state_dir_of
+from runner.cli.terminal import STDERR, STDOUT, Output
 from runner.config.keys import STATE_DIR
 from runner.errors import BackupError, UsageError
 from runner.model.words import counted
@@ -30,8 +31,14 @@ def run(options: Namespace) -> int:
         raise UsageError(f"cannot read {source}: {error.strerror}") from None
     except BackupError as error:
         raise BackupError(f"{'the backup' if source == STDIN else source} cannot be used: {error.message}") from error
-    Output(STDERR).print(_words(restored, state_dir))
-    return 0
+    stdout = Output(STDOUT)
+    if options.output == "json":
+        heading = restored.heading
+        told = {"taken_at": heading.taken_at, "taken_by": heading.version, "unfinished": restored.unfinished}
+        stdout.print(plain.line({"state_dir": str(state_dir), **told}))
+    else:
+        Output(STDERR).print(_words(restored, state_dir))
+    return stdout.status(0)
 
 
 def _words(restored: Restored, state_dir: Path) -> str:
@@ -48,4 +55,7 @@ def _words(restored: Restored, state_dir: Path) -> str:
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", help="the backup; - for standard input")
     parser.add_argument("--key-file", type=Path, metavar="KEY", help="the sealing key, for a backup without it")
+    add_output_argument(parser, "where it is, of when it is, and how many groups were not over then")
     add_configuration_options(parser, (STATE_DIR,))
+    # A file in the directory would keep the next try from it, and this one if it comes before the end.
+    parser.set_defaults(details_apart=True)

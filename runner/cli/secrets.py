@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
-from runner.cli.options import add_configuration_options, node_state_dir_of
+from msgspec.structs import asdict
+
+from runner.cli import plain
+from runner.cli.options import add_configuration_options, add_output_argument, node_state_dir_of
 from runner.cli.terminal import STDOUT, Output, complain
 from runner.config.keys import STATE_DIR
 from runner.rotation import Rotated, rotate
@@ -17,8 +20,10 @@ def run(options: Namespace) -> int:
     """0 when nothing is sealed with the former key any more, 1 when it has to be done again."""
     rotated = rotate(node_state_dir_of(options))
     stdout = Output(STDOUT)
-    for line in _lines(rotated):
-        stdout.print(line)
+    if options.output == "json":
+        stdout.print(plain.line(asdict(rotated)))
+    else:
+        stdout.print("\n".join(_lines(rotated)))
     if rotated.not_compacted:
         complain(
             "there was no room to compact the state: values sealed with the former key may lie in unused parts of it"
@@ -54,4 +59,5 @@ def add_arguments(parser: ArgumentParser) -> None:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     about = "put a new sealing key in the place of the old one, and seal anew all that was sealed with that; the node must not run"
     rotate_parser = commands.add_parser("rotate", help=about, description=about, allow_abbrev=False)
+    add_output_argument(rotate_parser, "which keys, what was sealed anew, and what was left out")
     add_configuration_options(rotate_parser, (STATE_DIR,))

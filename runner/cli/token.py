@@ -6,13 +6,14 @@ import json
 import time
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 
-from runner.cli.options import add_configuration_options, node_state_dir_of
+from runner.cli import plain
+from runner.cli.options import add_configuration_options, add_output_argument, node_state_dir_of
 from runner.cli.terminal import STDERR, STDOUT, Output, visible
 from runner.clock import rfc3339
 from runner.config.keys import STATE_DIR
 from runner.config.service import DEFAULT_SCOPES, Scope
 from runner.model import duration
-from runner.tokens import DEFAULT_LIFETIME_SECONDS, Tokens, Use
+from runner.tokens import DEFAULT_LIFETIME_SECONDS, Token, Tokens, Use
 
 NEVER = "never"
 COLUMNS = ("ID", "NAME", "SCOPES", "CREATED", "EXPIRES", "LAST USED", "DESCRIPTION")
@@ -32,6 +33,9 @@ def _create(options: Namespace, tokens: Tokens, stdout: Output) -> None:
         lifetime=options.expires,
         description=options.description,
     )
+    if options.output == "json":
+        stdout.print(plain.line({**_plain(token), "token": text}))
+        return
     stdout.print(text)
     until = "for ever" if token.expires is None else f"until {_day(token.expires)}"
     Output(STDERR).print(
@@ -42,7 +46,8 @@ def _create(options: Namespace, tokens: Tokens, stdout: Output) -> None:
 def _ls(options: Namespace, tokens: Tokens, stdout: Output) -> None:
     uses = tokens.all()
     if options.output == "json":
-        stdout.print(json.dumps({"tokens": [_plain(use) for use in uses]}, indent=2, ensure_ascii=False))
+        told = [{**_plain(use.token), "lastUsed": None if use.last is None else _day(use.last)} for use in uses]
+        stdout.print(json.dumps({"tokens": told}, indent=2, ensure_ascii=False))
         return
     now = time.time()
     rows = [COLUMNS, *(_row(use, now) for use in uses)]
@@ -52,9 +57,16 @@ def _ls(options: Namespace, tokens: Tokens, stdout: Output) -> None:
 
 
 def _revoke(options: Namespace, tokens: Tokens, stdout: Output) -> None:
-    for id in options.ids:
-        tokens.revoke(id)
-        stdout.print(f"{id}: revoked")
+    revoked: list[str] = []
+    try:
+        for id in options.ids:
+            tokens.revoke(id)
+            revoked.append(id)
+            if options.output == "text":
+                stdout.print(f"{id}: revoked")
+    finally:
+        if revoked and options.output == "json":  # where another one ends it too: these are
+            stdout.print(plain.line({"revoked": revoked}))
 
 
 def _row(use: Use, now: float) -> tuple[str, ...]:
@@ -71,15 +83,13 @@ def _row(use: Use, now: float) -> tuple[str, ...]:
     )
 
 
-def _plain(use: Use) -> dict[str, object]:
-    token = use.token
+def _plain(token: Token) -> dict[str, object]:
     return {
         "id": token.id,
         "name": token.name,
         "scopes": sorted(token.scopes),
         "created": rfc3339(token.created),
         "expires": None if token.expires is None else rfc3339(token.expires),
-        "lastUsed": None if use.last is None else _day(use.last),
         "description": token.description,
     }
 
@@ -134,14 +144,16 @@ def add_arguments(parser: ArgumentParser) -> None:
         help=f"how long it is good for, e.g. 12h or 30d; or {NEVER} (default: {days})",
     )
     create.add_argument("--description", default="", metavar="TEXT", help="what it is used for")
+    add_output_argument(create, "the token with its id, name, scopes and days")
     create.set_defaults(action=_create)
 
     ls = actions.add_parser("ls", help="show the tokens there are", allow_abbrev=False)
-    ls.add_argument("--output", choices=("text", "json"), default="text", help="json: for programs")
+    add_output_argument(ls, "for programs")
     ls.set_defaults(action=_ls)
 
     revoke = actions.add_parser("revoke", help="take tokens back, from a node that runs as well", allow_abbrev=False)
     revoke.add_argument("ids", metavar="ID", nargs="+", help="of `runner token ls`")
+    add_output_argument(revoke, "the ids of those that were")
     revoke.set_defaults(action=_revoke)
 
     for action in (create, ls, revoke):

@@ -6,12 +6,14 @@ import contextlib
 import os
 import sqlite3
 import subprocess
+import tarfile
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 
+from runner import sealing
 from runner.v1 import runner_pb2 as pb
 from tests.acceptance.command import Command, group, shell
 from tests.acceptance.serving import SECONDS, serving, submit, watched
@@ -106,6 +108,57 @@ def test_what_runner_run_has_kept_is_in_it(runner: Command) -> None:
     assert runner("restore", "--state-dir", str(copy), str(file)).status == 0
     again = runner("run", "--state-dir", str(copy), "--id", "one", "--output", "json", "--reveal", written)
     assert again.json == first.json
+
+
+def test_a_copy_for_programs(runner: Command) -> None:
+    state, copy, file = runner.folder / "state", runner.folder / "copy", runner.folder / "b.tar"
+    assert runner("run", "--state-dir", str(state), "--id", "one", runner.write(group([ENDS]))).status == 0
+    taken = runner("backup", "--state-dir", str(state), "--with-key", "--output", "json", "b.tar")
+    assert (taken.status, taken.stderr) == (0, "")
+    with tarfile.open(file) as backup:
+        members = backup.getmembers()[1:-1]  # between the heading and the digests
+    assert taken.json == {
+        "state_dir": str(state), "file": str(file), "files": len(members), "bytes": sum(each.size for each in members),
+        "runs": 1, "with_key": True,
+    }  # fmt: skip
+    refused = runner("backup", "--state-dir", str(state), "--output", "json", "-")
+    assert (refused.status, refused.stdout) == (2, "")
+    assert "cannot have both the backup and JSON" in refused.stderr
+    restored = runner("restore", "--state-dir", str(copy), "--output", "json", str(file))
+    assert (restored.status, restored.stderr) == (0, "")
+    assert (restored.json["state_dir"], restored.json["unfinished"]) == (str(copy), 0)
+    assert set(restored.json) == {"state_dir", "taken_at", "taken_by", "unfinished"}
+    rotated = runner("secrets", "rotate", "--state-dir", str(copy), "--output", "json")
+    assert (rotated.status, rotated.stderr) == (0, "")
+    told = rotated.json
+    assert (told["groups"], told["values"], told["in_use"], told["resumed"]) == (1, 1, [], False)
+    assert told["key"] == sealing.Sealer(sealing.read_key(copy / "key")).key_id
+    assert told["former"] == sealing.Sealer(sealing.read_key(state / "key")).key_id
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_restore_that_fails_is_repeated(runner: Command, named: bool) -> None:
+    """What the runner has to tell of its failure lies elsewhere: the directory has to be empty, or not there."""
+    state, file = runner.folder / "state", runner.folder / "b.tar"
+    copy = runner.folder / "copy" if named else runner.home / ".local/state/runner"
+    to = ("--state-dir", str(copy)) if named else ()
+    written = runner.write(group([shell("prints", "yes | head -c 100000")]))
+    assert runner("run", "--state-dir", str(state), "--id", "one", written).status == 0
+    assert runner("backup", "--state-dir", str(state), "--with-key", str(file)).status == 0
+    temporary = runner.folder / "tmp"
+    temporary.mkdir()
+    small = ("sh", "-c", 'ulimit -f 64; exec "$@"', "sh")
+    failed = runner.start(
+        "restore", *to, str(file), before=small, environment={"TMPDIR": str(temporary)}, stderr=subprocess.PIPE
+    )
+    _, said = failed.communicate(timeout=SECONDS)
+    assert failed.returncode == 1
+    (details,) = temporary.iterdir()
+    assert said.decode().endswith(f"File too large; details are in {details}\n")
+    assert "Traceback" in details.read_text()
+    assert not copy.exists()
+    again = runner("restore", *to, str(file))
+    assert again.status == 0, again.stderr
 
 
 def test_what_cannot_be_done_is_said(runner: Command) -> None:

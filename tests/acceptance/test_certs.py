@@ -75,6 +75,32 @@ async def test_renewed_in_time(runner: Command, tmp_path: Path) -> None:
     assert await connects(tls_of(made.stdout), files, tmp_path, "ada")
 
 
+async def test_certificates_for_programs(runner: Command, tmp_path: Path) -> None:
+    """All that has to be known to use them is in what is said."""
+
+    def told(*arguments: str) -> Any:
+        done = runner("certs", *arguments, "--output", "json")
+        assert done.status == 0, done.stderr
+        return done.json
+
+    made, ada = told("init", "--node", "onprem-1", "--host", "127.0.0.1"), told("issue", "ada", "--days", "20")
+    authority, node = made["authority"], made["node"]
+    assert (node["kind"], node["name"], node["hosts"]) == ("node", "onprem-1", ["127.0.0.1"])
+    assert (ada["kind"], ada["name"], ada["hosts"]) == ("client", "ada", [])
+    assert told("renew", "--within", "10d") == {"authority": authority, "renewed": []}
+    (renewed,) = told("renew")["renewed"]
+    assert {**renewed, "expires": ""} == {**ada, "expires": ""}
+    assert ada["expires"] <= renewed["expires"] < authority["expires"]
+    tls = Tls(
+        certificate=Path(node["certificate"]), key=Path(node["key"]), client_ca=Path(authority["certificate"]),
+        crl=Path(authority["crl"]),
+    )  # fmt: skip
+    files = [Path(ada[name]) for name in ("ca", "certificate", "key")]
+    assert await connects(tls, files, tmp_path, "ada")
+    assert told("revoke", "ada") == {"kind": "client", "name": "ada", "revoked": 2, "crl": authority["crl"]}
+    assert told("init", "--force")["node"] is None
+
+
 async def test_everybody_gets_a_certificate_of_a_new_authority(runner: Command, tmp_path: Path) -> None:
     made = runner("certs", "init", "--node", "onprem-1", "--days", "20")
     files = files_of(runner("certs", "issue", "ada").stdout)

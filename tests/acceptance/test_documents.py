@@ -235,6 +235,29 @@ def test_a_graph(runner: Command) -> None:
     ]
 
 
+def test_a_graph_for_programs(runner: Command) -> None:
+    tasks = [
+        shell("later", "true", depends_on=["first"], when="always"),
+        shell("first", "true", exports=[{"name": "ok"}]),
+        shell("last", "true", imports=[{"from": "first", "variable": "ok"}], **{"if": "{{ .first.ok == 'yes' }}"}),
+    ]
+    done = runner("graph", "--output", "json", runner.write(group(tasks, name="three")))
+    assert (done.status, done.stderr) == (0, "")
+    common = {"type": "os_exec", "imports": [], "when": "success", "if": None}
+    taken = [{"from": "first", "variable": "ok"}]
+    assert done.json == {
+        "name": "three",
+        "depth": 2,
+        "tasks": [
+            {**common, "name": "first", "layer": 1, "waits_for": []},
+            {**common, "name": "later", "layer": 2, "waits_for": ["first"], "when": "always"},
+            {**common, "name": "last", "layer": 2, "waits_for": ["first"], "imports": taken, "if": "{{ .first.ok == 'yes' }}"},
+        ],
+    }  # fmt: skip
+    refused = runner("graph", "--output", "json", runner.write("taskGroup: 7\n", "bad.yaml"))
+    assert (refused.status, refused.stdout) == (2, "")
+
+
 def test_a_large_graph(runner: Command) -> None:
     tasks = [
         shell(f"t{i}", "true", depends_on=[f"t{i - 100 + k}" for k in range(3)] if i >= 100 else [])

@@ -274,6 +274,22 @@ def test_a_node_that_cannot_be_reached_is_told_with_what_to_do(runner: Command, 
     assert (done.status, "no node is named" in done.stderr) == (2, True)
 
 
+def test_contexts_for_programs(runner: Command) -> None:
+    def told(*arguments: str) -> object:
+        done = runner("context", *arguments, "--output", "json")
+        assert (done.status, done.stderr) == (0, "")
+        return done.json
+
+    build = {"name": "build", "target": "build.example:7070", "current": True}
+    assert told("add", "build", "build.example:7070") == build
+    lab = {"name": "lab", "target": "lab.example:7070", "current": False}
+    assert told("add", "lab", "lab.example:7070") == lab
+    assert told("use", "lab") == {**lab, "current": True}
+    assert told("use", "--none") is None
+    assert told("rm", "build") == {"removed": "build"}
+    assert told("ls") == lab
+
+
 def test_a_context_names_a_node(ask: Ask) -> None:
     runner = ask.runner
     added = runner("context", "add", "build", ask.node.addresses[1], "--token", "-", stdin=b"rt_wrong\n")

@@ -61,6 +61,21 @@ def test_what_is_shown_of_tokens(runner: Command) -> None:
     assert not any(row.endswith(" ") for row in shown)
 
 
+def test_tokens_for_programs(runner: Command) -> None:
+    made = runner("token", "create", "ada", "--scope", "read", "--expires", "never", "--output", "json")
+    assert (made.status, made.stderr) == (0, "")
+    token = made.json.pop("token")
+    id = token.split("_")[1]
+    (listed,) = runner("token", "ls", "--output", "json").json["tokens"]
+    assert made.json == {**{name: listed[name] for name in listed if name != "lastUsed"}, "token": token}
+    assert (listed["id"], listed["scopes"], listed["expires"]) == (id, ["read"], None)
+    revoked = runner("token", "revoke", id, "0123456789ab", "--output", "json")
+    assert (revoked.status, revoked.json) == (2, {"revoked": [id]}), "the first is gone, whatever becomes of others"
+    assert "no token with the id '0123456789ab'" in revoked.stderr
+    again = runner("token", "revoke", id, "--output", "json")
+    assert (again.status, again.stdout) == (2, "")
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
