@@ -119,7 +119,7 @@ class Keeper:
             await asyncio.sleep(PAUSE_SECONDS)
         if removed:
             _log.info(
-                "%d groups that were over have been removed", removed["groups"], extra={"action": "removed", **removed}
+                "groups that were over have been removed: %d", removed["groups"], extra={"action": "removed", **removed}
             )
 
     def _oldest_first(self) -> Iterator[FinishedGroup]:

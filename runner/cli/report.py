@@ -183,4 +183,5 @@ def _later(seconds: float) -> str:
 def _seconds(started: str | None, finished: str | None) -> float | None:
     if started is None or finished is None:
         return None
-    return (datetime.fromisoformat(finished) - datetime.fromisoformat(started)).total_seconds()
+    seconds = (datetime.fromisoformat(finished) - datetime.fromisoformat(started)).total_seconds()
+    return seconds if seconds >= 0 else None  # the clock was set back meanwhile, nobody knows by how much

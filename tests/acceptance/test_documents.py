@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -243,7 +244,7 @@ def test_a_graph_for_programs(runner: Command) -> None:
     ]
     done = runner("graph", "--output", "json", runner.write(group(tasks, name="three")))
     assert (done.status, done.stderr) == (0, "")
-    common = {"type": "os_exec", "imports": [], "when": "success", "if": None}
+    common: dict[str, Any] = {"type": "os_exec", "imports": [], "when": "success", "if": None}
     taken = [{"from": "first", "variable": "ok"}]
     assert done.json == {
         "name": "three",

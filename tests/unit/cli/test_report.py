@@ -124,6 +124,19 @@ def test_the_summary_tells_what_did_not_succeed_and_shows_no_secret() -> None:
     assert "  build.token = hunter22" in summary(result, reveal=True)
 
 
+def test_nothing_takes_less_than_no_time() -> None:
+    """The clock may be set back while a group runs."""
+    result = TaskGroupResult(
+        id="g",
+        name="ship",
+        status=Status.SUCCESS,
+        started_at="2026-01-31T09:30:02.500000Z",
+        finished_at="2026-01-31T09:30:00.000000Z",
+        results={"t": TaskResult(id="g/t", name="t", status=Status.SUCCESS)},
+    )
+    assert list(summary(result)) == ["ship: success: 1 success"]
+
+
 def test_the_headline_tells_the_id_that_goes_on_with_a_run() -> None:
     assert headline("ship", 2, "8c1f") == "ship: 2 tasks, run 8c1f"
     assert headline("", 1, "8c1f") == "task group: 1 task, run 8c1f"
