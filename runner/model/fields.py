@@ -24,6 +24,8 @@ NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,127}")
 NAME_EXPECTED = "expected a letter or _, then at most 127 letters, digits, _ or -"
 RESERVED_NAMES = frozenset({"group", "task", "inputs", "env"})
 
+LONGEST_LINE = 256
+
 SAID_ALREADY = "another key has said this already; keep one of them"
 
 _YAML_1_1_BOOLEANS = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false", "n": "false"}
@@ -61,8 +63,8 @@ def text(faults: Faults, path: Path, value: Any) -> str:
 
 def one_line(faults: Faults, path: Path, value: Any) -> str:
     read = text(faults, path, value)
-    if len(read) > 256 or not read.isprintable():
-        faults.add(path, "expected one line of at most 256 printable characters")
+    if len(read) > LONGEST_LINE or not read.isprintable():
+        faults.add(path, f"expected one line of at most {LONGEST_LINE} printable characters")
     return read
 
 
@@ -76,6 +78,14 @@ def word(faults: Faults, path: Path, value: Any) -> str:
         mended = read.rstrip(",")
         faults.add(path, f"{quote(read)} ends in a comma", hint=f"write {mended}: only [ ] and {{ }} have commas")
         return mended
+    return read
+
+
+def reference(faults: Faults, path: Path, value: Any) -> str:
+    """The name of something that there has to be."""
+    read = word(faults, path, value)
+    if not read and as_text(value) is not None:
+        faults.add(path, "expected a name, found an empty text")
     return read
 
 

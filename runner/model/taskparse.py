@@ -61,7 +61,7 @@ def is_possible(retry: Retry) -> bool:
 
 def read_task(faults: Faults, path: Path, value: Any, checks: Checks, *, forwarded: bool = False) -> Task:
     """A task whose name, if it had to be refused, is empty; `forwarded` with its group."""
-    given = fields.record(faults, path, fields.mapping(faults, path, value), _TASK, NOT_BUILT)
+    given = fields.record(faults, path, fields.mapping(faults, path, value), TASK, NOT_BUILT)
     if isinstance(value, dict):
         fields.require(faults, path, given, name="name", type="type")
     spec = given.pop("spec", {})
@@ -77,14 +77,14 @@ def read_task(faults: Faults, path: Path, value: Any, checks: Checks, *, forward
 
 
 def _type(faults: Faults, path: Path, value: Any) -> str:
-    given = fields.word(faults, path, value)
+    given = fields.reference(faults, path, value)
     return TYPE_SPELLINGS.get(given, given)
 
 
 def _depends_on(faults: Faults, path: Path, value: Any) -> tuple[str, ...]:
     if as_text(value) is not None:
-        return (fields.word(faults, path, value),)
-    found = [fields.word(faults, *item) for item in fields.items(faults, path, value, "a list of task names")]
+        return (fields.reference(faults, path, value),)
+    found = [fields.reference(faults, *item) for item in fields.items(faults, path, value, "a list of task names")]
     return tuple(dict.fromkeys(found))
 
 
@@ -92,7 +92,7 @@ def _imports(faults: Faults, path: Path, value: Any) -> tuple[Import, ...]:
     found = []
     for place, item in fields.items(faults, path, value, "a list such as [{from: build, variable: url}]"):
         given = fields.record(
-            faults, place, fields.mapping(faults, place, item, "{from: build, variable: url}"), _IMPORT
+            faults, place, fields.mapping(faults, place, item, "{from: build, variable: url}"), IMPORT
         )
         if isinstance(item, dict) and fields.require(faults, place, given, task="from", variable="variable"):
             found.append(Import(**given))
@@ -102,7 +102,7 @@ def _imports(faults: Faults, path: Path, value: Any) -> tuple[Import, ...]:
 def _exports(faults: Faults, path: Path, value: Any) -> tuple[Export, ...]:
     found: dict[str, Export] = {}
     for place, item in fields.items(faults, path, value, "a list such as [{name: url}]"):
-        given = fields.record(faults, place, fields.mapping(faults, place, item, "{name: url}"), _EXPORT)
+        given = fields.record(faults, place, fields.mapping(faults, place, item, "{name: url}"), EXPORT)
         if not isinstance(item, dict) or not fields.require(faults, place, given, name="name") or not given["name"]:
             continue
         export = Export(**given)
@@ -113,7 +113,7 @@ def _exports(faults: Faults, path: Path, value: Any) -> tuple[Export, ...]:
 
 
 def _retry(faults: Faults, path: Path, value: Any) -> Retry:
-    given = fields.record(faults, path, fields.mapping(faults, path, value, "{attempts: 3, delay: 2s}"), _RETRY)
+    given = fields.record(faults, path, fields.mapping(faults, path, value, "{attempts: 3, delay: 2s}"), RETRY)
     if isinstance(value, dict) and not fields.require(faults, path, given, attempts="attempts"):
         return NO_RETRY
     return Retry(**given)
@@ -157,7 +157,7 @@ def _condition(faults: Faults, path: Path, value: Any) -> str | bool:
 
 
 def read_forward(faults: Faults, path: Path, value: Any) -> Forward | None:
-    given = fields.record(faults, path, fields.mapping(faults, path, value, "{to: onprem-1}"), _FORWARD)
+    given = fields.record(faults, path, fields.mapping(faults, path, value, "{to: onprem-1}"), FORWARD)
     if not isinstance(value, dict):
         return None
     if not given and not value:
@@ -181,7 +181,7 @@ def _forward_labels(faults: Faults, path: Path, value: Any) -> dict[str, str]:
     return labels
 
 
-_TASK: Readers = {
+TASK: Readers = {
     "name": ("name", fields.name),
     "type": ("type", _type),
     "description": ("description", fields.text),
@@ -197,23 +197,23 @@ _TASK: Readers = {
     "template": ("template", fields.flag),
     "forward": ("forward", read_forward),
 }
-_FORWARD: Readers = {
+FORWARD: Readers = {
     "to": ("to", _forward_to),
     "labels": ("labels", _forward_labels),
 }
-_IMPORT: Readers = {
-    "from": ("task", fields.word),
-    "variable": ("variable", fields.word),
-    "task_name": ("task", fields.word),
-    "name": ("variable", fields.word),
+IMPORT: Readers = {
+    "from": ("task", fields.reference),
+    "variable": ("variable", fields.reference),
+    "task_name": ("task", fields.reference),
+    "name": ("variable", fields.reference),
 }
-_EXPORT: Readers = {
+EXPORT: Readers = {
     "name": ("name", fields.name),
     "confidential": ("confidential", fields.flag),
     "scope": ("scope", fields.choice(Scope)),
     "default": ("default", fields.text),
 }
-_RETRY: Readers = {
+RETRY: Readers = {
     "attempts": ("attempts", fields.whole_number(1, MOST_ATTEMPTS)),
     "delay": ("delay", fields.seconds),
     "backoff": ("backoff", fields.number(1, MOST_BACKOFF)),

@@ -75,7 +75,7 @@ class Specs:
 
 def _is_for_later(value: Any, kind: str) -> bool:
     """Whether only the rendered value can be judged."""
-    if not isinstance(value, str) or not expressions.has_template(value):
+    if kind == "extra_forbidden" or not isinstance(value, str) or not expressions.has_template(value):
         return False
     try:
         whole = expressions.parse(value).whole
