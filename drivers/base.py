@@ -38,6 +38,19 @@ AS_WRITTEN = "as written"
 boolean that it reads as would be written otherwise (`1.10`, `0755`), else typed (`3`, `true`)."""
 
 
+class Says:
+    """An annotation: what the JSON Schema of a spec says of a value beside its type, e.g. `Says(pattern="^v[0-9]")`; `also` are
+    other forms that a document may give it. It is for editors; what is accepted is decided by the model alone."""
+
+    def __init__(self, *also: Mapping[str, Any], **keywords: Any) -> None:
+        self._also = also
+        self._keywords = keywords
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        said = {**handler(schema), **self._keywords}
+        return {"anyOf": [said, *self._also]} if self._also else said
+
+
 class Spec(BaseModel):
     """The base of a driver's spec model: frozen, unknown keys refused.
 

@@ -31,8 +31,17 @@ MAX_SHOWN = 50
 
 
 class ExpressionEvaluationSpec(Spec):
-    string_to_evaluate: str
-    variables: dict[str, Annotated[Any, AS_WRITTEN]] = Field(default_factory=dict)
+    """Resolves the expressions inside data, such as a manifest that another task has fetched, and exports it as `result`."""
+
+    string_to_evaluate: str = Field(
+        description="The data. Templates give it; the {{ … }} and <+a.b.c> that then stand in it are resolved.",
+        examples=["{{ .fetch-manifest.yaml_data }}"],
+    )
+    variables: dict[str, Annotated[Any, AS_WRITTEN]] = Field(
+        default_factory=dict,
+        description="What the expressions in the data may name, besides the task's imports.",
+        examples=[{"image": {"tag": "v1"}}],
+    )
 
 
 class ExpressionEvaluationDriver(SimpleDriver[ExpressionEvaluationSpec]):

@@ -44,6 +44,7 @@ COMMANDS = {
     "context": "keep nodes under names",
     "validate": "say everything that is wrong with task groups",
     "graph": "draw what waits for what in a task group",
+    "schema": "print the JSON Schema of task groups, by which editors help to write them",
     "serve": "be a node, which others submit task groups to",
     "config": "check the configuration of a node",
     "token": "make, show and revoke the tokens by which callers prove to a node who they are",

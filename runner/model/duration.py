@@ -10,7 +10,10 @@ EXAMPLES = "a duration such as 90, 1.5s, 2m30s or 1h"
 
 _NUMBER = r"[0-9]{1,15}(?:\.[0-9]{1,9})?"
 _SECONDS = re.compile(_NUMBER)
-_PARTS = re.compile("".join(rf"(?:({_NUMBER}){unit})?" for unit in ("d", "h", "m(?!s)", "s", "ms")))
+_UNITS = ("d", "h", "m(?!s)", "s", "ms")
+_PARTS = re.compile("".join(rf"(?:({_NUMBER}){unit})?" for unit in _UNITS))
+PATTERN = rf"^(?=[\s\S])(?:{_NUMBER}|{''.join(f'(?:{_NUMBER}{unit})?' for unit in _UNITS)})$"
+"""What `parse` reads, for those who look at documents from outside."""
 _UNITS_IN_SECONDS = (86400.0, 3600.0, 60.0, 1.0, 0.001)
 
 

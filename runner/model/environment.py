@@ -61,7 +61,7 @@ def _variables(faults: Faults, path: Path, value: Any) -> Iterator[Variable]:
 
 
 def _entry(faults: Faults, path: Path, item: dict[str, Any]) -> Iterator[Variable]:
-    given = fields.record(faults, path, item, _ENTRY)
+    given = fields.record(faults, path, item, ENTRY)
     if fields.require(faults, path, given, key="key"):
         place = (*path, "value") if "value" in item else path
         yield Variable(given["key"], given.get("value", ""), place)
@@ -82,4 +82,4 @@ def _text(faults: Faults, path: Path, value: Any) -> str:
     return fields.text(faults, path, value)
 
 
-_ENTRY: fields.Readers = {"key": ("key", fields.text), "value": ("value", _text)}
+ENTRY: fields.Readers = {"key": ("key", fields.text), "value": ("value", _text)}

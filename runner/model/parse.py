@@ -23,7 +23,7 @@ TASK_KEYS = ("taskGroup", "tasks")
 NOT_BUILT = frozenset({"cache", "concurrency", "environments", "matrix", "services"})
 """Keys of a group."""
 
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
 class Parsed(Struct, frozen=True, kw_only=True):
@@ -43,7 +43,7 @@ def tasks_key(data: Any) -> str:
 def parse(data: Any, faults: Faults, checks: Checks, *, complete: bool = True, limits: Limits | None = None) -> Parsed:
     """Read what `document.read` gave. With `complete` False nothing is said about what is missing."""
     limits = limits or Limits()
-    given = fields.record(faults, (), _top(faults, data), _GROUP, NOT_BUILT)
+    given = fields.record(faults, (), _top(faults, data), GROUP, NOT_BUILT)
     place: Path = (next((key for key in TASK_KEYS if isinstance(data, dict) and key in data), TASK_KEYS[0]),)
     raw_tasks = given.pop("tasks", None)
     forwarded = given.get("forward") is not None
@@ -92,7 +92,7 @@ def _version(faults: Faults, path: Path, value: Any) -> None:
 
 def _id(faults: Faults, path: Path, value: Any) -> str:
     given = fields.word(faults, path, value)
-    if as_text(value) is not None and not _ID.fullmatch(given):
+    if as_text(value) is not None and not ID.fullmatch(given):
         faults.add(path, f"{quote(given)} is not an id: expected at most 128 letters, digits, ., _ or -")
     return given
 
@@ -117,13 +117,13 @@ def _input(faults: Faults, path: Path, name: str, value: Any) -> Input:
             fields.expected(faults, path, "a default or a mapping such as {default: latest}", value)
             return Input(name=name)
         return Input(name=name, default=fields.text(faults, path, value))
-    declared = Input(name=name, **fields.record(faults, path, value, _INPUT))
+    declared = Input(name=name, **fields.record(faults, path, value, INPUT))
     if declared.required and declared.default is not None:
         faults.add((*path, "default"), "an input that is required has no use for a default")
     return declared
 
 
-_GROUP: Readers = {
+GROUP: Readers = {
     "version": ("version", _version),
     "name": ("name", fields.one_line),
     "description": ("description", fields.text),
@@ -138,7 +138,7 @@ _GROUP: Readers = {
     "taskGroup": ("tasks", _task_list),
     "tasks": ("tasks", _task_list),
 }
-_INPUT: Readers = {
+INPUT: Readers = {
     "default": ("default", fields.text),
     "required": ("required", fields.flag),
     "confidential": ("confidential", fields.flag),

@@ -14,6 +14,9 @@ _UNITS_IN_BYTES: dict[str, int] = {
     **{f"{prefix}B": 1000 ** (power + 1) for power, prefix in enumerate("kMGT")},
 }
 
+PATTERN = rf"^[0-9]{{1,20}}( ?B)?$|^[0-9]{{1,20}}(\.[0-9]{{1,9}})? ?({'|'.join(_UNITS_IN_BYTES)})$"
+"""What `parse` reads, for those who look at documents from outside."""
+
 
 def parse(text: str) -> int:
     """Bytes, rounded down. Raises ValueError with a message that reads well behind the name of the field."""

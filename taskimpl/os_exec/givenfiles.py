@@ -17,6 +17,7 @@ from msgspec import Struct
 from pydantic import AfterValidator, BeforeValidator, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from drivers.base import Says
 from runner.removal import remove_tree
 
 MAX_FILE_BYTES = 4 << 20
@@ -94,9 +95,10 @@ def refused(faults: Iterable[tuple[str, str]], *field: str) -> ValidationError:
 Files = Annotated[
     dict[
         Annotated[str, AfterValidator(_checked_name)],
-        Annotated[str, BeforeValidator(_given), AfterValidator(_checked_text)],
+        Annotated[str, BeforeValidator(_given), AfterValidator(_checked_text), Says({"type": "null"})],
     ],
     AfterValidator(_checked),
+    Says(maxProperties=MAX_FILES, propertyNames={"pattern": f"^{_NAME.pattern}$"}),
 ]
 """What a spec says of them: their contents by name."""
 

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 from msgspec import Struct
-from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, AliasChoices, BeforeValidator, ConfigDict, Field, model_validator
 
-from drivers.base import Spec
+from drivers.base import Says, Spec
 from runner.model import size
 from runner.model.log import LEAST_LOG_LIMIT_BYTES
 from taskimpl.os_exec import account, givenfiles
@@ -164,6 +164,13 @@ def _size(value: Any) -> int | None:
     return size.parse(str(value))
 
 
+def _no_boolean(value: Any) -> Any:
+    """Pydantic takes `true` for the number 1."""
+    if isinstance(value, bool):
+        raise ValueError("expected a whole number")
+    return value
+
+
 def parse_shell(value: str) -> Shell:
     """The shell that `value` names or spells out. Raises ValueError."""
     known = SHELLS.get(value)
@@ -179,50 +186,112 @@ def parse_shell(value: str) -> Shell:
     return shell
 
 
-EnvName = Annotated[str, AfterValidator(_env_name)]
-EnvText = Annotated[str, BeforeValidator(_env_given), AfterValidator(_env_text)]
+NOTHING = {"type": "null"}
+"""A value that is left out, which is the empty text."""
+
+EnvName = Annotated[str, AfterValidator(_env_name), Says(pattern=r"^[^=\u0000]+$")]
+EnvText = Annotated[str, BeforeValidator(_env_given), AfterValidator(_env_text), Says(NOTHING)]
 
 
 class EnvEntry(Spec):
-    key: EnvName
-    value: EnvText = ""
+    """One variable of a list."""
+
+    key: EnvName = Field(description="The variable's name, which may be a template here.", examples=["REGION"])
+    value: EnvText = Field(default="", description="What it is set to.", examples=["eu", "{{ .build.url }}"])
 
 
-Script = Annotated[str, AfterValidator(_script)]
-Arguments = Annotated[list[Annotated[str, AfterValidator(_no_nul)]], AfterValidator(_program)]
+_Program = Says(minItems=1, **{"not": {"type": "array", "minItems": 1, "items": [{"enum": [""]}]}})
+Script = Annotated[str, AfterValidator(_script), Says(pattern=r"\S")]
+Arguments = Annotated[list[Annotated[str, AfterValidator(_no_nul)]], AfterValidator(_program), _Program]
 Environment = Annotated[
-    dict[Annotated[EnvName, AfterValidator(_env_key)], EnvText] | list[Annotated[EnvEntry, BeforeValidator(_entry)]],
+    Annotated[
+        dict[Annotated[EnvName, AfterValidator(_env_key)], EnvText],
+        Says(propertyNames={"pattern": r"^(?![\s\S]*\{\{)[^=\u0000]+$"}),
+    ]
+    | list[Annotated[EnvEntry, BeforeValidator(_entry), Says({"type": "string", "pattern": "^[^=]+="})]],
     AfterValidator(_merged),
 ]
 
 
-# In a schema: a size may be written in words, and as a template.
-_Size = Field(json_schema_extra={"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string"}, {"type": "null"}]})
+def _sizes(*numbers: Mapping[str, Any]) -> Says:
+    """A size in the schema: of these numbers of bytes, or in words, whose amount is not looked at."""
+    words = {"type": "string", "pattern": size.PATTERN}
+    return Says(anyOf=[*({"type": "integer", **number} for number in numbers), words, {"type": "null"}])
+
+
+_Number = BeforeValidator(_no_boolean)
+_Shell = Says(type=["string", "null"], pattern=rf"^({'|'.join(SHELLS)})$|\{SCRIPT_FILE[0]}0\{SCRIPT_FILE[-1]}|\{{\{{")
 
 
 class Limits(Spec):
     """What one process of the task may take, each of its children as much again; and `log`, what is kept of all that an attempt
     prints."""
 
-    memory: Annotated[int | None, BeforeValidator(_memory), _Size] = None
-    nofile: Annotated[int, Field(ge=FEWEST_FILES, le=MOST_FILES)] | None = None
-    nice: Annotated[int, Field(ge=-20, le=19)] | None = None
-    oom_score_adj: Annotated[int, Field(ge=-1000, le=1000)] | None = None
-    log: Annotated[int | None, BeforeValidator(_log), _Size] = None
+    memory: Annotated[int | None, BeforeValidator(_memory), _sizes({"minimum": LEAST_MEMORY_BYTES})] = Field(
+        default=None, description="What a process may write to and shares with nobody.", examples=["512MiB", "2GiB"]
+    )
+    nofile: Annotated[int, Field(ge=FEWEST_FILES, le=MOST_FILES), _Number] | None = Field(
+        default=None, description="How many files it may have open.", examples=[1024]
+    )
+    nice: Annotated[int, Field(ge=-20, le=19), _Number] | None = Field(
+        default=None, description="How much it stands back for others: 19 most, -20 least.", examples=[5]
+    )
+    oom_score_adj: Annotated[int, Field(ge=-1000, le=1000), _Number] | None = Field(
+        default=None, description="How soon it is ended when memory runs out: 1000 first, -1000 never.", examples=[500]
+    )
+    log: Annotated[int | None, BeforeValidator(_log), _sizes({"minimum": LEAST_LOG_LIMIT_BYTES}, {"enum": [0]})] = (
+        Field(
+            default=None,
+            description="What is kept of all that an attempt prints, its beginning and its end; 0 is all.",
+            examples=["100MiB"],
+        )
+    )
 
 
 class OsExecSpec(Spec):
-    """The spec of an `os_exec` task; `environment` is `envs` in its one canonical form."""
+    """A command, which runs in the workspace. Its environment is PATH, HOME, LANG, TZ, the group's `env` and `envs`. What it
+    writes to $OUTPUT_FILE as NAME=value can be exported."""
 
-    command: Script | Arguments
-    shell: Annotated[str | None, AfterValidator(_shell)] = None
-    envs: Environment = Field(default_factory=dict, validation_alias=AliasChoices("envs", "env", "data"))
-    workdir: Annotated[str | None, AfterValidator(_workdir)] = None
+    model_config = ConfigDict(
+        json_schema_extra={
+            "not": {
+                "required": ["command", "shell"],
+                "properties": {"command": {"type": "array"}, "shell": {"not": {"type": "null"}}},
+            }
+        }
+    )
 
-    files: givenfiles.Files = Field(default_factory=dict)
-    stdin: str | None = None
-    user: Annotated[str | None, AfterValidator(_user)] = None
-    limits: Limits | None = None
+    command: Script | Arguments = Field(
+        description="A text is a script for the shell (`sh -e`); a list is a program and its arguments.",
+        examples=["make test", ["./deploy.sh", "{{ .build.url }}"]],
+    )
+    shell: Annotated[str | None, AfterValidator(_shell), _Shell] = Field(
+        default=None,
+        description=f"What runs a script: {', '.join(SHELLS)}, or a command in which {SCRIPT_FILE} is the script's file.",
+        examples=[*SHELLS, f"perl {SCRIPT_FILE}"],
+    )
+    envs: Environment = Field(
+        default_factory=dict,
+        validation_alias=AliasChoices("envs", "env", "data"),
+        description="Variables for its environment: a mapping, or a list of {key, value} and KEY=VALUE.",
+        examples=[{"REGION": "eu", "URL": "{{ .build.url }}"}],
+    )
+    workdir: Annotated[str | None, AfterValidator(_workdir), Says(pattern=r"^(?!\.\.(/|$))[\s\S]")] = Field(
+        default=None, description="The folder that it runs in, below the workspace.", examples=["site"]
+    )
+
+    files: givenfiles.Files = Field(
+        default_factory=dict,
+        description="Files that it is given, in memory and 0600: contents by name. The path is in $FILE_ and the name in capitals.",
+        examples=[{"kubeconfig": "{{ .login.config }}"}],
+    )
+    stdin: str | None = Field(default=None, description="What it reads; else nothing.", examples=["yes\n"])
+    user: Annotated[str | None, AfterValidator(_user), Says(pattern=r"^[^\s:/]{1,256}(:[^\s:/]{1,256})?$|\{\{")] = (
+        Field(default=None, description="Whom it runs as, for a runner that is root.", examples=["build", "1000:1000"])
+    )
+    limits: Limits | None = Field(
+        default=None, description="What it may take.", examples=[{"memory": "512MiB", "nofile": 1024}]
+    )
 
     @model_validator(mode="after")
     def _shell_needs_a_script(self) -> OsExecSpec:
