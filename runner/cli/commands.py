@@ -45,6 +45,7 @@ COMMANDS = {
     "validate": "say everything that is wrong with task groups",
     "graph": "draw what waits for what in a task group",
     "schema": "print the JSON Schema of task groups, by which editors help to write them",
+    "completion": "print what a shell reads to complete commands, options, tasks and inputs",
     "serve": "be a node, which others submit task groups to",
     "config": "check the configuration of a node",
     "token": "make, show and revoke the tokens by which callers prove to a node who they are",
@@ -57,9 +58,15 @@ COMMANDS = {
 """Each is a module of this package with `run(options)` and `add_arguments(parser)`, imported when it is asked for."""
 
 
+COMPLETE = "__complete"
+"""What the scripts of `runner completion` call."""
+
+
 def run_command(arguments: list[str]) -> int:
     """Run the command; its exit status. Raises nothing but SystemExit (from argparse)."""
     secure_standard_streams()
+    if arguments[:1] == [COMPLETE]:
+        return _complete(arguments[1:])
     details = Details(Namespace())
     logging.basicConfig(handlers=[_Complaints(details)])
     try:
@@ -88,7 +95,17 @@ def run_command(arguments: list[str]) -> int:
         _flush_quietly()
 
 
-def _parse_and_run(arguments: list[str], details: Details) -> int:
+def _complete(arguments: list[str]) -> int:
+    from runner.cli.completing import complete
+
+    try:
+        return complete(arguments, parser_of)
+    except Exception:  # noqa: BLE001 (whoever writes a command is not told what went wrong with helping them)
+        return FAILED
+
+
+def parser_of(arguments: list[str]) -> ArgumentParser:
+    """The parser for a line that begins with these words: it has the arguments of no other command."""
     parser = ArgumentParser(
         prog="runner",
         description="Runs groups of tasks.",
@@ -106,7 +123,11 @@ def _parse_and_run(arguments: list[str], details: Details) -> int:
             module = import_module(f"runner.cli.{name}")
             module.add_arguments(command)
             command.set_defaults(run=module.run)
-    options: Namespace = parser.parse_args(arguments)
+    return parser
+
+
+def _parse_and_run(arguments: list[str], details: Details) -> int:
+    options: Namespace = parser_of(arguments).parse_args(arguments)
     details.options = options
     gc.freeze()
     gc.enable()

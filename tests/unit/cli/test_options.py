@@ -12,6 +12,8 @@ from runner.cli.commands import COMMANDS
 
 LASTING = {"serve", "supervisor"}
 """What they say they say as they go on, and not as an answer."""
+FOR_PROGRAMS = {"schema", "completion"}
+"""What they print has one form, which a program reads: an editor, a shell."""
 
 
 def leaves(parser: ArgumentParser) -> Iterator[ArgumentParser]:
@@ -24,7 +26,7 @@ def leaves(parser: ArgumentParser) -> Iterator[ArgumentParser]:
             yield from leaves(choice)
 
 
-@pytest.mark.parametrize("command", sorted(set(COMMANDS) - LASTING))
+@pytest.mark.parametrize("command", sorted(set(COMMANDS) - LASTING - FOR_PROGRAMS))
 def test_every_command_answers_programs(command: str) -> None:
     parser = ArgumentParser(command)
     import_module(f"runner.cli.{command}").add_arguments(parser)
