@@ -136,8 +136,10 @@ def members(
     known: dict[int, Owner | None] = {os.getpid(): None, 0: None, 1: None}
     late = []
     for process in _walk():
+        before = everything.get(process.pid)
         everything[process.pid] = process
-        if process.pid in known:
+        # The number of one that has been looked at may be that of another meanwhile.
+        if process.pid in known and (before is None or before.started == process.started):
             continue
         found = owner(process)
         if found is None and process.parent not in known:

@@ -59,6 +59,41 @@ while found:
     processes.kill(found)
 """
 
+# While it is looked at, a process ends, and its number is given to another one.
+REUSED = """
+import os, signal, time
+from runner.process.supervisor import processes
+
+def child():
+    pid = os.fork()
+    if pid == 0:
+        signal.pause()
+    return pid
+
+def give_next(number):
+    open('/proc/sys/kernel/ns_last_pid', 'w').write(str(number - 1))
+
+first, born = child(), []
+started = processes.read(first).started
+give_next(int(open('/proc/sys/kernel/pid_max').read()) - 1)
+child()
+
+def owner(process):
+    if process.pid == first and not born:
+        os.kill(first, signal.SIGKILL)
+        os.waitpid(first, 0)
+        while time.clock_gettime(time.CLOCK_BOOTTIME) * processes.TICKS_PER_SECOND < started + 2:
+            pass
+        give_next(first)
+        born.append(child())
+        return None
+    return 'it' if process.pid in born else None
+
+found = processes.members(owner)
+assert born == [first]
+assert [process.pid for process in found] == born
+"""
+
 
 def fleeting(first: str, last: str, pause: float) -> list[str]:
     code = FLEETING.replace("FIRST", first).replace("LAST", last).replace("PAUSE", str(pause))
@@ -81,6 +116,13 @@ greatest = int(open("/proc/sys/kernel/pid_max").read()) - 1
 """
     last = "open('/proc/sys/kernel/ns_last_pid', 'w').write(str(greatest - look % 4))"
     own = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", *fleeting(first, last, 0.001)]
+    done = subprocess.run(own, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_one_that_is_given_the_number_of_another_while_that_is_looked_at(require: Callable[[str], None]) -> None:
+    require("mount")
+    own = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", sys.executable, "-c", REUSED]
     done = subprocess.run(own, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
