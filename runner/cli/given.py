@@ -20,6 +20,8 @@ from runner.model.group import TaskGroup
 
 def changed(group: TaskGroup, options: Namespace) -> TaskGroup:
     """The group as the command line has it. Raises UsageError."""
+    if options.keep_workspace and not options.isolated:
+        raise UsageError("--keep-workspace is for --isolated: without it, the tasks work in the current folder")
     if options.task and options.beginning:
         raise UsageError("--task and --from choose two parts: give one of them")
     if options.task:
@@ -40,7 +42,7 @@ def read_env(path: Path) -> Mapping[str, str]:
     from dotenv.parser import parse_stream  # not for commands that have no such file
 
     try:
-        text = read_small_file("--env-file", path).decode()
+        text = read_small_file("--env-file", path).decode("utf-8-sig")
     except UnicodeDecodeError:
         raise UsageError(f"--env-file {path}: it is no UTF-8 text") from None
     found = {}
@@ -49,6 +51,8 @@ def read_env(path: Path) -> Mapping[str, str]:
         if binding.error or (binding.key is not None and binding.value is None):
             raise UsageError(f"{line}: expected NAME=value")
         if binding.key is not None and binding.value is not None:
+            if "\0" in binding.key + binding.value:
+                raise UsageError(f"{line}: a NUL character is not allowed in a text")
             faults = Faults(1)
             environment.read(faults, (), {binding.key: binding.value})
             for fault in faults.all():

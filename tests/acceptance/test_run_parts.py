@@ -46,6 +46,7 @@ def test_a_task_and_what_follows(runner: Command) -> None:
         (["--timeout", "soon"], "'soon': expected a duration such as 90, 1.5s, 2m30s or 1h"),
         (["--timeout", "0"], "must be more than nothing"),
         (["--env-file", "no-such"], "--env-file: no-such cannot be read: No such file or directory"),
+        (["--keep-workspace"], "--keep-workspace is for --isolated"),
         (["--input-file", "no-such"], "--input-file: no-such cannot be read: No such file or directory"),
     ],
 )
@@ -69,7 +70,12 @@ def test_variables_out_of_files_stand_as_they_are(runner: Command) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "words"), [("A=1\nB\n", ", line 2: expected NAME=value"), ("A='1\n", ", line 1: expected NAME=value")]
+    ("text", "words"),
+    [
+        ("A=1\nB\n", ", line 2: expected NAME=value"),
+        ("A='1\n", ", line 1: expected NAME=value"),
+        ("A=1\nB=x\0y\n", ", line 2: a NUL character is not allowed in a text"),
+    ],
 )
 def test_a_file_of_variables_that_cannot_be_read(runner: Command, text: str, words: str) -> None:
     path = Path(runner.home, "one.env")
@@ -77,6 +83,14 @@ def test_a_file_of_variables_that_cannot_be_read(runner: Command, text: str, wor
     done = runner("run", runner.write(group([shell("t", "true")])), "--env-file", str(path))
     assert (done.status, done.stdout) == (2, "")
     assert f"--env-file {path}{words}" in done.stderr
+
+
+def test_a_file_of_variables_from_another_system(runner: Command) -> None:
+    path = Path(runner.home, "one.env")
+    path.write_bytes(b"\xef\xbb\xbfA=1\r\nB='2' # two\r\n")
+    task = shell("t", 'printf "%s|" "$A" "$B"')
+    assert runner("run", runner.write(group([task])), "--id", "one", "--env-file", str(path)).status == 0
+    assert runner("logs", "one", "t").stdout == "1|2|"
 
 
 def test_inputs_out_of_files(runner: Command) -> None:
