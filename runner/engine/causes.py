@@ -39,12 +39,14 @@ class TaskCauses:
         self._now = now
         self._left = MOST_CAUSES
         self._told: set[int] = set()
+        self._is_told_lost = False
         self.facts = Facts(store, row.id, document)
 
     def lost(self) -> list[Cause]:
-        """That nobody carries the group out, where it is so."""
-        if self._live.held:
+        """That nobody carries the group out, where it is so; said once."""
+        if self._live.held or self._is_told_lost:
             return []
+        self._is_told_lost = True
         return [
             Cause(
                 kind="runner_lost",
@@ -137,15 +139,17 @@ class TaskCauses:
             *self._tries(task, row.attempt - 1),
         ]
         number = f", attempt {row.attempt}" if row.attempt > 1 else ""
-        if last is not None and last.paused:
+        is_held = self._live.held
+        if is_held and last is not None and last.paused:
             because.append(Cause(kind="paused", text="it was paused, and waits to be told to go on", task=task.name))
-        if last is not None and last.cancel_at is not None:
+        if is_held and last is not None and last.cancel_at is not None:
             grace = "" if not last.cancel_grace else f"; what is alive {duration(last.cancel_grace)} later is killed"
             stop = Cause(kind="stopping", text=f"it was told to end{grace}", task=task.name, at=last.cancel_at.wall)
             because.append(stop if self._row.abort is None else self._caused(stop, self.abort()))
         if row.runner is not None:
             because += self.away(row.runner)
-        text = f"{task.name} runs{_on(row) if self._is_elsewhere(task) else ''}{self.since(row.started_at)}{number}"
+        on = _on(row) if self._is_elsewhere(task) else ""
+        text = f"{task.name} {self.runs(row.started_at, on)}{number}"
         return Cause(
             kind=row.status.value, text=text, task=task.name, attempt=row.attempt or None, at=row.started_at, because=tuple(because)
         )  # fmt: skip
@@ -159,7 +163,11 @@ class TaskCauses:
             case Waiting.RETRY_DELAY:
                 assert row is not None, "what was begun has a row"
                 at = None if row.retry_at is None else row.retry_at.wall
-                due = "" if at is None else f", which begins in {duration(max(0.0, at - self._now))}"
+                due = (
+                    ""
+                    if at is None or not self._live.held
+                    else f", which begins in {duration(max(0.0, at - self._now))}"
+                )
                 text = f"waits for its attempt {row.attempt + 1} of {task.retry.attempts}{due}"
                 because += self._tries(task, row.attempt)
             case Waiting.PEER_UNREACHABLE:
@@ -168,10 +176,15 @@ class TaskCauses:
             case Waiting.PAUSED:
                 text = "was paused, and waits to be told to go on"
             case Waiting.DEPENDENCY:
-                open_ones = self.facts.open_parents(index)
+                open_ones, unknown = self.facts.open_parents(index), self.facts.unknown_parents(index)
                 if open_ones:
                     text = f"waits for {listed([self._tasks[parent].name for parent in open_ones])}"
+                    text += (
+                        f", and perhaps for some of {unknown:,} more tasks, too many to be looked at" if unknown else ""
+                    )
                     because += [self.task(parent, depth + 1) for parent in open_ones[:MOST_OF_A_KIND]]
+                elif unknown:
+                    text = f"waits for some of {unknown:,} tasks, too many to be looked at"
                 else:
                     kind, text = "deciding", "is about to be decided: all that it waited for is over"
             case Waiting.SLOT:
@@ -192,7 +205,7 @@ class TaskCauses:
                 text = "it runs only when something before it fails (`when: failure`), and nothing did"
             case Skip.NO_DATA:
                 wanted = listed([f"`{item.variable}`" for item in task.imports if item.task == parent])
-                text = f"it imports {wanted} of {parent}, which gave no value, and the export has no default"
+                text = f"it imports {wanted} of {parent}, which gave no value{self._no_default(index, parent)}"
             case Skip.DEPENDENCY_SKIPPED:
                 text = f"{parent}, which it depends on, was skipped"
             case Skip.DEPENDENCY_FAILED:
@@ -207,6 +220,16 @@ class TaskCauses:
         return Cause(
             kind=row.reason or Status.SKIPPED.value, text=f"{task.name} was skipped: {text}", task=task.name, at=row.finished_at, because=tuple(because)
         )  # fmt: skip
+
+    def _no_default(self, index: int, parent: str | None) -> str:
+        """Why the defaults of what is imported did not help."""
+        exports = {} if parent is None else {item.name: item for item in self._tasks[self._graph.index[parent]].exports}
+        wanted = [exports[item.variable] for item in self._tasks[index].imports if item.task == parent]
+        if any(export.default is None and not export.confidential for export in wanted):
+            return ", and there is no default"
+        if all(export.default is None for export in wanted):
+            return ""  # those of confidential ones are not looked at
+        return "; a default would count only where that was skipped by its own conditions, or its failure is allowed"
 
     def _slot(self) -> str:
         load = self._live.load
@@ -244,7 +267,7 @@ class TaskCauses:
         rows = [row for row in self._store.attempts(self._row.id, task.name) if row.attempt <= last]
         causes = [self._try(task, row) for row in rows[-MOST_ATTEMPTS:]]
         rest = len(rows) - MOST_ATTEMPTS
-        return [Cause(kind="more", text=f"{rest:,} attempts before"), *causes] if rest > 0 else causes
+        return [Cause(kind="more", text=f"{counted(rest, 'attempt')} before"), *causes] if rest > 0 else causes
 
     def _try(self, task: Task, row: AttemptRow) -> Cause:
         outcome = codec.decode_outcome(row.outcome) if row.outcome else Outcome(status=row.status)
@@ -279,16 +302,20 @@ class TaskCauses:
             return f"waits ({self.facts.waiting(index).value})"
         if status is Status.SKIPPED:
             return f"was skipped ({row.reason})"
-        return "runs" if status is Status.RUNNING else ends.told(self._tasks[index], _outcome(row))
+        if status is Status.RUNNING:
+            return self.runs(None)
+        return ends.told(self._tasks[index], _outcome(row))
 
     # What is said.
 
     def _is_elsewhere(self, task: Task) -> bool:
         return task.forward is not None or self._document.forward is not None
 
-    def since(self, at: float | None) -> str:
-        """E.g. ` for 3.2 s`; empty where it is not known."""
-        return "" if at is None else f" for {duration(max(0.0, self._now - at))}"
+    def runs(self, since: float | None, on: str = "") -> str:
+        """E.g. `runs on onprem for 3.2 s`, of what has begun and not ended."""
+        if not self._live.held:
+            return f"had begun{on} and not ended"
+        return f"runs{on}" + ("" if since is None else f" for {duration(max(0.0, self._now - since))}")
 
     @staticmethod
     def _caused(cause: Cause, by: Cause) -> Cause:

@@ -50,7 +50,7 @@ class _Group:
         status = row.status
         because: list[Cause] = []
         if not status.terminal:
-            text = "has not begun yet" if status is Status.PENDING else f"runs{self._causes.since(row.started_at)}"
+            text = "has not begun yet" if status is Status.PENDING else self._causes.runs(row.started_at)
             because += self._causes.lost()
             because += self._whole_group()
             if row.abort is not None:
@@ -77,8 +77,12 @@ class _Group:
         pending = self._store.tasks_in(self._row.id, (Status.PENDING,), MOST_LOOKED_AT)
         waiting = [row.index for row in pending if row.waiting not in (None, Waiting.DEPENDENCY.value)]
         causes += [self._causes.task(index) for index in waiting[:MOST_OF_A_KIND]]
-        if len(waiting) > MOST_OF_A_KIND:
-            causes.append(Cause(kind="more", text=f"{len(waiting) - MOST_OF_A_KIND:,} more wait"))
+        rest = len(waiting) - MOST_OF_A_KIND
+        if rest > 0:
+            least = "at least " if len(pending) == MOST_LOOKED_AT else ""
+            causes.append(
+                Cause(kind="more", text=f"{least}{counted(rest, 'more task')} {'waits' if rest == 1 else 'wait'}")
+            )
         if not causes:
             open_ones = (
                 index
@@ -89,13 +93,16 @@ class _Group:
         return causes + self._troubles()
 
     def _troubles(self) -> list[Cause]:
-        """What failed, and what was skipped for that."""
+        """What failed, and what was ended or skipped."""
         causes = self._those(TROUBLE)
-        number = self._store.task_counts(self._row.id).get(Status.SKIPPED, 0)
-        if number:
-            names = [row.name for row in self._store.tasks_in(self._row.id, (Status.SKIPPED,), MOST_NAMED)]
-            text = f"{counted(number, 'task')} {'was' if number == 1 else 'were'} skipped: {listed(names, number)}"
-            causes.append(Cause(kind=Status.SKIPPED.value, text=text))
+        counts = self._store.task_counts(self._row.id)
+        for status in (Status.ABORTED, Status.SKIPPED):
+            number = counts.get(status, 0)
+            if number:
+                names = [row.name for row in self._store.tasks_in(self._row.id, (status,), MOST_NAMED)]
+                were = "was" if number == 1 else "were"
+                text = f"{counted(number, 'task')} {were} {status.value}: {listed(names, number)}"
+                causes.append(Cause(kind=status.value, text=text))
         return causes
 
     def _those(self, statuses: Sequence[Status]) -> list[Cause]:
@@ -105,7 +112,9 @@ class _Group:
         counts = self._store.task_counts(self._row.id)
         rest = sum(counts.get(status, 0) for status in statuses) - len(rows)
         if rest > 0:
-            causes.append(Cause(kind="more", text=f"{counted(rest, 'more task')} {statuses[-1].value}"))
+            end = "s" if rest == 1 else ""
+            did = f"run{end}" if Status.RUNNING in statuses else "did not succeed"
+            causes.append(Cause(kind="more", text=f"{counted(rest, 'more task')} {did}"))
         return causes
 
     def _whole_group(self) -> list[Cause]:

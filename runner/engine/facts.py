@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
 
 from msgspec import Struct
 
@@ -12,8 +13,12 @@ from runner.model.peer import PeerState
 from runner.model.result import Skip, Status, Waiting
 from runner.store.base import StoreReader, TaskRow
 
-MOST_STEPS = 2000
-"""So many tasks are looked at to find the end of a chain."""
+MOST_LOOKED_AT = 12_000
+"""So many rows, and steps from one task to another, one answer is worth: whoever answers has others to serve as well."""
+EDGES_PER_ROW = 20
+"""So many edges cost as much as one row."""
+AHEAD = 16
+"""So many steps of a chain are looked up together."""
 TROUBLE = (Status.ERRORED, Status.FAILED)
 
 
@@ -39,10 +44,12 @@ class Facts:
         self._tasks = document.group.tasks
         self._graph = document.graph
         self._rows: dict[int, TaskRow | None] = {}
+        self._left = MOST_LOOKED_AT
 
     def row(self, index: int) -> TaskRow | None:
         """None for one that is pending and of which nothing is written down."""
-        self.read((index,))
+        if index not in self._rows:
+            self._look_up([index])
         return self._rows[index]
 
     def status(self, index: int) -> Status:
@@ -54,20 +61,28 @@ class Facts:
         row = self.row(index)
         if row is not None and row.waiting is not None:
             return Waiting(row.waiting)
-        return Waiting.DEPENDENCY if self.open_parents(index) else Waiting.SLOT
+        return Waiting.DEPENDENCY if self.open_parents(index) or self.unknown_parents(index) else Waiting.SLOT
 
     def open_parents(self, index: int) -> list[int]:
-        """What it depends on and is not over."""
+        """What it depends on and is not over, of what is known."""
         parents = self._graph.parents[index]
         self.read(parents)
-        return [parent for parent in parents if not self.status(parent).terminal]
+        return [parent for parent in parents if parent in self._rows and not self.status(parent).terminal]
+
+    def unknown_parents(self, index: int) -> int:
+        """How many of those that it depends on are too many to be looked at."""
+        return sum(parent not in self._rows for parent in self._graph.parents[index])
 
     def read(self, indices: Iterable[int]) -> None:
-        """Look them up together."""
-        unread = [index for index in indices if index not in self._rows]
-        if unread:
-            self._rows.update(dict.fromkeys(unread))
-            names = [self._tasks[index].name for index in unread]
+        """Look them up together, as many as the answer is worth."""
+        unread = (index for index in indices if index not in self._rows)
+        self._look_up(list(islice(unread, max(0, self._left))))
+
+    def _look_up(self, indices: Sequence[int]) -> None:
+        if indices:
+            self._left -= len(indices)
+            self._rows.update(dict.fromkeys(indices))
+            names = [self._tasks[index].name for index in indices]
             self._rows.update({row.index: row for row in self._store.tasks(self._group, names)})
 
     def onward(self, index: int) -> int | None:
@@ -82,19 +97,38 @@ class Facts:
     def end_of_chain(self, index: int) -> tuple[int, int]:
         """Where the causes of a task begin, and how many steps that is away."""
         steps = 0
-        while steps < MOST_STEPS and (onward := self.onward(index)) is not None:
+        while self._left > 0:
+            self._look_ahead(index)
+            onward = self.onward(index)
+            if onward is None:
+                break
             index = onward
             steps += 1
+            self._left -= 1
         return index, steps
 
+    def _look_ahead(self, index: int) -> None:
+        """Look up what the chain probably goes on with."""
+        ahead: list[int] = []
+        for _ in range(AHEAD):
+            parents = self._graph.parents[index]
+            if not parents or parents[0] in self._rows or len(ahead) + len(parents) > AHEAD:
+                break
+            ahead += parents
+            index = next((parent for parent in parents if self._graph.parents[parent]), parents[0])
+        self.read(ahead)
+
     def trouble_before(self, index: int) -> int | None:
-        """The nearest of the tasks before it that failed."""
+        """The nearest of the tasks before it that failed; None where there is none, or it is too far."""
         seen, edge = {index}, [index]
-        while edge and len(seen) < MOST_STEPS:
-            parents = sorted({parent for each in edge for parent in self._graph.parents[each]} - seen)
+        while edge and self._left > 0:
+            before = (parent for each in edge for parent in self._graph.parents[each])
+            looked_at = list(islice(before, self._left * EDGES_PER_ROW))
+            self._left -= len(looked_at) // EDGES_PER_ROW
+            parents = sorted(set(looked_at) - seen)
             self.read(parents)
             for parent in parents:
-                if self.status(parent) in TROUBLE:
+                if parent in self._rows and self.status(parent) in TROUBLE:
                     return parent
             seen.update(parents)
             edge = parents

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from subprocess import DEVNULL
 
 import pytest
 
@@ -73,6 +74,28 @@ def test_for_programs(runner: Command) -> None:
     assert (build["kind"], build["task"], build["attempt"]) == ("failed", "build", 2)
     assert [each["kind"] for each in build["because"]] == ["attempt", "not_repeated"]
     assert build["at"].endswith("Z")
+
+
+def test_a_run_that_was_killed_is_not_said_to_run(runner: Command) -> None:
+    tasks = [shell("waits", "echo up; while :; do sleep 0.05; done"), shell("after", "true", depends_on=["waits"])]
+    tasks.append(shell("again", "exit 1", retry={"attempts": 2, "delay": "1h"}))
+    run = runner.start("run", runner.write(group(tasks, name="g")), "--id", "one", stdout=DEVNULL)
+    while "up" not in runner("logs", "one", "waits").stdout or "attempt 2" not in runner("explain", "one").stdout:
+        pass
+    run.kill()
+    run.wait()
+    lost = (
+        "nothing carries it out any more: its runner is gone, and what it ran has been ended with it; "
+        "started again with the same id, it is taken up"
+    )
+    waits = "waits had begun and not ended"
+    again = ["again waits for its attempt 2 of 2", "attempt 1 failed after TIME: exit code 1"]
+    assert told(runner("explain", "one", "after")) == ["after waits for waits", f"  {lost}", f"  {waits}"]
+    assert told(runner("explain", "one")) == [
+        "the group g had begun and not ended",
+        *(f"  {line}" for line in (lost, waits, again[0])),
+        f"    {again[1]}",
+    ]
 
 
 @pytest.fixture
