@@ -40,6 +40,7 @@ class TaskCauses:
         self._left = MOST_CAUSES
         self._told: set[int] = set()
         self._is_told_lost = False
+        self._told_away: set[str] = set()
         self.facts = Facts(store, row.id, document)
 
     def lost(self) -> list[Cause]:
@@ -282,6 +283,9 @@ class TaskCauses:
         peer = self._live.peers.get(runner.partition("/")[0])
         if peer is None or peer.there:
             return []
+        if peer.name in self._told_away:
+            return [Cause(kind="peer_lost", text=f"{peer.name} has not been reached, as told above", at=peer.since)]
+        self._told_away.add(peer.name)
         limit = self._live.lost_after
         given_up = "" if limit is None else f", and it is given up after {duration(limit)} without contact"
         trouble = f" ({peer.trouble})" if peer.trouble else ""

@@ -128,8 +128,6 @@ class _Group:
             if self._row.status.terminal or why is None:
                 return []
             return [Cause(kind=Waiting.PEER_UNREACHABLE.value, text=f"it waits for a runner: {why}")]
-        runner = attempts[-1].runner
-        return [
-            Cause(kind="placed", text=f"all of it is carried out by {runner}, {asked_by(forward)}"),
-            *self._causes.away(runner),
-        ]
+        runner, is_over = attempts[-1].runner, self._row.status.terminal
+        placed = f"all of it {'was' if is_over else 'is'} carried out by {runner}, {asked_by(forward)}"
+        return [Cause(kind="placed", text=placed), *(() if is_over else self._causes.away(runner))]

@@ -160,7 +160,20 @@ def test_it_says_where_a_task_runs_and_since_when_that_is_away(pair: Pair, whole
         assert lost.at is not None
         since = client.result(id).results["far"].unreached_since
         assert since is not None
+        told_whole = kinds(client.explain(id).cause)
+        assert told_whole.count("peer_lost") == (2 if whole else 1)
+        assert str(client.explain(id).cause).count("what runs there goes on") == 1
     pair.onprem.start()
     (pair.folder / "go").touch()
     result = pair.finished(id).results["far"]
     assert (result.status, result.runner, result.unreached_since) == (Status.SUCCESS, "onprem", None)
+
+
+def test_of_a_group_that_is_over_nothing_is_said_to_go_on(pair: Pair) -> None:
+    id = pair.submit(shell("far", "true"), forward=ONPREM)
+    assert pair.finished(id).status is Status.SUCCESS
+    pair.onprem.end()
+    pair.until(lambda: pair.has_said("peer_lost"))
+    with pair.client() as client:
+        [cause] = client.explain(id).cause.because
+    assert (cause.kind, cause.text) == ("placed", "all of it was carried out by onprem, which its `forward` names")
