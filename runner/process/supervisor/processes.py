@@ -23,6 +23,7 @@ VARIABLE = "RUNNER_TASK_ID"
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 _ENVIRONMENT_BYTES = 4 << 20
+_LINKS_OF_ONE_THREAD = 3
 _LIMIT_BASE = 1 << 62
 _SERIAL_BITS = 26
 _DEAD = ("Z", "X", "x")
@@ -113,15 +114,33 @@ def limit_of(pid: int) -> int | None:
 def text_of(pid: int) -> str | None:
     """RUNNER_TASK_ID in the environment that the process was executed with."""
     wanted = f"{VARIABLE}=".encode()
-    try:
-        with open(f"/proc/{pid}/environ", "rb", buffering=0) as file:
-            data = file.read(_ENVIRONMENT_BYTES)
-    except OSError:
-        return None
+    data = _environment(f"/proc/{pid}") or _environment_by_thread(pid)
     for entry in data.split(b"\0") if wanted in data else ():
         if entry.startswith(wanted):
             return entry[len(wanted) :].decode("utf-8", "surrogateescape")
     return None
+
+
+def _environment(folder: str) -> bytes:
+    """Nothing where it is not to be had."""
+    try:
+        with open(f"{folder}/environ", "rb", buffering=0) as file:
+            return file.read(_ENVIRONMENT_BYTES)
+    except OSError:
+        return b""
+
+
+def _environment_by_thread(pid: int) -> bytes:
+    """Of a process whose first thread has ended, which alone is asked by the number of the process, while others go on."""
+    folder = f"/proc/{pid}/task"
+    try:
+        if os.stat(folder).st_nlink <= _LINKS_OF_ONE_THREAD:
+            return b""
+        threads = os.listdir(folder)
+    except OSError:
+        return b""
+    # They have all the same one.
+    return next((data for thread in threads if (data := _environment(f"{folder}/{thread}"))), b"")
 
 
 def members(

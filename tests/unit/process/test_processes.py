@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 from collections.abc import Callable
@@ -94,6 +95,14 @@ assert born == [first]
 assert [process.pid for process in found] == born
 """
 
+# Its first thread ends, and another one goes on.
+WITHOUT_FIRST_THREAD = """
+import ctypes, threading
+threading.Thread(target=threading.Event().wait).start()
+print(flush=True)
+ctypes.CDLL(None).pthread_exit(None)
+"""
+
 
 def fleeting(first: str, last: str, pause: float) -> list[str]:
     code = FLEETING.replace("FIRST", first).replace("LAST", last).replace("PAUSE", str(pause))
@@ -171,6 +180,27 @@ def test_the_mark_in_an_environment_is_the_whole_name() -> None:
             child.kill()
             child.wait()
     assert processes.text_of(children[0].pid) is None
+
+
+def test_a_process_whose_first_thread_has_ended_has_its_marks() -> None:
+    mark = Mark(INCARNATION, 7, "g/t/1")
+    child = subprocess.Popen(
+        [sys.executable, "-c", WITHOUT_FIRST_THREAD],
+        env={"RUNNER_TASK_ID": mark.text},
+        stdout=subprocess.PIPE,
+    )
+    assert child.stdout is not None
+    try:
+        child.stdout.readline()
+        resource.prlimit(child.pid, resource.RLIMIT_RTTIME, (mark.limit, resource.RLIM_INFINITY))
+        while (found := processes.read(child.pid)) is not None and found.state != "Z":
+            pass
+        assert found is not None
+        assert (processes.text_of(child.pid), processes.limit_of(child.pid)) == (mark.text, mark.limit)
+    finally:
+        child.kill()
+        child.wait()
+        child.stdout.close()
 
 
 def test_members_are_found_through_their_ancestors() -> None:
