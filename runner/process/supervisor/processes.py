@@ -232,20 +232,23 @@ def _walk() -> Iterator[Process]:
     again is always that. So it is followed, from the last number that the kernel had given before to the last that it has
     given now, until there is no newer one."""
     seen = _last_number()
-    with os.scandir("/proc") as entries:
-        for entry in entries:
-            if entry.name.isdecimal():
-                process = read(int(entry.name))
+    listed: set[str] = set()
+    followed = 0
+    # Listed again: what had its number, and was not there yet when it would have been listed, is there once its parent has ended.
+    for _ in range(2):
+        for number in os.listdir("/proc"):
+            if number.isdecimal() and number not in listed:
+                listed.add(number)
+                process = read(int(number))
                 if process is not None:
                     yield process
-    followed = 0
-    while followed < _FOLLOWED and (last := _last_number()) != seen:
-        for pid in _between(seen, last):
-            followed += 1
-            process = read(pid)
-            if process is not None and _leads(pid):
-                yield process
-        seen = last
+        while followed < _FOLLOWED and (last := _last_number()) != seen:
+            for pid in _between(seen, last):
+                followed += 1
+                process = read(pid)
+                if process is not None and _leads(pid):
+                    yield process
+            seen = last
 
 
 def _between(seen: int, last: int) -> Iterator[int]:
