@@ -37,7 +37,7 @@ _DAY_SECONDS = 86400.0
 _MOST_DAYS = 2.0
 """That a clock is wrong by, before or behind."""
 _FORSAKEN_SECONDS = FORSAKEN_SECONDS + (2 * _MOST_DAYS + 1.0) * _DAY_SECONDS
-_GONE_SECONDS = 10.0
+GONE_SECONDS = 10.0
 """How long a process that was killed may take until it is gone."""
 
 
@@ -49,6 +49,8 @@ class Sabotage(NamedTuple):
     code: str = ""
     faults: Weather | None = None
     patience: float = END_SECONDS
+    gone: float = GONE_SECONDS
+    """How long what has to go may take."""
 
     def code_of(self, side: str) -> str:
         return self.code if side == self.side else ""
@@ -253,7 +255,7 @@ class _Play:
         machine.jump(_FORSAKEN_SECONDS)
         machine.node.end()
         machine.node.start()
-        end = time.monotonic() + _GONE_SECONDS
+        end = time.monotonic() + self._sabotage.gone
         while (paths := machine.left()) and time.monotonic() < end:
             time.sleep(0.05)
         if paths:
@@ -267,7 +269,7 @@ class _Play:
         yield from judge.processes()
         if self._street is not None:
             yield from secrets(Path("/dev/shm"))
-            end = time.monotonic() + _GONE_SECONDS
+            end = time.monotonic() + self._sabotage.gone
             while any(others()) and time.monotonic() < end:
                 time.sleep(0.01)
             for pid in others():

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.timeout(240)
 
 
 def test_nodes_and_their_line_at_random() -> None:
-    assert re.search(r"4 played, \d\d faults, 0 failed", played("--seeds", "0:4"))
+    assert re.search(r"2 played, \d+ faults, 0 failed", played("--seeds", "0:2"))
 
 
 @pytest.mark.parametrize("name", [name for name, wrong in WRONGS.items() if not wrong.apart])

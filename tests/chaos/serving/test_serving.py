@@ -47,7 +47,7 @@ def anew(self):
     return asked
 WatchProgress.request = anew
 """,
-        "[Point('rpc', 30)]",
+        "[Point('rpc', 20), Point('rpc', 30), Point('rpc', 40)]",  # at one of them the watch is on
         "it was told [[1, 'group_accepted', None, None], ",
     ),
 }
