@@ -22,8 +22,12 @@ from tests.chaos.serving import cast, play
 {wrong}
 
 doomed = cast.Cast(scene=cast.Scene(groups=[]), doomed=cast.small_cast(1.0).doomed)
-faults = play.play(play.Plan(cast=doomed, nodes={nodes})).faults
-assert any({told!r} in fault for fault in faults), faults
+for _ in range(4):  # whether a watch is on at the moment of a kill is chance
+    faults = play.play(play.Plan(cast=doomed, nodes={nodes})).faults
+    if any({told!r} in fault for fault in faults):
+        break
+else:
+    raise AssertionError(faults)
 """
 WRONGS = {
     "a cancel is forgotten": (
@@ -47,7 +51,7 @@ def anew(self):
     return asked
 WatchProgress.request = anew
 """,
-        "[Point('rpc', 20), Point('rpc', 30), Point('rpc', 40)]",  # at one of them the watch is on
+        "[Point('rpc', 40)] * 3",
         "it was told [[1, 'group_accepted', None, None], ",
     ),
 }
