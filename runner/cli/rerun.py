@@ -11,6 +11,7 @@ from runner.cli import ids, plain
 from runner.cli.options import add_output_argument, add_workspace_arguments, filled, settings_of
 from runner.cli.place import add_place_arguments, chosen, with_node
 from runner.cli.terminal import STDOUT, Output, complain
+from runner.errors import UsageError
 
 if TYPE_CHECKING:
     from runner import node as nodes
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 def run(options: Namespace) -> int:
     if chosen(options) is not None:
         return with_node(options, _on_node)
+    if options.workspace is not None:
+        raise UsageError("--workspace sends a folder to a node; here the tasks work in the current one: change to it")
     return _here(options)
 
 
@@ -39,7 +42,10 @@ def _here(options: Namespace) -> int:
         complain(f"{former} worked in {before}, and this works in {folder}")
 
     def begin(node: nodes.Node, workspace: str) -> str:
-        return node.engine.accept(again.submission, caller=CALLER, workspace=workspace).id
+        accepted = node.engine.accept(
+            again.submission, caller=CALLER, workspace=workspace, traceparent=settings.traceparent
+        )
+        return accepted.id
 
     title = headline(again.submission.group.name, len(again.tasks), new_id)
     title += f"; {len(again.submission.kept)} of {former} are taken over"

@@ -63,17 +63,19 @@ class Abortion:
         if self.reason is None:
             return False
         entrusted = self._run.entrusted
-        if entrusted is not None and entrusted.is_in_doubt:
+        if self._is_in_doubt:
             # It may have begun elsewhere, and was not skipped for the abort then. Here nothing of it can begin.
             return False
         is_kept_away = entrusted is not None and entrusted.is_kept_away
         return self.closed or is_kept_away or task.when is not When.ALWAYS
 
     def allows_retry(self, task: Task) -> bool:
-        if self.reason is None:
-            return True
+        return self.reason is None or not (self._is_in_doubt or self.closes(task))
+
+    @property
+    def _is_in_doubt(self) -> bool:
         entrusted = self._run.entrusted
-        return not self.closes(task) and not (entrusted is not None and entrusted.is_in_doubt)
+        return entrusted is not None and entrusted.is_in_doubt
 
     def reason_for(self, task: Task) -> str | None:
         """Why an attempt of this task was stopped."""

@@ -49,8 +49,7 @@ class Submissions:
     async def submit(self, request: pb.SubmitTaskGroupRequest, traceparent: str) -> pb.SubmitTaskGroupResponse:
         caller = guard.caller()
         self._traffic.check_staying()
-        if len(request.workspace_id) > LONGEST_UPLOAD_ID:
-            raise UsageError("`workspace_id` is not one that this runner has given")
+        _check_upload_id(request.workspace_id)
         document = request.document  # a copy each time that it is asked for
         loaded = await self._load(document, request.source, caller)
         public_id = naming.id_of(loaded.group, request)
@@ -86,23 +85,20 @@ class Submissions:
         self._traffic.check_staying()
         if head.group.caller != caller.name:  # his would be its secrets then
             raise ForbiddenError("a group is done again by whoever submitted it, and by nobody else")
-        if len(request.workspace_id) > LONGEST_UPLOAD_ID:
-            raise UsageError("`workspace_id` is not one that this runner has given")
+        _check_upload_id(request.workspace_id)
         public_id = naming.checked_id(request.new_id or request.spare_id)
         id = self._engine.id_for(caller.name, public_id)
         record = self._engine.record_of(head.group.id)
-        beginning = tuple(request.tasks)
-        prepared = await self.beside(
-            len(record.group.document),
-            partial(again.prepare, record, self._premises.sealer, id, public_id, beginning),
-        )
+        size = len(record.group.document) + len(record.group.inputs)
+        prepare = partial(again.prepare, record, self._premises.sealer, id, public_id, tuple(request.tasks))
+        prepared = await self.beside(size, prepare)
         submission = prepared.submission
         if (known := self._engine.known(submission, caller.name)) is None:
             if self._engine.id_for(caller.name, public_id) != id:  # somebody else has taken it meanwhile
                 raise UnavailableError("another group came to have this id at the same moment", retry_after=0.0)
             if faults := self._judged(submission.group, "taskGroup", caller):
                 raise DocumentError(tuple(faults))
-            self._traffic.check_groups(self._engine, caller.name, len(record.group.document))
+            self._traffic.check_groups(self._engine, caller.name, size)
             with self._premises.workspaces.provided(id, caller.name, request.workspace_id) as workspace:
                 self._engine.accept(submission, caller=caller.name, workspace=str(workspace), traceparent=traceparent)
         await durable(self._engine)
@@ -166,6 +162,12 @@ class Submissions:
             return work()
         async with self._reading:
             return await asyncio.to_thread(work)
+
+
+def _check_upload_id(id: str) -> None:
+    """Raises UsageError."""
+    if len(id) > LONGEST_UPLOAD_ID:
+        raise UsageError("`workspace_id` is not one that this runner has given")
 
 
 async def durable(engine: Engine) -> None:

@@ -80,6 +80,8 @@ def test_what_was_run_here(runner: Command, tmp_path: Path) -> None:
     name = runner.write(document(tmp_path))
     assert runner("run", name, "--set-secret", f"password=@{tmp_path}/password", "--id", "one").status == 1
     assert_done_again(runner, tmp_path, [])
+    elsewhere = runner("rerun", "one", "--workspace", str(tmp_path))
+    assert (elsewhere.status, "--workspace sends a folder to a node" in elsewhere.stderr) == (2, True)
     assert runner("rerun", "one", "--id", "two").status == 1, "it is the same again, and is over"
     assert ran(tmp_path) == []
 

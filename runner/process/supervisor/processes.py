@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import resource
 import signal
+from itertools import islice
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # typing is slow to import, and the start of the supervisor is waited for
@@ -243,7 +244,7 @@ def _walk() -> Iterator[Process]:
                 if process is not None:
                     yield process
         while followed < _FOLLOWED and (last := _last_number()) != seen:
-            for pid in _between(seen, last):
+            for pid in islice(_between(seen, last), _FOLLOWED - followed):
                 followed += 1
                 process = read(pid)
                 if process is not None and _leads(pid):
@@ -254,8 +255,7 @@ def _walk() -> Iterator[Process]:
 def _between(seen: int, last: int) -> Iterator[int]:
     """The numbers that were given after `seen`, up to `last`: they begin anew after the greatest."""
     if last < seen:
-        with open("/proc/sys/kernel/pid_max", "rb", buffering=0) as file:
-            yield from range(seen + 1, int(file.read(32)))
+        yield from range(seen + 1, _greatest_number() + 1)
         seen = 0
     yield from range(seen + 1, last + 1)
 
@@ -266,6 +266,15 @@ def _last_number() -> int:
         with open("/proc/loadavg", "rb", buffering=0) as file:
             return int(file.read(256).split()[4])
     except (OSError, ValueError, IndexError):
+        return 0
+
+
+def _greatest_number() -> int:
+    """0 where that is not told."""
+    try:
+        with open("/proc/sys/kernel/pid_max", "rb", buffering=0) as file:
+            return int(file.read(32)) - 1
+    except (OSError, ValueError):
         return 0
 
 

@@ -24,6 +24,13 @@ def test_of_a_new_group_tasks_may_be_known(store: Store) -> None:
     assert store.tasks("g", ["other"]) == [task("other", attempt=2)]
 
 
+def test_the_attempts_at_one_task_by_their_number(store: Store) -> None:
+    store.accept_group(group(), [])
+    store.record(Batch(attempts=[attempt("b", 1), attempt("a", 10), attempt("a", 9)]))
+    assert store.attempts("g", "a") == [attempt("a", 9), attempt("a", 10)]
+    assert (store.attempts("g", "c"), store.attempts("h", "a")) == ([], [])
+
+
 def test_an_id_is_taken_once(store: Store) -> None:
     store.accept_group(group(), [event(1)])
     with pytest.raises(GroupExistsError, match="g"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import resource
 import subprocess
@@ -134,6 +135,17 @@ def test_one_that_is_given_the_number_of_another_while_that_is_looked_at(require
     own = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", sys.executable, "-c", REUSED]
     done = subprocess.run(own, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_walk_is_over_soon_however_the_numbers_are_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever may can set the next number back, and then very many lie between."""
+    numbers = itertools.cycle([1000, 5])
+    monkeypatch.setattr(processes, "_last_number", lambda: next(numbers))
+    monkeypatch.setattr(processes, "_greatest_number", lambda: 1 << 40)
+    read: list[int] = []
+    monkeypatch.setattr(processes, "read", read.append)
+    processes.members(lambda process: None)
+    assert len(read) <= processes._FOLLOWED + 2 * len(os.listdir("/proc"))
 
 
 def test_marks_differ_and_are_of_their_life() -> None:
