@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from runner.clock import rfc3339
-from runner.engine import ends
+from runner.engine import endings
 from runner.engine.abort import CLOSING_CANCELS
 from runner.engine.abroad import WHOLE_GROUP
 from runner.engine.document import Document
@@ -107,15 +107,15 @@ class TaskCauses:
     def _over(self, index: int, row: TaskRow, depth: int) -> Cause:
         task, outcome = self._tasks[index], _outcome(row)
         because = [*self._placed(task, row), *self._called_for(index, depth), *self._tries(task, row.attempt - 1)]
-        text = ends.told(task, outcome, row.attempt)
+        text = endings.told(task, outcome, row.attempt)
         if row.cached:
             former = next((event.fields.get("again") for event in self._store.events(self._row.id, 0, 1)), None)
             source = "a cache" if former is None else f"the group {former}, where it {text}"
             text = f"was not run: its outputs are those of {source}"
-        if outcome.kill is not None and (killed := ends.killing(outcome.kill)):
+        if outcome.kill is not None and (killed := endings.killing(outcome.kill)):
             because.append(Cause(kind="kill", text=killed, task=task.name, attempt=row.attempt))
         if row.status in TROUBLE:
-            repeated = None if self._row.abort else ends.not_repeated(task, row.attempt, outcome)
+            repeated = None if self._row.abort else endings.not_repeated(task, row.attempt, outcome)
             if repeated is not None:
                 because.append(Cause(kind="not_repeated", text=repeated, task=task.name))
             if task.allow_failure:
@@ -274,7 +274,7 @@ class TaskCauses:
         outcome = codec.decode_outcome(row.outcome) if row.outcome else Outcome(status=row.status)
         on = f" on {row.runner}" if self._is_elsewhere(task) else ""
         return Cause(
-            kind="attempt", text=f"attempt {row.attempt}{on} {ends.told(task, outcome)}", task=task.name, attempt=row.attempt,
+            kind="attempt", text=f"attempt {row.attempt}{on} {endings.told(task, outcome)}", task=task.name, attempt=row.attempt,
             at=outcome.finished_at,
         )  # fmt: skip
 
@@ -308,7 +308,7 @@ class TaskCauses:
             return f"was skipped ({row.reason})"
         if status is Status.RUNNING:
             return self.runs(None)
-        return ends.told(self._tasks[index], _outcome(row))
+        return endings.told(self._tasks[index], _outcome(row))
 
     # What is said.
 

@@ -6,8 +6,9 @@ import contextlib
 import json
 import os
 import sqlite3
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any, TypeVar
 
 from msgspec import Struct
 
@@ -16,6 +17,8 @@ from runner.model.event import Event
 from runner.model.result import Status
 from runner.store import database, rows, statements, trouble
 from runner.store.base import AttemptRow, GroupHead, GroupPage, GroupQuery, GroupRecord, TaskRow
+
+T = TypeVar("T")
 
 NEWEST = (1 << 63) - 1
 LONGEST_SCAN = 5000
@@ -104,32 +107,14 @@ class SqliteReader:
             return bytes(document)
 
     def tasks(self, group: str, names: Sequence[str]) -> Sequence[TaskRow]:
-        with self._reading() as connection:
-            try:
-                number = self._look_up(group).number
-            except GroupNotFoundError:
-                return []
-            page = connection.execute(self._sql["select_named_tasks"], (number, json.dumps(list(names))))
-            return [rows.task_row(group, values) for values in page]
+        return self._rows(group, "select_named_tasks", rows.task_row, json.dumps(list(names)))
 
     def tasks_in(self, group: str, statuses: Collection[Status], limit: int) -> Sequence[TaskRow]:
         wanted = json.dumps([status.value for status in statuses])
-        with self._reading() as connection:
-            try:
-                number = self._look_up(group).number
-            except GroupNotFoundError:
-                return []
-            page = connection.execute(self._sql["select_tasks_in"], (number, wanted, max(0, limit)))
-            return [rows.task_row(group, values) for values in page]
+        return self._rows(group, "select_tasks_in", rows.task_row, wanted, max(0, limit))
 
     def attempts(self, group: str, task: str) -> Sequence[AttemptRow]:
-        with self._reading() as connection:
-            try:
-                number = self._look_up(group).number
-            except GroupNotFoundError:
-                return []
-            page = connection.execute(self._sql["select_attempts_at"], (number, task))
-            return [rows.attempt_row(group, values) for values in page]
+        return self._rows(group, "select_attempts_at", rows.attempt_row, task)
 
     def task_counts(self, group: str) -> Mapping[Status, int]:
         with self._reading() as connection:
@@ -140,13 +125,16 @@ class SqliteReader:
             return {Status(name): count for name, count in connection.execute(self._sql["count_tasks"], (number,))}
 
     def events(self, group: str, after: int = 0, limit: int = 1000) -> Sequence[Event]:
+        return self._rows(group, "select_events", rows.event, after, max(0, limit))
+
+    def _rows(self, group: str, query: str, made: Callable[[str, Any], T], *values: object) -> list[T]:
+        """What the query finds of a group, each `made` of its values; nothing of an unknown group."""
         with self._reading() as connection:
             try:
                 number = self._look_up(group).number
             except GroupNotFoundError:
                 return []
-            page = connection.execute(self._sql["select_events"], (number, after, max(0, limit)))
-            return [rows.event(group, values) for values in page]
+            return [made(group, found) for found in connection.execute(self._sql[query], (number, *values))]
 
     def close(self) -> None:
         """Idempotent."""
