@@ -96,8 +96,8 @@ class Engine:
         return self._services.targets.here.name
 
     def announce(self, wanted: Callable[[], bool], told: Callable[[], None]) -> None:
-        """While `wanted()`, record with the end of each group that it has to be told (`Batch.notices`), and call `told` behind
-        that. To be called before `recover`."""
+        """While `wanted()`, record with the end of each group that it has to be told (`Batch.notices`), and call `told` behind that. To be called
+        before `recover`."""
         # Who has dispatched a guest here is told of its end anyway.
         self._journal.announces = lambda group: wanted() and not guests.is_guest(group)
         self._roster.on_end = told
@@ -264,13 +264,8 @@ class Engine:
         return frozenset(attempt.id.task for attempt in attempts if attempt is not None and attempt.paused)
 
     def explain(
-        self,
-        head: GroupHead,
-        task: str | None = None,
-        *,
-        peers: Iterable[PeerState] = (),
-        lost_after: float | None = None,
-    ) -> Explanation:
+        self, head: GroupHead, task: str | None = None, *, peers: Iterable[PeerState] = (), lost_after: float | None = None
+    ) -> Explanation:  # fmt: skip
         """Why the group, or one of its tasks, is as it is. `peers` are what is known of other runners now. Raises GroupNotFoundError for a
         task that it does not have."""
         id, slots = head.group.id, self._roster.slots
