@@ -46,6 +46,19 @@ def test_an_ordinary_hunt_is_as_everything_else() -> None:
     hunt.end()
 
 
+def test_two_hunts_of_one_thread_are_over_when_both_are(require: Callable[[str], None]) -> None:
+    require("root")
+    first, second = Urgency(0), Urgency(os.getpid(), 0)
+    first.begin()
+    second.begin()
+    try:
+        first.end()
+        assert os.sched_getscheduler(0) & os.SCHED_RR, "the second still lasts"
+    finally:
+        second.end()
+    assert os.sched_getscheduler(0) == os.SCHED_OTHER
+
+
 def test_who_may_not_go_first_hunts_all_the_same(impatient: None, require: Callable[[str], None]) -> None:
     require("seccomp")
 
