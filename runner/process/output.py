@@ -18,6 +18,7 @@ from runner.process import tee
 _PIECE_BYTES = 256 << 10
 _BYTES_PER_TURN = 1 << 20  # what is left comes in the loop's next turn, so that nobody else waits long
 _LAST_PIECES = 8
+_TURNS = 8
 _RETRY_SECONDS = 0.1
 
 
@@ -76,6 +77,8 @@ class Output:
         """What the pipe begins with, since the supervisor said that something is in it; None when that was read."""
         self.settled = True
         """The supervisor is known to have consumed all that was read."""
+        self.ahead = b""
+        """What was taken from the pipe and cannot be shown yet."""
         self.failure: Exception | None = None
         """Why the sink did not take the output. What follows is read and lost, so that the process can end."""
         try:
@@ -108,46 +111,82 @@ class Output:
         return size[0]
 
     def take(self, reader: Reader, at: int, others: Sequence[Output] = ()) -> int:
-        """Read once from the pipe, which begins with position `at`; how much there was. `others` belong to the same process,
-        and what they begin with is known."""
+        """Read from the pipe, which begins with position `at`; how much there was. `others` belong to the same process,
+        and what they begin with is known. What was written there before is seen first, for it may tell what must not be shown."""
         if self.descriptor < 0:
             return 0
+        if reader.taken:
+            return _take_in_turn([self, *others], reader)
         try:
             data = reader.read(self.descriptor, _PIECE_BYTES)
             for other in others:  # after it: what was written there before this is seen
-                if reader.taken:
-                    other.precede(self, data, reader)
-                else:
-                    other.foresee(reader)
+                other.foresee(reader)
         except OSError as error:
-            # It cannot be read: given up, so that the process can end.
-            self.failure = self.failure or error
-            self.position = max(self.position, at + self.unread)
+            self._give_up(error, at)
             return 0
-        if not reader.taken:
-            self.miss(at)
-        new = data if reader.taken else data[self.position - at :]
-        self.position += len(new)
-        if new and self.failure is None:
-            try:
-                self.sink.write(self.stream, new, self.position)
-            except Exception as error:  # noqa: BLE001 - a sink's trouble is its process's, not all others'
-                self.failure = error
+        self.miss(at)
+        self.show(data[self.position - at :])
         return len(data)
 
-    def precede(self, following: Output, data: bytes, reader: Reader) -> None:
-        """Take what is in the pipe before `following` shows `data`: there is no looking at it without taking it."""
-        if self.descriptor >= 0 and self.unread:
-            self.sink.foresee(following.stream, data)
-            for _ in range(tee.SCRATCH_BYTES // _PIECE_BYTES):  # so much is in a pipe at most
-                if not self.take(reader, self.position):
-                    return
+    def read(self, reader: Reader) -> bytes:
+        """Take from the pipe what is to be shown later."""
+        if self.descriptor < 0:
+            return b""
+        try:
+            return reader.read(self.descriptor, _PIECE_BYTES)
+        except OSError as error:
+            self._give_up(error, self.position)
+            return b""
+
+    def show(self, data: bytes) -> None:
+        """What follows in this stream."""
+        self.position += len(data)
+        if data and self.failure is None:
+            try:
+                self.sink.write(self.stream, data, self.position)
+            except Exception as error:  # noqa: BLE001 - a sink's trouble is its process's, not all others'
+                self.failure = error
 
     def foresee(self, reader: Reader) -> None:
-        """Look at what is in the pipe: it may tell what must not be shown of another one."""
+        """Look at what is in the pipe."""
         if self.descriptor >= 0 and self.unread:
             data = reader.read(self.descriptor, tee.SCRATCH_BYTES)
-            self.sink.foresee(self.stream, data if self.at is None else data[self.position - self.at :])
+            self.announce(data if self.at is None else data[self.position - self.at :])
+
+    def announce(self, data: bytes) -> None:
+        """This follows in this stream, but others are shown before it."""
+        if self.failure is None:
+            self.sink.foresee(self.stream, data)
+
+    def _give_up(self, error: OSError, at: int) -> None:
+        """It cannot be read: what is in it is passed over, so that the process can end."""
+        self.failure = self.failure or error
+        self.position = max(self.position, at + self.unread)
+
+
+def _take_in_turn(outputs: list[Output], reader: Reader) -> int:
+    """Read from the pipes of a process in turn, and show what was read from one when the other has been read after it: there is no
+    looking into a pipe without taking it. What was read last, while both are being written, waits for the next time.
+    How much there was."""
+    if any(output.ahead for output in outputs[1:]):
+        outputs.reverse()
+    data, outputs[0].ahead = outputs[0].ahead, b""
+    count = 0
+    if not data:
+        data = outputs[0].read(reader)
+        count += len(data)
+    for _ in range(_TURNS):
+        following = outputs[-1].read(reader) if len(outputs) > 1 else b""
+        if following:
+            outputs[-1].announce(following)
+        outputs[0].show(data)
+        if not following:
+            return count
+        outputs.reverse()
+        data = following
+        count += len(data)
+    outputs[0].ahead = data
+    return count
 
 
 class Source(Protocol):
@@ -212,8 +251,15 @@ def read_rest(outputs: Sequence[Output]) -> None:
         skipped = output.position - (output.at or 0)
         while skipped > 0 and (data := plain.read(output.descriptor, min(skipped, _PIECE_BYTES))):
             skipped -= len(data)
+    drain(known, plain)
+
+
+def drain(outputs: Sequence[Output], reader: Reader) -> None:
+    """Take all that is in the pipes of a process that has ended, but not for ever what somebody else still writes there."""
     for _ in range(_LAST_PIECES):
-        if not sum([one.take(plain, one.position, [other for other in known if other is not one]) for one in known]):
+        if not sum(
+            [one.take(reader, one.position, [other for other in outputs if other is not one]) for one in outputs]
+        ):
             return
 
 

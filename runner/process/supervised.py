@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from drivers.base import ProcessExit, ProcessStarted
 from runner.errors import ProcessHostError
 from runner.model.log import LogSink
-from runner.process.output import Output, OutputQueue, Reader, read_rest
+from runner.process.output import Output, OutputQueue, Reader, drain, read_rest
 
 SURVIVORS_PATIENCE_SECONDS = 1.0
 
@@ -110,6 +110,10 @@ class SupervisedProcess:
         for other, position in zip(others, before, strict=True):
             if other.position > position:
                 self._supervisor.consume(self._key, other, reader.taken)
+        for one in (output, *others):
+            if one.ahead:
+                one.at = one.position
+                self._queue.add(self, one)
         self._look()
         return count
 
@@ -126,9 +130,7 @@ class SupervisedProcess:
         self._exit = exit
         self._ends = list(ends)
         if self._queue_takes():
-            for output in self._outputs.values():
-                while output.take(self._queue.reader, output.position, self._others(output)):
-                    pass
+            drain(list(self._outputs.values()), self._queue.reader)
         self._look()
         if not self._over and None in self._ends:
             # Somebody outside its process group has inherited a pipe.

@@ -152,8 +152,8 @@ class Machine:
     def left(self) -> Sequence[str]:
         """Files and folders that somebody should have removed: of the state, and of what must not reach a disk."""
         temp = settings_of(self.state).temp_dir(self.state)
-        inside = [str(path.relative_to(self.state)) for path in self.state.rglob("*")]
-        return [path for path in inside if not _KEPT.fullmatch(path)] + [str(path) for path in temp.rglob("*")]
+        inside = [str(path.relative_to(self.state)) for path in _below(self.state)]
+        return [path for path in inside if not _KEPT.fullmatch(path)] + [str(path) for path in _below(temp)]
 
     def _boot(self, offset: float) -> None:
         (self.folder / "boot_id").write_text(f"{uuid.uuid4()}\n")
@@ -163,6 +163,12 @@ class Machine:
         command = [*RUNNER, name, str(self.folder / "backup"), "--state-dir", str(self.state), *options]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """Not with `rglob`, which cannot bear that a folder is removed meanwhile."""
+    for parent, folders, files in os.walk(folder):
+        yield from (Path(parent, name) for name in (*folders, *files))
 
 
 def others() -> Iterator[int]:
