@@ -42,8 +42,9 @@ def test_an_error_has_an_end() -> None:
 
 def test_notices_have_an_end_and_what_matters_comes_behind_them() -> None:
     claims = Claims(TASK, "onprem")
+    long = "x" * 200_000
     notices = [
-        Noticed(id=ID, sequence=number, kind=Kind.MASK_SKIPPED, fields={"name": "x" * 200_000})
+        Noticed(id=ID, sequence=number, kind=Kind.MASK_SKIPPED, fields={"name": long})
         for number in range(2, MOST_NOTICED + 4)
     ]
     taken = [notice for notice in map(claims.taken, notices) if notice is not None]
