@@ -363,10 +363,7 @@ class RemoteDispatcher:
 
     def _lose(self) -> None:
         self._lost_timer = None
-        error = (
-            f"{self._name} has been away for {self._lost_after:g} s ({self.trouble}); the attempt may still run there"
-        )
-        self._give_up_all(error)
+        self._give_up_all(f"{self._name} has been away for {self._lost_after:g} s; the attempt may still run there")
 
     def _give_up_all(self, error: str) -> None:
         for handed in self._under_way():

@@ -174,6 +174,7 @@ class TaskCauses:
             case Waiting.PEER_UNREACHABLE:
                 why = self._live.why(index) or self._live.why(WHOLE_GROUP)
                 text = f"waits for a runner: {why}" if why else "waits for a runner that is there and takes it"
+                because += self._unreached(task)
             case Waiting.PAUSED:
                 text = "was paused, and waits to be told to go on"
             case Waiting.DEPENDENCY:
@@ -291,6 +292,20 @@ class TaskCauses:
         trouble = f" ({peer.trouble})" if peer.trouble else ""
         text = f"{peer.name} has not been reached for {duration(max(0.0, self._now - peer.since))}{trouble}: what runs there goes on{given_up}"
         return [Cause(kind="peer_lost", text=text, at=peer.since)]
+
+    def _unreached(self, task: Task) -> list[Cause]:
+        """What keeps the runners that it may be given to away, for who may know that."""
+        forward = task.forward or self._document.forward
+        wanted = "" if forward is None or forward.to is None else forward.to.partition("/")[0]
+        away = [
+            peer
+            for peer in self._live.peers.values()
+            if not peer.there and peer.trouble and (peer.name == wanted or not wanted or "{{" in wanted)
+        ]
+        return [
+            Cause(kind="peer_lost", text=f"{peer.name} is away: {peer.trouble}", at=peer.since)
+            for peer in away[:MOST_OF_A_KIND]
+        ]
 
     def _plain(self, index: int) -> Cause:
         """Without what explains it."""

@@ -15,8 +15,9 @@ from runner.engine.facts import AHEAD, MOST_LOOKED_AT, Live
 from runner.engine.graph import build
 from runner.model.explanation import Cause
 from runner.model.group import TaskGroup
-from runner.model.result import Skip, Status
-from runner.model.task import Export, Import, Task, When
+from runner.model.peer import PeerState
+from runner.model.result import Skip, Status, Waiting
+from runner.model.task import Export, Forward, Import, Task, When
 from runner.store.base import Batch, GroupRow, TaskRow
 from runner.store.memory import MemoryStore
 
@@ -148,3 +149,23 @@ def test_what_is_only_counted_is_counted_in_good_english() -> None:
         "12 tasks were aborted: t23, t24, t25, t26, t27 and 7 more",
         "1 task was skipped: t35",
     ]
+
+
+def test_what_keeps_a_runner_away_is_told_to_who_may_know_it() -> None:
+    def peer(name: str, trouble: str, *, there: bool = False) -> PeerState:
+        return PeerState(name=name, there=there, since=90.0, trouble=trouble)
+
+    def told(forward: Forward, *peers: PeerState) -> list[str]:
+        row = TaskRow(group="g", name="far", index=0, status=Status.PENDING, waiting=Waiting.PEER_UNREACHABLE)
+        group = Told([Task(name="far", type="t", forward=forward)], row)
+        group.live = replace(group.live, why=lambda index: "onprem is away", peers={peer.name: peer for peer in peers})
+        cause = group.task("far")
+        assert cause.text == "far waits for a runner: onprem is away"
+        return [each.text for each in cause.because]
+
+    others = [peer("onprem", "refused"), peer("edge", "silent"), peer("near", "", there=True)]
+    assert told(Forward(to="onprem"), *others) == ["onprem is away: refused"]
+    assert told(Forward(to="onprem/inner"), *others) == ["onprem is away: refused"]
+    assert told(Forward(labels={"site": "eu"}), *others) == ["onprem is away: refused", "edge is away: silent"]
+    assert told(Forward(to="{{ .inputs.where }}"), *others) == ["onprem is away: refused", "edge is away: silent"]
+    assert told(Forward(to="onprem"), peer("onprem", "")) == [], "who may not know gets no trouble"
