@@ -36,7 +36,6 @@ _BOOTED = """
 mount --bind "$0/boot_id" /proc/sys/kernel/random/boot_id
 exec unshare --time --boottime "$(cat "$0/boot_offset")" "$@"
 """
-_CGROUPS = "/sys/fs/cgroup/"
 LODGINGS = "workspaces/.guests/"
 """Where the state has the workspaces of other runners' groups."""
 _KEPT = re.compile(
@@ -143,9 +142,6 @@ class Machine:
             for path in Path(f"/proc/{pid}/fd").glob("*"):
                 with suppress(OSError):
                     kind = re.sub("[0-9a-f]{4,}|[0-9]+", "N", os.readlink(path))
-                    if kind.startswith(_CGROUPS):
-                        # An empty one may be removed by a supervisor of another version that tidies up beside it.
-                        kind = kind.removesuffix(" (deleted)")
                     found[f"{name} {kind}"] += 1
         return found
 
