@@ -3,6 +3,7 @@
 # make chaos   kill runners for as long as you like: ARGS="--seeds 0:1000"
 # make chaos-serving  the same with a node that serves      make soak  a node at work for twenty minutes
 # make bench-peers  install what `--full` measures besides, in .bench
+# make docs    the pages of docs/ as HTML, in build/docs
 # make protos  generate runner/v1 anew from proto/
 # Each sets up what it needs, once, in .venv. A Python of your choice: make PYTHON=python3.12 demo
 
@@ -11,11 +12,11 @@ BIN := .venv/bin
 READY := .venv/ready
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test chaos chaos-serving soak check bench bench-peers protos format clean
+.PHONY: help venv demo test chaos chaos-serving soak check bench bench-peers docs protos format clean
 .DELETE_ON_ERROR:
 
 help:
-	@sed -n 's/^# \{0,1\}//; 1,7p; 7q' Makefile
+	@sed -n 's/^# \{0,1\}//; 1,8p; 8q' Makefile
 
 venv: $(READY)
 
@@ -55,6 +56,11 @@ bench: $(READY)
 
 bench-peers: $(READY)
 	@$(BIN)/python -m bench.peers --install
+
+docs: $(READY)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,docs]'
+	@$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/docs
+	@echo "build/docs/index.html"
 
 protos: $(READY)
 	@.ci/protos
