@@ -265,7 +265,8 @@ async def _looked(state: Path) -> tuple[Sequence[str], Sequence[str], int]:
     """What the supervisor of `state` remembers, its descriptors, its number. One that is killed at that is no fault."""
     while True:
         try:
-            async with await SupervisorHost.connect(state, idle_seconds=0.0) as host:
+            containment = settings_of(state).containment
+            async with await SupervisorHost.connect(state, idle_seconds=0.0, containment=containment) as host:
                 await host.list()  # it may have more to do for a new runner than to greet it
                 descriptors = _descriptors(host.pid)
                 return await host.list(), descriptors, host.pid  # it was alive behind the look at what it has
