@@ -26,6 +26,12 @@ EXCUSES = {
 }
 """What may cost a task on this runner its outcome, and what is said of it then. Nothing may cost it a second start."""
 
+SPACE = {
+    "full-origin": ("cloud", frozenset({"log_failed"})),
+    "full-executor": ("onprem", frozenset({"log_failed"})),
+}
+"""The same of a full disk: a task that prints just then is ended, for what it prints cannot be kept."""
+
 LONG_SEEDS = 20
 """Of so many seeds one has a line that is away for more than a minute."""
 LOST_SECONDS = 2.0
@@ -60,7 +66,11 @@ class Weather(NamedTuple):
     @property
     def excuses(self) -> Mapping[str, frozenset[str]]:
         """By runner, the reasons for which a task may be without the outcome that it would have had."""
-        return dict(EXCUSES[fault.what] for fault in self.faults if fault.what in EXCUSES)
+        found: dict[str, frozenset[str]] = {}
+        for fault in self.faults:
+            for runner, reasons in (known[fault.what] for known in (EXCUSES, SPACE) if fault.what in known):
+                found[runner] = found.get(runner, frozenset()) | reasons
+        return found
 
 
 def plan(seed: int) -> Weather:
