@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 
+from runner.cli.closing import closing
 from runner.cli.report import summary
+from runner.cli.tails import Tails
 from runner.model.result import Status, TaskGroupResult
 
 SUCCESS, FAILED = 0, 1
@@ -14,6 +16,15 @@ def told(result: TaskGroupResult, *, machine: bool, reveal: bool = False) -> str
     if machine:
         return json.dumps(result.as_json(reveal=reveal), indent=2, ensure_ascii=False)
     return "\n".join(summary(result, reveal=reveal))
+
+
+def closed(result: TaskGroupResult, tails: Tails, place: str, *, machine: bool, reveal: bool = False) -> str:
+    """The same to somebody who has looked on, as `runner.cli.closing` has it."""
+    return (
+        told(result, machine=True, reveal=reveal)
+        if machine
+        else "\n".join(closing(result, tails, place, reveal=reveal))
+    )
 
 
 def status(result: TaskGroupResult) -> int:

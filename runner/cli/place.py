@@ -4,6 +4,7 @@ has kept on this machine."""
 from __future__ import annotations
 
 import asyncio
+import shlex
 from argparse import ArgumentParser, Namespace, _ArgumentGroup
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, contextmanager
@@ -94,6 +95,30 @@ def chosen(options: Namespace) -> Endpoint | None:
     known = contexts.load(given.contexts_file)
     name = given.context or known.current
     return None if name is None else _with_token(known.named(name), given)
+
+
+def found_again(options: Namespace) -> str:
+    """What another command of the same person needs on its line to find the same place, with a space before it."""
+    given: list[tuple[str, object]] = [
+        ("--to", options.to),
+        ("--context", options.context),
+        ("--state-dir", options.state_dir),
+    ]
+    given += [(f"--{part.replace('_', '-')}", getattr(options, part)) for part in PARTS]
+    words = [f" {option} {shlex.quote(str(value))}" for option, value in given if value]
+    return "".join([*words, " --insecure" * options.insecure, " --here" * options.here])
+
+
+def found_here(options: Namespace) -> str:
+    """The same, for what `runner run` keeps here."""
+    if options.state_dir:
+        return f" --state-dir {shlex.quote(str(options.state_dir))}"
+    try:
+        given = load_client_settings()
+        is_elsewhere = bool(given.to or given.context or contexts.load(given.contexts_file).current)
+    except RunnerError:
+        is_elsewhere = True
+    return " --here" if is_elsewhere else ""
 
 
 def _target(text: str, options: Namespace) -> str:

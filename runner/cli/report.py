@@ -102,31 +102,42 @@ def headline(name: str, tasks: int, id: str) -> str:
 
 def summary(result: TaskGroupResult, *, reveal: bool = False) -> Iterator[str]:
     """What became of a group: one line for the whole, then one for every task that did not succeed, then its outputs."""
+    yield verdict(result)
+    width = max((len(task) for task in result.results), default=0)
+    for task in result.results.values():
+        yield from told_of(task, width)
+    yield from outputs(result, reveal=reveal)
+
+
+def verdict(result: TaskGroupResult) -> str:
+    """E.g. `ship: failed after 2.5 s: 1 success, 1 failed`."""
     counts = Counter(task.status for task in result.results.values())
     parts = ", ".join(f"{counts[status]} {status}" for status in Status if counts[status])
     seconds = _seconds(result.started_at, result.finished_at)
-    name = result.name or "task group"
     reason = f" ({reason_text(result.reason)})" if result.reason else ""
-    yield (
-        f"{name}: {result.status}{reason}"
-        + (f" after {duration(seconds)}" if seconds is not None else "")
-        + f": {parts}"
-    )
-    width = max((len(task) for task in result.results), default=0)
-    for task in result.results.values():
-        if task.status is not Status.SUCCESS:
-            yield f"  {task.name:{width}}  {_ending(task)}"
-        survivors = _survivors(task.kill or {})
-        if survivors is not None:
-            yield f"  {task.name:{width}}  {survivors}"
-    outputs = [
+    took = f" after {duration(seconds)}" if seconds is not None else ""
+    return f"{result.name or 'task group'}: {result.status}{reason}{took}: {parts}"
+
+
+def told_of(task: TaskResult, width: int) -> Iterator[str]:
+    """What there is to be said of a task, its name in a column that is so wide; nothing of one that succeeded as it should."""
+    if task.status is not Status.SUCCESS:
+        yield f"  {task.name:{width}}  {ending(task)}"
+    survivors = _survivors(task.kill or {})
+    if survivors is not None:
+        yield f"  {task.name:{width}}  {survivors}"
+
+
+def outputs(result: TaskGroupResult, *, reveal: bool = False) -> Iterator[str]:
+    """The outputs of a group, below a line that says so, if it has any."""
+    shown = [
         (task.name, name, MASK if value.confidential and not reveal else shortened(value.text))
         for task in result.results.values()
         for name, value in task.outputs.items()
     ]
-    if outputs:
+    if shown:
         yield "outputs:"
-    for owner, name, text in outputs:
+    for owner, name, text in shown:
         yield f"  {owner}.{name} = {text}"
 
 
@@ -140,7 +151,7 @@ def shortened(text: str) -> str:
     return line if len(line) <= MAX_SHOWN else line[:MAX_SHOWN] + " …"
 
 
-def _ending(task: TaskResult) -> str:
+def ending(task: TaskResult) -> str:
     if task.status is Status.SKIPPED:
         return f"skipped {skip_reason(task.reason, task.because_of)}"
     if task.waiting is not None:
@@ -154,6 +165,12 @@ def _ending(task: TaskResult) -> str:
 
 def _why(fields: Mapping[str, Any]) -> str:
     """The cause of an end that was no success, with a colon before it; empty for a success."""
+    cause = cause_text(fields)
+    return f": {cause}" if cause else ""
+
+
+def cause_text(fields: Mapping[str, Any]) -> str:
+    """The cause of an end that was no success, e.g. `exit code 2`; empty for a success."""
     causes = []
     reason, code = str(fields.get("reason") or ""), fields.get("exit_code")
     if reason in _REASONS or (reason and not fields.get("error")):
@@ -165,7 +182,7 @@ def _why(fields: Mapping[str, Any]) -> str:
     if fields.get("error"):
         # What has lines of its own is told on one, e.g. `2 expressions cannot be resolved: line 1: …; line 7: …`.
         causes.append(shortened(fields["error"].replace(":\n", ": ").replace("\n", "; ")))
-    return f": {', '.join(causes)}" if causes else ""
+    return ", ".join(causes)
 
 
 def _survivors(kill: Mapping[str, Any]) -> str | None:

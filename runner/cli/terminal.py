@@ -8,8 +8,12 @@ import re
 import select
 import stat
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 STDOUT, STDERR = 1, 2
+MOST_MARKS = 2
+"""So many of them may stand on one character; real languages need no more."""
 
 _CONTROL = re.compile(rb"[\x00-\x08\x0b-\x1f\x7f]|\xc2[\x80-\x9f]")
 _CONTROL_BYTES = bytes({*range(32), 127} - {9, 10})
@@ -20,6 +24,9 @@ _CARETS = [
 ]
 _COLOUR = re.compile(rb"(\x1b\[[0-9;:]*m)")
 _COLOUR_END = b"\x1b[0m"
+_ESCAPES = re.compile(
+    r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[PX^_][^\x1b]*\x1b\\|[ -/]+[0-~]|[0-OQ-WYZ`-~])"
+)
 _CONTROL_TEXT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
@@ -39,16 +46,16 @@ class Output:
     """One descriptor to write to. Once writing failed, `lost` tells why and all that follows is dropped."""
 
     def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
+        self.descriptor = descriptor
         self.lost: OSError | None = None
 
     def takes(self, size: int) -> bool:
         """Whether `size` bytes can be written now without waiting for a reader."""
         try:
-            if stat.S_ISREG(os.fstat(self._descriptor).st_mode):
+            if stat.S_ISREG(os.fstat(self.descriptor).st_mode):
                 return True
             # A pipe or terminal that is ready for writing takes this much at once.
-            return size <= select.PIPE_BUF and bool(select.select([], [self._descriptor], [], 0)[1])
+            return size <= select.PIPE_BUF and bool(select.select([], [self.descriptor], [], 0)[1])
         except (OSError, ValueError):
             return True
 
@@ -58,9 +65,9 @@ class Output:
         try:
             while view and self.lost is None:
                 try:
-                    view = view[os.write(self._descriptor, view) :]
+                    view = view[os.write(self.descriptor, view) :]
                 except BlockingIOError:
-                    select.select([], [self._descriptor], [])
+                    select.select([], [self.descriptor], [])
         except OSError as error:
             self.lost = error
 
@@ -75,10 +82,28 @@ class Output:
         return status or int(lost)
 
 
+_bystanders: list[Callable[[str], None]] = []
+"""Who shows something at the terminal that stderr is, if anybody does: like that, there is one of it."""
+
+
 def complain(message: str) -> None:
     """Say on stderr what is wrong. Each line of `message` is shown, control characters as escapes."""
     lines = [visible(line) for line in message.splitlines()] or [""]
-    Output(STDERR).print("\n".join([f"runner: {lines[0]}", *lines[1:]]))
+    text = "\n".join([f"runner: {lines[0]}", *lines[1:]])
+    if _bystanders:
+        _bystanders[-1](text)
+    else:
+        Output(STDERR).print(text)
+
+
+@contextmanager
+def complaints_to(show: Callable[[str], None]) -> Iterator[None]:
+    """Meanwhile `show` is given what is to be said on stderr, for it has something there that must not be written into."""
+    _bystanders.append(show)
+    try:
+        yield
+    finally:
+        _bystanders.remove(show)
 
 
 def visible(text: str) -> str:
@@ -99,6 +124,23 @@ def visible_line(line: bytes) -> bytes:
     pieces = _COLOUR.split(line)
     pieces[::2] = map(_without_control, pieces[::2])
     return b"".join(pieces) + (_COLOUR_END if len(pieces) > 1 else b"")
+
+
+def bare_line(line: bytes) -> str:
+    """One line of a task's output as text alone: without colours, and without whatever else was meant for a terminal."""
+    text = _ESCAPES.sub("", line.decode(errors="replace")).replace("\t", " ")
+    return visible(text if text.isascii() else "".join(_unstacked(text)))
+
+
+def _unstacked(text: str) -> Iterator[str]:
+    """Marks that are put on a character in heaps would reach into other lines."""
+    import unicodedata
+
+    marks = 0
+    for character in text:
+        marks = marks + 1 if unicodedata.category(character) in {"Mn", "Me", "Cf"} else 0
+        if marks <= MOST_MARKS:
+            yield character
 
 
 def _without_control(data: bytes) -> bytes:

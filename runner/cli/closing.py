@@ -1,0 +1,93 @@
+"""What is said when a run that was looked at is over: what failed, why, the last that it printed, what was skipped because of it, and
+by which commands one sees more. Pure.
+
+    ship: failed after 14.2 s: 2 success, 1 failed, 1 skipped
+      lint    failed: exit code 2
+              | src/a.py:3: E501 line too long
+              | Found 1 error
+      deploy  skipped because lint did not succeed
+    to see more:
+      runner logs 8c1f lint  all that it printed
+      runner explain 8c1f    why it ended like this
+      runner rerun 8c1f      again, without what was successful
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from runner.cli.report import outputs, shortened, told_of, verdict
+from runner.cli.tails import MOST_LINES, Tails
+from runner.model.result import Reason, Skip, Status, TaskGroupResult, TaskResult
+from runner.model.words import counted, listed
+
+MOST_ROWS = 30
+"""Where more than so many tasks have something to be said of, only of so many of those that failed it is said one by one."""
+
+_FAILURES = (Status.FAILED, Status.ERRORED)
+
+
+def closing(result: TaskGroupResult, tails: Tails, place: str = "", *, reveal: bool = False) -> Iterator[str]:
+    """`place` is what commands need beside the id to find the group, with a space before it."""
+    yield verdict(result)
+    tasks = [task for task in result.results.values() if task.status is not Status.SUCCESS or any(told_of(task, 0))]
+    failed = [task for task in tasks if task.status in _FAILURES]
+    few = len(tasks) <= MOST_ROWS
+    shown = tasks if few else (failed or tasks)[:MOST_ROWS]
+    width = max((len(task.name) for task in (result.results.values() if few else shown)), default=0)
+    followers = {} if few else _followers(result)
+    for task in shown:
+        yield from told_of(task, width)
+        if task.status in _FAILURES:
+            yield from _printed(task, tails, " " * (width + 4))
+        if skipped := followers.get(task.name):
+            yield f"{' ' * (width + 4)}{counted(len(skipped), 'task')} skipped because of it: {listed(skipped)}"
+    if not few:
+        yield f"  … and {_rest(tasks, shown)}: `runner get {result.id}{place}` tells of each"
+    yield from outputs(result, reveal=reveal)
+    yield from _more(result, failed, place)
+
+
+def _printed(task: TaskResult, tails: Tails, indent: str) -> Iterator[str]:
+    tail = tails.of_failed(task.name)
+    lines = [] if tail is None else tail.lines(MOST_LINES)
+    yield from (f"{indent}| {shortened(line)}" for line in lines)
+
+
+def _followers(result: TaskGroupResult) -> Mapping[str, Sequence[str]]:
+    """For tasks that failed, those that were skipped because of them, be it by way of others."""
+    origins: dict[str, str | None] = {}
+    found: dict[str, list[str]] = {}
+    for task in result.results.values():
+        way: list[str] = []
+        at: TaskResult | None = task
+        while at is not None and at.name not in origins and at.status is Status.SKIPPED:
+            way.append(at.name)
+            at = result.results.get(at.because_of or "") if at.reason != Skip.GROUP_ABORTED else None
+        if at is not None:
+            origins.update(dict.fromkeys(way, origins.get(at.name, at.name if at.status in _FAILURES else None)))
+        if origin := origins.get(task.name):
+            found.setdefault(origin, []).append(task.name)
+    return found
+
+
+def _rest(tasks: Sequence[TaskResult], shown: Sequence[TaskResult]) -> str:
+    """How many are left, of each status."""
+    left = {status: sum(task.status is status for task in tasks) for status in Status}
+    for task in shown:
+        left[task.status] -= 1
+    return ", ".join(f"{number:,} {status}" for status, number in left.items() if number)
+
+
+def _more(result: TaskGroupResult, failed: Sequence[TaskResult], place: str) -> Iterator[str]:
+    if result.status is Status.SUCCESS or not result.status.terminal or result.reason == Reason.STATE_NOT_WRITTEN:
+        return
+    printed = next((task.name for task in failed if task.attempts), None)
+    commands = [(f"runner logs {result.id} {printed}{place}", "all that it printed")] if printed else []
+    commands += [
+        (f"runner explain {result.id}{place}", "why it ended like this"),
+        (f"runner rerun {result.id}{place}", "again, without what was successful"),
+    ]
+    width = max(len(command) for command, _ in commands)
+    yield "to see more:"
+    yield from (f"  {command:{width}}  {about}" for command, about in commands)
