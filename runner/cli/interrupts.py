@@ -19,7 +19,7 @@ after another is the same one again."""
 
 WORDS = (
     ("stopping: running tasks are asked to end, clean-up still runs", "once more ends clean-up too"),
-    ("stopping without clean-up", "once more leaves at once, with everything killed"),
+    ("stopping without clean-up: what still runs is killed", "once more leaves at once, with everything killed"),
 )
 
 

@@ -11,6 +11,7 @@ from runner.cli import ids, plain
 from runner.cli.options import add_output_argument, add_workspace_arguments, filled, settings_of
 from runner.cli.place import add_place_arguments, chosen, with_node
 from runner.cli.terminal import STDOUT, Output, complain
+from runner.cli.view import add_progress_argument
 from runner.errors import UsageError
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def _here(options: Namespace) -> int:
     from runner import workspace
     from runner.cli.report import headline
     from runner.cli.run import CALLER, carry_out, new_run_dir
+    from runner.cli.view import Shown
     from runner.runs.runs import Runs
 
     settings = settings_of(options)
@@ -47,17 +49,20 @@ def _here(options: Namespace) -> int:
         )
         return accepted.id
 
+    tasks = {task.name: task for task in again.submission.group.tasks}
+    shown = Shown.of([tasks[name] for name in again.tasks])
     title = headline(again.submission.group.name, len(again.tasks), new_id)
     title += f"; {len(again.submission.kept)} of {former} are taken over"
     options.isolated = options.keep_workspace = options.quiet = False
     with new_run_dir(settings, new_id) as run_dir:
-        return asyncio.run(carry_out(begin, title, again.tasks, folder, run_dir, settings, options))
+        return asyncio.run(carry_out(begin, title, shown, folder, run_dir, settings, options))
 
 
 async def _on_node(client: AsyncClient, options: Namespace) -> int:
     from runner.cli.interrupts import Interrupts
-    from runner.cli.submit import WORDS, follow
+    from runner.cli.submit import WORDS, follow, is_followed_live
 
+    live = options.follow and is_followed_live(options)
     id = await ids.resolve(client, options.id)
     workspace_id = ""
     if options.workspace is not None:
@@ -65,7 +70,7 @@ async def _on_node(client: AsyncClient, options: Namespace) -> int:
     answer = await client.rerun(id, options.beginning, new_id=options.new_id, workspace_id=workspace_id)
     if options.follow:
         with Interrupts(lambda: None, WORDS) as interrupts:
-            return await follow(client, answer.id, interrupts, options)
+            return await follow(client, answer.id, interrupts, options, live=live)
     stdout = Output(STDOUT)
     told = {"id": answer.id, "existed": answer.existed, "tasks": answer.tasks, "kept": answer.kept}
     stdout.print(plain.line(told) if options.output == "json" else answer.id)
@@ -88,6 +93,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--id", dest="new_id", metavar="ID", type=filled, help="name the new group")
     parser.add_argument("--follow", action="store_true", help="on a node: show it to its end, as is done here anyway")
+    add_progress_argument(parser)
     parser.add_argument("--reveal", action="store_true", help="show confidential outputs in the result")
     add_workspace_arguments(parser)
     add_output_argument(

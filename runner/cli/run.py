@@ -6,7 +6,7 @@ import asyncio
 import os
 import secrets
 from argparse import ArgumentParser, Namespace
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -18,18 +18,18 @@ from runner import history, workspace
 from runner import node as nodes
 from runner.cli import given, outcome
 from runner.cli.document import read_document
-from runner.cli.follow import Follower
 from runner.cli.inputs import add_input_arguments, check_standard_input, read_inputs
 from runner.cli.interrupts import INTERRUPTED, Interrupts
 from runner.cli.options import filled_path, positive, settings_of
 from runner.cli.report import headline
+from runner.cli.tails import Tails
 from runner.cli.terminal import STDERR, STDOUT, Output, complain
 from runner.cli.tidying import Tidying
+from runner.cli.view import Nothing, Shown, add_progress_argument, is_live, opened
 from runner.config import Settings
 from runner.errors import UsageError
 from runner.model.group import TaskGroup
 from runner.model.result import Reason, Status
-from runner.model.watch import Happening
 from runner.removal import remove_tree
 from runner.validation.forwarding import without_peers
 
@@ -51,10 +51,8 @@ def run(options: Namespace) -> int:
         # In the run's own folder a run that is taken up again finds it, and none that was killed leaves one elsewhere.
         folder = folder or run_dir / "workspace"
         title = headline(group.name, len(group.tasks), group.id)
-        names = [task.name for task in group.tasks]
-        return asyncio.run(
-            carry_out(partial(_begin, group, inputs, settings), title, names, folder, run_dir, settings, options)
-        )
+        begin = partial(_begin, group, inputs, settings)
+        return asyncio.run(carry_out(begin, title, Shown.of(group.tasks), folder, run_dir, settings, options))
 
 
 def _begin(group: TaskGroup, inputs: Mapping[str, str], settings: Settings, node: nodes.Node, workspace: str) -> str:
@@ -84,13 +82,15 @@ class Begin(Protocol):
 
 
 async def carry_out(
-    begin: Begin, title: str, names: Sequence[str], folder: Path, run_dir: Path, settings: Settings, options: Namespace
+    begin: Begin, title: str, shown: Shown, folder: Path, run_dir: Path, settings: Settings, options: Namespace
 ) -> int:
-    """Run what is begun to its end in the folder `run_dir` and show it; the exit status. `names` are those of its tasks. Of the options it wants `output`,
-    `reveal`, `quiet`, `isolated` and `keep_workspace`."""
+    """Run what is begun to its end in the folder `run_dir` and show it; the exit status. Of the options it wants `output`, `reveal`,
+    `quiet`, `progress`, `isolated`, `keep_workspace` and `state_dir`."""
     machine = options.output == "json"
     stdout = Output(STDOUT)
     story = Output(STDERR) if machine else stdout
+    live = not options.quiet and is_live(options.progress, story.descriptor, machine=machine)
+    tails = Tails()
 
     def leave() -> None:
         remove_tree(settings.temp_dir(run_dir))
@@ -106,12 +106,14 @@ async def carry_out(
             interrupts.cancels(lambda: node.engine.cancel(id))
             stack.enter_context(Tidying(partial(_tidy, settings)))
             if options.quiet:
-                await _nothing_shown(node.watch(id))
+                await Nothing(tails).show(node.watch(id))
             else:
                 await asyncio.to_thread(story.print, title)
-                await Follower(names, story).show(node.watch(id))
+                view = await opened(shown, story, tails, live=live)
+                await view.show(node.watch(id))
             result = node.engine.unwritten_end(id) or node.engine.result(id)
-        text = outcome.told(result, machine=machine, reveal=options.reveal)
+        place = _place(options) if result.status is not Status.SUCCESS else ""
+        text = outcome.closed(result, tails, place, machine=machine, reveal=options.reveal)
         await asyncio.to_thread(stdout.print, text if machine or options.quiet else f"\n{text}")
         if options.isolated and options.keep_workspace:
             complain(f"the workspace is kept: {folder}")
@@ -124,9 +126,10 @@ async def carry_out(
     return stdout.status(outcome.status(result))
 
 
-async def _nothing_shown(story: AsyncIterator[Sequence[Happening]]) -> None:
-    async for _ in story:
-        pass
+def _place(options: Namespace) -> str:
+    from runner.cli.place import found_here  # of use to those alone whose run failed
+
+    return found_here(options)
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -134,6 +137,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_input_arguments(parser)
     given.add_arguments(parser)
     parser.add_argument("--quiet", action="store_true", help="show nothing but the result")
+    add_progress_argument(parser)
     parser.add_argument(
         "--output", choices=("text", "json"), default="text", help="json: the result alone on stdout, logs on stderr"
     )

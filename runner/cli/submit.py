@@ -13,8 +13,10 @@ from runner.cli.document import read_file, source_name
 from runner.cli.inputs import add_input_arguments, check_standard_input, read_inputs
 from runner.cli.interrupts import INTERRUPTED, Interrupts
 from runner.cli.options import add_output_argument, add_workspace_arguments, label
-from runner.cli.place import add_place_arguments, with_node
+from runner.cli.place import add_place_arguments, found_again, with_node
+from runner.cli.tails import Tails
 from runner.cli.terminal import STDERR, STDOUT, Output, complain
+from runner.cli.view import add_progress_argument, is_live
 from runner.cli.watch import show
 from runner.errors import RunnerError, UnavailableError, UnreachableError
 from runner.model import document, parse
@@ -45,9 +47,16 @@ async def _submit(client: AsyncClient, options: Namespace) -> int:
         stdout = Output(STDOUT)
         stdout.print(plain.line(_plain(submission)) if options.output == "json" else submission.id)
         return stdout.status(0)
+    live = is_followed_live(options)
     submission = await _submitted(client, raw, inputs, options)
     with Interrupts(lambda: None, WORDS) as interrupts:
-        return await follow(client, submission.id, interrupts, options)
+        return await follow(client, submission.id, interrupts, options, live=live)
+
+
+def is_followed_live(options: Namespace) -> bool:
+    """To be asked before anything is submitted. Raises UsageError."""
+    machine = options.output == "json"
+    return is_live(options.progress, STDERR if machine else STDOUT, machine=machine)
 
 
 async def _submitted(client: AsyncClient, raw: bytes, inputs: Mapping[str, str], options: Namespace) -> Submission:
@@ -77,22 +86,23 @@ async def _submitted(client: AsyncClient, raw: bytes, inputs: Mapping[str, str],
     return submission
 
 
-async def follow(client: AsyncClient, id: str, interrupts: Interrupts, options: Namespace) -> int:
+async def follow(client: AsyncClient, id: str, interrupts: Interrupts, options: Namespace, *, live: bool) -> int:
     """Show the group to its end, as `runner run` does; the exit status."""
     machine = options.output == "json"
     stdout = Output(STDOUT)
+    tails = Tails()
     failure: RunnerError | None = None
     async with asyncio.TaskGroup() as cancels:
         interrupts.cancels(lambda: _begun(cancels, client, id, interrupts))
         try:
-            await show(client, id, Output(STDERR) if machine else stdout)
+            await show(client, id, Output(STDERR) if machine else stdout, tails, live=live)
             result = await client.result(id, reveal=options.reveal)
         except RunnerError as error:
             failure = error
         interrupts.cancels(lambda: None)  # there is nothing left to cancel
     if failure is not None:
         raise failure
-    text = outcome.told(result, machine=machine, reveal=options.reveal)
+    text = outcome.closed(result, tails, found_again(options), machine=machine, reveal=options.reveal)
     await asyncio.to_thread(stdout.print, text if machine else f"\n{text}")
     if stdout.lost is not None:
         complain(f"standard output was lost ({stdout.lost.strerror}); `runner watch {id}` shows all of it")
@@ -170,6 +180,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--label", metavar="KEY=VALUE", action="append", default=[], type=label, help="label the group; may be repeated"
     )
     parser.add_argument("--follow", action="store_true", help="show it to its end")
+    add_progress_argument(parser, "with --follow: ")
     parser.add_argument("--reveal", action="store_true", help="with --follow: show confidential outputs in the result")
     add_output_argument(parser, "its id and warnings; with --follow the result alone, and logs on stderr")
     add_place_arguments(parser, node_only=True)

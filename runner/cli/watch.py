@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from argparse import ArgumentParser, Namespace
+from functools import partial
 
 from runner.cli import ids, outcome, plain
-from runner.cli.follow import Follower
 from runner.cli.groups import Groups
 from runner.cli.options import add_output_argument
-from runner.cli.place import add_place_arguments, with_groups
+from runner.cli.place import add_place_arguments, found_again, with_groups
 from runner.cli.report import headline
+from runner.cli.tails import Tails
 from runner.cli.terminal import STDOUT, Output, complain
+from runner.cli.view import Shown, add_progress_argument, is_live, opened
 from runner.model.result import Reason
 
 NAMES = 1000
@@ -33,20 +35,27 @@ async def _watch(groups: Groups, options: Namespace) -> int:
                 break
         result = await groups.result(id, limit=1)
     else:
-        await show(groups, id, stdout)
+        live, tails = is_live(options.progress, STDOUT, machine=False), Tails()
+        await show(groups, id, stdout, tails, live=live)
         result = await groups.result(id)
-        await asyncio.to_thread(stdout.print, f"\n{outcome.told(result, machine=False)}")
+        text = outcome.closed(result, tails, found_again(options), machine=False)
+        await asyncio.to_thread(stdout.print, f"\n{text}")
     if result.reason == Reason.RUNNER_LOST:
         complain(f"nobody carries {id} out any more; `runner run --id {id}` with the same file takes it up")
     return stdout.status(outcome.status(result))
 
 
-async def show(groups: Groups, id: str, output: Output) -> None:
-    """Its headline, and its story to the end."""
+async def show(groups: Groups, id: str, output: Output, tails: Tails, *, live: bool) -> None:
+    """Its headline, and its story to the end. `tails` are given the story too."""
     summary = await groups.summary(id)
     first = await groups.result(id, limit=NAMES)
-    await asyncio.to_thread(output.print, headline(summary.name, sum(summary.counts.values()), id))
-    await Follower(first.results, output).show(groups.watch_in_batches(id))
+    total = sum(summary.counts.values())
+    await asyncio.to_thread(output.print, headline(summary.name, total, id))
+    results = list(first.results.values())
+    ask = partial(groups.explain, id)
+    shown = Shown(names=list(first.results), total=total, ask=ask, results=results)
+    view = await opened(shown, output, tails, live=live)
+    await view.show(groups.watch_in_batches(id))
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -55,5 +64,6 @@ def add_arguments(parser: ArgumentParser) -> None:
         "Ctrl-C ends the watching; the group goes on."
     )
     parser.add_argument("id", metavar="ID", help=ids.HELP)
+    add_progress_argument(parser)
     add_output_argument(parser, "a line for each event and piece of output")
     add_place_arguments(parser)

@@ -55,6 +55,8 @@ def written(runner: Command) -> Command:
         ("runner run group.yaml --is", ["--isolated"]),
         ("runner run --isolated group.yaml --is", []),
         ("runner run group.yaml --output ", ["text", "json"]),
+        ("runner run group.yaml --progress ", ["auto", "live", "plain"]),
+        ("runner watch --progress p", ["plain"]),
         ("runner run group.yaml --output j", ["json"]),
         ("runner run group.yaml --output=j", ["json"]),
         ("runner run group.yaml --input-file ", ["<files>"]),

@@ -76,7 +76,7 @@ def test_the_first_one_stops_tasks_and_lets_cleanup_run(runner: Command, number:
     assert status == 130
     assert "work   | asked to end" in out
     assert "clean  | cleaning up" in out
-    assert "aborted" in out.splitlines()[-2] + out.splitlines()[-1]
+    assert "\n  work   aborted: the group was cancelled\n" in out
     assert "stopping: running tasks are asked to end" in err
     assert is_gone(pid)
     assert (runner.folder / "cleaned").exists()

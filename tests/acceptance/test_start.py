@@ -1,13 +1,15 @@
-"""docs/start.md, typed as it stands there: what it shows is what is seen."""
+"""docs/start.md, typed as it stands there at a terminal: what it shows is what is seen."""
 
 from __future__ import annotations
 
 import os
 import re
 import shlex
-import subprocess
-import sys
+from contextlib import closing
 from pathlib import Path
+
+from tests.acceptance.command import RUNNER, Command
+from tests.acceptance.screens import Terminal
 
 START = (Path(__file__).parents[2] / "docs" / "start.md").read_text()
 
@@ -32,22 +34,19 @@ def steps() -> list[tuple[str, list[str]]]:
     return found
 
 
-def test_it_is_as_it_says(tmp_path: Path) -> None:
+def test_it_is_as_it_says(runner: Command) -> None:
     [document] = re.findall(r"^```yaml\n(.*?)^```$", START, re.MULTILINE | re.DOTALL)
-    (tmp_path / "site.yaml").write_text(document)
-    program = tmp_path / "bin" / "runner"
+    runner.write(document, "site.yaml")
+    program = runner.folder.parent / "bin" / "runner"
     program.parent.mkdir()
-    code = "import sys; from runner.cli import main; sys.argv[0] = 'runner'; sys.exit(main())"
-    program.write_text(f'#!/bin/sh\nexec {shlex.join([sys.executable, "-c", code])} "$@"\n')
+    program.write_text(f'#!/bin/sh\nexec {shlex.join(RUNNER)} "$@"\n')
     program.chmod(0o755)
-    environment = {"PATH": f"{program.parent}:{os.environ['PATH']}", "HOME": str(tmp_path), "LANG": "C.UTF-8"}
-    script = "exec 2>&1\n"
-    for number, (command, _) in enumerate(steps()):
-        script += f"{command}\necho '== {number} over'\n"
-    done = subprocess.run(
-        ["bash", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False
-    )
-    said = re.split(r"== [0-9]+ over\n", done.stdout)
+    script = "".join(f"{command}\necho '== {number} over'\n" for number, (command, _) in enumerate(steps()))
+    path = {"PATH": f"{program.parent}:{os.environ['PATH']}"}
+    terminal = Terminal(runner, script, command=("bash", "-c"), environment=path, columns=150, lines=300)
+    with closing(terminal):
+        terminal.end()
+    said = re.split(r"== [0-9]+ over\n?", terminal.text)
     for (command, shown), lines in zip(steps(), said, strict=False):
         seen = [likeness(line) for line in lines.splitlines()]
         assert [line for line in map(likeness, shown) if line not in seen] == [], f"{command}\n{lines}"

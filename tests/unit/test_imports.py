@@ -127,7 +127,7 @@ def test_importing_runner_imports_nothing_else() -> None:
     assert modules_after("import runner") == {"runner"}
 
 
-SELDOM = {"ahocorasick_rs", "cryptography", "jinja2", "difflib", "tarfile"}
+SELDOM = {"ahocorasick_rs", "cryptography", "jinja2", "difflib", "rich", "tarfile"}
 
 
 def test_a_run_imports_nothing_that_is_seldom_needed(tmp_path: Path) -> None:

@@ -1,0 +1,124 @@
+"""How a group is shown while it runs: live, which takes a terminal, or as lines."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from argparse import ArgumentParser
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, Protocol
+
+from msgspec import Struct
+
+from runner.cli.follow import Follower
+from runner.cli.tails import Tails
+from runner.cli.terminal import STDERR, STDOUT, Output
+from runner.config.terminal import load_terminal_settings
+from runner.errors import UsageError
+from runner.model.result import TaskResult
+from runner.model.task import Task
+from runner.model.watch import Happening
+
+if TYPE_CHECKING:
+    from runner.cli.live import Ask
+
+AUTO, LIVE, PLAIN = "auto", "live", "plain"
+
+
+class View(Protocol):
+    async def show(self, story: AsyncIterator[Sequence[Happening]]) -> None:
+        """Show all of it, to its end."""
+
+
+class Shown(Struct, frozen=True, kw_only=True):
+    """What is known of a group before its story is told: the names of its tasks, or the first of `total`; which tasks each waits
+    for, or who can be asked; and those that were over before."""
+
+    names: Sequence[str]
+    total: int
+    edges: Mapping[str, Sequence[str]] | None = None
+    ask: Ask | None = None
+    results: Sequence[TaskResult] = ()
+
+    @classmethod
+    def of(cls, tasks: Iterable[Task]) -> Shown:
+        edges = {task.name: task.edges for task in tasks}
+        return cls(names=list(edges), total=len(edges), edges=edges)
+
+
+def is_live(progress: str, descriptor: int, *, machine: bool) -> bool:
+    """Whether a group is shown live on `descriptor` by what was asked for with `--progress`, and by what stands there. With
+    `machine` the result is for a program. Raises UsageError where it cannot be."""
+    if progress == PLAIN:
+        return False
+    settings = load_terminal_settings()
+    if progress == LIVE:
+        stream = "standard output" if descriptor == STDOUT else "standard error"
+        if not os.isatty(descriptor):
+            raise UsageError(f"--progress live needs a terminal, and {stream} is none: leave it away, or say plain")
+        if not settings.steerable:
+            raise UsageError(
+                "--progress live needs a terminal whose cursor can be moved, and TERM names none: set TERM, or say plain"
+            )
+        return True
+    if machine or not settings.steerable or settings.recorded or not os.isatty(descriptor):
+        return False
+    from runner.cli.screen import is_in_front
+
+    return is_in_front(descriptor)
+
+
+async def opened(shown: Shown, output: Output, tails: Tails, *, live: bool) -> View:
+    """`tails` are given the story too."""
+    if live:
+        # What draws takes some 30 ms to import, which only those pay who see it; the group goes on meanwhile.
+        await asyncio.to_thread(import_module, "runner.cli.picture")
+        return _live(shown, output.descriptor, tails)
+    return _Lines(Follower(shown.names, output), tails)
+
+
+class _Lines:
+    def __init__(self, follower: Follower, tails: Tails) -> None:
+        self._follower = follower
+        self._tails = tails
+
+    async def show(self, story: AsyncIterator[Sequence[Happening]]) -> None:
+        await self._follower.show(self._tails.tapped(story))
+
+
+class Nothing:
+    """Shows nothing."""
+
+    def __init__(self, tails: Tails) -> None:
+        self._tails = tails
+
+    async def show(self, story: AsyncIterator[Sequence[Happening]]) -> None:
+        async for _ in self._tails.tapped(story):
+            pass
+
+
+def _live(shown: Shown, descriptor: int, tails: Tails) -> View:
+    from runner.cli.board import Board
+    from runner.cli.live import Live
+    from runner.cli.picture import Picture
+    from runner.cli.screen import Screen
+
+    board = Board(shown.names, tails, edges=shown.edges, total=shown.total)
+    board.know(shown.results)
+    picture = Picture(coloured=load_terminal_settings().coloured)
+    return Live(board, picture, Screen(descriptor), ask=shown.ask, with_complaints=_same_terminal(descriptor, STDERR))
+
+
+def _same_terminal(one: int, other: int) -> bool:
+    return os.isatty(other) and os.fstat(one).st_rdev == os.fstat(other).st_rdev
+
+
+def add_progress_argument(parser: ArgumentParser, when: str = "") -> None:
+    """`when` says for what it counts, where that is not always."""
+    parser.add_argument(
+        "--progress",
+        choices=(AUTO, LIVE, PLAIN),
+        default=AUTO,
+        help=f"{when}how it is shown: live, with a line for each task; plain, line by line as it is printed; auto (the default), live on a terminal",
+    )
