@@ -27,11 +27,15 @@ from typing import Any, ClassVar, Generic, Literal, NamedTuple, Protocol, TypeVa
 from msgspec import Struct
 from pydantic import BaseModel, ConfigDict
 
-from runner.errors import DriverError
+from runner.errors import DriverError as DriverError
+from runner.errors import RecoverError as RecoverError
+from runner.errors import StartError as StartError
 from runner.model.log import LogSink as LogSink
 from runner.model.log import Stream as Stream
-from runner.model.result import Outcome, Status
-from runner.model.value import Bindings, Value
+from runner.model.result import Outcome as Outcome
+from runner.model.result import Status as Status
+from runner.model.value import Bindings as Bindings
+from runner.model.value import Value as Value
 
 AS_WRITTEN = "as written"
 """`Annotated[Any, AS_WRITTEN]` is data that is going to be text: a plain scalar arrives as its source text where the number or
@@ -329,14 +333,15 @@ class Driver(ABC, Generic[SpecT]):
 class SimpleDriver(Driver[SpecT]):
     """A driver that is one coroutine: `run` returns the outputs, or raises.
 
-    Being cancelled is being stopped: clean up in `finally`. Raise `DriverError` for `errored`; return an `Outcome` to say
-    `failed` or to set an exit code. Handles are made up here.
+    Being cancelled is being stopped: clean up in `finally`, and do not go on. Raise `DriverError` for `errored`; return an `Outcome`
+    to say `failed` or to set an exit code. Handles are made up here.
     """
 
     capabilities: ClassVar[Capabilities] = Capabilities(recovery=Recovery.NONE)
 
     def __init__(self) -> None:
         self._running: dict[bytes, asyncio.Task[Outcome]] = {}
+        self._stopped: set[bytes] = set()
 
     @abstractmethod
     async def run(self, ctx: TaskContext, spec: SpecT) -> Mapping[str, str | Value] | Outcome: ...
@@ -349,25 +354,36 @@ class SimpleDriver(Driver[SpecT]):
         return handle
 
     async def _outcome(self, ctx: TaskContext) -> Outcome:
-        ended = await self.run(ctx, cast(SpecT, ctx.spec))
+        try:
+            ended = await self.run(ctx, cast(SpecT, ctx.spec))
+        except (SystemExit, KeyboardInterrupt) as error:  # asyncio would end the runner with it
+            raise DriverError("the driver tried to end the runner (sys.exit)") from error
         if isinstance(ended, Outcome):
             return ended
+        if not isinstance(ended, Mapping):
+            raise DriverError(
+                f"run() of the driver gave an object of type {type(ended).__name__}, not outputs or an Outcome"
+            )
         outputs = {name: value if isinstance(value, Value) else Value(value) for name, value in ended.items()}
         return Outcome(status=Status.SUCCESS, outputs=outputs)
 
     async def wait(self, handle: bytes) -> Outcome:
         task = self._running[handle]
         await asyncio.wait([task])
-        if task.cancelled():
-            return Outcome(status=Status.ABORTED)
-        return task.result()
+        if not task.cancelled():
+            return task.result()
+        if handle not in self._stopped:
+            raise DriverError("the driver gave up: something that it waited for was cancelled")
+        return Outcome(status=Status.ABORTED)
 
     async def stop(self, handle: bytes, grace: float) -> None:
         task = self._running.get(handle)
         if task is not None:
+            self._stopped.add(handle)
             task.cancel()
 
     async def destroy(self, handle: bytes) -> None:
+        self._stopped.discard(handle)
         task = self._running.pop(handle, None)
         if task is None:
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from drivers.base import SpecModel
+from runner.model import wording
 from runner.model.scalars import Plain, read_plain
 
 TEXT_TYPES = ("string", "number", "boolean")
@@ -34,6 +36,23 @@ _ABOUT = ("title", "description", "examples", "default")
 _NO_VALUES = frozenset({"propertyNames", "default", "examples", "enum", "required"})
 _OF_SCHEMAS = frozenset({"properties", "$defs", "definitions", "patternProperties"})
 """Keys that hold schemas by name."""
+
+
+def is_stand_in(schema: Mapping[str, Any]) -> bool:
+    """Whether it is a template in the place of something, or a number or a boolean in quotes."""
+    return schema in _OURS or schema == _ZERO_OR_ONE
+
+
+def known_of(model: SpecModel) -> dict[str, Any]:
+    """As `of`; where a model cannot say its schema, or none that is JSON, one that accepts everything."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pydantic's, about defaults that are left out
+        try:
+            schema = of(model)
+            json.dumps(schema, allow_nan=False)
+        except Exception as error:  # noqa: BLE001 - a plugin's model may raise anything
+            return {"description": f"There is no schema of this spec: {wording.exception(error)}"}
+    return schema
 
 
 def of(model: SpecModel) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from msgspec import Struct
 
+from drivers.plugins import Plugins
 from drivers.registry import Registry
 from runner.backup import RESTORED
 from runner.clock import Clock, SystemClock
@@ -84,7 +85,14 @@ class Role(Struct, frozen=True, kw_only=True):
 
 def registry(settings: Settings) -> Registry:
     """All task types of this runner."""
-    return Registry(built_in_drivers(settings.base_env, settings.template_milliseconds))
+    return Registry(built_in_drivers(settings.base_env, settings.template_milliseconds), Plugins())
+
+
+def _load_plugins(types: Registry) -> None:
+    """All of them, now: what a node can do it says to whoever asks, and later it must not be held up by an import."""
+    for unusable in types.load():
+        extra = {"action": "plugin_unusable", "type": unusable.type}
+        _log.warning("the task type %r cannot be used: %s", unusable.type, unusable, extra=extra)
 
 
 @asynccontextmanager
@@ -109,7 +117,7 @@ async def open_run_node(run_dir: Path, settings: Settings) -> AsyncIterator[Node
 
         host = await LastingHost.open(start)
         stack.push_async_callback(host.aclose)
-        yield await _assembled(stack, run_dir, temp, settings, store, host)
+        yield await _assembled(stack, run_dir, temp, settings, store, host, registry(settings))
 
 
 @asynccontextmanager
@@ -129,7 +137,9 @@ async def open_node(settings: Settings, role: Role = Role()) -> AsyncIterator[No
 
         host = await LastingHost.open(start, role.leave)
         stack.push_async_callback(host.aclose)
-        node = await _assembled(stack, folder, temp, settings, store, host, role)
+        types = registry(settings)
+        await asyncio.to_thread(_load_plugins, types)
+        node = await _assembled(stack, folder, temp, settings, store, host, types, role)
         stack.push_async_callback(_flushed, node.engine)
         _end_what_was_restored(node, folder / RESTORED)
         yield node
@@ -210,6 +220,7 @@ async def _assembled(
     settings: Settings,
     store: Archive,
     host: LastingHost,
+    types: Registry,
     role: Role = Role(),  # noqa: B008 - it is frozen
 ) -> Node:
     from runner.dispatch.local import LocalDispatcher
@@ -221,7 +232,6 @@ async def _assembled(
     logs = FileLogStore(folder / "logs", sealer=sealer, limit=settings.log_bytes)
     stack.callback(logs.close)
     clock = SystemClock()
-    types = registry(settings)
     dispatcher = await stack.enter_async_context(
         LocalDispatcher(
             name=role.name,

@@ -30,6 +30,8 @@ class Types(Protocol):
     @property
     def types(self) -> Collection[str]: ...
 
+    def trouble(self, type: str) -> str | None: ...
+
 
 class Own(Struct, frozen=True, kw_only=True):
     """This runner itself. What may change while it runs is asked for."""
@@ -139,8 +141,12 @@ class Peers:
         if hello is None:
             return Unreachable(why=_away(peer))
         if (missing := _missing(types, hello.types)) is not None:
-            known = f"it can do {', '.join(sorted(hello.types)[:MOST_NAMED])}"
-            return Refusal(reason=Reason.UNKNOWN_TYPE, message=f"{name} has no task type {missing!r}: {known}")
+            if (why := hello.unusable.get(missing)) is not None:
+                message = f"{name} cannot carry out the task type {missing!r}: {why}"
+            else:
+                known = f"it can do {', '.join(sorted(hello.types)[:MOST_NAMED])}"
+                message = f"{name} has no task type {missing!r}: {known}"
+            return Refusal(reason=Reason.UNKNOWN_TYPE, message=message)
         return peer
 
     def _fitting(self, labels: Mapping[str, str], types: Collection[str]) -> Dispatcher | Unreachable:
@@ -163,19 +169,26 @@ class Peers:
         fitting: list[_Candidate] = []
         away: list[RemoteDispatcher] = []
 
-        def look(candidate: _Candidate, its_labels: Mapping[str, str], its_types: Collection[str]) -> None:
-            lack = _lack(its_labels, its_types, labels, types)
+        def look(
+            candidate: _Candidate,
+            its_labels: Mapping[str, str],
+            its_types: Collection[str],
+            unusable: Callable[[str], str | None],
+        ) -> None:
+            lack = _lack(its_labels, its_types, labels, types, unusable)
             if lack is None:
                 fitting.append(candidate)
             else:
                 lacking.append(f"{candidate.name} {lack}")
 
-        look(_Candidate(self.here.name, self.here, lambda: _burden(self._own.load())), own, self._own.types.types)
+        here = _Candidate(self.here.name, self.here, lambda: _burden(self._own.load()))
+        look(here, own, self._own.types.types, self._own.types.trouble)
         for peer in self._peers.values():
             if (hello := peer.hello) is None:
                 away.append(peer)
             else:
-                look(_Candidate(peer.name, peer, partial(_burden_of, peer)), hello.labels, hello.types)
+                its = _Candidate(peer.name, peer, partial(_burden_of, peer))
+                look(its, hello.labels, hello.types, hello.unusable.get)
         if fitting:
             return fitting
         # One that is away may have changed, so that nobody is ruled out for good.
@@ -197,7 +210,11 @@ def _burden(load: Load) -> float:
 
 
 def _lack(
-    its_labels: Mapping[str, str], its_types: Collection[str], labels: Mapping[str, str], types: Collection[str]
+    its_labels: Mapping[str, str],
+    its_types: Collection[str],
+    labels: Mapping[str, str],
+    types: Collection[str],
+    unusable: Callable[[str], str | None],
 ) -> str | None:
     """What a runner has not that is wanted; None where it fits."""
     for name, value in labels.items():
@@ -206,7 +223,10 @@ def _lack(
         if its_labels[name] != value:
             return f"has {name}={its_labels[name]}"
     missing = _missing(types, its_types)
-    return None if missing is None else f"has no task type {missing!r}"
+    if missing is None:
+        return None
+    why = unusable(missing)
+    return f"has no task type {missing!r}" if why is None else f"cannot carry out the task type {missing!r} ({why})"
 
 
 def _missing(types: Collection[str], known: Collection[str]) -> str | None:

@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 from argparse import ArgumentParser, Namespace
+from contextlib import redirect_stdout
 from importlib import import_module
 
 from runner import __version__
@@ -44,6 +45,7 @@ COMMANDS = {
     "context": "keep nodes under names",
     "validate": "say everything that is wrong with task groups",
     "graph": "draw what waits for what in a task group",
+    "driver": "show the task types that a runner has, and what their specs may say",
     "schema": "print the JSON Schema of task groups, by which editors help to write them",
     "completion": "print what a shell reads to complete commands, options, tasks and inputs",
     "serve": "be a node, which others submit task groups to",
@@ -131,7 +133,10 @@ def _parse_and_run(arguments: list[str], details: Details) -> int:
     details.options = options
     gc.freeze()
     gc.enable()
-    status: int = options.run(options)
+    with redirect_stdout(
+        sys.stderr
+    ):  # what a plugin prints must not be taken for what is ours, which goes to the descriptor
+        status: int = options.run(options)
     return status
 
 

@@ -229,6 +229,17 @@ def _tasks_of_run(line: Line) -> Iterator[tuple[str, str]]:
     yield from asyncio.run(found())
 
 
+def _task_types(line: Line) -> Iterator[tuple[str, str]]:
+    from runner import node as nodes
+    from runner.cli.options import settings_of
+
+    options = _as_options(line)
+    if _is_at_a_node(options):
+        return
+    for type in nodes.registry(settings_of(options)).types:  # no plugin is imported for it
+        yield type, ""
+
+
 def _is_at_a_node(options: Namespace) -> bool:
     """Whether a node would have to be asked, which could take long."""
     from runner.cli import place
@@ -267,5 +278,6 @@ _FINDERS: Mapping[tuple[bool, str, str], Callable[[Line], Iterator[tuple[str, st
     (True, "id", "ID"): _ids,
     (False, "id", "ID"): _ids,
     (False, "task", "TASK"): _tasks_of_run,
+    (False, "type", "TYPE"): _task_types,
 }
 """By whether it is an option, its attribute and its metavar."""

@@ -15,11 +15,11 @@ from runner.client.aio import AsyncClient as AsyncClient
 from runner.client.answers import Description as Description
 from runner.client.answers import Rerun as Rerun
 from runner.client.answers import Submission as Submission
-from runner.client.answers import TaskType as TaskType
 from runner.client.answers import Upload as Upload
 from runner.client.answers import Validation as Validation
 from runner.client.blocking import Client as Client
 from runner.client.patience import Patience as Patience
 from runner.model.endpoint import Endpoint as Endpoint
 from runner.model.query import GroupFilter as GroupFilter
+from runner.model.tasktype import TaskType as TaskType
 from runner.model.watch import LogChunk as LogChunk

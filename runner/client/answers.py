@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from runner.model.fault import Fault
 from runner.model.peer import PeerState
+from runner.model.tasktype import TaskType
 from runner.rpc import convert
 from runner.v1 import runner_pb2 as pb
 
@@ -46,16 +47,6 @@ class Upload(Struct, frozen=True, kw_only=True):
     entries: int
 
 
-class TaskType(Struct, frozen=True, kw_only=True):
-    """`spec_schema` is the JSON Schema of a task's `spec`."""
-
-    name: str
-    healthy: bool
-    description: str = ""
-    attributes: Mapping[str, str] = {}
-    spec_schema: str = ""
-
-
 class Description(Struct, frozen=True, kw_only=True):
     """A node. `capacity` attempts may run at once, `running` do, and `waiting` tasks wait for a slot; `groups` of `max_groups` are
     not over. `started_at` in seconds since the epoch. `draining`: it ends, and accepts nothing. `caller` and `scopes` are who
@@ -84,16 +75,7 @@ def description(message: pb.DescribeRunnerResponse) -> Description:
         node_id=message.node_id,
         version=message.version,
         labels=dict(message.labels),
-        types=tuple(
-            TaskType(
-                name=type.name,
-                healthy=type.healthy,
-                description=type.description,
-                attributes=dict(type.attributes),
-                spec_schema=type.spec_schema,
-            )
-            for type in message.types
-        ),
+        types=tuple(map(convert.type_from_proto, message.types)),
         capacity=message.capacity,
         running=message.running,
         waiting=message.waiting,

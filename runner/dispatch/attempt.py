@@ -189,9 +189,7 @@ class Attempt:
     async def _carried_out(self) -> Outcome:
         driver, dispatch = self._driver, self._dispatch
         if driver is None:
-            known = ", ".join(self._around.registry.types) or "none"
-            message = f"this runner has no task type {dispatch.task.type!r}; it has: {known}"
-            return verdict.errored(Reason.UNKNOWN_TYPE, message)
+            return verdict.errored(Reason.UNKNOWN_TYPE, self._around.registry.lack(dispatch.task.type))
         lost = verdict.lost(dispatch, self._around.instance, self._recovery)
         if lost is not None:
             return lost
@@ -249,6 +247,8 @@ class Attempt:
         self._handle = known
         if self._cancel_grace is not None:
             self._patience.end_in(self._cancel_grace + STOP_MARGIN_SECONDS)
+        elif known is None and context.timeout is not None and not driver.capabilities.deadline:
+            self._patience.end_in(context.timeout)
         try:
             if known is not None:
                 await self._patience.wait(driver.recover(context, known))
@@ -257,7 +257,14 @@ class Attempt:
         except OutOfPatienceError:
             # It may have started all the same, and must not run on once the task counts as over.
             kill = None if await self._destroy() else {"confirmed": False}
+            if self._cancel_grace is None:
+                late = Outcome(
+                    status=Status.FAILED, kill=kill, error="the driver had not started it when its timeout was up"
+                )
+                return verdict.timed_out(late, context.timeout or 0.0)
             return Outcome(status=Status.ABORTED, kill=kill, error="it was cancelled while it started")
+        if self._cancel_grace is None:
+            self._patience.cancel()
         if not isinstance(self._handle, bytes) or len(self._handle) > MAX_HANDLE_BYTES:
             raise DriverError(f"the driver's handle is missing or longer than {MAX_HANDLE_BYTES:,} bytes")
         self._running = True

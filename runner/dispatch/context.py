@@ -37,6 +37,9 @@ class AttemptContext(Struct, kw_only=True):
             self.foresight.look = look
 
     def add_mask(self, name: str, text: str) -> None:
+        given: tuple[object, object] = (name, text)
+        if not all(isinstance(one, str) for one in given):
+            raise TypeError(f"add_mask wants two texts, and not {type(name).__name__} and {type(text).__name__}")
         self.secrets.add(name, text)
 
     def is_confidential(self, text: str) -> bool:

@@ -47,6 +47,8 @@ def collected(outcome: Outcome, task: Task, secrets: Secrets, reports: Reports) 
         outcome = replace(outcome, status=Status.ERRORED, reason=Reason.EXPORT_MISSING, error=error)
     if outcome.error is not None:
         outcome = replace(outcome, error=secrets.mask(outcome.error))
+    if outcome.reason is not None and not isinstance(outcome.reason, Reason):  # a driver's own word
+        outcome = replace(outcome, reason=secrets.mask(outcome.reason))
     return outcome
 
 

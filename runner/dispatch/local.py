@@ -166,7 +166,7 @@ class LocalDispatcher:
         except ProcessHostError as error:  # it is gone, and with it all that it held
             _log.error("reconcile: %s", error.message, extra={"action": "reconcile"})
         live = wanted | {str(id) for id in self._attempts}
-        for driver in self._around.registry.drivers:
+        for driver in self._around.registry.loaded:
             try:
                 driver.sweep(self._around.temp, live)
             except Exception as error:  # noqa: BLE001 - a driver may raise anything, and this is only tidying up

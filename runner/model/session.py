@@ -125,7 +125,8 @@ FromOrigin = OriginHello | Begin | Submit | SubmitGroup | Acknowledge | Cancel |
 
 class ExecutorHello(Struct, frozen=True, kw_only=True):
     """`node` is the identity of the executor's state, `instance` that of the life that this state has led without a break: one that
-    was restored from a backup has another. `types` are the task types that it can carry out."""
+    was restored from a backup has another. `types` are the task types that it can carry out, `unusable` those that it knows and cannot
+    carry out now, and why."""
 
     node: str
     name: str
@@ -134,6 +135,7 @@ class ExecutorHello(Struct, frozen=True, kw_only=True):
     labels: Mapping[str, str] = {}
     load: Load
     version: int = VERSION
+    unusable: Mapping[str, str] = {}
 
 
 class Reported(Struct, frozen=True, kw_only=True):

@@ -135,3 +135,18 @@ def _holds(value: Any, key: str | int) -> bool:
     if isinstance(value, list):
         return isinstance(key, int) and key < len(value)
     return isinstance(value, Mapping) and key in value
+
+
+LONGEST_EXCEPTION = 500
+"""In characters."""
+
+
+def exception(error: BaseException) -> str:
+    """An error of somebody else's code in one line that is not too long. It may be cut in the middle of what has to be masked."""
+    try:
+        text = " ".join(str(error).split())
+    except Exception:  # noqa: BLE001 - it is theirs, and may be of any kind
+        text = "its text cannot be read"
+    line = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    line = line.encode(errors="backslashreplace").decode()
+    return line if len(line) <= LONGEST_EXCEPTION else f"{line[: LONGEST_EXCEPTION - 1]}…"

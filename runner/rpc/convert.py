@@ -18,6 +18,7 @@ from runner.model.log import Frame, Stream
 from runner.model.peer import PeerState
 from runner.model.result import Status, TaskGroupResult, TaskResult, Waiting
 from runner.model.summary import GroupSummary
+from runner.model.tasktype import TaskType
 from runner.model.value import MASK, Value
 from runner.rpc.wire import STATUSES, STATUSES_BACK, STREAMS, STREAMS_BACK, kill_from_proto, kill_to_proto
 from runner.v1 import runner_pb2 as pb
@@ -273,4 +274,36 @@ def peer_from_proto(message: pb.Peer) -> PeerState:
         running=message.running,
         types=tuple(message.types),
         labels=dict(message.labels),
+    )
+
+
+def type_to_proto(type: TaskType) -> pb.TaskType:
+    return pb.TaskType(
+        name=type.name,
+        healthy=type.healthy,
+        unusable=type.unusable,
+        description=type.description,
+        attributes=type.attributes,
+        package=type.package,
+        package_version=type.version,
+        recovery=type.recovery,
+        deadline=type.deadline,
+        signals=type.signals,
+        spec_schema=type.spec_schema,
+    )
+
+
+def type_from_proto(message: pb.TaskType) -> TaskType:
+    return TaskType(
+        name=message.name,
+        healthy=message.healthy,
+        unusable=message.unusable,
+        description=message.description,
+        attributes=dict(message.attributes),
+        package=message.package,
+        version=message.package_version,
+        recovery=message.recovery,
+        deadline=message.deadline,
+        signals=tuple(message.signals),
+        spec_schema=message.spec_schema,
     )

@@ -112,13 +112,16 @@ class PeerServicer(peer_pb2_grpc.PeerServiceServicer):
         return self._policy().admit(Identity(name=caller.name, kind=caller.kind, most=caller.scopes))
 
     async def _answer(self) -> session.ExecutorHello:
-        drivers = self._premises.registry.drivers
-        healthy = [driver.type for driver in drivers if (await driver.fingerprint()).healthy]
+        registry = self._premises.registry
+        conditions = await registry.conditions()
+        unusable = {one.driver.type: one.health.description for one in conditions if not one.health.healthy}
+        unusable.update({one.type: str(one) for one in registry.load() if one.type not in registry.types})
         return session.ExecutorHello(
             node=self._premises.node_id,
             name=self._service.name,
             instance=self._premises.instance,
-            types=frozenset(healthy),
+            types=frozenset(one.driver.type for one in conditions if one.health.healthy),
+            unusable=unusable,
             labels=self._service.labels,
             load=self._premises.engine.load,
         )

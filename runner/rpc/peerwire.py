@@ -274,6 +274,7 @@ def _executor_hello_to_proto(said: model.ExecutorHello) -> pb.ExecutorHello:
         labels=said.labels,
         capacity=_load_to_proto(said.load),
         version=said.version,
+        unusable=said.unusable,
     )
 
 
@@ -286,6 +287,9 @@ def _executor_hello(message: pb.ExecutorHello) -> model.ExecutorHello:
         labels={parts.text_of("labels", name): parts.text_of("labels", text) for name, text in message.labels.items()},
         load=_load(message.capacity),
         version=message.version,
+        unusable={
+            parts.name_of("unusable", type): parts.text_of("unusable", why) for type, why in message.unusable.items()
+        },
     )
 
 

@@ -191,10 +191,7 @@ class Reception:
         self._judge_chain(said)
         for task in submission.group.tasks:
             if task.forward is None and premises.registry.get(task.type) is None:
-                known = ", ".join(premises.registry.types)
-                raise RefusedError(
-                    Reason.UNKNOWN_TYPE, f"this runner has no task type {task.type[:200]!r}; it has {known}"
-                )
+                raise RefusedError(Reason.UNKNOWN_TYPE, premises.registry.lack(task.type))
         caller = policy.on_behalf_of(self._present(), dispatch.on_behalf_of)
         if not caller.rules:
             message = f"no rule of this runner lets {caller.name!r} dispatch on behalf of {dispatch.on_behalf_of!r}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Iterator, Sequence
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
@@ -11,7 +10,7 @@ from typing import Any, TypeAlias, TypeVar
 import grpc
 from msgspec.structs import replace
 
-from drivers.registry import AnyDriver
+from drivers import listing
 from runner import __version__
 from runner.clock import rfc3339
 from runner.config.service import Scope, Service
@@ -234,7 +233,7 @@ class RunnerServicer(runner_pb2_grpc.RunnerServiceServicer):
             node_id=premises.node_id,
             version=__version__,
             labels=self.service.labels,
-            types=[await self._described(driver) for driver in premises.registry.drivers],
+            types=[convert.type_to_proto(type) for type in await listing.task_types(premises.registry, self._schemas)],
             capacity=load.slots,
             running=load.taken,
             waiting=load.waiting,
@@ -245,20 +244,6 @@ class RunnerServicer(runner_pb2_grpc.RunnerServiceServicer):
             caller=caller.name,
             scopes=sorted(caller.scopes),
             peers=[convert.peer_to_proto(peer, trouble=caller.may(Scope.ADMIN)) for peer in premises.others.states()],
-        )
-
-    async def _described(self, driver: AnyDriver) -> pb.TaskType:
-        fingerprint = await driver.fingerprint()
-        if driver.type not in self._schemas:
-            from drivers import specschema  # what it needs takes memory, and most nodes are never asked
-
-            self._schemas[driver.type] = json.dumps(specschema.of(driver.spec_model))
-        return pb.TaskType(
-            name=driver.type,
-            healthy=fingerprint.healthy,
-            description=fingerprint.description,
-            attributes=fingerprint.attributes,
-            spec_schema=self._schemas[driver.type],
         )
 
 

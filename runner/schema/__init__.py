@@ -64,7 +64,7 @@ def _spellings(type: str) -> list[str]:
 
 def _spec_of(driver: AnyDriver, definitions: Schema) -> Schema:
     """The schema of its specs, put among the definitions, its parts under names that no other type has."""
-    spec: Schema = _moved(specschema.of(driver.spec_model), f"{driver.type}.")
+    spec: Schema = _moved(specschema.known_of(driver.spec_model), f"{driver.type}.")
     parts = spec.pop("$defs", {})
     definitions[driver.type] = spec
     definitions.update({f"{driver.type}.{name}": part for name, part in parts.items()})

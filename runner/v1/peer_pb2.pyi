@@ -742,6 +742,22 @@ class ExecutorHello(google.protobuf.message.Message):
         ) -> None: ...
         def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
 
+    @typing.final
+    class UnusableEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.str
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.str = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
     NODE_FIELD_NUMBER: builtins.int
     NAME_FIELD_NUMBER: builtins.int
     INSTANCE_FIELD_NUMBER: builtins.int
@@ -749,6 +765,7 @@ class ExecutorHello(google.protobuf.message.Message):
     LABELS_FIELD_NUMBER: builtins.int
     CAPACITY_FIELD_NUMBER: builtins.int
     VERSION_FIELD_NUMBER: builtins.int
+    UNUSABLE_FIELD_NUMBER: builtins.int
     node: builtins.str
     """The identity of the executor's state, and what it is called."""
     name: builtins.str
@@ -769,6 +786,10 @@ class ExecutorHello(google.protobuf.message.Message):
     def capacity(self) -> global___Capacity:
         """How much it has to do at this moment."""
 
+    @property
+    def unusable(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
+        """The task types that it knows and cannot carry out now, and why."""
+
     def __init__(
         self,
         *,
@@ -779,9 +800,10 @@ class ExecutorHello(google.protobuf.message.Message):
         labels: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
         capacity: global___Capacity | None = ...,
         version: builtins.int = ...,
+        unusable: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["capacity", b"capacity"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["capacity", b"capacity", "instance", b"instance", "labels", b"labels", "name", b"name", "node", b"node", "types", b"types", "version", b"version"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["capacity", b"capacity", "instance", b"instance", "labels", b"labels", "name", b"name", "node", b"node", "types", b"types", "unusable", b"unusable", "version", b"version"]) -> None: ...
 
 global___ExecutorHello = ExecutorHello
 

@@ -1566,6 +1566,12 @@ class TaskType(google.protobuf.message.Message):
     DESCRIPTION_FIELD_NUMBER: builtins.int
     ATTRIBUTES_FIELD_NUMBER: builtins.int
     SPEC_SCHEMA_FIELD_NUMBER: builtins.int
+    PACKAGE_FIELD_NUMBER: builtins.int
+    PACKAGE_VERSION_FIELD_NUMBER: builtins.int
+    UNUSABLE_FIELD_NUMBER: builtins.int
+    RECOVERY_FIELD_NUMBER: builtins.int
+    DEADLINE_FIELD_NUMBER: builtins.int
+    SIGNALS_FIELD_NUMBER: builtins.int
     name: builtins.str
     """What `type` of a task names it by."""
     healthy: builtins.bool
@@ -1574,9 +1580,25 @@ class TaskType(google.protobuf.message.Message):
     """What its driver says of itself."""
     spec_schema: builtins.str
     """JSON Schema of its `spec`."""
+    package: builtins.str
+    """The package that its driver comes from, and its version; empty where it is built in. Several, with commas, where they claim the
+    type together.
+    """
+    package_version: builtins.str
+    """The version of that package."""
+    unusable: builtins.bool
+    """There is no driver, for what `description` says; what it could do is not known."""
+    recovery: builtins.str
+    """What becomes of an attempt when the runner is killed: `attach` (it goes on), `rerun` (it begins anew) or `none` (it is lost)."""
+    deadline: builtins.bool
+    """Whether the driver itself keeps to the `timeout` of a task."""
     @property
     def attributes(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
         """What else its driver tells, e.g. versions of what it needs."""
+
+    @property
+    def signals(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Of `pause`, `start` and `destroy`, those that its tasks understand, sorted."""
 
     def __init__(
         self,
@@ -1586,8 +1608,14 @@ class TaskType(google.protobuf.message.Message):
         description: builtins.str = ...,
         attributes: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
         spec_schema: builtins.str = ...,
+        package: builtins.str = ...,
+        package_version: builtins.str = ...,
+        unusable: builtins.bool = ...,
+        recovery: builtins.str = ...,
+        deadline: builtins.bool = ...,
+        signals: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["attributes", b"attributes", "description", b"description", "healthy", b"healthy", "name", b"name", "spec_schema", b"spec_schema"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["attributes", b"attributes", "deadline", b"deadline", "description", b"description", "healthy", b"healthy", "name", b"name", "package", b"package", "package_version", b"package_version", "recovery", b"recovery", "signals", b"signals", "spec_schema", b"spec_schema", "unusable", b"unusable"]) -> None: ...
 
 global___TaskType = TaskType
 

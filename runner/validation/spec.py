@@ -38,9 +38,7 @@ class Specs:
         driver = self._registry.get(task.type)
         if driver is None:
             if not task.forwarded:  # else its executor may know the type, and looks at it once more
-                types = self._registry.types
-                hint = faults.nearest(task.type, types) or f"known are {', '.join(types)}"
-                faults.add((*path, "type"), f"unknown task type {quote(task.type)}", hint=hint)
+                self._refuse_type(faults, (*path, "type"), task.type)
             # Nobody here can tell where the spec expects text, so unquoted scalars are typed: `1.10` is the number 1.1 to whoever
             # gets it. A model that wanted text refuses a number (`bad_spec`), so it is not taken for something else: it has to be quoted.
             return dict(resolved(spec))
@@ -57,10 +55,22 @@ class Specs:
                     continue  # told already, in more helpful words
                 _report(faults, place, problem, driver.spec_model)
                 told.add(problem.path)
+        except Exception as error:  # noqa: BLE001 - a plugin's own validators may raise anything
+            faults.add(place, f"the driver of {quote(task.type)} failed to read this spec: {wording.exception(error)}")
         for null in shaped.nulls(prepared):
             if null not in told:
                 environment.refuse_null(faults, (*place, *null))
         return prepared
+
+    def _refuse_type(self, faults: Faults, path: Path, type: str) -> None:
+        trouble = self._registry.trouble(type)
+        if trouble is not None:
+            hint = "mend or uninstall it; `runner driver ls` tells of all"
+            faults.add(path, f"the task type {quote(type)} cannot be used: {trouble}", hint=hint)
+            return
+        types = self._registry.types
+        hint = faults.nearest(type, types) or f"known are {', '.join(types)}"
+        faults.add(path, f"unknown task type {quote(type)}", hint=hint)
 
     def ask_drivers(self, faults: Faults, parsed: Parsed, scopes: Scopes) -> None:
         """Add what the drivers themselves say of the tasks, now that it is known what these import."""

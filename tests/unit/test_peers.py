@@ -27,6 +27,9 @@ AT_REST = Load(slots=4, taken=0, waiting=0)
 class Types:
     types = frozenset({"probe"})
 
+    def trouble(self, type: str) -> str | None:
+        return "plugin torn 1.0: it is broken" if type == "torn" else None
+
 
 class Here:
     name = "cloud"

@@ -174,6 +174,9 @@ def test_what_a_former_life_has_left_at_a_peer_is_ended() -> None:
 class Types:
     types = frozenset({"scripted"})
 
+    def trouble(self, type: str) -> str | None:
+        return None
+
 
 def test_a_peer_is_greeted_with_what_a_former_life_has_handed_to_it_however_slow_the_disk_is() -> None:
     """It ends what is not named."""
