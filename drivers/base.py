@@ -293,7 +293,8 @@ class Driver(ABC, Generic[SpecT]):
 
     @abstractmethod
     async def start(self, ctx: TaskContext, key: str) -> bytes:
-        """Begin the attempt; idempotent by key. The handle is all that `recover` gets, in another process: at most 64 KiB."""
+        """Begin the attempt; idempotent by key. The handle is all that `recover` gets, in another process: at most 64 KiB, and nothing
+        confidential, for it is stored as it is. Whoever has a timeout and no `deadline` is given up when it is up."""
 
     @abstractmethod
     async def wait(self, handle: bytes) -> Outcome:

@@ -51,9 +51,10 @@ def _check_said(driver: Driver[Any] | type[Driver[Any]], type_name: str) -> None
             f"{type_name!r} is no name for a task type: letters, digits, _ and - are, from a letter or _ on"
         )
     capabilities, recovery = _capabilities(driver)
-    if not isinstance(recovery, Recovery) or type(capabilities) is not Capabilities:
+    if type(capabilities) is not Capabilities or type(recovery) is not Recovery:
         raise TypeError("its `capabilities` are not of the type drivers.base.Capabilities")
-    if not isinstance(capabilities.signals, frozenset) or not capabilities.signals <= SIGNALS:
+    signals: Any = capabilities.signals
+    if not (isinstance(signals, frozenset) and signals <= SIGNALS):
         raise TypeError(f"its `capabilities.signals` are not a frozenset of {', '.join(sorted(SIGNALS))}")
     model: Any = driver.spec_model
     if not isinstance(model, type) or not issubclass(model, Spec):

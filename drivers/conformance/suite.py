@@ -75,7 +75,7 @@ class DriverContract:
                 {},
                 {"unknown": [{}, None]},
                 dict.fromkeys(self.ends),
-                dict.fromkeys(self.ends, ["{{ .a.b }}"]),
+                {key: ["{{ .a.b }}"] for key in self.ends},
             )
             for spec in specs:
                 list(bench.driver.check(spec, ("x",), ("a.b",)))

@@ -21,7 +21,10 @@ def main(argv: list[str] | None = None) -> int:
     try:
         from runner.cli.commands import run_command
 
-        return run_command(arguments)
+        status = run_command(arguments)
+        if ending := sys.modules.get("runner.cli.ending"):
+            ending.leave(status)
+        return status
     except KeyboardInterrupt:  # while modules were still being imported
         return 130
     finally:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Sequence
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import asdict
 
-from runner.cli import plain
+from runner.cli import ending, plain
 from runner.cli.options import add_output_argument, settings_of
 from runner.cli.place import add_place_arguments, chosen, with_node
 from runner.cli.terminal import STDOUT, Output, visible
@@ -47,7 +46,7 @@ def _here(options: Namespace) -> Sequence[TaskType]:
     from drivers import listing
     from runner import node as nodes
 
-    return asyncio.run(listing.task_types(nodes.registry(settings_of(options)), {}))
+    return ending.run(listing.task_types(nodes.registry(settings_of(options)), {}))
 
 
 def _list(types: Sequence[TaskType], options: Namespace) -> int:

@@ -7,7 +7,7 @@ import secrets
 from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING
 
-from runner.cli import ids, plain
+from runner.cli import ending, ids, plain
 from runner.cli.options import add_output_argument, add_workspace_arguments, filled, settings_of
 from runner.cli.place import add_place_arguments, chosen, with_node
 from runner.cli.terminal import STDOUT, Output, complain
@@ -55,7 +55,7 @@ def _here(options: Namespace) -> int:
     title += f"; {len(again.submission.kept)} of {former} are taken over"
     options.isolated = options.keep_workspace = options.quiet = False
     with new_run_dir(settings, new_id) as run_dir:
-        return asyncio.run(carry_out(begin, title, shown, folder, run_dir, settings, options))
+        return ending.run(carry_out(begin, title, shown, folder, run_dir, settings, options))
 
 
 async def _on_node(client: AsyncClient, options: Namespace) -> int:

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from runner import history, workspace
 from runner import node as nodes
-from runner.cli import given, outcome
+from runner.cli import ending, given, outcome
 from runner.cli.document import read_document
 from runner.cli.inputs import add_input_arguments, check_standard_input, read_inputs
 from runner.cli.interrupts import INTERRUPTED, Interrupts
@@ -52,7 +52,7 @@ def run(options: Namespace) -> int:
         folder = folder or run_dir / "workspace"
         title = headline(group.name, len(group.tasks), group.id)
         begin = partial(_begin, group, inputs, settings)
-        return asyncio.run(carry_out(begin, title, Shown.of(group.tasks), folder, run_dir, settings, options))
+        return ending.run(carry_out(begin, title, Shown.of(group.tasks), folder, run_dir, settings, options))
 
 
 def _begin(group: TaskGroup, inputs: Mapping[str, str], settings: Settings, node: nodes.Node, workspace: str) -> str:

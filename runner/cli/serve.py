@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import sys
@@ -12,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 
+from runner.cli import ending
 from runner.cli.commands import FAILED, REFUSALS, REFUSED
 from runner.cli.details import Details
 from runner.cli.options import add_configuration_options, configuration_of
@@ -30,7 +30,7 @@ def run(options: Namespace) -> int:
     form: Format = "json" if _wants_json(configuration) else "text"
     with _recorded(Records(STDERR, form, Details(options).keep), configuration.log_level) as records:
         try:
-            asyncio.run(_serve(configuration, options, records))
+            ending.run(_serve(configuration, options, records), _tell_left)
         except RunnerError as error:
             if form == "text":
                 raise
@@ -44,6 +44,10 @@ async def _serve(configuration: Configuration, options: Namespace, records: Reco
     from runner.serving.life import live  # which imports gRPC
 
     await live(configuration, load=partial(configuration_of, options), last_words=records.close)
+
+
+def _tell_left(message: str) -> None:
+    _log.error("%s", message, extra={"action": "left_behind"})
 
 
 def _wants_json(configuration: Configuration) -> bool:

@@ -27,15 +27,17 @@ class Node:
         options: Sequence[str] = (),
         environment: Mapping[str, str] = MappingProxyType({}),
         before: Sequence[str] = (),
+        command: Sequence[str] = RUNNER,
     ) -> None:
         """`options` of the command `serve`, beside where it listens; `environment` beside what it needs; `before` is a command
-        that becomes it."""
+        that becomes it; `command` is `runner`."""
         self.socket = f"unix:{state}/runner.sock"
         self.addresses: Sequence[str] = ()
         self._state = state
         self._options = options
         self._environment = environment
         self._before = before
+        self._command = command
         self._listen: Sequence[str] = (self.socket, *listen)
         self._log = state.with_name("node.log")
         self._process: subprocess.Popen[bytes] | None = None
@@ -46,7 +48,7 @@ class Node:
         listen = [part for address in self._listen for part in ("--listen", address)]
         environment = {"PATH": os.environ["PATH"], "HOME": str(self._state.parent), **self._environment}
         with open(self._log, "wb") as log:
-            command = [*self._before, *RUNNER, "serve", "--state-dir", str(self._state), *self._options, *listen]
+            command = [*self._before, *self._command, "serve", "--state-dir", str(self._state), *self._options, *listen]
             self._process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
         while not self._is_serving():
             assert self._process.poll() is None, self._log.read_text()

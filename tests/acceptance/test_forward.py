@@ -28,11 +28,12 @@ ONPREM = {"to": "onprem"}
 class Pair:
     """`cloud` takes groups, `onprem` the tasks that it forwards."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **onprem: Any) -> None:
+        """`onprem` is what is special about its node."""
         self.folder = folder
         for name in ("cloud", "onprem"):
             (folder / name).mkdir()
-        self.onprem = Node(folder / "onprem" / "state", options=["--name", "on-premises"])
+        self.onprem = Node(folder / "onprem" / "state", options=["--name", "on-premises"], **onprem)
         config = folder / "cloud" / "runner.toml"
         config.write_text(f'name = "cloud"\nlost_after = "5s"\n[peers.onprem]\ntarget = "{self.onprem.socket}"\n')
         self.cloud = Node(folder / "cloud" / "state", options=["--config", str(config)])

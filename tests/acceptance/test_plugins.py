@@ -235,6 +235,7 @@ MISBEHAVING = """
         type = "bad"
         spec_model = Knob
         capabilities = Capabilities(signals=frozenset({"pause", "start"}))
+        texts = {}
 
         async def fingerprint(self):
             raise ZeroDivisionError("no health")
@@ -260,10 +261,12 @@ MISBEHAVING = """
                 return 5
             if way == "start gives much":
                 return b"x" * 100_000
-            return f"{way}:{text}".encode()
+            self.texts[key] = text  # and not in the handle, which is kept as it is
+            return f"{way}:{key}".encode()
 
         async def wait(self, handle):
-            way, _, text = handle.decode().partition(":")
+            way, _, key = handle.decode().partition(":")
+            text = self.texts[key]
             if way == "wait":
                 raise ValueError(text)
             if way == "wait leaves":
@@ -349,9 +352,11 @@ SIMPLE_ENDS = {
 }
 
 
-def misbehaving() -> list[dict[str, object]]:
+def misbehaving(folder: Path) -> list[dict[str, object]]:
+    (folder / "secret").write_text(SECRET)
+    command = f'echo "name=$(cat {folder}/secret)" >> "$OUTPUT_FILE"'
     tasks: list[dict[str, object]] = [
-        shell("secret", f'echo "name={SECRET}" >> "$OUTPUT_FILE"', exports=[{"name": "name", "confidential": True}])
+        shell("secret", command, exports=[{"name": "name", "confidential": True}]),
     ]
     for type, ways in (("bad", list(ENDS)), ("simple", list(SIMPLE_ENDS))):
         tasks += [
@@ -379,7 +384,7 @@ def judged(results: dict[str, dict[str, object]]) -> None:
 
 def test_whatever_a_driver_does_the_runner_goes_on(runner: Command, packages: Path) -> None:
     environment = install(packages, "bad-plugin", MISBEHAVING, {"bad": "Bad", "simple": "Simple"})
-    done = runner("run", "--output", "json", runner.write(group(misbehaving())), environment=environment)
+    done = runner("run", "--output", "json", runner.write(group(misbehaving(packages))), environment=environment)
     assert done.status == 1
     judged(done.json["results"])
     assert SECRET not in done.stdout + done.stderr
@@ -458,11 +463,35 @@ def test_a_node_lives_on(runner: Command, packages: Path) -> None:
             assert (one["healthy"], one["unusable"], one["description"]) == (False, False, description)
         info = runner("info", "--to", "local")
         assert "the service is down" in info.stdout
-        done = runner("submit", "--follow", "--to", "local", "--output", "json", runner.write(group(misbehaving())))
+        done = runner(
+            "submit", "--follow", "--to", "local", "--output", "json", runner.write(group(misbehaving(packages)))
+        )
         assert done.status == 1
         judged(done.json["results"])
         refused = runner("submit", "--to", "local", runner.write(group([task("a", "absent")])))
         assert refused.status == 2
         assert f"plugin absent-plugin 1.0: {REASONS['absent']}" in refused.stderr
         assert SECRET not in node.log.read_text()
-        assert node.end() == 0
+        assert node.end() == 0  # although a health check does not want to
+        assert "Guarded._health" in node.until_said("left_behind")["message"]
+
+
+BLOCKED = """
+    import threading
+
+    class Blocked(SimpleDriver):
+        type = "blocked"
+
+        async def run(self, ctx, spec):
+            await asyncio.to_thread(threading.Event().wait)
+"""
+
+
+def test_a_run_ends_although_what_a_driver_has_begun_does_not(runner: Command, packages: Path) -> None:
+    environment = install(packages, "blocked-plugin", BLOCKED, {"blocked": "Blocked"})
+    done = runner(
+        "run", "--output", "json", runner.write(group([task("a", "blocked", timeout="0.2s")])), environment=environment
+    )
+    assert done.status == 1
+    assert (done.json["results"]["a"]["status"], done.json["results"]["a"]["reason"]) == ("failed", "timeout")
+    assert "what a driver has begun does not end, and is left behind: a thread" in done.stderr

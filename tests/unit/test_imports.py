@@ -9,6 +9,8 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from tests.plugins import install
+
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("runner", "taskimpl", "drivers", "cache")
 EVERYTHING = "everything"
@@ -138,6 +140,20 @@ def test_a_run_imports_nothing_that_is_seldom_needed(tmp_path: Path) -> None:
     assert loaded & SELDOM == set()
     assert {"runner.engine.engine", "taskimpl.os_exec", "yaml"} <= loaded
     assert {name for name in loaded if name.split(".")[0] in {"grpc", "google"}} == set()
+
+
+def test_a_run_that_uses_no_plugin_imports_none_and_looks_for_none(tmp_path: Path) -> None:
+    packages = tmp_path / "packages"
+    install(packages, "never", "raise RuntimeError", {"never": "Never"})
+    document = tmp_path / "group.yaml"
+    document.write_text("tasks: [{name: a, type: os_exec, spec: {command: [/bin/true]}}]", encoding="utf-8")
+    command = ["run", "--state-dir", str(tmp_path / "state"), str(document)]
+    loaded = modules_after(
+        f"sys.path.insert(0, {str(packages)!r})\n"
+        "import drivers.plugins; drivers.plugins.installed = None\n"
+        f"from runner.cli import main; assert main({command}) == 0"
+    )
+    assert loaded & {"never", "drivers.guarded", "drivers.contract", "drivers.listing"} == set()
 
 
 def test_a_node_that_waits_holds_nothing_that_is_seldom_needed() -> None:

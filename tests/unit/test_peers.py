@@ -35,14 +35,28 @@ class Here:
     name = "cloud"
 
 
-def peer(name: str, *, there: bool = True, load: Load = IDLE, types: str = "probe", **labels: str) -> RemoteDispatcher:
+def peer(
+    name: str,
+    *,
+    there: bool = True,
+    load: Load = IDLE,
+    types: str = "probe",
+    unusable: Mapping[str, str] | None = None,
+    **labels: str,
+) -> RemoteDispatcher:
     clock = VirtualClock()
     dispatcher = RemoteDispatcher(
         name, node="n", own_name="cloud", clock=clock, logs=MemoryLogStore(call_soon=clock.call_soon), lost_after=300.0
     )
     if there:
         hello = ExecutorHello(
-            node=name, name=name, instance=f"i-{name}", types=frozenset({types}), labels=labels, load=load
+            node=name,
+            name=name,
+            instance=f"i-{name}",
+            types=frozenset({types}),
+            unusable=unusable or {},
+            labels=labels,
+            load=load,
         )
         dispatcher.connected(hello, lambda message: None)
     return dispatcher
@@ -103,6 +117,18 @@ def test_what_each_lacks_is_told() -> None:
     why = chosen(targets, Forward(labels={"site": "eu"}))
     assert why.startswith(
         "away: no runner fits site=eu: cloud has no label site; a has site=us; b has no task type 'probe'; c is away since "
+    )
+
+
+def test_why_a_type_cannot_be_used_is_told() -> None:
+    targets = peers(peer("a", unusable={"torn": "its service is down"}), peer("b"))
+    task = Task(name="t", type="torn")
+    assert chosen(targets, Forward(to="a"), task) == (
+        "unknown_type: a cannot carry out the task type 'torn': its service is down"
+    )
+    assert chosen(targets, Forward(labels={}), task) == (
+        "away: no runner fits : cloud cannot carry out the task type 'torn' (plugin torn 1.0: it is broken); "
+        "a cannot carry out the task type 'torn' (its service is down); b has no task type 'torn'"
     )
 
 
