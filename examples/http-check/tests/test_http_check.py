@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from runner_http_check import HttpCheckDriver
 
 from drivers.base import Status, Value
 from drivers.conformance import Bench, DriverContract, carried_out
+from runner_http_check import HttpCheckDriver
 
 TOKEN = "a-token-that-nobody-sees"
 
