@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
+from drivers import stalls
 from drivers.base import Driver, Finding, Fingerprint, TaskContext
 from runner.errors import DriverError, RecoverError
 from runner.model import wording
@@ -36,6 +37,7 @@ class Guarded(Driver[Any]):
         self.spec_model = driver.spec_model  # type: ignore[misc]  # a class variable by contract
         self._driver = driver
         self._asked: asyncio.Task[Fingerprint] | None = None
+        self._watch = stalls.Watch()
 
     async def fingerprint(self) -> Fingerprint:
         """Raises nothing, and is there in time."""
@@ -48,7 +50,7 @@ class Guarded(Driver[Any]):
             asked.cancel()
             return _unhealthy(f"its health check has not come back within {HEALTH_SECONDS:g} s")
         if asked.cancelled():
-            return _unhealthy("its health check was cancelled from within")
+            return _unhealthy("its health check was given up")
         return asked.result()
 
     async def _health(self) -> Fingerprint:
@@ -115,6 +117,8 @@ class Guarded(Driver[Any]):
     async def _call(self, verb: str, call: Callable[[], Awaitable[T]], seconds: float | None = None) -> T:
         """What it gives. Raises what it raises, but for what would be taken for something else: that the attempt is given up, or that
         the runner has to end; and TimeoutError."""
+        holder = object()
+        self._watch.hold(holder)
         try:
             if seconds is None:
                 return await call()
@@ -133,6 +137,8 @@ class Guarded(Driver[Any]):
             if seconds is not None and limit.expired():
                 raise TimeoutError(f"{verb}() has not come back within {seconds:g} s") from None
             raise
+        finally:
+            self._watch.release(holder)
 
     def _ended_us(self, verb: str) -> DriverError:
         return DriverError(f"the driver of {self.type!r} tried to end the runner in {verb}() (sys.exit)")

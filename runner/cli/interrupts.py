@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from collections.abc import Callable, Sequence
-from types import TracebackType
+from types import FrameType, TracebackType
 
 from runner.cli.terminal import complain
 
@@ -36,12 +37,16 @@ class Interrupts:
         self._loop = asyncio.get_running_loop()
         self._taken: list[signal.Signals] = []
         self._deaf: asyncio.TimerHandle | None = None
+        self._unheard = 0
+        """How many came since the loop has heard of one: a driver may hold it up."""
+        self._struck_at = 0.0
 
     def __enter__(self) -> Interrupts:
         for number in SIGNALS:
             # Whoever started this command with a signal ignored (nohup, a background job) wants it ignored.
             if signal.getsignal(number) is not signal.SIG_IGN:
                 self._loop.add_signal_handler(number, self._signalled)
+                signal.signal(number, self._strike)  # beside the loop, which hears of it all the same
                 self._taken.append(number)
         return self
 
@@ -59,7 +64,21 @@ class Interrupts:
         for _ in range(self.count):
             cancel()
 
+    def _strike(self, number: int, frame: FrameType | None) -> None:
+        """Called where the thread is, also while the loop does not turn."""
+        now = time.monotonic()
+        if now - self._struck_at < ECHO_SECONDS:
+            return
+        self._struck_at = now
+        self._unheard += 1
+        if self._unheard > len(self._words):
+            self._leave()
+            os._exit(INTERRUPTED)
+        if self._unheard == len(self._words):
+            complain("the runner is held up and has not heard of it yet; once more leaves at once")
+
     def _signalled(self) -> None:
+        self._unheard = 0
         if self._deaf is not None:
             return
         self.count += 1

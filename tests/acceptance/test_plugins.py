@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import signal
+import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -495,3 +498,30 @@ def test_a_run_ends_although_what_a_driver_has_begun_does_not(runner: Command, p
     assert done.status == 1
     assert (done.json["results"]["a"]["status"], done.json["results"]["a"]["reason"]) == ("failed", "timeout")
     assert "what a driver has begun does not end, and is left behind: a thread" in done.stderr
+
+
+HOLDING_UP = """
+    class HoldingUp(SimpleDriver):
+        type = "holding_up"
+
+        async def run(self, ctx, spec):
+            time.sleep(1000)
+"""
+
+
+def test_who_holds_up_the_runner_is_named_and_ctrl_c_leaves_all_the_same(runner: Command, packages: Path) -> None:
+    environment = install(packages, "holding-up", HOLDING_UP, {"holding_up": "HoldingUp"})
+    file = runner.write(group([task("a", "holding_up")]))
+    process = runner.start("run", file, environment=environment, stdout=-1, stderr=-1)
+    assert process.stderr is not None
+    said = process.stderr.readline().decode()
+    assert re.match(
+        rf"runner: the runner is held up by {packages}/holding_up.py, line \d+, in run, which has not", said
+    )
+    for _ in range(100):
+        process.send_signal(signal.SIGINT)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(0.2)
+            break
+    assert process.returncode == 130
+    assert b"once more leaves at once" in process.stderr.read()
