@@ -351,7 +351,9 @@ class SimpleDriver(Driver[SpecT]):
         handle = key.encode()
         if handle not in self._running:
             # Owned by `_running` until destroy: the contract splits one coroutine over two calls.
-            self._running[handle] = asyncio.get_running_loop().create_task(self._outcome(ctx))
+            self._running[handle] = asyncio.get_running_loop().create_task(
+                self._outcome(ctx), name=f"an attempt of {self.type!r}"
+            )
         return handle
 
     async def _outcome(self, ctx: TaskContext) -> Outcome:

@@ -43,7 +43,9 @@ class Guarded(Driver[Any]):
         """Raises nothing, and is there in time."""
         if self._asked is None or self._asked.done():
             # Owned by `_asked` until it is done: one that swallows its cancellation could not be waited for.
-            self._asked = asyncio.get_running_loop().create_task(self._health())
+            self._asked = asyncio.get_running_loop().create_task(
+                self._health(), name=f"the health check of {self.type!r}"
+            )
         asked = self._asked
         done, _ = await asyncio.wait([asked], timeout=HEALTH_SECONDS)
         if not done:

@@ -3,6 +3,7 @@ type. Which there are is looked up when a document names a type that is not buil
 
 from __future__ import annotations
 
+import logging
 import threading
 import traceback
 from collections.abc import Callable, Iterable, Sequence
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
     from drivers.guarded import Guarded
+
+_log = logging.getLogger(__name__)
 
 GROUP = "runner.drivers"
 
@@ -55,9 +58,20 @@ Find = Callable[[], Iterable["EntryPoint"]]
 
 
 def installed() -> Iterable[EntryPoint]:
-    from importlib.metadata import entry_points  # takes as long as all that `runner --version` does
+    """Of all packages on the path; of two of one name the first counts, as for Python itself. One that is torn says nothing."""
+    from importlib.metadata import distributions  # takes as long as all that `runner --version` does
 
-    return entry_points(group=GROUP)
+    known: set[str] = set()
+    for distribution in distributions():
+        try:
+            entries = distribution.entry_points.select(group=GROUP)
+            name = distribution.name.lower().replace("_", "-") if entries else ""
+        except Exception as error:  # noqa: BLE001 - what is on a disk may be of any kind
+            _log.debug("a package was passed over: %r", error, extra={"action": "package_passed_over"})
+            continue
+        if name not in known:
+            known.add(name)
+            yield from entries
 
 
 class Plugins:
@@ -176,7 +190,8 @@ def _place(error: BaseException) -> str:
 
 
 def _origin(entry: EntryPoint) -> Origin:
-    dist = entry.dist
-    if dist is None:
-        return Origin(package=entry.value, version="")
-    return Origin(package=str(dist.name or "?"), version=str(dist.version or "?"))
+    try:
+        assert entry.dist is not None
+        return Origin(package=str(entry.dist.name), version=str(entry.dist.version))
+    except Exception:  # noqa: BLE001 - what it says of itself may be torn
+        return Origin(package=entry.value, version="?")

@@ -11,7 +11,7 @@ from pydantic import AliasChoices, BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from drivers.base import SpecModel
+from drivers.base import Spec, SpecModel
 from runner.model import wording
 from runner.model.scalars import Plain, read_plain
 
@@ -59,6 +59,8 @@ def of(model: SpecModel) -> dict[str, Any]:
     """What is no text may be one whole template in its place, a text that has to be of some form may hold templates, and all
     spellings of a field are there. `true`, which pydantic takes for the number 1, is left out: nobody means it."""
     schema = model.model_json_schema(schema_generator=_AsWritten)
+    if model is Spec:
+        schema.pop("description", None)  # it is for authors
     return {key: _templates(value, named=key in _OF_SCHEMAS) for key, value in schema.items()}
 
 

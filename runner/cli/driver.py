@@ -121,7 +121,7 @@ def _told(type: TaskType) -> Iterator[str]:
     yield f"  timeout    {'kept by the driver' if type.deadline else 'kept by the runner'}"
     keys = specwords.keys(schema)
     yield ""
-    yield "  spec:" if keys else "  its spec has no keys that are known"
+    yield "  spec:" if keys else "  its spec has no keys"
     yield from _keys(keys, 4)
 
 

@@ -53,7 +53,7 @@ async def _end_others() -> list[str]:
     for task in done:
         with suppress(asyncio.CancelledError):
             task.exception()  # else asyncio would tell of it in its own words, which nobody masks
-    return sorted({getattr(task.get_coro(), "__qualname__", "a task") for task in stuck})
+    return sorted({task.get_name() for task in stuck})
 
 
 def _end_threads() -> list[str]:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from drivers.base import Driver, Spec
 from runner import expressions
 from runner.dispatch.secrets import Secrets
-from runner.errors import TemplateError
+from runner.errors import DriverError, TemplateError
 from runner.model import wording
 from runner.model.fault import Path, spell_path
 from runner.model.task import Task
@@ -41,6 +41,8 @@ def rendered_spec(task: Task, driver: Driver[Any], scope: expressions.Scope, sec
         problems = wording.problems(error.errors(include_input=False, include_url=False), spec)
         told = [f"{spell_path(('spec', *problem.path))}: {problem.message}" for problem in problems]
         raise SpecError("; ".join(told)) from None
+    except SystemExit as error:  # which would end the runner
+        raise DriverError(f"the spec model of {task.type!r} tried to end the runner (sys.exit)") from error
 
 
 def _rendered(value: Any, path: Path, scope: expressions.Lookup, secrets: Secrets) -> Any:

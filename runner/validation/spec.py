@@ -55,7 +55,7 @@ class Specs:
                     continue  # told already, in more helpful words
                 _report(faults, place, problem, driver.spec_model)
                 told.add(problem.path)
-        except Exception as error:  # noqa: BLE001 - a plugin's own validators may raise anything
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a plugin's own validators may raise anything
             faults.add(place, f"the driver of {quote(task.type)} failed to read this spec: {wording.exception(error)}")
         for null in shaped.nulls(prepared):
             if null not in told:

@@ -233,6 +233,8 @@ MISBEHAVING = """
         def model_post_init(self, context):
             if self.way == "model":
                 raise RuntimeError("the model is broken")
+            if self.way == "model leaves":
+                sys.exit(1)
 
     class Bad(Driver):
         type = "bad"
@@ -342,6 +344,8 @@ ENDS = {
         "the driver told of the attempt's end what cannot be kept: outputs",
     ),
     "wait runs": ("errored", "driver_error", "the driver says that the attempt ended as 'running'"),
+    "model": ("errored", "driver_error", "the driver failed unexpectedly; the runner's own log says how"),
+    "model leaves": ("errored", "driver_error", "the spec model of 'bad' tried to end the runner (sys.exit)"),
     "wait tells": ("failed", "***", "it is ***"),
     "": ("success", None, None),
 }
@@ -367,7 +371,7 @@ def misbehaving(folder: Path) -> list[dict[str, object]]:
                 f"{type}-{number}",
                 type,
                 imports=[{"from": "secret", "variable": "name"}],
-                spec={"way": way, "text": "{{ .secret.name }}"},
+                spec={"way": f"{{{{ '{way}' }}}}", "text": "{{ .secret.name }}"},
                 **({"timeout": "0.5s"} if "hangs" in way else {}),
             )
             for number, way in enumerate(ways)
@@ -397,7 +401,7 @@ def test_whatever_a_driver_does_the_runner_goes_on(runner: Command, packages: Pa
 
 def test_what_a_driver_cannot_judge_is_a_fault_of_its_place(runner: Command, packages: Path) -> None:
     environment = install(packages, "bad-plugin", MISBEHAVING, {"bad": "Bad"})
-    ways = ("model", "check", "nonsense check")
+    ways = ("model", "check", "nonsense check", "model leaves")
     done = runner(
         "validate",
         runner.write(group([task(f"t{n}", "bad", spec={"way": way}) for n, way in enumerate(ways)])),
@@ -408,6 +412,7 @@ def test_what_a_driver_cannot_judge_is_a_fault_of_its_place(runner: Command, pac
         'taskGroup[0].spec: the driver of "bad" failed to read this spec: RuntimeError: the model is broken'
         in done.stderr
     )
+    assert 'taskGroup[3].spec: the driver of "bad" failed to read this spec: SystemExit: 1' in done.stderr
     assert (
         'taskGroup[1].spec: the driver of "bad" failed to check this spec: RuntimeError: the check is broken'
         in done.stderr
@@ -476,7 +481,7 @@ def test_a_node_lives_on(runner: Command, packages: Path) -> None:
         assert f"plugin absent-plugin 1.0: {REASONS['absent']}" in refused.stderr
         assert SECRET not in node.log.read_text()
         assert node.end() == 0  # although a health check does not want to
-        assert "Guarded._health" in node.until_said("left_behind")["message"]
+        assert "the health check of 'stuck'" in node.until_said("left_behind")["message"]
 
 
 BLOCKED = """

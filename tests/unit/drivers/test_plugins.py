@@ -105,3 +105,21 @@ def test_the_types_of_a_registry_are_told_with_what_is_broken(counting: Counting
         ("six", "plugin-six", "1.0", False),
         ("own", "plugin-six", "1.0", True),
     ]
+
+
+def test_packages_that_are_torn_are_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for number, text in enumerate((b"[runner.drivers\nx", b"[runner.drivers]\nno entry\n", b"\xff\xfe")):
+        info = tmp_path / f"torn{number}-1.0.dist-info"
+        info.mkdir()
+        (info / "entry_points.txt").write_bytes(text)
+    nameless = tmp_path / "nameless-1.0.dist-info"
+    nameless.mkdir()
+    (nameless / "entry_points.txt").write_text("[runner.drivers]\nnameless = nameless:Nameless\n")
+    install(tmp_path, "plugin-seven", GOOD.format(name="Seven", type="seven"), {"seven": "Seven", "a b": "Seven"})
+    registry = Registry([], Plugins())
+    assert registry.get("seven") is not None
+    assert "is no name for a task type" in str(registry.trouble("a b")) or "have to be the same" in str(
+        registry.trouble("a b")
+    )
+    assert registry.get("nameless") is None
