@@ -15,9 +15,6 @@ from drivers.guarded import Guarded
 from runner.errors import DocumentError
 from runner.model.event import Kind
 
-SECONDS = 30.0
-"""How long anything may take that has to come to an end."""
-
 Play = Callable[[Bench], Coroutine[Any, Any, None]]
 
 
@@ -42,6 +39,8 @@ class DriverContract:
     """A spec of an attempt that goes on until it is stopped; None where there can be none."""
     refused: Sequence[Mapping[str, Any]] = ()
     """Specs that have to be refused."""
+    seconds = 30.0
+    """How long each test may take: what has to come to an end and does not fails by it."""
 
     # What it says of itself.
 
@@ -224,7 +223,7 @@ class DriverContract:
 
     def _play(self, play: Play) -> None:
         async def main() -> None:
-            async with asyncio.timeout(SECONDS), Bench(self.driver) as bench:
+            async with asyncio.timeout(self.seconds), Bench(self.driver) as bench:
                 await play(bench)
 
         asyncio.run(main())

@@ -225,6 +225,27 @@ def test_a_plugin_whose_import_does_not_end_is_given_up(runner: Command, package
     assert said.decode().splitlines() == ["to import slow:Slow takes longer than 0.2 s"] * 2
 
 
+def test_one_that_breaks_later_is_named_by_the_tasks_that_meet_it(runner: Command, packages: Path) -> None:
+    failing = """
+        class Fickle(SimpleDriver):
+            type = "fickle"
+            async def run(self, ctx, spec): return Outcome(status=Status.FAILED, error="not yet")
+    """
+    environment = install(packages, "fickle", failing, {"fickle": "Fickle"})
+    file = runner.write(group([task("a", "fickle")], id="first"))
+    assert runner("run", file, environment=environment).status == 1
+    (packages / "fickle.py").write_text("import no_such_module")
+    again = runner("rerun", "first", "--output", "json", environment=environment)
+    assert again.status == 1
+    ended = again.json["results"]["a"]
+    assert (ended["status"], ended["reason"]) == ("errored", "unknown_type")
+    reason = (
+        "this runner cannot carry out the task type 'fickle': plugin fickle 1.0: ModuleNotFoundError: No module named"
+    )
+    assert ended["error"].startswith(reason)
+    assert reason in runner("explain", again.json["id"], "a", environment=environment).stdout
+
+
 MISBEHAVING = """
     class Knob(Spec):
         way: str = ""
