@@ -34,6 +34,10 @@ def test_who_follows_it_gets_what_it_says(tmp_path: Path) -> None:
 
 
 def test_every_code_in_it_is_a_file_that_the_test_writes() -> None:
+    for block in _BLOCK.finditer(DOCUMENT.read_text()):
+        assert not block[2] or f"`{block[2]}`" in DOCUMENT.read_text()[: block.start()], (
+            "nobody sees what stands behind ```"
+        )
     blocks = _BLOCK.findall(DOCUMENT.read_text())
     assert len(blocks) == DOCUMENT.read_text().count("\n```") // 2
     assert [kind for kind, name, _ in blocks if not name and kind not in {"sh", "console"}] == []
