@@ -29,7 +29,7 @@ async def test_what_cannot_be_begun_here_is_refused(tmp_path: Path) -> None:
         hello = await talk.hello()
         own = hop(hello.name, hello.node)
         for said, reason, message in (
-            (submit(hello.instance, type="vault"), "unknown_type", "no task type 'vault'; it has os_exec"),
+            (submit(hello.instance, type="vault"), "unknown_type", "no task type 'vault'; it has: os_exec"),
             (
                 submit(hello.instance, hops=("a (1)", own, "b (2)")),
                 "refused",
