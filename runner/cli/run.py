@@ -44,7 +44,12 @@ def run(options: Namespace) -> int:
         complain(str(warning))
     group = given.changed(loaded.group, options)
     inputs = read_inputs(group.inputs, options.set, options.set_secret, options.input_file)
-    group = replace(group, id=options.id or group.id or secrets.token_hex(8))
+    group = replace(group, id=options.id or group.id)
+    if options.dry_run:
+        from runner.cli import dryrun  # not for those who mean it
+
+        return dryrun.show(group, inputs, settings, options)
+    group = replace(group, id=group.id or secrets.token_hex(8))
     folder = None if options.isolated else workspace.current()
     assert group.id is not None
     with new_run_dir(settings, group.id) as run_dir:
@@ -136,6 +141,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", help="the task group, YAML or JSON; - for standard input")
     add_input_arguments(parser)
     given.add_arguments(parser)
+    parser.add_argument(
+        "--dry-run", action="store_true", help="show what would run, in which order and with what, and start nothing"
+    )
     parser.add_argument("--quiet", action="store_true", help="show nothing but the result")
     add_progress_argument(parser)
     parser.add_argument(

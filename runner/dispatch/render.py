@@ -29,7 +29,7 @@ def rendered_env(bindings: Bindings, secrets: Secrets, work: expressions.Work) -
     return {name: _rendered(text, ("env", name), scope, secrets) for name, text in bindings.env.items()}
 
 
-def rendered_spec(task: Task, driver: Driver[Any], scope: expressions.Scope, secrets: Secrets) -> Spec:
+def rendered_spec(task: Task, driver: Driver[Any], scope: expressions.Lookup, secrets: Secrets) -> Spec:
     """The task's spec as its driver wants it. Every rendered value is a text; the model reads numbers and booleans from it.
 
     Raises TemplateError, which names the place, and SpecError.

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from msgspec.structs import replace
 
 from runner.errors import TemplateError, UsageError
-from runner.expressions import Scope, evaluate, has_template, render
+from runner.expressions import Lookup, Scope, evaluate, has_template, render
 from runner.model.fault import nearest
 from runner.model.group import TaskGroup
 from runner.model.result import Skip, Status
@@ -163,8 +163,13 @@ def condition_holds(condition: str | bool | None, bindings: Bindings) -> bool:
     """Whether a task's `if` lets it run. Raises TemplateError."""
     if condition is None or isinstance(condition, bool):
         return condition is not False
+    return condition_true(condition, Scope(bindings))
+
+
+def condition_true(condition: str, scope: Lookup) -> bool:
+    """The same of one that is written as a text, by the names of `scope`."""
     if has_template(condition):
-        result, confidential = evaluate(condition, Scope(bindings))
+        result, confidential = evaluate(condition, scope)
         if confidential:
             raise TemplateError("`if` names a confidential value; whether a task ran would tell something about it")
     else:
