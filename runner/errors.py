@@ -122,6 +122,10 @@ class GroupExistsError(RunnerError):
     """A group with this id exists already and has different content."""
 
 
+class GroupInUseError(RunnerError):
+    """The group cannot be removed at this moment."""
+
+
 class GroupNotFoundError(RunnerError):
     """There is no group with this id."""
 

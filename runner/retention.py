@@ -17,7 +17,7 @@ from runner.clock import Clock, Moment, seconds_between
 from runner.config.service import Retention
 from runner.engine import guests
 from runner.engine.engine import Engine
-from runner.errors import RunnerError
+from runner.errors import GroupInUseError, GroupNotFoundError, RunnerError
 from runner.logs.base import LogStore
 from runner.store.base import Archive, FinishedGroup, GroupQuery
 
@@ -76,6 +76,30 @@ class Keeper:
                 _log.exception("what is old could not be removed", extra={"action": "retention_failed"})
             await asyncio.sleep(PASS_SECONDS)
 
+    async def remove(self, id: str) -> None:
+        """Remove one group that is over, whatever the policy. On return nobody sees it any more, and what it took has been given back; both may be
+        lost with the machine until the store is synced. Raises GroupNotFoundError, GroupInUseError, and StoreError."""
+        head = self._store.head(id)
+        if head is None:
+            raise GroupNotFoundError(f"there is no group with the id {id!r}")
+        group = head.group
+        if group.finished_at is None or not group.status.terminal:
+            raise GroupInUseError("it is not over: `runner cancel` ends it early")
+        if is_known_by(id, group.finished_at, group.accepted, self._clock.now()):
+            raise GroupInUseError(
+                "another runner has sent it here, and it is kept for a week after its end: one that is sent again late is known by it"
+            )
+        if self._store.is_announced(id):
+            raise GroupInUseError("the webhook has still to be told of its end: it can be removed once that is done")
+        if not self._engine.forget(id):
+            raise GroupInUseError(
+                "somebody watches or reads it, or something of it may still report: try again in a moment"
+            )
+        self._logs.delete_group(id)
+        _log.info("a group was removed", extra={"action": "group_removed", "group_id": id})
+        await self._purge()
+        await asyncio.to_thread(self._logs.purge)
+
     async def tidy(self) -> None:
         """Remove all that is too old or too much by now. Raises RunnerError and OSError."""
         async with self._busy:
@@ -129,6 +153,13 @@ class Keeper:
             last = page[-1]
 
 
+def is_known_by(id: str, finished_at: float, accepted: Moment, now: Moment) -> bool:
+    """Whether it was sent by another runner, and has to be known when it is sent again. By both clocks, for one of them may have been set."""
+    if not guests.is_guest(id):
+        return False
+    return now.wall - finished_at < GUEST_SECONDS or seconds_between(accepted, now) < GUEST_SECONDS
+
+
 class Calendar:
     """Whether the wall clock may be believed. One that was set far ahead by mistake must not make everything old at once."""
 
@@ -176,11 +207,7 @@ class _Surplus:
         self._log_bytes -= group.log_bytes
 
     def _is_held(self, group: FinishedGroup) -> bool:
-        """By both clocks, for one of them may have been set."""
-        if not guests.is_guest(group.id):
-            return False
-        over = self._now.wall - group.finished_at
-        return over < GUEST_SECONDS or seconds_between(group.accepted, self._now) < GUEST_SECONDS
+        return is_known_by(group.id, group.finished_at, group.accepted, self._now)
 
     def _cause(self, group: FinishedGroup) -> str | None:
         policy = self._policy

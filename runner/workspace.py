@@ -93,10 +93,11 @@ def _sweep(own: Path, prefix: str) -> None:
     with suppress(OSError):
         for name in os.listdir(own.parent):
             if name.startswith(prefix) and name != own.name:
-                _sweep_one(own.with_name(name))
+                remove_temp(own.with_name(name))
 
 
-def _sweep_one(folder: Path) -> None:
+def remove_temp(folder: Path) -> None:
+    """Remove what `run_temp` has made if its maker is gone. Raises nothing."""
     with suppress(OSError):
         descriptor = os.open(folder, _FOLDER)
         try:

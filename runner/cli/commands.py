@@ -40,6 +40,7 @@ COMMANDS = {
     "logs": "print what its tasks have printed",
     "events": "print the numbered facts about it",
     "cancel": "end it early",
+    "rm": "remove groups that are over, with their logs",
     "signal": "pause a running task of it, let it go on, or kill it",
     "info": "tell what a node is, can do and has to do",
     "context": "keep nodes under names",

@@ -277,6 +277,7 @@ _FINDERS: Mapping[tuple[bool, str, str], Callable[[Line], Iterator[tuple[str, st
     (True, "context", "NAME"): _contexts,
     (True, "id", "ID"): _ids,
     (False, "id", "ID"): _ids,
+    (False, "ids", "ID"): _ids,
     (False, "task", "TASK"): _tasks_of_run,
     (False, "type", "TYPE"): _task_types,
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,9 +11,9 @@ from msgspec.structs import replace
 
 from runner import selection
 from runner.cli.document import read_small_file
-from runner.cli.options import filled, filled_path, label
+from runner.cli.options import filled, filled_path, label, span
 from runner.errors import UsageError
-from runner.model import duration, environment
+from runner.model import environment
 from runner.model.fault import Faults
 from runner.model.group import TaskGroup
 
@@ -61,17 +61,6 @@ def read_env(path: Path) -> Mapping[str, str]:
     return found
 
 
-def _seconds(text: str) -> float:
-    """A duration, for argparse."""
-    try:
-        seconds = duration.parse(text)
-    except ValueError as error:
-        raise ArgumentTypeError(f"{text!r}: {error}") from None
-    if seconds <= 0:
-        raise ArgumentTypeError(f"{text!r}: must be more than nothing")
-    return seconds
-
-
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--task", metavar="NAME", action="append", default=[], type=filled,
@@ -89,5 +78,5 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--label", metavar="KEY=VALUE", action="append", default=[], type=label, help="label the group; may be repeated"
     )
     parser.add_argument(
-        "--timeout", metavar="DURATION", type=_seconds, help="how long the group may take, e.g. 90, 2m30s or 1h"
+        "--timeout", metavar="DURATION", type=span, help="how long the group may take, e.g. 90, 2m30s or 1h"
     )

@@ -51,5 +51,8 @@ class Groups(Protocol):
     async def cancel(self, id: str, *, at_once: bool = False) -> Status:
         """Ask for its early end; `at_once` without clean-up. Repeated it changes nothing."""
 
+    async def remove(self, id: str) -> None:
+        """Remove it, with its logs, if it is over. Raises GroupInUseError, which says why it stays."""
+
     async def signal(self, id: str, task: str, signal: str) -> bool:
         """Whether the task runs and was sent it."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from runner.config import Configuration, Settings, load_configuration, load_settings, load_state_dir
 from runner.config.keys import NODE_KEYS, Key
 from runner.config.kinds import FLAG
+from runner.model import duration
 
 _OF_KEY = "of key "
 """What the attributes of options that set keys begin with, so that they cannot meet others."""
@@ -80,6 +81,17 @@ def positive(text: str) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > 6 or int(text) == 0:
         raise ArgumentTypeError(f"{text!r} is no whole number from 1 to 999999")
     return int(text)
+
+
+def span(text: str) -> float:
+    """A duration in seconds, for argparse."""
+    try:
+        seconds = duration.parse(text)
+    except ValueError as error:
+        raise ArgumentTypeError(f"{text!r}: {error}") from None
+    if seconds <= 0:
+        raise ArgumentTypeError(f"{text!r}: must be more than nothing")
+    return seconds
 
 
 def label(text: str) -> tuple[str, str]:

@@ -20,7 +20,7 @@ from runner.client.patience import Attempts, Patience
 from runner.client.resuming import LogProgress, WatchProgress
 from runner.client.uploading import Uploads
 from runner.config import machine
-from runner.errors import DocumentError, RunnerError, UnreachableError, UsageError
+from runner.errors import DocumentError, GroupNotFoundError, RunnerError, UnreachableError, UsageError
 from runner.model import trace
 from runner.model.endpoint import Endpoint
 from runner.model.event import Event
@@ -248,6 +248,23 @@ class AsyncClient:
         unless `at_once`. Raises GroupNotFoundError."""
         answer = await self._call(self._stub.CancelTaskGroup, pb.CancelTaskGroupRequest(id=id, at_once=at_once))
         return STATUSES_BACK[answer.status]
+
+    async def remove(self, id: str) -> None:
+        """Remove a group that is over, with its logs. Raises GroupNotFoundError, and GroupInUseError, which says why it stays."""
+        asked = 0
+
+        async def once() -> None:
+            nonlocal asked
+            asked += 1
+            await self._stub.RemoveTaskGroup(
+                pb.RemoveTaskGroupRequest(id=id), metadata=self._metadata(), timeout=CALL_SECONDS
+            )
+
+        try:
+            await self._try(once)
+        except GroupNotFoundError:
+            if asked == 1:  # else a call has removed it whose answer was lost
+                raise
 
     async def signal(self, id: str, task: str, signal: str) -> bool:
         """Send `pause`, `start` (go on) or `destroy` (kill) to a running task; False where it does not run. It is tried once: a

@@ -124,6 +124,7 @@ class Client:
     events = _iterates(AsyncClient.events)
     logs = _iterates(AsyncClient.logs)
     cancel = _waits(AsyncClient.cancel)
+    remove = _waits(AsyncClient.remove)
     signal = _waits(AsyncClient.signal)
     describe = _waits(AsyncClient.describe)
     upload_workspace = _waits(AsyncClient.upload_workspace)

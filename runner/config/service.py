@@ -24,6 +24,8 @@ class Scope(StrEnum):
     READ = "read"
     CANCEL = "cancel"
     """Cancel groups, send signals to tasks."""
+    REMOVE = "remove"
+    """Remove groups that are over, with their logs."""
     DISPATCH = "dispatch"
     """Be an origin: have tasks of his groups carried out here. In no rule unless somebody writes it there."""
     ADMIN = "admin"
@@ -58,7 +60,7 @@ class Rule(Struct, frozen=True, kw_only=True):
     on_behalf_of: tuple[str, ...] = ("*",)
 
 
-DEFAULT_SCOPES = frozenset({Scope.SUBMIT, Scope.READ, Scope.CANCEL})
+DEFAULT_SCOPES = frozenset({Scope.SUBMIT, Scope.READ, Scope.CANCEL, Scope.REMOVE})
 DEFAULT_RULES = (Rule(callers=("*",), scopes=DEFAULT_SCOPES),)
 """Where `runner.toml` has no rule: whoever proves who he is works with his own groups."""
 

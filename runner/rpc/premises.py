@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 from msgspec import Struct
 
 from drivers.registry import Registry
 from runner.clock import Clock
 from runner.engine.engine import Engine
+from runner.errors import GroupInUseError
 from runner.logs.base import LogStore
 from runner.rpc.others import Nobody, Others
 from runner.sealing import Sealer
 from runner.workspaces import Workspaces
+
+
+async def nobody_removes(id: str) -> None:
+    """Where groups are never removed. Raises GroupInUseError."""
+    raise GroupInUseError(f"nothing removes {id!r} here")
 
 
 class Premises(Struct, frozen=True, kw_only=True):
@@ -26,4 +34,6 @@ class Premises(Struct, frozen=True, kw_only=True):
     node_id: str
     instance: str
     started_at: float
+    remove: Callable[[str], Awaitable[None]] = nobody_removes
+    """Remove a group that is over. Raises GroupNotFoundError, GroupInUseError."""
     others: Others = Nobody()

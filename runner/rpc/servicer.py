@@ -164,6 +164,11 @@ class RunnerServicer(runner_pb2_grpc.RunnerServiceServicer):
         await durable(self._engine)
         return pb.CancelTaskGroupResponse(status=STATUSES[self._engine.status(id)])
 
+    async def RemoveTaskGroup(self, request: pb.RemoveTaskGroupRequest, context: Context) -> pb.RemoveTaskGroupResponse:
+        await self._premises.remove(self._visible(request.id).group.id)
+        await durable(self._engine)
+        return pb.RemoveTaskGroupResponse()
+
     async def SignalTask(self, request: pb.SignalTaskRequest, context: Context) -> pb.SignalTaskResponse:
         id = self._visible(request.id).group.id
         if request.signal not in SIGNALS:

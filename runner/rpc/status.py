@@ -18,6 +18,7 @@ from runner.errors import (
     DocumentError,
     ForbiddenError,
     GroupExistsError,
+    GroupInUseError,
     GroupNotFoundError,
     InternalError,
     LimitError,
@@ -64,6 +65,7 @@ _TABLE = (
     _Row(ForbiddenError, _Code.PERMISSION_DENIED, "FORBIDDEN"),
     _Row(LimitError, _Code.RESOURCE_EXHAUSTED, "LIMIT"),
     _Row(SupersededError, _Code.ABORTED, "SUPERSEDED"),
+    _Row(GroupInUseError, _Code.FAILED_PRECONDITION, "GROUP_IN_USE"),
     _Row(ProtocolError, _Code.FAILED_PRECONDITION, "PROTOCOL"),
     _Row(UnavailableError, _Code.UNAVAILABLE, "UNAVAILABLE"),
 )

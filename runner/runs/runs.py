@@ -11,9 +11,10 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
+from runner import removal
 from runner.engine import again
 from runner.engine.again import Again
-from runner.errors import GroupNotFoundError, RunnerError, UsageError
+from runner.errors import GroupInUseError, GroupNotFoundError, RunnerError, UsageError
 from runner.model.ends import Ends
 from runner.model.explanation import Explanation
 from runner.model.log import Frame, Stream
@@ -23,6 +24,7 @@ from runner.model.summary import GroupSummary
 from runner.model.watch import Happening, LogChunk
 from runner.runs.run import Run
 from runner.sealing import Sealer
+from runner.store import retirement
 
 LOOK_SECONDS = 0.05
 """How often it is looked for what another process has written."""
@@ -148,6 +150,14 @@ class Runs:
                 heard = cancels
                 await asyncio.sleep(LOOK_SECONDS)
             return run.summary().status
+
+    async def remove(self, id: str) -> None:
+        """All that `runner run` has kept of it, also of one whose runner was killed. Raises GroupInUseError for one that runs."""
+        with self._opened(id):
+            pass  # there is such a run
+        if not retirement.retire(self._folder / id, removal.aside(self._folder), unfinished=True):
+            raise GroupInUseError(f"it runs at this moment: `runner cancel {id}` ends it")
+        await asyncio.to_thread(removal.remove_aside, self._folder)
 
     async def signal(self, id: str, task: str, signal: str) -> bool:
         with self._opened(id) as run:

@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from runner import nodeid, samples
 from runner.clock import steady_time
@@ -83,10 +84,6 @@ async def open_server(settings: Settings, service: Service, leave: Leave = remai
     async with opening.exported(spans), open_node(settings, role) as node:
         started = node.clock.now()
         await asyncio.to_thread(workspaces.sweep, frozenset(node.store.unfinished()))
-        premises = _premises(node, workspaces, node_id, started.wall)
-        socket_path = str(settings.state_dir / SOCKET_NAME)
-        watchers = [opening.watcher([metrics])] if metrics else []
-        server = Server(premises, service, Tokens(settings.state_dir), socket_path=socket_path, watchers=watchers)
         keeper = Keeper(
             lambda: told().retention,
             engine=node.engine,
@@ -95,6 +92,10 @@ async def open_server(settings: Settings, service: Service, leave: Leave = remai
             clock=node.clock,
             expire=workspaces.expire,
         )
+        premises = replace(_premises(node, workspaces, node_id, started.wall), remove=keeper.remove)
+        socket_path = str(settings.state_dir / SOCKET_NAME)
+        watchers = [opening.watcher([metrics])] if metrics else []
+        server = Server(premises, service, Tokens(settings.state_dir), socket_path=socket_path, watchers=watchers)
         keeper.recover()
         telling = partial(herald.run, node.engine, node.store, node.clock, node=service.name, node_id=node_id)
         async with AsyncExitStack() as stack:

@@ -287,5 +287,8 @@ class Archive(Store, Protocol):
     def postpone(self, notice: Notice) -> None:
         """Keep its `tries` and `due`. One that is not there any more is ignored."""
 
+    def is_announced(self, group: str) -> bool:
+        """Whether somebody has still to be told of the end of this group."""
+
     def settle(self, group: str) -> None:
         """The end of this group needs to be told no more."""

@@ -223,6 +223,10 @@ class MemoryStore:
         if notice.group in self._notices:
             self._notices[notice.group] = notice
 
+    def is_announced(self, group: str) -> bool:
+        self._check_open()
+        return group in self._notices
+
     def settle(self, group: str) -> None:
         self._check_open()
         self._notices.pop(group, None)

@@ -13,9 +13,9 @@ from runner.store import database, statements, trouble
 DATABASE = "state.db"
 
 
-def retire(folder: Path, destination: Path) -> bool:
+def retire(folder: Path, destination: Path, *, unfinished: bool = False) -> bool:
     """Move `folder`, with the database `state.db` in it, to `destination` on the same file system; False, and nothing is changed, when it
-    is in use, holds an unfinished group, or is no such folder.
+    is in use, holds a group that is not over (unless that is `unfinished`, as when its runner was killed), or is no such folder.
 
     Whoever comes meanwhile finds it either in use or gone, and in the latter case begins anew: `database.lock` sees to that.
     Raises StoreError for a database that cannot be read, OSError when the folder cannot be moved.
@@ -28,7 +28,7 @@ def retire(folder: Path, destination: Path) -> bool:
     if lock is None:
         return False
     try:
-        if not path.is_file() or _is_unfinished(path):
+        if not path.is_file() or (not unfinished and _is_unfinished(path)):
             return False
         folder.rename(destination)
         return True

@@ -182,6 +182,10 @@ class SqliteStore(SqliteReader):
     def postpone(self, notice: Notice) -> None:
         self._change_notice("postpone_notice", notice.group, notice.tries, notice.due)
 
+    def is_announced(self, group: str) -> bool:
+        with self._reading() as connection:
+            return connection.execute(self._sql["find_notice"], (group,)).fetchone() is not None
+
     def settle(self, group: str) -> None:
         self._change_notice("delete_notice", group)
 

@@ -1268,6 +1268,36 @@ class CancelTaskGroupResponse(google.protobuf.message.Message):
 global___CancelTaskGroupResponse = CancelTaskGroupResponse
 
 @typing.final
+class RemoveTaskGroupRequest(google.protobuf.message.Message):
+    """What is to be removed."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ID_FIELD_NUMBER: builtins.int
+    id: builtins.str
+    """The group's id."""
+    def __init__(
+        self,
+        *,
+        id: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["id", b"id"]) -> None: ...
+
+global___RemoveTaskGroupRequest = RemoveTaskGroupRequest
+
+@typing.final
+class RemoveTaskGroupResponse(google.protobuf.message.Message):
+    """It is gone."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+global___RemoveTaskGroupResponse = RemoveTaskGroupResponse
+
+@typing.final
 class SignalTaskRequest(google.protobuf.message.Message):
     """Which signal, and to whom."""
 

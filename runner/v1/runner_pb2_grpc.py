@@ -60,6 +60,11 @@ class RunnerServiceStub(object):
                 request_serializer=runner_dot_v1_dot_runner__pb2.CancelTaskGroupRequest.SerializeToString,
                 response_deserializer=runner_dot_v1_dot_runner__pb2.CancelTaskGroupResponse.FromString,
                 )
+        self.RemoveTaskGroup = channel.unary_unary(
+                '/runner.v1.RunnerService/RemoveTaskGroup',
+                request_serializer=runner_dot_v1_dot_runner__pb2.RemoveTaskGroupRequest.SerializeToString,
+                response_deserializer=runner_dot_v1_dot_runner__pb2.RemoveTaskGroupResponse.FromString,
+                )
         self.SignalTask = channel.unary_unary(
                 '/runner.v1.RunnerService/SignalTask',
                 request_serializer=runner_dot_v1_dot_runner__pb2.SignalTaskRequest.SerializeToString,
@@ -151,6 +156,15 @@ class RunnerServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RemoveTaskGroup(self, request, context):
+        """Remove a group that is over, for good: its rows, events, outputs and logs. On return nobody sees it any more, and that survives a loss of
+        power; its id is free again. FAILED_PRECONDITION, with the reason, while it is not over, while somebody watches or reads it or has still to be told
+        of its end, and for what another runner has sent here, within a week of its end.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def SignalTask(self, request, context):
         """Send a signal to a running task. On return a `pause` or a `start` is recorded and survives a loss of power.
         """
@@ -220,6 +234,11 @@ def add_RunnerServiceServicer_to_server(servicer, server):
                     servicer.CancelTaskGroup,
                     request_deserializer=runner_dot_v1_dot_runner__pb2.CancelTaskGroupRequest.FromString,
                     response_serializer=runner_dot_v1_dot_runner__pb2.CancelTaskGroupResponse.SerializeToString,
+            ),
+            'RemoveTaskGroup': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemoveTaskGroup,
+                    request_deserializer=runner_dot_v1_dot_runner__pb2.RemoveTaskGroupRequest.FromString,
+                    response_serializer=runner_dot_v1_dot_runner__pb2.RemoveTaskGroupResponse.SerializeToString,
             ),
             'SignalTask': grpc.unary_unary_rpc_method_handler(
                     servicer.SignalTask,
@@ -397,6 +416,23 @@ class RunnerService(object):
         return grpc.experimental.unary_unary(request, target, '/runner.v1.RunnerService/CancelTaskGroup',
             runner_dot_v1_dot_runner__pb2.CancelTaskGroupRequest.SerializeToString,
             runner_dot_v1_dot_runner__pb2.CancelTaskGroupResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def RemoveTaskGroup(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/runner.v1.RunnerService/RemoveTaskGroup',
+            runner_dot_v1_dot_runner__pb2.RemoveTaskGroupRequest.SerializeToString,
+            runner_dot_v1_dot_runner__pb2.RemoveTaskGroupResponse.FromString,
             options, channel_credentials,
             insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
 

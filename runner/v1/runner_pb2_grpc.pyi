@@ -99,6 +99,15 @@ class RunnerServiceStub:
     loss of power. Repeated it changes nothing; a group that is over is left as it is.
     """
 
+    RemoveTaskGroup: grpc.UnaryUnaryMultiCallable[
+        runner.v1.runner_pb2.RemoveTaskGroupRequest,
+        runner.v1.runner_pb2.RemoveTaskGroupResponse,
+    ]
+    """Remove a group that is over, for good: its rows, events, outputs and logs. On return nobody sees it any more, and that survives a loss of
+    power; its id is free again. FAILED_PRECONDITION, with the reason, while it is not over, while somebody watches or reads it or has still to be told
+    of its end, and for what another runner has sent here, within a week of its end.
+    """
+
     SignalTask: grpc.UnaryUnaryMultiCallable[
         runner.v1.runner_pb2.SignalTaskRequest,
         runner.v1.runner_pb2.SignalTaskResponse,
@@ -186,6 +195,15 @@ class RunnerServiceAsyncStub:
     ]
     """End a group early: running tasks are stopped, `when: always` tasks still clean up. On return the cancel is recorded and survives a
     loss of power. Repeated it changes nothing; a group that is over is left as it is.
+    """
+
+    RemoveTaskGroup: grpc.aio.UnaryUnaryMultiCallable[
+        runner.v1.runner_pb2.RemoveTaskGroupRequest,
+        runner.v1.runner_pb2.RemoveTaskGroupResponse,
+    ]
+    """Remove a group that is over, for good: its rows, events, outputs and logs. On return nobody sees it any more, and that survives a loss of
+    power; its id is free again. FAILED_PRECONDITION, with the reason, while it is not over, while somebody watches or reads it or has still to be told
+    of its end, and for what another runner has sent here, within a week of its end.
     """
 
     SignalTask: grpc.aio.UnaryUnaryMultiCallable[
@@ -293,6 +311,17 @@ class RunnerServiceServicer(metaclass=abc.ABCMeta):
     ) -> typing.Union[runner.v1.runner_pb2.CancelTaskGroupResponse, collections.abc.Awaitable[runner.v1.runner_pb2.CancelTaskGroupResponse]]:
         """End a group early: running tasks are stopped, `when: always` tasks still clean up. On return the cancel is recorded and survives a
         loss of power. Repeated it changes nothing; a group that is over is left as it is.
+        """
+
+    @abc.abstractmethod
+    def RemoveTaskGroup(
+        self,
+        request: runner.v1.runner_pb2.RemoveTaskGroupRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[runner.v1.runner_pb2.RemoveTaskGroupResponse, collections.abc.Awaitable[runner.v1.runner_pb2.RemoveTaskGroupResponse]]:
+        """Remove a group that is over, for good: its rows, events, outputs and logs. On return nobody sees it any more, and that survives a loss of
+        power; its id is free again. FAILED_PRECONDITION, with the reason, while it is not over, while somebody watches or reads it or has still to be told
+        of its end, and for what another runner has sent here, within a week of its end.
         """
 
     @abc.abstractmethod

@@ -169,11 +169,11 @@ def test_a_node_that_serves_with_them(runner: Command, tmp_path: Path) -> None:
             return answer.caller, list(answer.scopes)
 
     with node_serving(runner, *at) as node:
-        assert told() == ("ada", ["cancel", "read", "submit"])
+        assert told() == ("ada", ["cancel", "read", "remove", "submit"])
         assert told(bearer(token)) == ("ada", ["read"])
         assert runner("certs", "renew", "onprem-1", "ada", *at).status == 0
         assert "refused" not in node.reload()["STATUS"]
-        assert told() == ("ada", ["cancel", "read", "submit"])
+        assert told() == ("ada", ["cancel", "read", "remove", "submit"])
         assert runner("token", "revoke", token.split("_")[1], *at).status == 0
         with pytest.raises(grpc.RpcError) as caught:
             told(bearer(token))

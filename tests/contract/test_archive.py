@@ -101,6 +101,7 @@ def test_ends_that_have_to_be_told(store: Archive) -> None:
     notices = store.notices(0.0)
     assert sorted((one.group, one.tries, one.due) for one in notices) == [("a", 0, 0.0), ("b", 0, 0.0), ("c", 0, 0.0)]
     assert len({one.message_id for one in notices}) == 3
+    assert (store.is_announced("a"), store.is_announced("unknown")) == (True, False)
     first = min(notices, key=lambda one: one.group)
     store.postpone(replace(first, tries=3, due=50.0))
     assert sorted(one.group for one in store.notices(49.0)) == ["b", "c"]
@@ -111,6 +112,7 @@ def test_ends_that_have_to_be_told(store: Archive) -> None:
     assert (store.next_notice(), [one.id for one in store.finished()]) == (50.0, ["b"])
     store.settle("a")
     store.settle("a")
+    assert not store.is_announced("a")
     store.postpone(first)
     assert (store.next_notice(), store.notices(99.0)) == (None, [])
     with pytest.raises(GroupNotFoundError):

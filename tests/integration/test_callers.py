@@ -84,6 +84,7 @@ ABOUT_A_GROUP: dict[str, Callable[[str], Any]] = {
     "ExplainTaskGroup": lambda id: pb.ExplainTaskGroupRequest(id=id),
     "WatchTaskGroup": lambda id: pb.WatchTaskGroupRequest(id=id),
     "ReadLog": lambda id: pb.ReadLogRequest(id=id, task="waits"),
+    "RemoveTaskGroup": lambda id: pb.RemoveTaskGroupRequest(id=id),
     "CancelTaskGroup": lambda id: pb.CancelTaskGroupRequest(id=id),
     "SignalTask": lambda id: pb.SignalTaskRequest(id=id, task="waits", signal="destroy"),
 }

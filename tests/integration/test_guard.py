@@ -64,7 +64,7 @@ async def test_every_method_with_every_caller(tmp_path: Path) -> None:
         ]
         callers += [
             (scope, node.token("ada", scopes=frozenset({scope})), frozenset({scope}))
-            for scope in (Scope.SUBMIT, Scope.READ, Scope.CANCEL, Scope.DISPATCH)
+            for scope in (Scope.SUBMIT, Scope.READ, Scope.CANCEL, Scope.REMOVE, Scope.DISPATCH)
         ]
         async with channel(node.addresses[0]) as to, channel(socket) as local:
             for path in methods():

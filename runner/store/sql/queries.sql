@@ -138,6 +138,9 @@ INSERT INTO notices (group_number, message_id, tries, due) VALUES (?, lower(hex(
 -- name: select_notices
 SELECT id, message_id, tries, due FROM notices JOIN groups ON group_number = number WHERE due <= ? ORDER BY due LIMIT ?;
 
+-- name: find_notice
+SELECT 1 FROM notices JOIN groups ON group_number = number WHERE id = ?;
+
 -- name: select_next_notice
 SELECT min(due), count(*) FROM notices;
 

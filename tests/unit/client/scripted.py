@@ -100,6 +100,9 @@ class ScriptedNode(runner_pb2_grpc.RunnerServiceServicer):
     async def DescribeRunner(self, request: Any, context: Context) -> Any:
         return await self._answer(request, context)
 
+    async def RemoveTaskGroup(self, request: Any, context: Context) -> Any:
+        return await self._answer(request, context)
+
     async def CancelTaskGroup(self, request: Any, context: Context) -> Any:
         return await self._answer(request, context)
 

@@ -25,6 +25,8 @@ from runner.errors import (
     DocumentError,
     ForbiddenError,
     GroupExistsError,
+    GroupInUseError,
+    GroupNotFoundError,
     LimitError,
     UnavailableError,
     UnreachableError,
@@ -51,6 +53,18 @@ async def test_a_submission_is_repeated_with_the_id_that_it_had(tmp_path: Path) 
     assert (first.id, first.source, dict(first.inputs), dict(first.labels)) == ("", "a.yaml", {"a": "b"}, {"k": "v"})
     assert first.document == b"document"
     assert len(first.spare_id) == 16
+
+
+async def test_a_group_is_removed_once_however_often_it_is_asked_for(tmp_path: Path) -> None:
+    node = ScriptedNode(
+        [Cut()], [GroupNotFoundError("gone")], [GroupNotFoundError("gone")], [GroupInUseError("it runs")]
+    )
+    async with serving(node, tmp_path) as target, AsyncClient(target, patience=PATIENT) as client:
+        await client.remove("g")  # it was gone when the line broke
+        with pytest.raises(GroupNotFoundError, match="gone"):
+            await client.remove("g")
+        with pytest.raises(GroupInUseError, match="it runs"):
+            await client.remove("g")
 
 
 async def test_what_the_node_says_for_good_is_not_repeated(tmp_path: Path) -> None:
