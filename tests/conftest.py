@@ -119,6 +119,7 @@ NEEDS: dict[str, Callable[[], str | None]] = {
     "bash": _program("bash"),
     "zsh": _program("zsh"),
     "fish": _program("fish"),
+    "dot": _program("dot"),
     "cc": _program("cc"),
     "docker": _docker,
     "git": _program("git"),

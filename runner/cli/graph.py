@@ -4,24 +4,42 @@ from __future__ import annotations
 
 import json
 from argparse import ArgumentParser, Namespace
+from collections.abc import Iterable
 from typing import Any
 
 from runner import node as nodes
 from runner.cli.document import read_document
 from runner.cli.drawing import draw, in_order, layers_of
-from runner.cli.options import add_output_argument, settings_of
+from runner.cli.options import settings_of
 from runner.cli.terminal import STDOUT, Output
+from runner.errors import UsageError
 from runner.model.group import TaskGroup
+
+FORMATS = ("text", "mermaid", "dot", "svg", "json")
 
 
 def run(options: Namespace) -> int:
+    if options.format and options.output:
+        raise UsageError("--output and --format say the same: give one of them")
     loaded = read_document(options.file, nodes.registry(settings_of(options)))
     stdout = Output(STDOUT)
-    if options.output == "json":
-        stdout.print(json.dumps(_plain(loaded.group), indent=2, ensure_ascii=False))
-    else:
-        stdout.print("\n".join(draw(loaded.group)))
+    stdout.print("\n".join(_drawn(loaded.group, options.format or options.output or "text")))
     return stdout.status(0)
+
+
+def _drawn(group: TaskGroup, format: str) -> Iterable[str]:
+    match format:
+        case "json":
+            return [json.dumps(_plain(group), indent=2, ensure_ascii=False)]
+        case "svg":
+            from runner.cli import svg
+
+            return svg.draw(group)
+        case "mermaid" | "dot":
+            from runner.cli import diagrams
+
+            return diagrams.mermaid(group) if format == "mermaid" else diagrams.dot(group)
+    return draw(group)
 
 
 def _plain(group: TaskGroup) -> dict[str, Any]:
@@ -48,4 +66,10 @@ def _plain(group: TaskGroup) -> dict[str, Any]:
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", help="the task group, YAML or JSON; - for standard input")
-    add_output_argument(parser, "the tasks in an order in which they may run, and what each waits for")
+    parser.add_argument(
+        "--format",
+        choices=FORMATS,
+        help="text (the default); mermaid, which Markdown shows on forges; dot, for Graphviz; svg, a picture; json, the tasks in an order in which "
+        "they may run, and what each waits for",
+    )
+    parser.add_argument("--output", choices=("text", "json"), help="the same as --format, as other commands have it")

@@ -55,7 +55,7 @@ def test_what_is_shown_of_tokens(runner: Command) -> None:
     shown = runner("token", "ls").stdout.splitlines()
     assert shown[0].split() == ["ID", "NAME", "SCOPES", "CREATED", "EXPIRES", "LAST", "USED", "DESCRIPTION"]
     rows = {row.split()[1]: row.split()[2:] for row in shown[1:]}
-    assert rows["ada"][0] == "submit,read,cancel"
+    assert rows["ada"][0] == "submit,read,cancel,remove"
     assert rows["ops"][0] == "read,cancel,admin"
     assert rows["ops"][2:] == ["never", "never", "of", "a"]
     assert not any(row.endswith(" ") for row in shown)
