@@ -12,6 +12,7 @@ from importlib import import_module
 
 from runner import __version__
 from runner.cli.details import Details
+from runner.cli.faults import refusal
 from runner.cli.terminal import complain, secure_standard_streams
 from runner.errors import (
     DocumentError,
@@ -26,7 +27,6 @@ FAILED, REFUSED, INTERRUPTED = 1, 2, 130
 REFUSALS = (UsageError, GroupExistsError, GroupNotFoundError, StateLockedError)
 """What whoever gave the command has to change, and not to repeat."""
 
-MAX_FAULTS_SHOWN = 100
 _TRACEBACK = "Traceback (most recent call last):"
 
 COMMANDS = {
@@ -77,9 +77,7 @@ def run_command(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except DocumentError as error:
-        shown = [str(fault) for fault in error.faults[:MAX_FAULTS_SHOWN]]
-        more = len(error.faults) - len(shown)
-        complain("\n".join(["the document was refused:", *shown, *([f"… and {more} more"] if more else [])]))
+        complain(refusal(error))
         return REFUSED
     except REFUSALS as error:
         complain(error.message)

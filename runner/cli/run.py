@@ -6,7 +6,7 @@ import asyncio
 import os
 import secrets
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from runner.cli import ending, given, outcome
 from runner.cli.document import read_document
 from runner.cli.inputs import add_input_arguments, check_standard_input, read_inputs
 from runner.cli.interrupts import INTERRUPTED, Interrupts
-from runner.cli.options import filled_path, positive, settings_of
+from runner.cli.options import filled, filled_path, positive, settings_of
 from runner.cli.report import headline
 from runner.cli.tails import Tails
 from runner.cli.terminal import STDERR, STDOUT, Output, complain
@@ -35,8 +35,20 @@ from runner.validation.forwarding import without_peers
 
 CALLER = "local"
 
+MakeInterrupts = Callable[[Callable[[], None]], Interrupts]
+"""Of what removes what must not stay behind when the command leaves at once."""
+
 
 def run(options: Namespace) -> int:
+    if options.watch or options.watch_path:
+        from runner.cli import onchange  # not for those who run once
+
+        onchange.check(options)
+        return onchange.Rounds(partial(run_once, options), options).run()
+    return run_once(options)
+
+
+def run_once(options: Namespace, interrupts: MakeInterrupts = Interrupts) -> int:
     settings = settings_of(options)
     check_standard_input(options)
     loaded = read_document(options.file, nodes.registry(settings), without_peers)
@@ -44,7 +56,7 @@ def run(options: Namespace) -> int:
         complain(str(warning))
     group = given.changed(loaded.group, options)
     inputs = read_inputs(group.inputs, options.set, options.set_secret, options.input_file)
-    group = replace(group, id=options.id or group.id)
+    group = replace(group, id=options.id or (None if options.watch or options.watch_path else group.id))
     if options.dry_run:
         from runner.cli import dryrun  # not for those who mean it
 
@@ -57,7 +69,8 @@ def run(options: Namespace) -> int:
         folder = folder or run_dir / "workspace"
         title = headline(group.name, len(group.tasks), group.id)
         begin = partial(_begin, group, inputs, settings)
-        return ending.run(carry_out(begin, title, Shown.of(group.tasks), folder, run_dir, settings, options))
+        shown = Shown.of(group.tasks)
+        return ending.run(carry_out(begin, title, shown, folder, run_dir, settings, options, interrupts))
 
 
 def _begin(group: TaskGroup, inputs: Mapping[str, str], settings: Settings, node: nodes.Node, workspace: str) -> str:
@@ -87,7 +100,14 @@ class Begin(Protocol):
 
 
 async def carry_out(
-    begin: Begin, title: str, shown: Shown, folder: Path, run_dir: Path, settings: Settings, options: Namespace
+    begin: Begin,
+    title: str,
+    shown: Shown,
+    folder: Path,
+    run_dir: Path,
+    settings: Settings,
+    options: Namespace,
+    make_interrupts: MakeInterrupts = Interrupts,
 ) -> int:
     """Run what is begun to its end in the folder `run_dir` and show it; the exit status. Of the options it wants `output`, `reveal`,
     `quiet`, `progress`, `isolated`, `keep_workspace` and `state_dir`."""
@@ -102,7 +122,7 @@ async def carry_out(
         if options.isolated and not options.keep_workspace:
             remove_tree(folder)
 
-    with Interrupts(leave) as interrupts:
+    with make_interrupts(leave) as interrupts:
         async with AsyncExitStack() as stack:
             node = await stack.enter_async_context(nodes.open_run_node(run_dir, settings))
             if options.isolated:
@@ -144,6 +164,13 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--dry-run", action="store_true", help="show what would run, in which order and with what, and start nothing"
     )
+    parser.add_argument(
+        "--watch", action="store_true", help="run again when the document, or a file that was named with it, changes"
+    )
+    parser.add_argument(
+        "--watch-path", metavar="PATTERN", action="append", default=[], type=filled,
+        help="and when a file changes that this names, e.g. 'src/**/*.py'; may be repeated",
+    )  # fmt: skip
     parser.add_argument("--quiet", action="store_true", help="show nothing but the result")
     add_progress_argument(parser)
     parser.add_argument(
