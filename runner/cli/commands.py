@@ -45,6 +45,7 @@ COMMANDS = {
     "info": "tell what a node is, can do and has to do",
     "context": "keep nodes under names",
     "validate": "say everything that is wrong with task groups",
+    "fmt": "bring task groups into their canonical form",
     "graph": "draw what waits for what in a task group",
     "driver": "show the task types that a runner has, and what their specs may say",
     "schema": "print the JSON Schema of task groups, by which editors help to write them",
