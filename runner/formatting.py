@@ -196,6 +196,8 @@ class _Writer:
             return " " if isinstance(last, _NO_KEYS) else ""
         if isinstance(last, kinds.ValueToken):
             return " "  # also before a comma, for a colon may belong to what is before it
+        if isinstance(last, kinds.TagToken):
+            return " " if gap else ""  # else what follows would belong to the tag
         if isinstance(last, _OPENING) or isinstance(token, (*_CLOSING, kinds.FlowEntryToken)):
             return ""
         return " " if gap or isinstance(last, kinds.FlowEntryToken) else ""
