@@ -77,7 +77,7 @@ def test_the_readme(machine: Machine) -> None:
     assert 'Status: "serves unix:/var/lib/runner/runner.sock"' in tried
     id = submit(machine)
     machine.run(OTHERS, folder=ROOT)
-    assert "you are   ada, and may cancel, read, submit" in machine.run(ASK)
+    assert "you are   ada, and may cancel, read, remove, submit" in machine.run(ASK)
     supervisor = shown(machine, "runner-supervisor", "MainPID")
     machine.run(UPGRADE, folder=ROOT, network=True)
     assert shown(machine, "runner-supervisor", "MainPID") == supervisor
