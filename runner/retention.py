@@ -48,15 +48,20 @@ class Keeper:
         logs: LogStore,
         clock: Clock,
         expire: Callable[[], None] = lambda: None,
+        clear: Callable[[str], None] = lambda id: None,
     ) -> None:
-        """`policy` is asked each time. `expire` removes what else is kept for a time only; called in a thread."""
+        """`policy` is asked each time. `expire` removes what else is kept for a time only, `clear` the workspace of a group that is over; both are called
+        in a thread."""
         self._policy = policy
         self._engine = engine
         self._store = store
         self._logs = logs
         self._clock = clock
         self._expire = expire
+        self._clear = clear
         self._busy = asyncio.Lock()
+        self._removing = asyncio.Lock()
+        """One by one: who comes second must not clear the workspace of a new group of this id."""
         self._calendar = Calendar(clock.now(), _last_acceptance(store))
 
     def recover(self) -> None:
@@ -79,6 +84,13 @@ class Keeper:
     async def remove(self, id: str) -> None:
         """Remove one group that is over, whatever the policy. On return nobody sees it any more, and what it took has been given back; both may be
         lost with the machine until the store is synced. Raises GroupNotFoundError, GroupInUseError, and StoreError."""
+        async with self._removing:
+            await self._forget(id)
+        _log.info("a group was removed", extra={"action": "group_removed", "group_id": id})
+        await self._purge()
+        await asyncio.to_thread(self._logs.purge)
+
+    async def _forget(self, id: str) -> None:
         head = self._store.head(id)
         if head is None:
             raise GroupNotFoundError(f"there is no group with the id {id!r}")
@@ -91,14 +103,13 @@ class Keeper:
             )
         if self._store.is_announced(id):
             raise GroupInUseError("the webhook has still to be told of its end: it can be removed once that is done")
+        # First, and its logs at once: as soon as it is forgotten there may be another one of this id.
+        await asyncio.to_thread(self._clear, id)
         if not self._engine.forget(id):
             raise GroupInUseError(
                 "somebody watches or reads it, or something of it may still report: try again in a moment"
             )
         self._logs.delete_group(id)
-        _log.info("a group was removed", extra={"action": "group_removed", "group_id": id})
-        await self._purge()
-        await asyncio.to_thread(self._logs.purge)
 
     async def tidy(self) -> None:
         """Remove all that is too old or too much by now. Raises RunnerError and OSError."""

@@ -91,6 +91,7 @@ async def open_server(settings: Settings, service: Service, leave: Leave = remai
             logs=node.logs,
             clock=node.clock,
             expire=workspaces.expire,
+            clear=workspaces.remove,
         )
         premises = replace(_premises(node, workspaces, node_id, started.wall), remove=keeper.remove)
         socket_path = str(settings.state_dir / SOCKET_NAME)
