@@ -33,7 +33,7 @@ class Lookup(Protocol):
 
 
 class Scope:
-    """The bindings of one attempt: its imports by task, `inputs`, `group`, `task` and `env`.
+    """The bindings of one attempt: its imports by task, `inputs`, `group`, `task`, `env` and, of an instance, `matrix`.
 
     The group's `env` is rendered when it is named; its templates may name `inputs` and `group`. `work` is what its templates may
     cost.
@@ -49,6 +49,8 @@ class Scope:
             "group": {"id": bindings.group_id, "name": bindings.group_name},
             "task": {"name": bindings.task_name, "attempt": bindings.task_attempt},
         }
+        if bindings.matrix:
+            self._tables["matrix"] = bindings.matrix
 
     def resolve(self, path: Path) -> object:
         return _plain(self._find(path), self.work)

@@ -22,7 +22,7 @@ from msgspec.structs import fields
 from runner.errors import StoreCorruptError
 from runner.model.group import Input, TaskGroup
 from runner.model.result import Outcome, Status
-from runner.model.task import Export, Forward, Import, Retry, Scope, Task, When
+from runner.model.task import Cell, Export, Forward, Import, Retry, Scope, Task, When
 from runner.model.value import Value
 
 _encode = msgspec.json.Encoder(order="sorted").encode
@@ -148,6 +148,8 @@ def _plain_task(task: Task) -> dict[str, Any]:
         plain["exports"] = [_without_defaults(item) for item in task.exports]
     if task.forward is not None:
         plain["forward"] = _without_defaults(task.forward)
+    if task.matrix is not None:
+        plain["matrix"] = _without_defaults(task.matrix)
     if "retry" in plain:
         retry = plain["retry"] = _without_defaults(task.retry)
         if "on" in retry:
@@ -193,6 +195,8 @@ def _task(plain: dict[str, Any]) -> Task:
         plain["when"] = When(plain["when"])
     if "forward" in plain:
         plain["forward"] = Forward(**plain["forward"])
+    if "matrix" in plain:
+        plain["matrix"] = Cell(**plain["matrix"])
     return Task(**plain)
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from functools import partial
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from msgspec import Struct
 
@@ -14,22 +14,32 @@ from runner.model.fault import Faults, Path, quote
 from runner.model.fields import Readers
 from runner.model.group import Input, TaskGroup
 from runner.model.limits import Limits
+from runner.model.matrix import Matrix, combinations
 from runner.model.scalars import as_text
 from runner.model.task import Task
 from runner.model.taskparse import Checks as Checks
 
 VERSION = "1"
 TASK_KEYS = ("taskGroup", "tasks")
-NOT_BUILT = frozenset({"cache", "concurrency", "environments", "matrix", "services"})
+NOT_BUILT = frozenset({"cache", "concurrency", "environments", "services"})
 """Keys of a group."""
 
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
+class Cells(NamedTuple):
+    """The values of each instance of a matrix."""
+
+    matrix: Matrix
+    values: list[dict[str, str]]
+
+
 class Parsed(Struct, frozen=True, kw_only=True):
-    """The group, fit for use only where no fault was added, and the places in the document of what it is made of."""
+    """The group, fit for use only where no fault was added, and the places in the document of what it is made of. A task with a matrix
+    stands in it as the document has it, once; `matrices` has its instances, by its index."""
 
     group: TaskGroup
+    matrices: Mapping[int, Cells] = {}
     tasks: Path
     """Of the list of tasks; its items are in the order of `group.tasks`."""
     env: tuple[Variable, ...]
@@ -51,13 +61,13 @@ def parse(data: Any, faults: Faults, checks: Checks, *, complete: bool = True, l
         fields.require(faults, (), {}, tasks=TASK_KEYS[0])
     if complete and raw_tasks == []:
         faults.add(place, "expected at least one task")
-    tasks = _tasks(faults, place, raw_tasks or (), checks, limits, forwarded=forwarded)
+    tasks, matrices = _tasks(faults, place, raw_tasks or (), checks, limits, forwarded=forwarded)
     if complete:
         references.check(faults, place, tasks, raw_tasks or ())
     env = given.pop("env", ())
     given.pop("version", None)
     group = TaskGroup(tasks=tuple(tasks), env={variable.name: variable.text for variable in env}, **given)
-    return Parsed(group=group, tasks=place, env=tuple(env))
+    return Parsed(group=group, matrices=matrices, tasks=place, env=tuple(env))
 
 
 def _top(faults: Faults, data: Any) -> dict[str, Any]:
@@ -67,12 +77,23 @@ def _top(faults: Faults, data: Any) -> dict[str, Any]:
     return fields.mapping(faults, (), data, "{taskGroup: [{name: …, type: …}]}")
 
 
-def _tasks(faults: Faults, path: Path, value: Any, checks: Checks, limits: Limits, *, forwarded: bool) -> list[Task]:
+def _tasks(
+    faults: Faults, path: Path, value: Any, checks: Checks, limits: Limits, *, forwarded: bool
+) -> tuple[list[Task], dict[int, Cells]]:
     if len(value) > limits.tasks:
         faults.add(path, f"the group has {len(value):,} tasks, and {limits.tasks:,} is the limit")
-        return []
-    read = partial(taskparse.read_task, checks=checks, forwarded=forwarded)
-    return [read(faults, (*path, index), item) for index, item in enumerate(value)]
+        return [], {}
+    tasks, matrices = [], {}
+    left = limits.tasks - len(value)
+    for index, item in enumerate(value):
+        place = (*path, index)
+        task, matrix = taskparse.read_task(faults, place, item, checks, forwarded=forwarded)
+        tasks.append(task)
+        if matrix is not None:
+            values = combinations(faults, (*place, "matrix"), matrix, left, limits.tasks)
+            matrices[index] = Cells(matrix, values)
+            left -= len(values)
+    return tasks, matrices
 
 
 def _task_list(faults: Faults, path: Path, value: Any) -> list[Any] | None:

@@ -38,6 +38,8 @@ class Waiting(StrEnum):
     CACHE_FLIGHT = "cache_flight"
     ENVIRONMENT = "environment"
     PAUSED = "paused"
+    MATRIX = "matrix"
+    """For other instances of its matrix, of which `max_parallel` are under way."""
 
 
 class Skip(StrEnum):
@@ -49,6 +51,8 @@ class Skip(StrEnum):
     NO_FAILURE = "no_failure"
     NO_DATA = "no_data"
     GROUP_ABORTED = "group_aborted"
+    FAIL_FAST = "fail_fast"
+    """Another instance of its matrix failed, which ends all of them."""
 
 
 class Abort(StrEnum):
@@ -124,6 +128,8 @@ class TaskResult(Struct, frozen=True, kw_only=True):
     kill: Mapping[str, Any] | None = None
     unreached_since: str | None = None
     """Since when nothing has been heard of `runner`, on which it runs."""
+    matrix: Mapping[str, str] = {}
+    """Of an instance of a matrix its values; it belongs to the task whose name stands before the bracket in its own."""
 
 
 class TaskGroupResult(Struct, frozen=True, kw_only=True):
@@ -176,4 +182,6 @@ def _task_json(result: TaskResult, reveal: bool) -> dict[str, Any]:
         plain["waiting"] = result.waiting.value
     if result.unreached_since is not None:
         plain["unreached_since"] = result.unreached_since
+    if result.matrix:
+        plain["matrix"] = dict(result.matrix)
     return plain

@@ -53,10 +53,26 @@ class Forward(Struct, frozen=True, kw_only=True, gc=False):
     labels: Mapping[str, str] = {}
 
 
+class Cell(Struct, frozen=True, kw_only=True, gc=False):
+    """What makes a task one of the instances of a matrix: `of` is what the document calls them together, `values` are what its templates
+    read as `.matrix.NAME`. `max_parallel` instances are under way at once at most, and with `fail_fast` the first that fails ends the
+    others."""
+
+    of: str
+    values: Mapping[str, str] = {}
+    max_parallel: int | None = None
+    fail_fast: bool = False
+
+
+JOIN_TYPE = "matrix"
+"""How the type of a join is told. No driver carries one out."""
+
+
 class Task(Struct, frozen=True, kw_only=True, gc=False):
     """One node of the DAG. `spec` is plain data (what JSON can say), canonical for its driver, its templates not rendered.
 
-    `condition` is the document's `if`. `timeout` is in seconds, of one attempt.
+    `condition` is the document's `if`. `timeout` is in seconds, of one attempt. One that `joins` stands for all the instances of a matrix, on
+    which it depends: nothing is run for it, and each of its exports is the list of theirs.
     """
 
     name: str
@@ -73,6 +89,8 @@ class Task(Struct, frozen=True, kw_only=True, gc=False):
     allow_failure: bool = False
     template: bool = True
     forward: Forward | None = None
+    matrix: Cell | None = None
+    joins: bool = False
 
     @property
     def edges(self) -> tuple[str, ...]:

@@ -7,9 +7,10 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
-from runner.model import duration, fields
+from runner.model import duration, fields, matrixparse
 from runner.model.fault import Faults, Path, quote
 from runner.model.fields import Readers
+from runner.model.matrix import ROOT, Matrix
 from runner.model.result import Reason, Status
 from runner.model.scalars import Plain, as_text, read_plain
 from runner.model.task import NO_RETRY, Export, Forward, Import, Retry, Scope, Task, When
@@ -22,7 +23,10 @@ TYPE_SPELLINGS = {"expression_evalation": "expression_evaluation"}
 
 NOT_RETRIED = frozenset({Status.SUCCESS, Status.ABORTED, Status.SKIPPED})
 
-NOT_BUILT = frozenset({"cache", "concurrency", "environment", "environments", "matrix", "services"})
+RESERVED_NAMES = fields.RESERVED_NAMES | {ROOT}
+"""Of tasks."""
+
+NOT_BUILT = frozenset({"cache", "concurrency", "environment", "environments", "services"})
 """Keys of a task."""
 
 
@@ -59,12 +63,14 @@ def is_possible(retry: Retry) -> bool:
     )
 
 
-def read_task(faults: Faults, path: Path, value: Any, checks: Checks, *, forwarded: bool = False) -> Task:
-    """A task whose name, if it had to be refused, is empty; `forwarded` with its group."""
+def read_task(
+    faults: Faults, path: Path, value: Any, checks: Checks, *, forwarded: bool = False
+) -> tuple[Task, Matrix | None]:
+    """A task, and its matrix if it has one. If its name had to be refused it is empty; `forwarded` with its group."""
     given = fields.record(faults, path, fields.mapping(faults, path, value), TASK, NOT_BUILT)
     if isinstance(value, dict):
         fields.require(faults, path, given, name="name", type="type")
-    spec = given.pop("spec", {})
+    spec, matrix = given.pop("spec", {}), given.pop("matrix", None)
     given.setdefault("name", "")
     if given.setdefault("type", "") and isinstance(value.get("spec", spec), dict):
         known = Given(
@@ -73,7 +79,16 @@ def read_task(faults: Faults, path: Path, value: Any, checks: Checks, *, forward
             forwarded=forwarded or given.get("forward") is not None,
         )
         spec = checks.check_spec(faults, path, known, spec)
-    return Task(spec=spec, **given)
+    return Task(spec=spec, **given), matrix
+
+
+def _name(faults: Faults, path: Path, value: Any) -> str:
+    read = fields.name(faults, path, value)
+    if read == ROOT:
+        hint = f"reserved for tasks are {', '.join(sorted(RESERVED_NAMES))}"
+        faults.add(path, f"the name {quote(read)} is reserved", hint=hint)
+        return ""
+    return read
 
 
 def _type(faults: Faults, path: Path, value: Any) -> str:
@@ -182,7 +197,7 @@ def _forward_labels(faults: Faults, path: Path, value: Any) -> dict[str, str]:
 
 
 TASK: Readers = {
-    "name": ("name", fields.name),
+    "name": ("name", _name),
     "type": ("type", _type),
     "description": ("description", fields.text),
     "depends_on": ("depends_on", _depends_on),
@@ -196,6 +211,7 @@ TASK: Readers = {
     "allow_failure": ("allow_failure", fields.flag),
     "template": ("template", fields.flag),
     "forward": ("forward", read_forward),
+    "matrix": ("matrix", matrixparse.read),
 }
 FORWARD: Readers = {
     "to": ("to", _forward_to),

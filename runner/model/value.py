@@ -23,12 +23,14 @@ class Bindings(Struct, frozen=True, kw_only=True):
     """All that the templates of one attempt may name.
 
     `imports` maps a task to its imported variables, e.g. `{"fetch": {"password": Value("…", True)}}`. `env` holds the
-    group's environment as written: its own templates (which may name `inputs` and `group`) are rendered on first use.
+    group's environment as written: its own templates (which may name `inputs` and `group`) are rendered on first use. `matrix` holds the
+    values of an instance.
     """
 
     imports: Mapping[str, Mapping[str, Value]] = {}
     inputs: Mapping[str, Value] = {}
     env: Mapping[str, str] = {}
+    matrix: Mapping[str, str] = {}
     group_id: str
     group_name: str
     task_name: str

@@ -60,7 +60,7 @@ class Submissions:
         )
         known = self._engine.known(submission, caller.name)
         if known is None:  # else nothing depends any more on what others say
-            await self._heard_of_peers(loaded.group, document, request.source, caller)
+            await self._heard_of_peers(loaded.written, document, request.source, caller)
             self._traffic.check_groups(self._engine, caller.name, size)
             id = self._engine.id_for(caller.name, public_id)
             with self._premises.workspaces.provided(id, caller.name, request.workspace_id) as workspace:
@@ -109,7 +109,7 @@ class Submissions:
     async def validate(self, request: pb.ValidateTaskGroupRequest) -> pb.ValidateTaskGroupResponse:
         try:
             loaded = await self._load(request.document, request.source, guard.caller())
-            await self._heard_of_peers(loaded.group, request.document, request.source, guard.caller())
+            await self._heard_of_peers(loaded.written, request.document, request.source, guard.caller())
         except DocumentError as error:
             faults = [convert.fault_to_proto(fault) for fault in error.faults if isinstance(fault, Fault)]
             return pb.ValidateTaskGroupResponse(faults=faults)

@@ -53,6 +53,7 @@ TEXT_OR_NOTHING: Schema = {"type": [*TEXT_TYPES, "null"]}
 LINE = but(
     matching(r"^[^\u0000-\u001f\u007f]*$", "expected one line of printable characters"), maxLength=fields.LONGEST_LINE
 )
+CELL = matching(f"^{_NO_TEMPLATE}", "a value of a matrix is plain text and no template")
 WORD = matching("[^,]$|^,?$", "it ends in a comma: only [ ] and { } have commas")
 LABEL = matching(f"^{_NO_TEMPLATE}", "a label is plain text and no template")
 

@@ -12,7 +12,7 @@ from runner.model import parse
 from runner.model.limits import Limits
 from runner.model.result import Reason, Status
 from runner.model.task import Scope, When
-from runner.model.taskparse import MOST_ATTEMPTS, MOST_BACKOFF
+from runner.model.taskparse import MOST_ATTEMPTS, MOST_BACKOFF, RESERVED_NAMES
 from runner.schema import forms
 from runner.schema.forms import Schema, but, either, listing, mapping, matching
 
@@ -113,8 +113,39 @@ RETRY: Keys = {
 }
 _RETRY = record(RETRY, required=("attempts",))
 
+_CELL = mapping(
+    forms.CELL,
+    minProperties=1,
+    propertyNames={key: value for key, value in forms.NAME.items() if key not in ("type", "not")},
+)
+MATRIX: Keys = {
+    "include": Key(
+        "What is added to the combinations that it fits, or is one of its own.",
+        listing(_CELL),
+        ([{"os": "linux", "compiler": "clang"}],),
+    ),
+    "exclude": Key(
+        "What is taken away: all combinations that have these values.", listing(_CELL), ([{"os": "mac", "py": "3.12"}],)
+    ),
+    "max_parallel": Key(
+        "How many instances are under way at once; retries count.",
+        {"type": "integer", "minimum": 1, "maximum": Limits().tasks},
+        (2,),
+    ),
+    "failFast": Key("When one instance fails the others end.", forms.FLAG, (True,)),
+}
+_MATRIX = {
+    **record(MATRIX),
+    "minProperties": 1,
+    "propertyNames": {key: value for key, value in forms.NAME.items() if key not in ("type", "not")},
+    "additionalProperties": listing(forms.CELL, minItems=1, uniqueItems=True),
+    "anyOf": [{"required": ["include"]}, {"not": {"propertyNames": {"enum": list(MATRIX)}}}],
+}
+
+_TASK_NAME = but(forms.NAME, **{"not": {"enum": sorted(RESERVED_NAMES)}})
+
 TASK: Keys = {
-    "name": Key("The task's name, which no other has.", forms.NAME, ("deploy",)),
+    "name": Key("The task's name, which no other has.", _TASK_NAME, ("deploy",)),
     "type": Key("What kind of task it is; `spec` says what it is to do.", forms.WORD, ("os_exec",)),
     "description": Key("What it does, for people.", forms.TEXT, ("Puts the site where it belongs",)),
     "depends_on": Key(
@@ -143,6 +174,11 @@ TASK: Keys = {
     "allow_failure": Key("Its failure is not one of the group.", forms.FLAG, (True,)),
     "template": Key("false: nothing in this task is a template.", forms.FLAG, (False,)),
     "forward": Key("Another runner that carries it out.", _FORWARD, ({"to": "onprem-1"},)),
+    "matrix": Key(
+        "Runs it once for each combination of these values, which templates read as {{ .matrix.name }}.",
+        _MATRIX,
+        ({"os": ["linux", "mac"], "py": ["3.12", "3.13"], "max_parallel": 2},),
+    ),
 }
 
 _TASKS = listing({"$ref": "#/definitions/task"}, minItems=1, maxItems=Limits().tasks)

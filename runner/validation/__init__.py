@@ -14,6 +14,7 @@ from runner.model import document, parse
 from runner.model.fault import Fault, Faults
 from runner.model.group import TaskGroup
 from runner.model.limits import Limits
+from runner.validation import matrices
 from runner.validation.scope import Scopes
 from runner.validation.spec import Specs
 
@@ -21,9 +22,11 @@ MAX_DOCUMENT_BYTES = Limits().document_bytes
 
 
 class Loaded(Struct, frozen=True, kw_only=True):
-    """A valid group, and what is worth a look in its document."""
+    """A valid group, and what is worth a look in its document. In `written` a task with a matrix is one, and the tasks are those of the
+    document, in its order."""
 
     group: TaskGroup
+    written: TaskGroup
     warnings: tuple[Fault, ...] = ()
 
 
@@ -59,15 +62,21 @@ def _judged(read: document.Document, source: str, registry: Registry, limits: Li
         scopes = Scopes(faults, parsed)
         scopes.check()
         specs.ask_drivers(faults, parsed, scopes)
-        if judge is not None and not any(not fault.warning for fault in faults.all()):
+        if judge is not None and _is_valid(faults):
             for fault in judge(parsed.group, parse.tasks_key(read.data)):
                 faults.append(fault)
+        if parsed.matrices and _is_valid(faults):
+            matrices.check_size(faults, parsed, limits)
     if not len(faults):
-        return Loaded(group=parsed.group)
+        return Loaded(group=matrices.expanded(parsed), written=parsed.group)
     located = read.locate(faults.all()) + faults.rest(source)
     if all(fault.warning for fault in located):
-        return Loaded(group=parsed.group, warnings=located)
+        return Loaded(group=matrices.expanded(parsed), written=parsed.group, warnings=located)
     raise DocumentError(located)
+
+
+def _is_valid(faults: Faults) -> bool:
+    return all(fault.warning for fault in faults.all())
 
 
 def _disperse(data: Any) -> None:

@@ -9,7 +9,8 @@ from runner import expressions
 from runner.errors import TemplateError
 from runner.model.fault import Faults, Path, quote
 from runner.model.group import TaskGroup
-from runner.model.parse import Parsed
+from runner.model.matrix import ROOT
+from runner.model.parse import Cells, Parsed
 from runner.model.task import Export, Task
 from runner.validation import outline
 from runner.validation.outline import Names
@@ -46,7 +47,7 @@ class Scopes:
         self._check_env()
         self._check_forward()
         for index, task in enumerate(self._parsed.group.tasks):
-            self._check_task((*self._parsed.tasks, index), task)
+            self._check_task((*self._parsed.tasks, index), task, self._parsed.matrices.get(index))
 
     def confidential(self, task: Task) -> frozenset[str]:
         """The confidential values that the task's templates may read, spelt e.g. `fetch.password`."""
@@ -78,7 +79,7 @@ class Scopes:
                 else:
                     self._refuse(text, name, "where a group runs can depend only on inputs and group")
 
-    def _check_task(self, path: Path, task: Task) -> None:
+    def _check_task(self, path: Path, task: Task, cells: Cells | None) -> None:
         if not task.template:
             if isinstance(task.condition, str):
                 hint = "this task says template: false, so that its condition can only be true or false"
@@ -98,6 +99,8 @@ class Scopes:
         for item in task.imports:
             imported.setdefault(item.task, set()).add(item.variable)
         tables = {**imported, **self._of_tasks}
+        if cells is not None:
+            tables[ROOT] = cells.matrix.names
         for text in texts:
             for name in self._names(text):
                 if name[0] in tables:

@@ -74,6 +74,7 @@ class AttemptFiles(Struct, kw_only=True):
         if owner:
             base = os.path.join(base, "task")
         output = f"{base}.output"
+        task_name = task_name.partition("[")[0]  # of the instances of a matrix all have the same
         return cls(
             output=output,
             named_output=f"{output}_{task_name}",

@@ -14,7 +14,7 @@ from runner.expressions import grammar
 from runner.expressions.template import MAX_EXPRESSIONS
 
 _POSIX_SHELLS = frozenset({"sh", "bash", "dash", "ash", "ksh", "mksh", "zsh"})
-_OWN_ROOTS = frozenset({"group", "task"})  # what the document itself says, no value from elsewhere
+_OWN_ROOTS = frozenset({"group", "task", "matrix"})  # what the document itself says, no value from elsewhere
 _SHQUOTED = re.compile(r"\|\s*shquote\s*-?\s*(?:\}\}|$)")
 _SCRIPT_OPTION = re.compile(r"-[A-Za-z]*c[A-Za-z]*")
 

@@ -14,7 +14,7 @@ from jsonschema import Draft7Validator
 from drivers.base import Spec
 from runner import schema
 from runner.errors import DocumentError
-from runner.model import document, environment, parse, scalars, taskparse
+from runner.model import document, environment, matrixparse, parse, scalars, taskparse
 from runner.model.fields import Readers
 from runner.schema import keys
 from runner.validation import load, shape
@@ -115,6 +115,7 @@ def test_without_templates_a_condition_is_no_template() -> None:
         pytest.param(taskparse.EXPORT, keys.EXPORT, id="export"),
         pytest.param(taskparse.RETRY, keys.RETRY, id="retry"),
         pytest.param(taskparse.FORWARD, keys.FORWARD, id="forward"),
+        pytest.param(matrixparse.MATRIX, keys.MATRIX, id="matrix"),
         pytest.param(environment.ENTRY, keys.VARIABLE, id="variable"),
     ],
 )
@@ -177,6 +178,7 @@ PLACES: Mapping[str, Place] = {
     **each("input", keys.INPUT, lambda given: group(inputs={"x": given})),
     **each("retry", keys.RETRY, lambda given: task(retry={"attempts": 2, **given})),
     **each("forward", keys.FORWARD, lambda given: task(forward=given)),
+    **each("matrix", [*keys.MATRIX, "os"], lambda given: task(matrix={"py": ["1", "2"], **given})),
     **each("export", keys.EXPORT, lambda given: task(exports=[{"name": "n", **given}])),
     **each("variable", keys.VARIABLE, lambda given: group(env=[{"key": "K", **given}])),
     **each("import", ["from"], lambda given: task(imports=[{"variable": "a", **given}])),
@@ -196,6 +198,8 @@ VALUES: tuple[Any, ...] = (
     "x{{ .group.id }}", "a b", "A=b", "=b", "../x", "line\nline", "group", "x" * 300, "1000:1000",
     [], [""], ["a"], ["a,"], ["A=b"], ["=b"], ["{{ .group.id }}"], [1], [True], [None], [[]], [{}],
     [{"key": "A"}], [{"key": "A", "value": None}], [{"key": ""}], [{"from": "a", "variable": "a"}], [{"name": "n"}], [{"name": "n", "x": 1}],
+    ["a", "a"], [{"py": "2"}], [{"py": "{{ .group.id }}"}], [{"py": ["2"]}], {"os": ["a", "b"]}, {"os": ["a"], "max_parallel": 1},
+    {"include": [{"os": "a"}]}, {"max_parallel": 1}, {"os": [], "failFast": True}, {"include": []},
     [{"from": "a", "task_name": "a", "variable": "a"}], [OTHER], [{"name": "a"}], [{"name": "a", "type": "os_exec"}],
     {}, {"a": "b"}, {"a": None}, {"a": 1}, {"a": []}, {"A=": "b"}, {"": "b"}, {"{{ .group.id }}": "b"}, {"a": "{{ .group.id }}"},
     {"-a": "b"}, {"to": "a"}, {"to": ""}, {"labels": {}}, {"labels": {"a": "b"}}, {"to": "a", "labels": {"a": "b"}},
@@ -212,6 +216,10 @@ NAMES = (
 NO_TASK_OF_THIS_NAME = dict.fromkeys(["import.from", "import.variable", "import.task_name", "import.name"], NAMES)
 # In JSON null is always written; in YAML the value may have been left out, and that is the empty text.
 NULLS = ([{"key": "A", "value": None}], {"a": None})
+NO_AXES = (
+    [{"key": "A"}], [{"key": ""}], [{"from": "a", "variable": "a"}], [{"name": "n"}], [{"name": "n", "x": 1}], [{"name": "a"}],
+    [{"from": "a", "task_name": "a", "variable": "a"}], [{"name": "a", "type": "os_exec"}],
+)  # fmt: skip
 NO_VARIABLE = (["{{ .group.id }}"], *NULLS)
 LOOSE: Mapping[str, tuple[Any, ...]] = {
     **NO_TASK_OF_THIS_NAME,
@@ -220,6 +228,7 @@ LOOSE: Mapping[str, tuple[Any, ...]] = {
     "group.env": NULLS,
     "variable.value": (None,),
     "entry.value": (None,),
+    "matrix.exclude": NO_AXES,
     "os_exec.envs": NO_VARIABLE,
     "os_exec.env": NO_VARIABLE,
     "os_exec.data": NO_VARIABLE,
