@@ -20,15 +20,20 @@ def with_needs(group: TaskGroup, names: Collection[str]) -> TaskGroup:
 
 
 def from_on(group: TaskGroup, names: Collection[str]) -> TaskGroup:
-    """These tasks and all that depends on them, however far, as if all others had been successful. Raises UsageError for a name that the
-    group does not have, and where a value is wanted that one of the others would give."""
+    """These tasks and all that depends on them, however far, as if all others had been successful; of a task with a matrix all instances.
+    Raises UsageError for a name that the group does not have, and where a value is wanted that one of the others would give."""
     tasks = _known(group, names)
+    names = [*names, *(edge for name in names if tasks[name].joins for edge in tasks[name].edges)]
     followers: dict[str, list[str]] = {name: [] for name in tasks}
     for task in group.tasks:
         for edge in task.edges:
             followers[edge].append(task.name)
     wanted = _reached(names, followers.__getitem__)
     for task in group.tasks:
+        if task.joins and task.exports and task.name in wanted and not wanted.issuperset(task.edges):
+            raise UsageError(
+                f"the task {task.name!r} gathers what all of its instances export, of which some are left out: begin at {task.name!r}"
+            )
         for item in task.imports if task.name in wanted else ():
             if item.task not in wanted:
                 raise UsageError(

@@ -229,6 +229,8 @@ class Board:
             case Waiting.RETRY_DELAY:
                 left = max(0.0, (row.due or 0.0) - self.now)
                 return f"for attempt {row.attempt + 1}, in {seconds_text(left)} · {row.note}"
+            case Waiting.MATRIX:
+                return "for other instances of its matrix"
             case Waiting.PEER_UNREACHABLE:
                 return f"for a runner{_colon(row.note)}"
             case Waiting.DEPENDENCY | None:
@@ -274,7 +276,7 @@ def _heap(status: Status, waiting: str | None) -> Heap:
     if status is Status.RUNNING:
         return Heap.RUNNING
     if status is Status.PENDING:
-        return Heap.PENDING if waiting in (Waiting.DEPENDENCY, Waiting.SLOT) else Heap.WAITING
+        return Heap.PENDING if waiting in (Waiting.DEPENDENCY, Waiting.SLOT, Waiting.MATRIX) else Heap.WAITING
     return Heap.OVER
 
 

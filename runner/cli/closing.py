@@ -14,6 +14,7 @@ by which commands one sees more. Pure.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 
 from runner.cli.report import outputs, shortened, told_of, verdict
@@ -83,7 +84,7 @@ def _more(result: TaskGroupResult, failed: Sequence[TaskResult], place: str) -> 
     if result.status is Status.SUCCESS or not result.status.terminal or result.reason == Reason.STATE_NOT_WRITTEN:
         return
     printed = next((task.name for task in failed if task.attempts), None)
-    commands = [(f"runner logs {result.id} {printed}{place}", "all that it printed")] if printed else []
+    commands = [(f"runner logs {result.id} {shlex.quote(printed)}{place}", "all that it printed")] if printed else []
     commands += [
         (f"runner explain {result.id}{place}", "why it ended like this"),
         (f"runner rerun {result.id}{place}", "again, without what was successful"),

@@ -168,7 +168,20 @@ def _tasks(line: Line) -> Iterator[tuple[str, str]]:
     tasks = document.get("taskGroup", document.get("tasks"))
     for task in tasks if isinstance(tasks, list) else ():
         if isinstance(task, dict) and isinstance(task.get("name"), str):
-            yield str(task["name"]), str(task.get("description", ""))
+            about = str(task.get("description", ""))
+            yield str(task["name"]), about
+            if "matrix" in task:
+                yield from ((name, about) for name in _instances(task["name"], task["matrix"]))
+
+
+def _instances(task: str, written: Any) -> Sequence[str]:
+    from runner.model import matrix, matrixparse
+    from runner.model.fault import Faults
+
+    faults = Faults(1)
+    read = matrixparse.read(faults, (), written)
+    values = [] if read is None else matrix.combinations(faults, (), read, MOST_TASKS, MOST_TASKS)
+    return () if read is None or len(faults) else matrix.names(task, read, values)
 
 
 def _inputs(line: Line) -> Iterator[tuple[str, str]]:

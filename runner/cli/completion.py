@@ -9,14 +9,18 @@ from argparse import ArgumentParser, Namespace
 
 from runner.cli.terminal import STDOUT, Output
 
-# The line is given as it is, for bash also takes = and : for ends of words. Names of files are left to readline, which quotes them.
+# The line is given as it is, for bash also takes = and : for ends of words. Names of files are left to readline, which quotes them, and
+# those of instances, which have brackets, are quoted here.
 _BASH = r"""
 _runner_complete() {
     local kind word _about command=${COMP_WORDS[0]/#\~\//$HOME/}
     COMPREPLY=()
     {
         read -r kind
-        while IFS=$'\t' read -r word _about; do COMPREPLY+=("$word"); done
+        while IFS=$'\t' read -r word _about; do
+            if [[ $word == *[][]* ]]; then printf -v word %q "$word"; fi
+            COMPREPLY+=("$word")
+        done
     } < <("$command" __complete bash "${COMP_LINE:0:COMP_POINT}" "${COMP_LINE:COMP_POINT}" "$COMP_WORDBREAKS" 2>/dev/null </dev/null)
     case $kind in
         files) compopt -o default ;;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 
@@ -38,7 +39,7 @@ def told(explanation: Explanation) -> Iterator[str]:
     yield from _lines(explanation.cause, "")
     failed = next(_failures(explanation.cause), None)
     if failed is not None:
-        yield f"what it printed: runner logs {explanation.id} {failed}"
+        yield f"what it printed: runner logs {explanation.id} {shlex.quote(failed)}"
 
 
 def _lines(cause: Cause, indent: str) -> Iterator[str]:

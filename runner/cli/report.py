@@ -23,6 +23,7 @@ _SKIPS: Mapping[str, str] = {
     Skip.NO_FAILURE: "because nothing before it failed",
     Skip.NO_DATA: "because {because_of} gave no value to import",
     Skip.GROUP_ABORTED: "because the group was aborted",
+    Skip.FAIL_FAST: "because {because_of} failed",
 }
 
 _WAITS: Mapping[str, str] = {
@@ -31,6 +32,7 @@ _WAITS: Mapping[str, str] = {
     Waiting.RETRY_DELAY: "its next attempt",
     Waiting.PAUSED: "being told to go on",
     Waiting.PEER_UNREACHABLE: "a runner that cannot be reached",
+    Waiting.MATRIX: "other instances of its matrix",
 }
 
 _REASONS: Mapping[str, str] = {

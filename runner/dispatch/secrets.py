@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from runner.masking import Masker
 from runner.model.value import Bindings, Value
+
+MOST_LISTED = 1000
+"""Of a longer list only the whole is masked: to look for each would take seconds."""
 
 PROCESS_NAME_BYTES = 15
 """As much as Linux keeps of the name of a process."""
@@ -80,6 +84,8 @@ class Secrets:
             for name, value in variables.items():
                 if value.confidential:
                     self.add(f"{task}.{name}", value.text)
+                    for text in _listed(value.text):
+                        self.add(f"{task}.{name}", text)
 
     def know(self, text: str) -> None:
         """`text` is made of confidential ones, which were added: nothing has to be masked for it."""
@@ -107,3 +113,15 @@ class Secrets:
         if isinstance(item, Mapping):
             return self.masked(item)
         return [self._masked(part) for part in item] if isinstance(item, list | tuple) else item
+
+
+def _listed(text: str) -> Sequence[str]:
+    """The texts of a JSON list of texts, as the instances of a matrix export one together: each is as confidential as all."""
+    if not text.startswith("[") or not text.endswith("]"):
+        return ()
+    try:
+        items = json.loads(text)
+    except (ValueError, RecursionError):
+        return ()
+    texts = [item for item in items if isinstance(item, str) and item]
+    return texts if len(texts) <= MOST_LISTED else ()

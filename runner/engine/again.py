@@ -82,6 +82,7 @@ def _wanted(document: Document, rows: dict[str, TaskRow], beginning: Collection[
             raise UsageError(f"the group has no task {name!r}" + (f" ({hint})" if hint else ""))
     if beginning:
         left = [graph.index[name] for name in beginning]
+        left += [instance for index in left if tasks[index].joins for instance in graph.parents[index]]
     else:
         left = [index for index, task in enumerate(tasks) if not _is_settled(task, rows.get(task.name))]
     return _followed(graph, left)
@@ -111,7 +112,7 @@ def _check_edges(document: Document, rows: dict[str, TaskRow], wanted: set[int])
     tasks, parents = document.group.tasks, document.graph.parents
     for index in sorted(wanted):
         for parent in parents[index]:
-            needs = tasks[index].when is When.SUCCESS
+            needs = tasks[index].when is When.SUCCESS or tasks[index].joins
             if needs and parent not in wanted and not _is_settled(tasks[parent], rows.get(tasks[parent].name)):
                 raise UsageError(
                     f"the task {tasks[index].name!r} depends on {tasks[parent].name!r}, which did not succeed: begin there"

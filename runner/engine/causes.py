@@ -13,7 +13,7 @@ from runner.engine.facts import TROUBLE, Facts, Live
 from runner.model import codec
 from runner.model.explanation import Cause
 from runner.model.result import Abort, Outcome, Skip, Status, Waiting
-from runner.model.task import Forward, Task, When
+from runner.model.task import Task, When
 from runner.model.words import counted, duration, listed
 from runner.store.base import AttemptRow, GroupRow, StoreReader, TaskRow
 
@@ -23,7 +23,8 @@ DEEPEST = 8
 """From there on a chain is followed to its end, and what lies between is counted."""
 MOST_OF_A_KIND = 10
 MOST_ATTEMPTS = 10
-LONGEST_QUOTE_CHARS = 200
+MOST_LOOKED_AT_OF_MATRIX = 200
+"""So many running tasks are looked at, to find those of a matrix."""
 
 
 class TaskCauses:
@@ -121,7 +122,9 @@ class TaskCauses:
             if task.allow_failure:
                 said = "`allow_failure` is set: what depends on it goes on, and the group may succeed all the same"
                 because.append(Cause(kind="allowed", text=said, task=task.name))
-        elif row.status is Status.ABORTED and self._row.abort is not None:
+        by_matrix = self._ended_by_matrix(task, row, depth) if row.status is not Status.SUCCESS else []
+        because += by_matrix
+        if row.status is Status.ABORTED and self._row.abort is not None and not by_matrix:
             because.append(self.abort())
         on = _on(row) if self._is_elsewhere(task) else ""
         return Cause(
@@ -191,6 +194,9 @@ class TaskCauses:
                     kind, text = "deciding", "is about to be decided: all that it waited for is over"
             case Waiting.SLOT:
                 text = self._slot()
+            case Waiting.MATRIX:
+                text, others = self._turn(task)
+                because += others
             case _:
                 text = f"waits ({waiting.value})"
         if self._row.abort is not None:
@@ -201,8 +207,10 @@ class TaskCauses:
         task, parent = self._tasks[index], row.because_of
         because: list[Cause] = []
         match row.reason:
+            case Skip.CONDITION_FALSE | Skip.NO_FAILURE if task.joins:
+                text = f"so were all {len(self._graph.parents[index]):,} instances of it"
             case Skip.CONDITION_FALSE:
-                text = f"its `if` is false: {_quoted(task.condition)}"
+                text = f"its `if` is false: {endings.quoted(task.condition)}"
             case Skip.NO_FAILURE:
                 text = "it runs only when something before it fails (`when: failure`), and nothing did"
             case Skip.NO_DATA:
@@ -212,6 +220,8 @@ class TaskCauses:
                 text = f"{parent}, which it depends on, was skipped"
             case Skip.DEPENDENCY_FAILED:
                 text = f"{parent}, which it depends on, did not succeed"
+            case Skip.FAIL_FAST:
+                text = f"the `failFast` of its matrix is set and {parent} failed"
             case Skip.GROUP_ABORTED:
                 text = "the group was ended before it could begin"
                 because.append(self.abort())
@@ -245,11 +255,35 @@ class TaskCauses:
             f"waits for a slot: all {load.slots} are taken, and {counted(load.waiting, 'task')} wait for one, in turn"
         )
 
+    def _turn(self, task: Task) -> tuple[str, list[Cause]]:
+        """Of an instance that waits for others of its matrix: and which are under way."""
+        cell = task.matrix
+        assert cell is not None, "who waits for its matrix is of one"
+        most = (
+            ""
+            if cell.max_parallel is None
+            else f", of which {cell.max_parallel:,} at most may be under way (`max_parallel`)"
+        )
+        running = self._store.tasks_in(self._row.id, (Status.RUNNING,), MOST_LOOKED_AT_OF_MATRIX)
+        others = [row.index for row in running if (other := self._tasks[row.index].matrix) and other.of == cell.of]
+        text = f"waits for its turn among the instances of {cell.of}{most}"
+        return text, [self.task(index, 1) for index in others[:MOST_OF_A_KIND]]
+
+    def _ended_by_matrix(self, task: Task, row: TaskRow, depth: int) -> list[Cause]:
+        """That it was to end because another instance had failed."""
+        index = None if task.matrix is None or row.because_of is None else self._graph.index.get(row.because_of)
+        if index is None or row.because_of == self._row.abort_because_of:
+            return []
+        text = f"the `failFast` of its matrix is set and {row.because_of} failed"
+        return [self._caused(Cause(kind=Abort.FAIL_FAST.value, text=text, task=task.name), self.task(index, depth + 1))]
+
     def _placed(self, task: Task, row: TaskRow) -> list[Cause]:
         """Why it is where it is."""
         if row.runner is None or task.forward is None or self._document.forward is not None:
             return []
-        return [Cause(kind="placed", text=f"it was given to {row.runner}, {asked_by(task.forward)}", task=task.name)]
+        return [
+            Cause(kind="placed", text=f"it was given to {row.runner}, {endings.asked_by(task.forward)}", task=task.name)
+        ]
 
     def _called_for(self, index: int, depth: int) -> list[Cause]:
         """What a `when: failure` task runs for."""
@@ -352,18 +386,3 @@ def _outcome(row: TaskRow) -> Outcome:
 
 def _on(row: TaskRow) -> str:
     return "" if row.runner is None else f" on {row.runner}"
-
-
-def asked_by(forward: Forward) -> str:
-    """Why a runner was chosen."""
-    if forward.to is not None:
-        return (
-            f"which its `forward` names ({_quoted(forward.to)})" if "{{" in forward.to else "which its `forward` names"
-        )
-    wanted = ", ".join(f"{name}={value}" for name, value in sorted(forward.labels.items()))
-    return f"which has the labels that its `forward` wants ({wanted})"
-
-
-def _quoted(text: str | bool | None) -> str:
-    shown = str(text).lower() if isinstance(text, bool) else str(text)
-    return shown if len(shown) <= LONGEST_QUOTE_CHARS else shown[:LONGEST_QUOTE_CHARS] + " …"

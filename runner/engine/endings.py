@@ -7,8 +7,10 @@ from typing import Any
 
 from runner.engine import retry
 from runner.model.result import UNCERTAIN_REASONS, Abort, Outcome, Reason, Status
-from runner.model.task import Task
+from runner.model.task import Forward, Task
 from runner.model.words import duration, signal_name
+
+LONGEST_QUOTE_CHARS = 200
 
 _REASONS: Mapping[str, str] = {
     Reason.BAD_TEMPLATE: "one of its templates could not be rendered",
@@ -26,7 +28,7 @@ _REASONS: Mapping[str, str] = {
     Reason.NO_SUCH_RUNNER: "there is no runner of the name that it is forwarded to",
     Reason.REFUSED: "the runner that it was forwarded to does not take it",
     Abort.CANCELLED: "the group was cancelled",
-    Abort.FAIL_FAST: "the group was ended for `failFast`",
+    Abort.FAIL_FAST: "it was ended for `failFast`",
     Abort.GROUP_TIMEOUT: "the group's time was over",
 }
 
@@ -100,3 +102,19 @@ def killing(kill: Mapping[str, Any]) -> str:
 
 def _when(seconds: float) -> str:
     return f"after {duration(seconds)}" if seconds else "at once"
+
+
+def asked_by(forward: Forward) -> str:
+    """Why a runner was chosen."""
+    if forward.to is not None:
+        return (
+            f"which its `forward` names ({quoted(forward.to)})" if "{{" in forward.to else "which its `forward` names"
+        )
+    wanted = ", ".join(f"{name}={value}" for name, value in sorted(forward.labels.items()))
+    return f"which has the labels that its `forward` wants ({wanted})"
+
+
+def quoted(text: str | bool | None) -> str:
+    """As much of it as is shown."""
+    shown = str(text).lower() if isinstance(text, bool) else str(text)
+    return shown if len(shown) <= LONGEST_QUOTE_CHARS else shown[:LONGEST_QUOTE_CHARS] + " …"

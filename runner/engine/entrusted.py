@@ -34,7 +34,7 @@ class Entrusted:
         self._run = run
         self._services = run.services
         self._forward = forward
-        self._types = frozenset(task.type for task in run.group.tasks if task.forward is None)
+        self._types = frozenset(task.type for task in run.group.tasks if task.forward is None and not task.joins)
         """What its runner has to be able to do itself."""
         self._mirror = Mirror(run)
         self._waits = False

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from itertools import islice
 
 from runner.engine.abroad import WHOLE_GROUP
-from runner.engine.causes import MOST_OF_A_KIND, TaskCauses, asked_by
+from runner.engine.causes import MOST_OF_A_KIND, TaskCauses
 from runner.engine.document import Document
+from runner.engine.endings import asked_by
 from runner.engine.facts import TROUBLE, Live
 from runner.model.dispatch import WHOLE
 from runner.model.explanation import Cause, Explanation

@@ -62,7 +62,7 @@ class Forwarding:
                 run.settle()
             return
         state = run.tasks[index]
-        if not run.abortion.closes(state.task):  # else it is about to be ended
+        if not run.is_closed_for(state):  # else it is about to be ended
             self.proceed(state)
             if state.status.terminal:
                 run.settle()

@@ -41,6 +41,10 @@ class Frontier:
         if self._plan.graph.children[state.index]:
             self._over.append(state)
 
+    def add(self, state: TaskState) -> None:
+        """It is to be decided, once more."""
+        heapq.heappush(self._decidable, state.index)
+
     @property
     def is_telling(self) -> bool:
         """Whether somebody is to be told."""

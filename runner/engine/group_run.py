@@ -15,22 +15,22 @@ from typing import Any
 from msgspec.structs import replace
 
 from runner.dispatch.base import Dispatcher
-from runner.engine import guests, retry, rules, variables
+from runner.engine import deciding, guests, retry, rules, variables
 from runner.engine.abort import Abortion
 from runner.engine.attempts import Attempts, release
 from runner.engine.entrusted import Entrusted
 from runner.engine.forwarding import Forwarding
 from runner.engine.frontier import Frontier
+from runner.engine.matrices import Matrices
 from runner.engine.pace import EFFORT_OF_ONE
 from runner.engine.services import Services
-from runner.engine.state import NO_OUTPUTS, AttemptState, Plan, TaskState
-from runner.errors import TemplateError
+from runner.engine.state import NO_OUTPUTS, NO_TEXTS, AttemptState, Plan, TaskState
 from runner.model import trace
 from runner.model.dispatch import AttemptId
 from runner.model.event import Event, Kind
 from runner.model.group import TaskGroup
 from runner.model.result import Abort, Outcome, Reason, Skip, Status, Waiting
-from runner.model.task import When
+from runner.model.task import Task
 from runner.model.value import Bindings, Value
 from runner.store.base import GroupRow
 
@@ -61,8 +61,9 @@ class GroupRun:
         self.inputs = guests.own_inputs(inputs)
         self.output_bytes = 0
         self.tasks = plan.tasks
-        self._frontier = Frontier(plan)
+        self.frontier = Frontier(plan)
         self.plan = plan
+        self.matrices = Matrices(self)
         for state in self.tasks:
             state.group = row.id
         self.running: set[int] = set()
@@ -125,14 +126,16 @@ class GroupRun:
     def leave(self) -> list[TaskState]:
         """To be called when nobody comes back to it: it is in no cycle any more, which only Python's collector would find. Its tasks, which
         may be many, are for the caller to let go of."""
-        del self.abortion, self.attempts, self.forwarding
+        del self.abortion, self.attempts, self.forwarding, self.matrices
         self.entrusted = None
         return self.tasks
 
     def start(self, *, fresh: bool = False) -> None:
         """Decide what has no edges that are not over; of a `fresh` run nothing is. Deadlines count from acceptance."""
         if not self.is_elsewhere:
-            self._frontier.begin(fresh=fresh)
+            self.frontier.begin(fresh=fresh)
+            if not fresh:
+                self.matrices.begin()
         self.abortion.arm()
         if self.entrusted is not None:
             self.entrusted.proceed()
@@ -140,12 +143,17 @@ class GroupRun:
 
     def decide_here(self) -> None:
         """It is not elsewhere any more. What follows is for `settle`."""
-        self._frontier.begin(fresh=False)
+        self.frontier.begin(fresh=False)
+        self.matrices.begin()
 
     def granted(self, index: int) -> None:
         """A slot is free for this task, which waits for it: dispatch its next attempt."""
         state = self.tasks[index]
         state.queued = False
+        if self.is_closed_for(state):
+            self.end_early(state)
+            self.settle()
+            return
         self.begin_attempt(state, self.services.targets.here)
 
     def begin_attempt(self, state: TaskState, executor: Dispatcher) -> None:
@@ -163,7 +171,7 @@ class GroupRun:
     def not_granted(self, index: int) -> None:
         """The slots of this turn are given out; a task that became ready in it may have to wait for the next."""
         state = self.tasks[index]
-        if state.queued and not self.abortion.closes(state.task):
+        if state.queued and not self.is_closed_for(state):
             self.event(Kind.TASK_READY, state, waiting=Waiting.SLOT.value)
             if state.attempts:
                 self.services.journal.mark(state)  # its row tells that it waits for its retry
@@ -183,7 +191,7 @@ class GroupRun:
         until = max(0, pace.left - share)
         while pace.left > until and (effort := self._step(pace.left - until)):
             pace.spend(effort)
-        if self._frontier or self.abortion.is_ending:
+        if self.frontier or self.abortion.is_ending or self.matrices.is_ending:
             pace.later(self)
             return
         if self.open == 0 and not self._row.status.terminal:
@@ -191,53 +199,34 @@ class GroupRun:
 
     def _step(self, most: int) -> int:
         """Do some of it, with about the effort `most`; how much it was, 0 where nothing is left."""
-        if self._frontier.is_telling:
-            return self._frontier.tell(most)
+        if self.frontier.is_telling:
+            return self.frontier.tell(most)
         if self.abortion.is_ending:
             return self.abortion.end_some(most)
-        state = self._frontier.take()
+        if self.matrices.is_ending:
+            return self.matrices.end_some(most)
+        state = self.frontier.take()
         if state is None:
             return 0
         if state.status is not Status.PENDING:
             return 1
-        self._decide(state)
+        deciding.decide(self, state)
         return self.effort(state)
 
     def effort(self, state: TaskState) -> int:
         """What it takes to decide the task, or to end it: as in `pace`. Each edge is looked at."""
         return EFFORT_OF_ONE + len(self.graph.parents[state.index])
 
-    def _decide(self, state: TaskState) -> None:
-        """Of a task whose edges are over."""
-        if self.abortion.closes(state.task):
-            self.abortion.end(state)
-            return
-        parents = [self.tasks[index] for index in self.graph.parents[state.index]]
-        if state.task.when is When.SUCCESS:
-            for parent in parents:
-                skip = rules.unsatisfied(parent)
-                if skip is not None:
-                    self.skip(state, skip, parent.task.name)
-                    return
-        elif state.task.when is When.FAILURE and not any(parent.troubled for parent in parents):
-            self.skip(state, Skip.NO_FAILURE)
-            return
-        imports = variables.imported(state.task, self._source)
-        if isinstance(imports, str):
-            self.skip(state, Skip.NO_DATA, imports)
-            return
-        try:
-            holds = variables.condition_holds(state.task.condition, self._bindings(state, imports, 1))
-        except TemplateError as error:
-            self.refuse(state, Reason.BAD_TEMPLATE, f"if: {error.message}")
-            return
-        if holds:
-            self.forwarding.proceed(state)
-        else:
-            self.skip(state, Skip.CONDITION_FALSE)
+    def is_closed_for(self, state: TaskState) -> bool:
+        """Whether a task that does not run may not begin any more."""
+        return self.abortion.closes(state.task) or self.matrices.ends(state.task)
+
+    def end_early(self, state: TaskState) -> None:
+        """One that this is so for."""
+        (self.abortion if self.abortion.closes(state.task) else self.matrices).end(state)
 
     def enqueue(self, state: TaskState) -> None:
-        if state.waiting is Waiting.PEER_UNREACHABLE:
+        if state.waiting in (Waiting.PEER_UNREACHABLE, Waiting.MATRIX):
             self.services.journal.mark(state)  # its row says so
         state.waiting = Waiting.SLOT
         state.queued = True
@@ -257,18 +246,27 @@ class GroupRun:
         attempt.disarm()
         self.attempts.over(attempt)
         self.running.discard(state.index)
-        again = self.abortion.allows_retry(state.task) and retry.wanted(state.task.retry, state.attempts, outcome)
+        may_again = self.abortion.allows_retry(state.task) and not self.matrices.ends(state.task)
+        again = may_again and retry.wanted(state.task.retry, state.attempts, outcome)
         if not again:
             outcome = self.admitted(outcome)
         if outcome.status is Status.ABORTED:
-            outcome = replace(outcome, reason=self.abortion.reason_for(state.task) or outcome.reason)
-            state.because_of = self.abortion.because_of
+            reason, state.because_of = self._stopped_for(state.task)
+            outcome = replace(outcome, reason=reason or outcome.reason)
+        elif outcome.status is not Status.SUCCESS and not again:
+            state.because_of = self.matrices.because_of(state.task)  # it was told to end, and did so in its own way
         attempt.status = outcome.status
         attempt.outcome = outcome
         if again:
             retry.later(self, state, outcome)
         else:
             self.conclude(state, outcome)
+
+    def _stopped_for(self, task: Task) -> tuple[str | None, str | None]:
+        """Why an attempt at the task was stopped, and because of which task."""
+        if self.matrices.ends(task) and not self.abortion.closes(task):
+            return Abort.FAIL_FAST.value, self.matrices.because_of(task)
+        return self.abortion.reason_for(task), self.abortion.because_of
 
     def admitted(self, outcome: Outcome) -> Outcome:
         """How an attempt ends that had this outcome: the outputs of a group have a limit."""
@@ -299,8 +297,10 @@ class GroupRun:
             Kind.TASK_FINISHED, state, status=outcome.status.value, reason=outcome.reason, exit_code=outcome.exit_code,
             signal=outcome.signal, error=outcome.error, because_of=state.because_of,
         )  # fmt: skip
-        if state.trouble and self.group.fail_fast and not state.task.allow_failure and not self.is_elsewhere:
-            self.abortion.begin(Abort.FAIL_FAST, state.task.name)
+        if state.trouble and not state.task.allow_failure and not self.is_elsewhere:
+            self.matrices.failed(state)  # first: an abort goes on with deciding
+            if self.group.fail_fast:
+                self.abortion.begin(Abort.FAIL_FAST, state.task.name)
 
     def refuse(self, state: TaskState, reason: Reason, error: str) -> None:
         """The task is `errored`, for its next attempt cannot even begin."""
@@ -321,12 +321,13 @@ class GroupRun:
         state.troubled = state.trouble or any(self.tasks[index].troubled for index in parents)
         self.count(state)
         self.services.journal.mark(state)
-        self._frontier.over(state)
+        self.frontier.over(state)
+        self.matrices.over(state)
 
     def count(self, state: TaskState) -> None:
         """A task that is over."""
         self.open -= 1
-        if not state.task.allow_failure:
+        if not state.task.allow_failure and not rules.is_ended_by_matrix(state):
             self.ends.add(state.status)
 
     def begin(self) -> None:
@@ -371,20 +372,21 @@ class GroupRun:
     def bindings(self, state: TaskState, attempt: int) -> Bindings:
         """What the templates of an attempt at the task may name."""
         if self._given is not None:
-            return self._given
-        imports = variables.imported(state.task, self._source)
+            return replace(self._given, matrix=state.task.matrix.values) if state.task.matrix else self._given
+        imports = variables.imported(state.task, self.source)
         assert not isinstance(imports, str), "a task that was decided has its imports"
-        return self._bindings(state, imports, attempt)
+        return self.bindings_with(state, imports, attempt)
 
-    def _source(self, name: str) -> variables.Source:
+    def source(self, name: str) -> variables.Source:
         state = self.task(name)
         return variables.Source(state.task, state.status, state.reason, state.outputs)
 
-    def _bindings(self, state: TaskState, imports: Mapping[str, Mapping[str, Value]], attempt: int) -> Bindings:
+    def bindings_with(self, state: TaskState, imports: Mapping[str, Mapping[str, Value]], attempt: int) -> Bindings:
         return Bindings(
             imports=imports,
             inputs=self.inputs,
             env=self.group.env,
+            matrix=state.task.matrix.values if state.task.matrix else NO_TEXTS,
             group_id=self.public_id,
             group_name=self.group.name,
             task_name=state.task.name,

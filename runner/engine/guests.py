@@ -161,7 +161,7 @@ def outcome(row: TaskRow, sealer: Sealer) -> Outcome:
 
 
 def _alone(task: Task) -> Task:
-    """What is the origin's affair is left away: edges, conditions, retries."""
+    """What is the origin's affair is left away: edges, conditions, retries, other instances."""
     return replace(
         task,
         depends_on=(),
@@ -171,6 +171,8 @@ def _alone(task: Task) -> Task:
         condition=None,
         allow_failure=False,
         forward=None,
+        matrix=None if task.matrix is None else replace(task.matrix, max_parallel=None, fail_fast=False),
+        joins=False,
     )
 
 

@@ -44,6 +44,9 @@ class Mirror:
     def take(self, fact: Fact, carrier: AttemptState) -> None:
         """What is told by the runner of `carrier`, the dispatch of the group. Raises ImpossibleError."""
         event, run = fact.event, self._run
+        cause = event.fields.get("because_of")
+        if cause is not None and cause not in run.graph.index:
+            raise ImpossibleError(f"{event.kind} because of {cause!r}, a task that there is not")
         if event.task is None:
             if event.kind is Kind.CANCEL_REQUESTED:
                 self._aborted(event)
@@ -93,13 +96,14 @@ class Mirror:
         if state.status is not Status.PENDING:
             raise ImpossibleError(f"that {state.task.name!r} waits, which is {state.status}")
         fields = fact.event.fields
+        had_row = state.waiting in (Waiting.PEER_UNREACHABLE, Waiting.MATRIX)
         try:
             state.waiting = Waiting(fields.get("waiting", ""))
         except ValueError as error:
             raise ImpossibleError(f"that {state.task.name!r} waits ({error})") from None
         state.retry_at = None
         entrusted = self._run.entrusted
-        has_row = state.attempts > 0 or (entrusted is not None and entrusted.has_waited)
+        has_row = had_row or state.attempts > 0 or (entrusted is not None and entrusted.has_waited)
         if has_row or fact.event.kind is Kind.TASK_WAITING:
             self._run.services.journal.mark(state)
         self._run.event(fact.event.kind, state, **fields)
@@ -170,7 +174,7 @@ class Mirror:
         outcome, name = fact.outcome, state.task.name
         if outcome is None:
             raise ImpossibleError(f"that {name!r} is over, and not how")
-        if state.status is not Status.RUNNING and outcome.status is Status.SUCCESS:
+        if state.status is not Status.RUNNING and outcome.status is Status.SUCCESS and not state.task.joins:
             raise ImpossibleError(f"that {name!r} is over with success, which is {state.status}")
         if (number := fact.event.attempt or 0) != state.attempts:
             raise ImpossibleError(f"that attempt {number} of {name!r} is over behind attempt {state.attempts}")
@@ -188,7 +192,7 @@ class Mirror:
         self._run.skip(state, reason, fact.event.fields.get("because_of"))
 
     def _conclude(self, state: TaskState, outcome: Outcome) -> None:
-        if outcome.status is Status.ABORTED:
+        if outcome.status is Status.ABORTED and self._run.abortion.reason is not None:
             # Why is this runner's affair: what it was asked for its runner knows as a cancel alone.
             reason = self._run.abortion.reason_for(state.task)
             outcome = replace(outcome, reason=reason or outcome.reason)

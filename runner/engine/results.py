@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from runner.clock import rfc3339
 from runner.engine.graph import Graph, build
 from runner.engine.services import output_context
+from runner.engine.state import NO_TEXTS
 from runner.model import codec
 from runner.model.group import TaskGroup
 from runner.model.result import Reason, Status, TaskGroupResult, TaskResult, Waiting
@@ -56,7 +57,10 @@ def task_results(
             results.append(_task_result(row, task, known, sealer))
         else:
             waiting = _waiting(group, graph, rows, index)
-            results.append(TaskResult(id=_id(row, task), name=task.name, status=Status.PENDING, waiting=waiting))
+            pending = TaskResult(
+                id=_id(row, task), name=task.name, status=Status.PENDING, waiting=waiting, matrix=_values(task)
+            )
+            results.append(pending)
     return results
 
 
@@ -80,7 +84,12 @@ def _task_result(group: GroupRow, task: Task, row: TaskRow, sealer: Sealer) -> T
         finished_at=_time(row.finished_at),
         error=row.error,
         kill=json.loads(row.kill) if row.kill else None,
+        matrix=_values(task),
     )
+
+
+def _values(task: Task) -> Mapping[str, str]:
+    return NO_TEXTS if task.matrix is None else task.matrix.values
 
 
 def _id(group: GroupRow, task: Task) -> str:

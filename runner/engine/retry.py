@@ -75,8 +75,8 @@ def arm(run: GroupRun, state: TaskState) -> None:
 def _now(run: GroupRun, state: TaskState) -> None:
     state.retry_timer = None
     state.retry_at = None
-    if run.abortion.closes(state.task):
-        run.abortion.end(state)
+    if run.is_closed_for(state):
+        run.end_early(state)
     else:
         run.forwarding.proceed(state)
     if state.status.terminal:

@@ -19,6 +19,11 @@ def unsatisfied(parent: TaskState) -> Skip | None:
     return Skip.DEPENDENCY_FAILED
 
 
+def is_ended_by_matrix(state: TaskState) -> bool:
+    """Whether it had to end because another instance of its matrix failed: that one counts for the group."""
+    return state.status is Status.ABORTED and state.task.matrix is not None and state.reason == Abort.FAIL_FAST
+
+
 def verdict(abort: Abort | None, ends: Collection[Status]) -> tuple[Status, str | None]:
     """The status of a group that is over, and its reason. `ends` are those of its tasks that count."""
     if abort in (Abort.CANCELLED, Abort.GROUP_TIMEOUT):

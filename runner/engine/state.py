@@ -22,6 +22,7 @@ from runner.model.value import Value
 from runner.store.base import AttemptRow, TaskRow
 
 NO_OUTPUTS: Mapping[str, Value] = MappingProxyType({})
+NO_TEXTS: Mapping[str, str] = MappingProxyType({})
 
 Seal = Callable[[bytes, str], bytes]
 
@@ -102,7 +103,7 @@ class Plan:
     """What a group's run begins with: its graph, and the states of its tasks. It takes a while to be made of a large group, so it
     may be made in any thread; each serves one run."""
 
-    __slots__ = ("always", "graph", "roots", "tasks")
+    __slots__ = ("always", "graph", "matrices", "roots", "tasks")
 
     def __init__(self, group: TaskGroup, seal: Seal) -> None:
         self.graph = build(group.tasks)
@@ -111,6 +112,12 @@ class Plan:
         self.roots = [index for index, its in enumerate(parents) if not its]
         """The tasks that wait for none."""
         self.always = [index for index, task in enumerate(group.tasks) if task.when is When.ALWAYS]
+        self.matrices: dict[str, list[int]] = {}
+        """Of those that limit how many run, or end when one fails, the instances."""
+        for index, task in enumerate(group.tasks):
+            cell = task.matrix
+            if cell is not None and (cell.max_parallel is not None or cell.fail_fast):
+                self.matrices.setdefault(cell.of, []).append(index)
 
 
 class TaskState(Struct, eq=False, gc=False):

@@ -112,6 +112,7 @@ def task_to_proto(result: TaskResult, *, reveal: bool) -> pb.TaskResult:
         error=result.error or "",
         kill=None if result.kill is None else kill_to_proto(result.kill),
         unreached_since=_time_to_proto(result.unreached_since),
+        matrix=result.matrix,
     )
 
 
@@ -134,6 +135,7 @@ def task_from_proto(message: pb.TaskResult) -> TaskResult:
         error=message.error or None,
         kill=kill_from_proto(message.kill) if message.HasField("kill") else None,
         unreached_since=_time_from_proto(message, "unreached_since"),
+        matrix=dict(message.matrix),
     )
 
 

@@ -12,6 +12,7 @@ from runner.errors import UsageError
 from runner.model.dispatch import WHOLE, AttemptId
 from runner.model.fields import NAME
 from runner.model.log import Stream
+from runner.model.matrix import is_instance_name
 from runner.model.value import Bindings, Value
 from runner.rpc.wire import STREAMS_BACK
 from runner.v1 import peer_pb2 as pb
@@ -108,7 +109,8 @@ group_of = partial(name_of, "group")
 
 
 def task_name_of(text: str) -> str:
-    if not NAME.fullmatch(text):
+    name, bracket, values = text.partition("[")
+    if not NAME.fullmatch(name) or (bracket and not is_instance_name(bracket + values)):
         raise UsageError(f"{text[:200]!r} cannot be the name of a task or of a variable")
     return text
 

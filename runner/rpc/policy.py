@@ -107,6 +107,8 @@ def check(group: TaskGroup, caller: Caller, tasks: str = "taskGroup", scope: Sco
         rules, found = _check_target(group.forward, ("forward",), rules, caller)
         faults += found
     for number, task in enumerate(group.tasks):
+        if task.joins:
+            continue  # nothing is run for it
         allowing = [rule for rule in rules if fits(rule.types, task.type)]
         if not allowing:
             faults.append(

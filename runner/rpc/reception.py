@@ -190,7 +190,7 @@ class Reception:
             raise RefusedError(Reason.RUNNER_LOST, _of_another_life(dispatch.id))
         self._judge_chain(said)
         for task in submission.group.tasks:
-            if task.forward is None and premises.registry.get(task.type) is None:
+            if task.forward is None and not task.joins and premises.registry.get(task.type) is None:
                 raise RefusedError(Reason.UNKNOWN_TYPE, premises.registry.lack(task.type))
         caller = policy.on_behalf_of(self._present(), dispatch.on_behalf_of)
         if not caller.rules:
@@ -234,6 +234,8 @@ def _prepared(origin: Origin, said: Submit | SubmitGroup, sealer: Sealer, cancel
     for index, task in enumerate(group.tasks):
         if not taskparse.is_possible(task.retry):
             faults.add(("taskGroup", index, "retry"), "its numbers are none that a document may have")
+        if task.matrix is not None and task.matrix.max_parallel is not None and task.matrix.max_parallel < 1:
+            faults.add(("taskGroup", index, "matrix"), "expected at least one instance at once")
     if set(said.dispatch.inputs) != {item.name for item in group.inputs}:
         faults.add(("inputs",), "those that are declared, and no others, have to have values")
     for fault in faults.all():

@@ -781,6 +781,22 @@ class TaskResult(google.protobuf.message.Message):
         def HasField(self, field_name: typing.Literal["value", b"value"]) -> builtins.bool: ...
         def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
 
+    @typing.final
+    class MatrixEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.str
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.str = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
     ID_FIELD_NUMBER: builtins.int
     NAME_FIELD_NUMBER: builtins.int
     STATUS_FIELD_NUMBER: builtins.int
@@ -798,10 +814,11 @@ class TaskResult(google.protobuf.message.Message):
     ERROR_FIELD_NUMBER: builtins.int
     KILL_FIELD_NUMBER: builtins.int
     UNREACHED_SINCE_FIELD_NUMBER: builtins.int
+    MATRIX_FIELD_NUMBER: builtins.int
     id: builtins.str
     """The group's id and the task's name."""
     name: builtins.str
-    """The task's name in the document."""
+    """The task's name in the document; an instance of a matrix has its values behind it: `test[linux,3.12]`. No other name has a bracket."""
     status: global___Status.ValueType
     """What has become of it so far."""
     reason: builtins.str
@@ -810,7 +827,7 @@ class TaskResult(google.protobuf.message.Message):
     """The task that was the cause of that."""
     waiting: builtins.str
     """What it waits for, unless it runs or is over: dependency, slot, retry_delay, peer_unreachable, secret_holder, cache_flight,
-    environment or paused.
+    environment, paused or matrix (for other instances of its matrix).
     """
     exit_code: builtins.int
     """128+n after signal n. Unset until it is known, and for what has none."""
@@ -844,6 +861,12 @@ class TaskResult(google.protobuf.message.Message):
     def unreached_since(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """Since when nothing has been heard of `runner`, on which it runs; unset while there is contact."""
 
+    @property
+    def matrix(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
+        """Of an instance of a matrix its values by their names, e.g. {os: linux}; it belongs to the task whose name stands before the bracket in its
+        own.
+        """
+
     def __init__(
         self,
         *,
@@ -864,9 +887,10 @@ class TaskResult(google.protobuf.message.Message):
         error: builtins.str = ...,
         kill: global___KillReport | None = ...,
         unreached_since: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        matrix: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_exit_code", b"_exit_code", "_signal", b"_signal", "exit_code", b"exit_code", "finished_at", b"finished_at", "kill", b"kill", "signal", b"signal", "started_at", b"started_at", "unreached_since", b"unreached_since"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_exit_code", b"_exit_code", "_signal", b"_signal", "attempts", b"attempts", "because_of", b"because_of", "cached", b"cached", "error", b"error", "exit_code", b"exit_code", "finished_at", b"finished_at", "id", b"id", "kill", b"kill", "name", b"name", "outputs", b"outputs", "reason", b"reason", "runner", b"runner", "signal", b"signal", "started_at", b"started_at", "status", b"status", "unreached_since", b"unreached_since", "waiting", b"waiting"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_exit_code", b"_exit_code", "_signal", b"_signal", "attempts", b"attempts", "because_of", b"because_of", "cached", b"cached", "error", b"error", "exit_code", b"exit_code", "finished_at", b"finished_at", "id", b"id", "kill", b"kill", "matrix", b"matrix", "name", b"name", "outputs", b"outputs", "reason", b"reason", "runner", b"runner", "signal", b"signal", "started_at", b"started_at", "status", b"status", "unreached_since", b"unreached_since", "waiting", b"waiting"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_exit_code", b"_exit_code"]) -> typing.Literal["exit_code"] | None: ...
     @typing.overload

@@ -14,7 +14,7 @@ from runner.model.event import Kind
 from runner.model.group import Input, TaskGroup
 from runner.model.result import Status
 from runner.model.session import Cancel, FromExecutor, Reported, Signal, SubmitGroup
-from runner.model.task import Export, Import, Retry, Task, When
+from runner.model.task import Cell, Export, Import, Retry, Task, When
 from runner.model.value import Value
 from runner.rpc import peerwire
 from tests.integration.peering.meeting import met
@@ -176,6 +176,10 @@ async def test_signals_reach_the_attempt_that_they_name(tmp_path: Path) -> None:
         ([shell("a", "true", retry=Retry(attempts=1001))], "taskGroup[0].retry: its numbers are none that a document"),
         ([shell("a", "true", retry=Retry(delay=1e308))], "taskGroup[0].retry: its numbers are none that a document"),
         ([shell("a", "true", retry=Retry(max_delay=-1.0))], "taskGroup[0].retry: its numbers are none that a document"),
+        (
+            [shell("a[1]", "true", matrix=Cell(of="a", max_parallel=0))],
+            "matrix: expected at least one instance at once",
+        ),
         ([shell("a", "true", retry=Retry(backoff=-5.0))], "taskGroup[0].retry: its numbers are none that a document"),
     ],
 )

@@ -236,6 +236,14 @@ def test_the_next_engine_goes_on_behind_what_was_recorded() -> None:
             "that 'a' is skipped, which is running",
         ),
         ([(Kind.TASK_SKIPPED, "a", 0, {"reason": "no_fun"})], "'no_fun' is not a valid Skip"),
+        (
+            [(Kind.TASK_SKIPPED, "a", 0, {"reason": "fail_fast", "because_of": "x"})],
+            "task_skipped because of 'x', a task that there is not",
+        ),
+        (
+            [(Kind.CANCEL_REQUESTED, None, 0, {"reason": "fail_fast", "because_of": "x"})],
+            "cancel_requested because of 'x', a task that there is not",
+        ),
         ([(Kind.TASK_WAITING, "a", 0, {"waiting": "godot"})], "'godot' is not a valid Waiting"),
         ([dispatched("a"), (Kind.TASK_READY, "a", 0, {"waiting": "slot"})], "that 'a' waits, which is running"),
         ([(Kind.CANCEL_REQUESTED, None, 0, {"reason": "boredom"})], "'boredom' is not a valid Abort"),

@@ -22,7 +22,7 @@ from runner.model.event import Kind
 from runner.model.group import Input, TaskGroup
 from runner.model.result import Outcome, Status
 from runner.model.session import Submit
-from runner.model.task import Export, Forward, Retry, Scope, Task, When
+from runner.model.task import Cell, Export, Forward, Retry, Scope, Task, When
 from runner.model.value import Bindings, Value
 from runner.sealing import Sealer
 from runner.simulator.clock import VirtualClock
@@ -150,6 +150,21 @@ def test_it_is_a_group_of_one_task_that_the_executor_is_given_as_its_origin_gave
     assert (head.group.public_id, head.group.caller, head.group.name) == ("g/t/1@0123abcd", "node/o", "deploy")
     assert head.group.labels == {"origin": "site-1", "origin-group": "g", "on-behalf-of": "ada"}
     assert world.engine.status(id) is Status.SUCCESS
+
+
+def test_an_instance_has_its_values_and_is_nobody_elses_affair() -> None:
+    world = _World()
+    said = asked(matrix=Cell(of="t", values={"os": "linux"}, max_parallel=1, fail_fast=True))
+    id = world.take(said)
+    world.clock.run_until_idle()
+    given = world.executor.dispatches[AttemptId(id, "t", 1)]
+    assert given.bindings.matrix == {"os": "linux"}
+    assert given.task.matrix == Cell(of="t", values={"os": "linux"})
+    assert world.engine.status(id) is Status.SUCCESS
+
+
+def test_what_joins_instances_is_not_carried_out_for_others() -> None:
+    assert guests.prepared(ORIGIN, asked(joins=True), _World().sealer).group.tasks[0].joins is False
 
 
 def test_nothing_confidential_is_stored_in_the_clear() -> None:
