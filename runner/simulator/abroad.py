@@ -61,7 +61,7 @@ def _started_once(played: Played, id: AttemptId) -> Iterator[str]:
 def _waits(group: str, played: Played, events: list[Event]) -> Iterator[str]:
     """A task waits for its runner while that is not there, and goes on as soon as it is."""
     for number, event in enumerate(events):
-        if event.kind is not Kind.TASK_WAITING:
+        if event.kind is not Kind.TASK_WAITING or event.fields.get("waiting") == Waiting.MATRIX:
             continue
         where = f"{group}/{event.task}"
         outage = _outage(played, event.at)

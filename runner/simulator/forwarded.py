@@ -64,7 +64,10 @@ def _whole(submission: Submission, forward: Forward) -> Submission:
 
 
 def _submission(random: Random, share: float, submission: Submission, ways: Ways) -> Submission:
-    tasks = tuple(_task(random, task, ways) if random.random() < share else task for task in submission.group.tasks)
+    tasks = tuple(
+        _task(random, task, ways) if random.random() < share and not task.joins else task
+        for task in submission.group.tasks
+    )
     return replace(submission, group=replace(submission.group, tasks=tasks))
 
 

@@ -18,7 +18,7 @@ from runner.model.dispatch import AttemptId
 from runner.model.result import Outcome, Status
 from runner.model.task import Task, When
 from runner.model.value import Value
-from runner.simulator.rules import End, Errored, Imports, Runs, decide, group_status, retried
+from runner.simulator.rules import End, Errored, Imports, Joins, Runs, decide, group_status, retried
 from runner.simulator.scenario import Scenario, Signal, Submission
 from runner.simulator.script import Course
 from runner.simulator.store import SYNC_SECONDS
@@ -65,6 +65,8 @@ class GroupModel:
     cancels: int = 0
     calls: list[float | Signal] = field(default_factory=list)
     """The cancels and signals that are still to come."""
+    failed_matrices: dict[str, str] = field(default_factory=dict)
+    """Which instance of each was the first to fail, where that ends the others."""
     cleanup_over: bool = False
     timed_out: bool = False
 
@@ -162,17 +164,24 @@ class Reference:
     def _attempt_ended(self, group: GroupModel, task: TaskModel, outcome: Outcome, *, stopped: bool) -> None:
         task.course = None
         task.end.outcome = outcome
-        if not stopped and retried(task.task, task.end.attempts, outcome):
+        ended_by = self._ended_by(group, task)
+        if not stopped and ended_by is None and retried(task.task, task.end.attempts, outcome):
             id = AttemptId(group.submission.id, task.task.name, task.end.attempts)
             task.end.status = Status.PENDING
             task.retry_at = self._now + retry.delay(task.task.retry, id)
         elif outcome.status is Status.ABORTED:
             self._aborted(group, task, outcome.outputs)
         else:
-            self._end(group, task, outcome.status, outcome.reason, outputs=outcome.outputs)
+            because_of = ended_by if outcome.status is not Status.SUCCESS else None
+            self._end(group, task, outcome.status, outcome.reason, because_of, outcome.outputs)
 
     def _aborted(self, group: GroupModel, task: TaskModel, outputs: Mapping[str, Value]) -> None:
-        """The reason is the group's; of clean-up that was not ended by a caller it is that its time was over."""
+        """The reason is the group's; of clean-up that was not ended by a caller it is that its time was over. If that does not end it, it is
+        that of its matrix."""
+        ended_by = self._ended_by(group, task)
+        if ended_by is not None and not self._is_closed(group, task):
+            self._end(group, task, Status.ABORTED, "fail_fast", ended_by, outputs)
+            return
         out_of_time = task.task.when is When.ALWAYS and group.cancels < 2
         reason = "cleanup_timeout" if out_of_time else group.abort
         self._end(group, task, Status.ABORTED, reason, group.abort_because_of, outputs)
@@ -193,6 +202,11 @@ class Reference:
         trouble = status in (Status.FAILED, Status.ERRORED) and not task.task.allow_failure
         if trouble and group.submission.group.fail_fast and group.abort is None:
             self._abort(group, "fail_fast", task.task.name)
+        cell = task.task.matrix
+        if trouble and cell is not None and cell.fail_fast and cell.of not in group.failed_matrices:
+            group.failed_matrices[cell.of] = task.task.name
+            for other in self._instances(group, task):
+                self._stop(group, other, GRACE_SECONDS)
 
     def _signal(self, task: TaskModel, signal: str) -> None:
         """It reaches an attempt that runs or is to start, and nobody else."""
@@ -233,8 +247,35 @@ class Reference:
             task.course.stop(self._now, grace)
         elif task.end.attempts:
             self._aborted(group, task, {})
-        else:
+        elif self._is_closed(group, task):
             self._end(group, task, Status.SKIPPED, "group_aborted", group.abort_because_of)
+        else:
+            self._end(group, task, Status.SKIPPED, "fail_fast", self._ended_by(group, task))
+
+    @staticmethod
+    def _is_closed(group: GroupModel, task: TaskModel) -> bool:
+        """Whether the abort of the group ends it."""
+        return group.abort is not None and (group.cleanup_over or task.task.when is not When.ALWAYS)
+
+    @staticmethod
+    def _ended_by(group: GroupModel, task: TaskModel) -> str | None:
+        """Which instance of its matrix ends it."""
+        return None if task.task.matrix is None else group.failed_matrices.get(task.task.matrix.of)
+
+    @staticmethod
+    def _instances(group: GroupModel, task: TaskModel) -> list[TaskModel]:
+        """Those of its matrix, itself too."""
+        cell = task.task.matrix
+        others = (other for other in group.tasks.values() if other.task.matrix is not None)
+        return [other for other in others if cell is not None and other.task.matrix and other.task.matrix.of == cell.of]
+
+    def _has_place(self, group: GroupModel, task: TaskModel) -> bool:
+        """Whether fewer instances of its matrix than may are under way, from being decided to their end."""
+        cell = task.task.matrix
+        if cell is None or cell.max_parallel is None:
+            return True
+        under_way = [it for it in self._instances(group, task) if not it.terminal and (it.ready or it.end.attempts)]
+        return len(under_way) < cell.max_parallel
 
     # What follows from it.
 
@@ -254,10 +295,15 @@ class Reference:
             if undecided and all(group.tasks[name].terminal for name in model.task.edges):
                 ends = {name: other.end for name, other in group.tasks.items()}
                 verdict = decide(model.task, tasks, ends, group.inputs)
+                begins = isinstance(verdict, Runs) or (isinstance(verdict, Errored) and verdict.asked_last)
+                if begins and not self._has_place(group, model):
+                    continue
                 if isinstance(verdict, Runs):
                     model.ready, model.imports = True, verdict.imports
                     if model.forwarded:
                         self._begin(group, model)
+                elif isinstance(verdict, Joins):
+                    self._end(group, model, Status.SUCCESS, None, outputs=verdict.outputs)
                 elif isinstance(verdict, Errored):
                     self._end(group, model, Status.ERRORED, verdict.reason)
                 else:

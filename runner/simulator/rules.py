@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 
@@ -39,13 +40,21 @@ class Skipped(Struct, frozen=True):
 
 
 class Errored(Struct, frozen=True):
-    """It ends before it begins: its `if` or `forward` has no answer, or names nobody."""
+    """It ends before it begins: its `if` or `forward` has no answer, or names nobody. The latter is `asked_last`, when nothing else holds
+    it back."""
 
     reason: str
+    asked_last: bool = False
 
 
 class Runs(Struct, frozen=True):
     imports: Imports
+
+
+class Joins(Struct, frozen=True):
+    """Nothing is run for it: it succeeds with these outputs."""
+
+    outputs: Mapping[str, Value]
 
 
 TO_PEER = Forward(to=PEER)
@@ -60,9 +69,11 @@ ANYWHERE = Forward(labels={"os": PEER_LABELS["os"]})
 
 def decide(
     task: Task, tasks: Mapping[str, Task], ends: Mapping[str, End], inputs: Mapping[str, Value]
-) -> Skipped | Errored | Runs:
+) -> Skipped | Errored | Runs | Joins:
     """What the edges, the data and the `if` of a task say, once all its edges are terminal. `tasks` in declaration order."""
     edges = [name for name in tasks if name in task.edges]
+    if task.joins:
+        return _joined(task, edges, tasks, ends)
     if task.when is When.SUCCESS:
         for name in edges:
             end, allowed = ends[name], tasks[name].allow_failure
@@ -80,13 +91,44 @@ def decide(
         if value is None:
             return Skipped("no_data", item.task)
         imports.setdefault(item.task, {})[item.variable] = value
-    holds = _condition(task.condition, {**imports, "inputs": dict(inputs)})
+    cells = {name: Value(text) for name, text in task.matrix.values.items()} if task.matrix else {}
+    holds = _condition(task.condition, {**imports, "inputs": dict(inputs), "matrix": cells})
     if holds is None:
         return Errored("bad_template")
     if not holds:
         return Skipped("condition_false")
     refused = _refused(task.forward, inputs)
-    return Runs(imports) if refused is None else Errored(refused)
+    return Runs(imports) if refused is None else Errored(refused, asked_last=True)
+
+
+def _joined(
+    task: Task, instances: Sequence[str], tasks: Mapping[str, Task], ends: Mapping[str, End]
+) -> Skipped | Joins:
+    """What becomes of the instances of a matrix together."""
+    failed = [name for name in instances if ends[name].status in (Status.FAILED, Status.ERRORED)]
+    skipped = [name for name in instances if ends[name].status is Status.SKIPPED]
+    if failed and not task.allow_failure:
+        return Skipped("dependency_failed", failed[0])
+    for name in instances:
+        if ends[name].status is Status.ABORTED:
+            return Skipped("dependency_failed", name)
+        if name in skipped and ends[name].reason not in ("condition_false", "no_failure"):
+            return Skipped("dependency_skipped", name)
+    if len(skipped) == len(instances):
+        return Skipped(ends[skipped[0]].reason or "", skipped[0])
+    outputs = {}
+    for export in task.exports:
+        values = [_value(tasks[name], ends[name], export.name) for name in instances]
+        text = json.dumps([None if value is None else value.text for value in values], separators=(",", ":"))
+        secret = export.confidential or any(value.confidential for value in values if value is not None)
+        outputs[export.name] = Value(text, secret)
+    return Joins(outputs)
+
+
+def has_ended_others(task: Task, end: End) -> bool:
+    """Whether it is an instance whose failure ends the others of its matrix."""
+    fails = task.matrix is not None and task.matrix.fail_fast and not task.allow_failure
+    return fails and end.status in (Status.FAILED, Status.ERRORED)
 
 
 def _refused(forward: Forward | None, inputs: Mapping[str, Value]) -> str | None:
@@ -98,8 +140,14 @@ def _refused(forward: Forward | None, inputs: Mapping[str, Value]) -> str | None
 
 
 def ancestors_of(task: Task, tasks: Mapping[str, Task]) -> set[str]:
-    direct = set(task.edges)
-    return direct.union(*(ancestors_of(tasks[name], tasks) for name in direct))
+    found: set[str] = set()
+    left = list(task.edges)
+    while left:
+        name = left.pop()
+        if name not in found:
+            found.add(name)
+            left += tasks[name].edges
+    return found
 
 
 def _value(source: Task, end: End, variable: str) -> Value | None:
@@ -139,7 +187,12 @@ def group_status(abort: str | None, ends: Sequence[tuple[Task, End]]) -> tuple[S
     """The status and reason of a group whose tasks are all terminal."""
     if abort in ("cancelled", "group_timeout"):
         return Status.ABORTED, abort
-    counted = {end.status for task, end in ends if not task.allow_failure}
+    # What an instance of a matrix took with it does not count beside it.
+    counted = {
+        end.status
+        for task, end in ends
+        if not task.allow_failure and not (task.matrix and end.status is Status.ABORTED and end.reason == "fail_fast")
+    }
     if abort is None and Status.ABORTED in counted:
         return Status.ABORTED, None
     for status in (Status.ERRORED, Status.FAILED):

@@ -46,7 +46,7 @@ class Submission(Struct, frozen=True, kw_only=True):
     @property
     def is_disturbed(self) -> bool:
         """Whether something may cut the group short or hold it up, so that the moment decides what becomes of its tasks."""
-        return bool(self.group.fail_fast or self.group.timeout is not None or self.cancels or self.signals)
+        return bool(_ends_itself(self.group) or self.group.timeout is not None or self.cancels or self.signals)
 
     @property
     def id(self) -> str:
@@ -88,8 +88,13 @@ class Scenario(Struct, frozen=True, kw_only=True):
         """How many tasks are decided or ended in one turn: so few that groups of a handful are caught in between. But not where it
         is known which of several tasks is given a slot first, or that one never starts because another cannot be decided: of those
         that are decided in different turns that is not so."""
-        order_matters = self.slots_matter or any(item.group.fail_fast for item in self.submissions)
+        order_matters = self.slots_matter or any(_ends_itself(item.group) for item in self.submissions)
         return ALL_AT_ONCE if order_matters and not self.ties else FEW_AT_ONCE
+
+
+def _ends_itself(group: TaskGroup) -> bool:
+    """Whether a failure in it ends what has nothing else to do with that."""
+    return group.fail_fast or any(task.matrix and task.matrix.fail_fast for task in group.tasks)
 
 
 class CrashAt(Struct, frozen=True, kw_only=True):

@@ -232,6 +232,11 @@ def _condition(draw: _Draw, variables: Sequence[tuple[str, str]]) -> str | bool 
     return BROKEN_CONDITION if kind == "broken" else None
 
 
+def scripts(random: Random, grid: float, group: str, task: Task) -> dict[AttemptId, Script]:
+    """What the attempts at a task of the group do."""
+    return _scripts(_Draw(random, grid), group, task)
+
+
 def _scripts(draw: _Draw, group: str, task: Task) -> dict[AttemptId, Script]:
     return {
         AttemptId(group, task.name, number): _script(draw, group, task, number)

@@ -24,12 +24,12 @@ from runner.model import codec
 from runner.model.dispatch import WHOLE, AttemptId
 from runner.model.event import Kind
 from runner.model.result import Outcome, Reason, Status, TaskResult
-from runner.model.task import Scope, When
+from runner.model.task import Scope, Task, When
 from runner.model.value import Value
 from runner.simulator import abroad
 from runner.simulator.reference import CONFIRM_SECONDS, GRACE_SECONDS, GroupModel, Reference, TaskModel
 from runner.simulator.replay import replay
-from runner.simulator.rules import End, Errored, Runs, decide, group_status, retried
+from runner.simulator.rules import End, Errored, Joins, Runs, decide, group_status, has_ended_others, retried
 from runner.simulator.scenario import PEER, Scenario, Submission
 from runner.simulator.script import DESTROYED, TIMED_OUT, OnStop
 from runner.simulator.world import SEALER, Played
@@ -271,16 +271,34 @@ def consistent(scenario: Scenario, submission: Submission, played: Played) -> It
             if record.group.abort is None or end.status is not Status.SKIPPED or end.attempts:
                 yield f"{where}: is {end.status} because the group was aborted, which it was not, or after an attempt"
             continue
+        failed = _failed_instances(task, tasks, ends)
+        if (end.status, end.reason) == (Status.SKIPPED, "fail_fast"):
+            if end.because_of not in failed or end.attempts:
+                yield f"{where}: was skipped because of {end.because_of}, failed have {failed}"
+            continue
         verdict = decide(task, tasks, ends, inputs)
         if isinstance(verdict, Runs) and refusal is not None and (end.status, end.reason) == (Status.ERRORED, refusal):
             continue  # nothing of the group could begin any more
         if isinstance(verdict, Runs):
-            yield from _attempts_consistent(scenario, played, AttemptId(id, name, end.attempts), attempts, end)
+            last = AttemptId(id, name, end.attempts)
+            yield from _attempts_consistent(scenario, played, last, attempts, end, may_stop=bool(failed))
+        elif isinstance(verdict, Joins):
+            joined = (Status.SUCCESS, None, 0, dict(verdict.outputs))
+            yield from _unequal(f"{where}: end", joined, (end.status, end.reason, end.attempts, dict(end.outputs)))
         elif isinstance(verdict, Errored):
             yield from _unequal(f"{where}: end", ("errored", verdict.reason), (end.status.value, end.reason))
         else:
             expected = ("skipped", verdict.reason, verdict.because_of)
             yield from _unequal(f"{where}: end", expected, (end.status.value, end.reason, end.because_of))
+
+
+def _failed_instances(task: Task, tasks: Mapping[str, Task], ends: Mapping[str, End]) -> list[str]:
+    """Those of its matrix, if that ends the others."""
+    return [
+        name
+        for name, other in tasks.items()
+        if task.matrix and other.matrix and other.matrix.of == task.matrix.of and has_ended_others(other, ends[name])
+    ]
 
 
 def _refusal(whole: AttemptRow | None) -> str | None:
@@ -292,13 +310,20 @@ def _refusal(whole: AttemptRow | None) -> str | None:
 
 
 def _attempts_consistent(
-    scenario: Scenario, played: Played, last: AttemptId, rows: Mapping[tuple[str, int], AttemptRow], end: End
+    scenario: Scenario,
+    played: Played,
+    last: AttemptId,
+    rows: Mapping[tuple[str, int], AttemptRow],
+    end: End,
+    *,
+    may_stop: bool,
 ) -> Iterator[str]:
-    """Every attempt ended as its script, a stop or the loss of power made it; retries are those that were asked for."""
+    """Every attempt ended as its script, a stop or the loss of power made it; retries are those that were asked for. It `may_stop` for
+    another instance of its matrix."""
     record = played.records[last.group]
     task = next(item for submission in scenario.submissions if submission.id == last.group
                 for item in submission.group.tasks if item.name == last.task)  # fmt: skip
-    aborted = record.group.abort is not None
+    aborted = record.group.abort is not None or may_stop
     if last.attempt == 0:
         yield f"{last.group}/{last.task}: should have run, but is {end.status} ({end.reason})"
     for number in range(1, last.attempt + 1):
@@ -325,6 +350,8 @@ def _attempts_consistent(
         # A failFast that a cancel or the timeout overtook had ended tasks of its own before.
         overtaken = ["fail_fast"] if end.because_of is not None else []
         allowed = {record.group.abort, *overtaken, *([Reason.CLEANUP_TIMEOUT] if task.when is When.ALWAYS else [])}
+        if may_stop:
+            allowed.add("fail_fast")
         if last in played.forgotten_stops:
             allowed |= played.stop_reasons
         if end.reason not in allowed:

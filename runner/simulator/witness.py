@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from runner.engine.engine import Engine
+from runner.model import codec
 from runner.model.dispatch import WHOLE, AttemptId, Dispatch
 from runner.model.event import Event, Kind
 from runner.model.result import Outcome, Status, Waiting
@@ -15,7 +16,6 @@ from runner.store.base import Batch
 
 _WAITING_AFTER: Mapping[Kind, Waiting | None] = {
     Kind.TASK_READY: Waiting.SLOT,
-    Kind.TASK_WAITING: Waiting.PEER_UNREACHABLE,
     Kind.TASK_PAUSED: Waiting.PAUSED,
     Kind.TASK_RESUMED: None,
 }
@@ -38,6 +38,7 @@ class Witness:
         """Attempts that a former engine stopped without having written it down."""
         self.told: dict[str, float] = {}
         """When whoever waits for a group was told that it is over, in seconds since the epoch."""
+        self._known_limits: dict[str, Mapping[str, int | None]] = {}
         self.complaints: list[str] = []
 
     def new_life(self) -> None:
@@ -62,6 +63,7 @@ class Witness:
         here = self._open_here()
         if len(here) > self._max_parallel:
             self.complaints.append(f"{len(here)} attempts are in flight at once: {_spell(here)}")
+        self._look_at_matrices()
         for task in batch.tasks:
             if task.status is Status.PENDING and task.waiting is None:
                 self.complaints.append(f"{task.group}/{task.name} is pending and no reason is recorded")
@@ -73,8 +75,29 @@ class Witness:
                 )
         last = {(event.group, event.task): event for event in batch.events}
         for event in last.values():
-            if event.kind in _WAITING_AFTER:
+            if event.kind is Kind.TASK_WAITING:
+                self._expect_waiting(event, Waiting(event.fields["waiting"]))
+            elif event.kind in _WAITING_AFTER:
                 self._expect_waiting(event, _WAITING_AFTER[event.kind])
+
+    def _look_at_matrices(self) -> None:
+        """That no more instances of each are in flight than may be."""
+        of_one: dict[tuple[str, str], set[AttemptId]] = {}
+        for id in self._open:
+            if "[" in id.task:
+                of_one.setdefault((id.group, id.task.partition("[")[0]), set()).add(id)
+        for (group, name), ids in of_one.items():
+            most = self._limits(group).get(name)
+            if most is not None and len(ids) > most:
+                self.complaints.append(f"{len(ids)} instances are in flight at once, {most} may be: {_spell(ids)}")
+
+    def _limits(self, group: str) -> Mapping[str, int | None]:
+        """How many instances of each matrix of the group may be in flight."""
+        if group not in self._known_limits:
+            record = self._disk.store.group(group)
+            tasks = codec.decode_group(record.group.document).tasks if record else ()
+            self._known_limits[group] = {it.matrix.of: it.matrix.max_parallel for it in tasks if it.matrix}
+        return self._known_limits[group]
 
     def _expect_waiting(self, event: Event, waiting: Waiting | None) -> None:
         record = self._disk.store.group(event.group)

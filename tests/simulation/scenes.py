@@ -13,6 +13,7 @@ from typing import Any
 from runner.model.dispatch import AttemptId
 from runner.model.event import Kind
 from runner.model.group import Input, TaskGroup
+from runner.model.matrix import Matrix, expanded
 from runner.model.result import Outcome, Reason, Status, TaskGroupResult
 from runner.model.task import Export, Import, Retry, Scope, Task, When
 from runner.model.value import Value
@@ -38,6 +39,14 @@ def task(name: str, after: str = "", gets: str = "", gives: Sequence[Export] = (
     return Task(
         name=name, type="scripted", depends_on=tuple(after.split()), imports=imports, exports=tuple(gives), **others
     )
+
+
+def matrix(
+    name: str, *values: str, max_parallel: int | None = None, fail_fast: bool = False, **others: Any
+) -> Sequence[Task]:
+    """Its instances, `name[value]`, and their join."""
+    written = Matrix(axes={"n": values}, max_parallel=max_parallel, fail_fast=fail_fast)
+    return tuple(expanded(task(name, **others), written, [{"n": value} for value in values]))
 
 
 def ends(status: Status, code: int | None = None, reason: str | None = None, **values: str | Value) -> Outcome:
@@ -319,6 +328,37 @@ SCENES: dict[str, Scene] = {
     ),
     "forwarded, and silent when it is stopped": scene(
         "a=aborted:cancelled group=aborted:cancelled", task("a", forward=TO_PEER), scripts={"a": SILENT}, cancels=[2.0],
+    ),
+    "a matrix, two at once": scene(
+        "a[1]=success a[2]=success a[3]=success a=success b=success group=success",
+        *matrix("a", "1", "2", "3", max_parallel=2, gives=[X]), task("b", gets="a.x"),
+        scripts={"a[1]": takes(1.1, ends(SUCCESS, x="1")), "a[2]": takes(2.1, ends(SUCCESS, x=SECRET)),
+                 "a[3]": takes(0.7, ends(SUCCESS, x="3"))},
+    ),
+    "a matrix, one of which fails": scene(
+        "a[1]=aborted:fail_fast<a[2] a[2]=failed a[3]=skipped:fail_fast<a[2] a=skipped:dependency_failed<a[2]"
+        " b=skipped:dependency_skipped<a c=success d=success group=failed",
+        *matrix("a", "1", "2", "3", max_parallel=2, fail_fast=True),
+        task("b", "a"), task("c"), task("d", "a", when=FAILURE),
+        scripts={"a[1]": takes(9.1), "a[2]": FAILS},
+    ),
+    "a matrix that is tried again keeps its place": scene(
+        "a[1]=success a[2]=success a=success group=success",
+        *matrix("a", "1", "2", max_parallel=1, retry=TWICE), scripts={"a[1]/1": FAILS},
+    ),
+    "a matrix of which some are left out": scene(
+        "a[1]=success a[2]=skipped:condition_false a=success b[1]=skipped:condition_false"
+        " b=skipped:condition_false<b[1] c=success d=skipped:no_data<b group=success",
+        *matrix("a", "1", "2", condition="{{ .matrix.n == '1' }}", gives=[X_DEFAULT]),
+        *matrix("b", "1", condition=False, gives=[X]),
+        task("c", "b", gets="a.x"), task("d", gets="b.x"), scripts={"a[1]": takes(1.1, ends(SUCCESS, x="1"))},
+    ),
+    "a matrix of clean-up, when the group is cancelled": scene(
+        "a=aborted:cancelled b[1]=success b[2]=success b=success c=success group=aborted:cancelled",
+        task("a"), *matrix("b", "1", "2", max_parallel=1, when=ALWAYS, after="a", gives=[X]),
+        task("c", gets="b.x", when=ALWAYS),
+        scripts={"a": takes(5.0), "b[1]": takes(0.6, ends(SUCCESS, x="1")), "b[2]": takes(0.7, ends(SUCCESS, x="2"))},
+        cancels=[1.1],
     ),
 }  # fmt: skip
 

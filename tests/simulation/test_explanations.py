@@ -94,7 +94,7 @@ def test_every_transition_has_an_answer() -> None:
         assert not play_seed(seed, make).differences
     # It was about all that there is.
     reasons = {*Skip, Abort.CANCELLED, Abort.FAIL_FAST, Abort.GROUP_TIMEOUT}
-    waits = {Waiting.DEPENDENCY, Waiting.SLOT, Waiting.RETRY_DELAY, Waiting.PEER_UNREACHABLE}
+    waits = {Waiting.DEPENDENCY, Waiting.SLOT, Waiting.RETRY_DELAY, Waiting.PEER_UNREACHABLE, Waiting.MATRIX}
     others = {"attempt", "not_repeated", "allowed", "called_for", "placed", "stopping", "see"}
     wanted = {*reasons, *waits, *others, *(status.value for status in Status)} - {
         Status.SKIPPED.value,

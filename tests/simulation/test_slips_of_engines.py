@@ -10,6 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from runner.clock import Clock, Timer
+from runner.engine.admission import Submission
 from runner.engine.engine import Engine
 from runner.engine.slots import SlotQueue
 from runner.engine.targets import Targets
@@ -143,6 +144,36 @@ def unfair(store: Store, clock: Clock, targets: Targets, scenario: Scenario) -> 
 def test_callers_that_are_not_served_in_turn() -> None:
     assert play(CROWD).differences == ()
     assert_noticed(play(CROWD, Faults(), unfair), "s off")
+
+
+class Unlimited(Engine):
+    """Matrices are nothing to it but tasks."""
+
+    def prepared(self, group: TaskGroup, inputs: Mapping[str, str] | None = None, id: str = "") -> Submission:
+        submission = super().prepared(group, inputs, id)
+        submission.plan.matrices.clear()
+        return submission
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("a matrix, two at once", "3 instances are in flight at once, 2 may be: g/a[1]/1, g/a[2]/1, g/a[3]/1"),
+        ("a matrix, one of which fails", "g/a[1]: status is 'success', expected 'aborted'"),
+    ],
+)
+def test_a_matrix_whose_instances_have_nothing_to_do_with_each_other(name: str, words: str) -> None:
+    def make(store: Store, clock: Clock, targets: Targets, scenario: Scenario) -> Engine:
+        return Unlimited(
+            store=store,
+            clock=clock,
+            dispatcher=targets.here,
+            sealer=SEALER,
+            max_parallel=scenario.max_parallel,
+            hide_id=plain_id,
+        )
+
+    assert_noticed(verdict_of(name, make), words)
 
 
 def test_groups_that_are_not_served_in_turn() -> None:

@@ -15,6 +15,7 @@ from runner.model.result import Status
 from runner.model.task import Task
 from runner.model.value import Value
 from runner.simulator.forwarded import Ways, forwarding, forwarding_whole
+from runner.simulator.matrices import with_matrices
 from runner.simulator.pair.faults import BACK, NO_PAIR_FAULTS, THERE, Cut, PairFaults, Restore, Span
 from runner.simulator.pair.verify import differences
 from runner.simulator.pair.world import PairWorld, PlayedPair
@@ -67,7 +68,7 @@ def play_pair_seed(seed: int) -> PairVerdict:
 
 
 def pair_scenario(seed: int) -> Scenario:
-    scenario = forwarding(seed, random_scenario(seed), _WAYS)
+    scenario = forwarding(seed, with_matrices(seed, random_scenario(seed)), _WAYS)
     if seed % _EVERY_WHOLE == 1:
         scenario = forwarding_whole(seed, scenario)
     tasks = {(item.id, task.name): task for item in scenario.submissions for task in item.group.tasks}
