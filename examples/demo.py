@@ -32,6 +32,11 @@ EXAMPLES = (
         "releasing app-1.4.2-linux",
     ),
     Example(
+        "matrix.yaml",
+        "One task for each combination of two lists, two at a time. The next one gets a list of what they made.",
+        "packing app-tcc-debug",
+    ),
+    Example(
         "secret.yaml",
         "A password goes from one task to the next. Both print it, and what is made of it: you see ***.",
         "log-in.connection = ***",

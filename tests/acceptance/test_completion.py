@@ -41,6 +41,7 @@ def words(runner: Command, left: str, right: str = "", breaks: str = "=:") -> li
 @pytest.fixture
 def written(runner: Command) -> Command:
     runner.write(DOCUMENT)
+    runner.write(group([shell("of-two", "true", matrix={"py": ["3.11", "3.12"]})]), "matrix.yaml")
     return runner
 
 
@@ -68,6 +69,8 @@ def written(runner: Command) -> Command:
         ("runner run group.yaml --task build --task t", ["test"]),
         ("runner submit group.yaml --set si", ["site="]),
         ("runner run group.yaml --from t", ["test"]),
+        ("runner run matrix.yaml --task o", ["of-two", "of-two[3.11]", "of-two[3.12]"]),
+        ("runner run matrix.yaml --task of-two\\[3.12", ["of-two[3.12]"]),
         ("runner run group.yaml --set ", ["tag=", "site="]),
         ("runner run group.yaml --set tag=1 --set ", ["site="]),
         ("runner run group.yaml --set=s", ["site="]),
@@ -241,6 +244,12 @@ def test_a_tab_completes(typed: Shell, written: Command) -> None:
         *("run", "group.yaml", "--task", "test", "--from", "bundle"),
     ]
     assert typed.given("runner run group.yaml --task=te\t") == ["run", "group.yaml", "--task=test"]
+    assert typed.given("runner run matrix.yaml --task of-\t\\[3.12\t") == [
+        "run",
+        "matrix.yaml",
+        "--task",
+        "of-two[3.12]",
+    ]
     assert typed.given("runner run group.yaml --set ta\t5") == ["run", "group.yaml", "--set", "tag=5"]
     assert typed.given("runner run group.yaml --output j\t") == ["run", "group.yaml", "--output", "json"]
     assert typed.given("runner context ad\tx") == ["context", "add", "x"]

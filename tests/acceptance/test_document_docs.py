@@ -11,6 +11,7 @@ SHOWS = {
     "say": "say  | eu\n",
     "login": "login.notes = several\\nlines\n",
     "everything": "/settings.ini\n",
+    "check": '| ["debian-3.12.xml","debian-3.13.xml","alpine-3.13.xml","fedora-3.13.xml"]\n',
     "fetch": "fill-in.result = image: app:1.10, replicas: 3\n",
 }
 """By the first task of the example."""

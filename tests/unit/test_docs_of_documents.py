@@ -11,7 +11,7 @@ import pytest
 from drivers.registry import Registry
 from runner.expressions import Scope, evaluate, render
 from runner.expressions.filters import FILTER_NAMES
-from runner.model import parse, taskparse
+from runner.model import matrixparse, parse, taskparse
 from runner.model.result import Skip, Status, Waiting
 from runner.model.value import Bindings, Value
 from runner.validation import load
@@ -57,6 +57,7 @@ def test_every_key_stands_there_and_no_other() -> None:
     assert keys("Imports and exports") == written(taskparse.EXPORT) | written(taskparse.IMPORT, "task_name", "name")
     assert keys("Retry") == written(taskparse.RETRY)
     assert keys("Forward") == written(taskparse.FORWARD)
+    assert keys("Matrix") == written(matrixparse.MATRIX)
     assert keys("os_exec") == set(OsExecSpec.model_fields)
     assert keys("expression_evaluation") == set(ExpressionEvaluationSpec.model_fields)
     for word in ("`tasks`", "`task_name`", *(f"`{name}`" for name in (*SHELLS, *Limits.model_fields))):

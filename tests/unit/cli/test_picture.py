@@ -69,17 +69,19 @@ def line_of(group: Group, task: str) -> str:
 
 
 def test_whatever_waits_has_its_reason() -> None:
-    names = ("slot", "again", "away", "held", "named", "many", "free")
+    names = ("slot", "again", "away", "held", "place", "named", "many", "free")
     group = Group(*names, named=["slot", "again"], many=["slot", "again", "away", "held", "named"], free=["elsewhere"])
     group.tell(Kind.TASK_READY, "slot", waiting="slot")
     group.start("again").tell(Kind.TASK_RETRYING, "again", NOW, status="failed", exit_code=7, seconds=2.5)
     group.tell(Kind.TASK_WAITING, "away", waiting="peer_unreachable", why="eu-1: no\x1b[2J answer")
     group.start("held", NOW - 1).tell(Kind.TASK_PAUSED, "held")
+    group.tell(Kind.TASK_WAITING, "place", waiting="matrix")
     assert [line[9:] for line in group.drawn()[:-1]] == [
         "waiting         for a slot",
         "waiting         for attempt 2, in 2.5 s · failed: exit code 7",
         "waiting         for a runner: eu-1: no\\x1b[2J answer",
         "paused   1.0 s  paused, waits to be told to go on",
+        "waiting         for other instances of its matrix",
         "waiting         for slot and again",
         "waiting         for slot, again, away and 2 more",
         "waiting",  # for its turn, which comes at once
