@@ -17,6 +17,7 @@ from runner.dispatch.secrets import Secrets
 from runner.engine import variables
 from runner.errors import TemplateError
 from runner.model.group import TaskGroup
+from runner.model.matrix import ROOT
 from runner.model.result import Reason, Skip
 from runner.model.task import Task, When
 from runner.model.value import MASK, Value
@@ -96,6 +97,7 @@ class _Player:
                 self._secrets.add(name, value.text)
         self._index = {task.name: number for number, task in enumerate(group.tasks)}
         self._known: dict[str, _Known] = {}
+        self._told: dict[str, TaskPreview] = {}
         names: dict[str, object] = {"id": group.id or OPEN, "name": group.name}
         self._tables: dict[str, object] = {"inputs": inputs, "group": names}
         self._env: dict[str, object] = {}
@@ -105,7 +107,9 @@ class _Player:
 
     def play(self) -> Preview:
         order = TopologicalSorter({task.name: task.edges for task in self._group.tasks}).static_order()
-        told = {name: self._hidden(self._told_of(self._group.tasks[self._index[name]])) for name in order}
+        told = self._told
+        for name in order:
+            told[name] = self._hidden(self._told_of(self._group.tasks[self._index[name]]))
         return Preview(
             inputs={name: Value(self._shown(value), value.confidential) for name, value in self._inputs.items()},
             env={name: self._secrets.mask(text) for name, text in self._env_shown.items()},
@@ -127,7 +131,7 @@ class _Player:
                     task=task, prospect=Prospect.SKIPPED, reason=reason.skip, because_of=reason.because_of
                 )
             doubt = doubt or reason
-        told = self._by_condition(task, mine)
+        told = self._joined(task, parents, mine) if task.joins else self._by_condition(task, mine)
         if doubt is None or told.prospect is Prospect.SKIPPED:
             return told
         return replace(told, prospect=Prospect.OPEN, reason=doubt.skip, because_of=doubt.because_of)
@@ -136,12 +140,26 @@ class _Player:
         """Why it is skipped, and whether that is certain."""
         if task.when is When.FAILURE and not mine.troubled:
             yield _Reason(Skip.NO_FAILURE), not mine.may_be_troubled, _End.PASSED
-        for name in parents if task.when is When.SUCCESS else ():
+        for name in parents if task.when is When.SUCCESS or task.joins else ():
             ends = self._known[name].ends
             blocking = ends & {_End.LEFT} if self._allows(name) else ends & {_End.LEFT, _End.TROUBLE}
             if blocking:
                 skip = Skip.DEPENDENCY_FAILED if _End.TROUBLE in blocking else Skip.DEPENDENCY_SKIPPED
                 yield _Reason(skip, name), blocking == ends, _End.LEFT
+
+    def _joined(self, task: Task, instances: Sequence[str], mine: _Known) -> TaskPreview:
+        """Of one that joins these, none of which keeps it from that for certain."""
+        ends = [self._known[name].ends for name in instances]
+        first = instances[0]
+        if all(each == {_End.PASSED} for each in ends):
+            mine.ends |= {_End.PASSED}
+            reason = self._told[first].reason
+            return TaskPreview(task=task, prospect=Prospect.SKIPPED, reason=reason, because_of=first)
+        mine.ends |= {_End.SUCCESS}
+        if not all(_End.PASSED in each for each in ends):
+            return TaskPreview(task=task, prospect=Prospect.RUNS, spec={})
+        mine.ends |= {_End.PASSED}
+        return TaskPreview(task=task, prospect=Prospect.OPEN, reason=Skip.CONDITION_FALSE, because_of=first, spec={})
 
     def _by_data(self, task: Task) -> Iterator[tuple[_Reason, bool, _End]]:
         for item in task.imports:
@@ -228,6 +246,8 @@ class _Player:
             imports.setdefault(item.task, {})[item.variable] = values[0] if len(values) == 1 else OPEN
         names = {"name": task.name, "attempt": FIRST_ATTEMPT}
         tables = {**imports, **self._tables, "task": names, "env": self._env}
+        if task.matrix is not None:
+            tables[ROOT] = task.matrix.values
         return OpenScope(tables, work=expressions.Work(self._milliseconds))
 
     def _render_env(self) -> None:

@@ -10,12 +10,13 @@ from runner.engine.engine import Engine
 from runner.model.dispatch import AttemptId
 from runner.model.group import Input, TaskGroup
 from runner.model.result import Outcome, Status, TaskResult
-from runner.model.task import Export, Import, Scope, Task
+from runner.model.task import Cell, Export, Import, Scope, Task
 from runner.model.value import Value
 from runner.preview import Preview, Prospect
 from runner.sealing import Sealer
 from runner.simulator.clock import VirtualClock
 from runner.simulator.executor import ScriptedExecutor
+from runner.simulator.matrices import with_matrices
 from runner.simulator.scenarios import random_scenario
 from runner.simulator.script import Script
 from runner.store.memory import MemoryStore
@@ -57,11 +58,16 @@ def previewed(group: TaskGroup, inputs: dict[str, str] | None = None) -> Preview
     return preview.preview(group, inputs or {}, Registry(()), 40)
 
 
+def patient(task: Task) -> Cell | None:
+    """That of the task, without failFast."""
+    return None if task.matrix is None else replace(task.matrix, fail_fast=False)
+
+
 def test_it_is_what_the_engine_does() -> None:
     seen: set[tuple[Prospect, str | None]] = set()
     for seed in range(SEEDS):
-        for submission in random_scenario(seed).submissions:
-            tasks = tuple(replace(task, timeout=None) for task in submission.group.tasks)
+        for submission in with_matrices(seed, random_scenario(seed)).submissions:
+            tasks = tuple(replace(task, timeout=None, matrix=patient(task)) for task in submission.group.tasks)
             group = replace(submission.group, timeout=None, fail_fast=False, tasks=tasks)
             foretold = previewed(group, dict(submission.inputs)).tasks
             for text in ("true", "another text"):
