@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
+from drivers import claims
+
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
@@ -59,7 +61,9 @@ Find = Callable[[], Iterable["EntryPoint"]]
 
 def installed() -> Iterable[EntryPoint]:
     """Of all packages on the path; of two of one name the first counts, as for Python itself. One that is torn says nothing."""
-    from importlib.metadata import distributions  # takes as long as all that `runner --version` does
+    if not claims.may_name(GROUP):
+        return
+    from importlib.metadata import distributions
 
     known: set[str] = set()
     for distribution in distributions():
