@@ -30,3 +30,8 @@ def at_terminal(runner: Command) -> Iterator[Open]:
 
         yield opened
         runner.end()
+
+
+@pytest.fixture
+def packages(tmp_path: Path) -> Path:
+    return tmp_path / "packages"
