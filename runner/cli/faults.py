@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from runner.errors import DocumentError
+from runner.errors import DocumentError, UsageError
 
 MAX_SHOWN = 100
+
+
+def told(error: DocumentError | UsageError) -> str:
+    """What is wrong with what a person has written."""
+    return refusal(error) if isinstance(error, DocumentError) else error.message
 
 
 def refusal(error: DocumentError) -> str:

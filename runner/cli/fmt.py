@@ -11,7 +11,7 @@ from pathlib import Path
 from drivers.registry import Registry
 from runner import node as nodes
 from runner.cli.document import STDIN, read_file, source_name
-from runner.cli.faults import refusal
+from runner.cli.faults import told
 from runner.cli.options import settings_of
 from runner.cli.terminal import STDOUT, Output, complain, visible
 from runner.errors import DocumentError, RunnerError, UsageError
@@ -32,11 +32,8 @@ def run(options: Namespace) -> int:
     for name in options.files:
         try:
             status = max(status, _format(name, registry, stdout, check=options.check))
-        except DocumentError as error:
-            complain(refusal(error))
-            status = REFUSED
-        except UsageError as error:
-            complain(error.message)
+        except (DocumentError, UsageError) as error:
+            complain(told(error))
             status = REFUSED
     return stdout.status(status)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from runner.cli.changes import Changes
 from runner.cli.document import STDIN
-from runner.cli.faults import refusal
+from runner.cli.faults import told
 from runner.cli.interrupts import Interrupts
 from runner.cli.terminal import complain
 from runner.errors import DocumentError, UsageError
@@ -68,11 +68,8 @@ class Rounds:
             while True:
                 try:
                     status = self._once(self._begin)
-                except DocumentError as error:
-                    complain(refusal(error))
-                    status = REFUSED
-                except UsageError as error:
-                    complain(error.message)
+                except (DocumentError, UsageError) as error:
+                    complain(told(error))
                     status = REFUSED
                 interrupted = self._round is not None and self._round.count > 0
                 with self._condition:
