@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from argparse import Namespace
@@ -12,7 +13,7 @@ from runner.cli.changes import Changes
 from runner.cli.document import STDIN
 from runner.cli.faults import told
 from runner.cli.interrupts import Interrupts
-from runner.cli.terminal import complain
+from runner.cli.terminal import STDERR, Output, complain
 from runner.errors import DocumentError, UsageError
 from runner.model.words import listed
 
@@ -78,6 +79,8 @@ class Rounds:
                     return status
                 self._wait()
         except KeyboardInterrupt:
+            if os.isatty(STDERR):
+                Output(STDERR).write(b"\n")  # behind the ^C that the terminal shows
             return status
         finally:
             self._changes.stop()

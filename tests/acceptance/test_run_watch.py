@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import queue
+import re
 import signal
 import subprocess
 import threading
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.command import Command, group, shell
+from tests.acceptance.screens import Open
 
 WAIT_SECONDS = 40
 
@@ -146,3 +148,20 @@ def test_what_cannot_be_watched_is_said_and_nothing_is_run(runner: Command, opti
 
 def test_its_options_are_completed(runner: Command) -> None:
     assert runner("__complete", "bash", "runner run x --wat", "", "=:").stdout.split()[1] == "--watch"
+
+
+def test_at_a_terminal_each_round_has_its_picture(runner: Command, at_terminal: Open) -> None:
+    file = runner.folder / runner.write(says("one"))
+    terminal = at_terminal("run", file.name, "--watch")
+    terminal.until("waiting for a change of group.yaml")
+    assert re.search("✓ say +success .* one", terminal.text)
+    file.write_text(group([shell("say", "echo two; sleep 1000")]))
+    terminal.until(lambda it: re.search("▸ say +running .* two", it.text))
+    file.write_text(says("three"))
+    terminal.until(lambda it: re.search("✓ say +success .* three", it.all_text))
+    assert "group.yaml has changed: what runs is asked to end" in terminal.all_text
+    assert re.search("✗ say +aborted .* two", terminal.all_text)
+    terminal.until(lambda it: it.all_text.count("waiting for a change of group.yaml") == 2)
+    terminal.type("\x03")
+    assert terminal.end() == 0
+    terminal.assert_whole()
