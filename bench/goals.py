@@ -87,6 +87,7 @@ SERVED = "runner serve, over gRPC"
 FORWARDED = "runner serve, forwarding to another"
 SERVED_TLS = "runner serve, over gRPC with mTLS"
 COMMAND = "runner run"
+FIRST_LINE = "runner run, its first line"
 ENGINE_MEMORY = "engine, memory store"
 ENGINE = "engine, SQLite store"
 HOST = "supervisor and its client, 8 in flight"
@@ -176,7 +177,10 @@ GOALS = (
          theirs=_rate(ENGINE, "indep-1000"), goal=0.9),
     Goal(number="15", what="real processes, over gRPC: tasks/s at 10,000 ÷ at 1,000", ours=_rate(SERVED, "indep-10000"),
          theirs=_rate(SERVED, "indep-1000"), goal=0.9),
+    Goal(number="–", what="`runner run`: the first line on a terminal", ours=Figure(FIRST_LINE, "one", "ms"), unit="ms",
+         goal=150, at_least=False),
     Goal(number="–", what="`runner run` of `one`, start to end", ours=Figure(COMMAND, "one", "seconds"), unit="s"),
+    Goal(number="–", what="the same ÷ make of one", ours=Figure(COMMAND, "one", "seconds"), theirs=Figure(MAKE, "one", "seconds")),
     Goal(number="–", what="`runner run` of `indep` as a whole ÷ make -j2", ours=_rate(COMMAND, "indep"),
          theirs=_rate(MAKE, "indep")),
 )  # fmt: skip

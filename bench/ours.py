@@ -9,6 +9,8 @@ import signal
 import subprocess
 import sys
 import threading
+import time
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -68,6 +70,33 @@ def version_seconds() -> float:
 
 def python_seconds() -> float:
     return run([sys.executable, "-c", "pass"]).seconds
+
+
+def first_line_seconds(folder: Path) -> float:
+    """From the start of `runner run` to its first line on a terminal."""
+    document, state = folder / "group.yaml", folder / "state"
+    document.write_text(workloads.document(workloads.one()), encoding="ascii")
+    secrets = workloads.secret_values()
+    options = [part for name in secrets for part in ("--set-secret", f"{name}=env:{name}")]
+    argv = [command(), "run", "--state-dir", str(state), *options, str(document)]
+    terminal, theirs = os.openpty()
+    try:
+        began = time.perf_counter()
+        process = subprocess.Popen(argv, env={**os.environ, **secrets}, stdin=theirs, stdout=theirs, stderr=theirs)
+        watchdog = threading.Timer(LONGEST_START_SECONDS, process.kill)
+        watchdog.start()
+        os.close(theirs)
+        seen = os.read(terminal, 1)
+        seconds = time.perf_counter() - began
+        with suppress(OSError):  # which says that nobody has it open any more
+            while os.read(terminal, 65536):
+                pass
+        watchdog.cancel()
+        if process.wait() or not seen:
+            raise BenchError("`runner run` did not do its one task")
+    finally:
+        os.close(terminal)
+    return seconds
 
 
 def waiting_rss(folder: Path) -> Metrics:

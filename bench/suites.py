@@ -113,6 +113,7 @@ def spawn(bench: Bench) -> None:
         bench.add_peers(number, chain)
         bench.add_node(number, chain)
         bench.add_served(number, chain)
+        bench.add_peers(number, workloads.one())
         bench.add_command(number, workloads.one())
         bench.add_command(number, indep)
 
@@ -134,10 +135,12 @@ def load(bench: Bench) -> None:
 
 
 def start(bench: Bench) -> None:
-    """Commands that do nothing."""
+    """Commands that do nothing, or little."""
     for number in range(bench.plan.starts):
         bench.add(number, goals.PYTHON, "start", {"seconds": ours.python_seconds()})
         bench.add(number, goals.VERSION, "start", {"seconds": ours.version_seconds()})
+        with _folder() as folder:
+            bench.add(number, goals.FIRST_LINE, "one", {"ms": ours.first_line_seconds(folder) * 1e3})
     for number in range(bench.plan.rounds):
         bench.add(number, goals.ASKING, "start", ours.worker("info", ASKED_OF_ONE_NODE))
 

@@ -157,10 +157,10 @@ async def queued(folder: Path, count: int) -> Metrics:
 
 def load(count: int) -> Metrics:
     """From the text of a document to a validated group."""
-    from runner import node as nodes
+    from runner import tasktypes
     from runner.validation import load as load_group
 
-    registry = nodes.registry(load_settings())
+    registry = tasktypes.registry(load_settings())
     load_group(workloads.templated_document(2).encode(), source="warm-up", registry=registry)
     text = workloads.templated_document(count).encode()
     begin = time.perf_counter()

@@ -18,11 +18,10 @@ attempt is `errored`.
 
 from __future__ import annotations
 
-import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from enum import StrEnum
-from typing import Any, ClassVar, Generic, Literal, NamedTuple, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, NamedTuple, Protocol, TypeVar, cast
 
 from msgspec import Struct
 from pydantic import BaseModel, ConfigDict
@@ -30,12 +29,18 @@ from pydantic import BaseModel, ConfigDict
 from runner.errors import DriverError as DriverError
 from runner.errors import RecoverError as RecoverError
 from runner.errors import StartError as StartError
+from runner.lazily import Lazily
 from runner.model.log import LogSink as LogSink
 from runner.model.log import Stream as Stream
 from runner.model.result import Outcome as Outcome
 from runner.model.result import Status as Status
 from runner.model.value import Bindings as Bindings
 from runner.model.value import Value as Value
+
+if TYPE_CHECKING:
+    import asyncio
+else:
+    asyncio = Lazily("asyncio")
 
 AS_WRITTEN = "as written"
 """`Annotated[Any, AS_WRITTEN]` is data that is going to be text: a plain scalar arrives as its source text where the number or

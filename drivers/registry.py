@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
 from drivers.base import Driver, Fingerprint
 from drivers.plugins import Origin, Plugin, Plugins, Unusable
 from runner.errors import DriverError
+from runner.lazily import Lazily
+
+if TYPE_CHECKING:
+    import asyncio
+else:
+    asyncio = Lazily("asyncio")
 
 AnyDriver = Driver[Any]
 

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, NoReturn
 
 from msgspec import Struct
 
-from drivers.plugins import Plugins
 from drivers.registry import Registry
 from runner.backup import RESTORED
 from runner.clock import Clock, SystemClock
@@ -26,8 +25,8 @@ from runner.process.lasting import LastingHost, Leave, remain
 from runner.sealing import Sealer
 from runner.store.base import Archive
 from runner.store.sqlite import SqliteStore
+from runner.tasktypes import registry
 from runner.workspace import make_private, make_temp, run_temp, unmake_temp
-from taskimpl import built_in_drivers
 
 if TYPE_CHECKING:
     from runner.engine.engine import Engine
@@ -81,11 +80,6 @@ class Role(Struct, frozen=True, kw_only=True):
     telemetry: Sequence[Telemetry] = ()
     traced: bool = False
     forwarding: Forwarding | None = None
-
-
-def registry(settings: Settings) -> Registry:
-    """All task types of this runner."""
-    return Registry(built_in_drivers(settings.base_env, settings.template_milliseconds), Plugins())
 
 
 def _load_plugins(types: Registry) -> None:

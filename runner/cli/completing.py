@@ -243,13 +243,13 @@ def _tasks_of_run(line: Line) -> Iterator[tuple[str, str]]:
 
 
 def _task_types(line: Line) -> Iterator[tuple[str, str]]:
-    from runner import node as nodes
+    from runner import tasktypes
     from runner.cli.options import settings_of
 
     options = _as_options(line)
     if _is_at_a_node(options):
         return
-    for type in nodes.registry(settings_of(options)).types:  # no plugin is imported for it
+    for type in tasktypes.registry(settings_of(options)).types:  # no plugin is imported for it
         yield type, ""
 
 

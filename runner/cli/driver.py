@@ -44,9 +44,9 @@ def run(options: Namespace) -> int:
 
 def _here(options: Namespace) -> Sequence[TaskType]:
     from drivers import listing
-    from runner import node as nodes
+    from runner import tasktypes
 
-    return ending.run(listing.task_types(nodes.registry(settings_of(options)), {}))
+    return ending.run(listing.task_types(tasktypes.registry(settings_of(options)), {}))
 
 
 def _list(types: Sequence[TaskType], options: Namespace) -> int:

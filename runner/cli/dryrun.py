@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from runner import node as nodes
 from runner import preview as previews
+from runner import tasktypes
 from runner.cli.drawing import in_order, layers_of
 from runner.cli.report import skip_reason
 from runner.cli.terminal import STDOUT, Output, visible
@@ -34,7 +34,7 @@ _COUNTED = {
 
 def show(group: TaskGroup, inputs: Mapping[str, str], settings: Settings, options: Namespace) -> int:
     """Show it; 1 where a task is known to end as errored. Raises UsageError for inputs that are undeclared or missing."""
-    seen = previews.preview(group, inputs, nodes.registry(settings), settings.template_milliseconds)
+    seen = previews.preview(group, inputs, tasktypes.registry(settings), settings.template_milliseconds)
     stdout = Output(STDOUT)
     if options.output == "json":
         stdout.print(json.dumps(_plain(group, seen), indent=2, ensure_ascii=False))

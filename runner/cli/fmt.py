@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from drivers.registry import Registry
-from runner import node as nodes
+from runner import tasktypes
 from runner.cli.document import STDIN, read_file, source_name
 from runner.cli.faults import told
 from runner.cli.options import settings_of
@@ -26,7 +26,7 @@ def run(options: Namespace) -> int:
     """0 when all are canonical now, with `--check` 1 when one is not, 2 when one is refused."""
     if options.files.count(STDIN) > 1:
         raise UsageError("standard input can be read only once; give - once")
-    registry = nodes.registry(settings_of(options))
+    registry = tasktypes.registry(settings_of(options))
     stdout = Output(STDOUT)
     status = CANONICAL
     for name in options.files:

@@ -7,7 +7,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable
 from typing import Any
 
-from runner import node as nodes
+from runner import tasktypes
 from runner.cli.document import read_document
 from runner.cli.drawing import draw, in_order, layers_of
 from runner.cli.options import settings_of
@@ -21,7 +21,7 @@ FORMATS = ("text", "mermaid", "dot", "svg", "json")
 def run(options: Namespace) -> int:
     if options.format and options.output:
         raise UsageError("--output and --format say the same: give one of them")
-    loaded = read_document(options.file, nodes.registry(settings_of(options)))
+    loaded = read_document(options.file, tasktypes.registry(settings_of(options)))
     stdout = Output(STDOUT)
     stdout.print("\n".join(_drawn(loaded.group, options.format or options.output or "text")))
     return stdout.status(0)

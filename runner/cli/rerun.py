@@ -29,9 +29,9 @@ def run(options: Namespace) -> int:
 
 def _here(options: Namespace) -> int:
     from runner import workspace
+    from runner.cli.here import CALLER, carry_out, new_run_dir
     from runner.cli.report import headline
-    from runner.cli.run import CALLER, carry_out, new_run_dir
-    from runner.cli.view import Shown
+    from runner.cli.view import Outlets, Shown
     from runner.runs.runs import Runs
 
     settings = settings_of(options)
@@ -54,8 +54,10 @@ def _here(options: Namespace) -> int:
     title = headline(again.submission.group.name, len(again.tasks), new_id)
     title += f"; {len(again.submission.kept)} of {former} are taken over"
     options.isolated = options.keep_workspace = options.quiet = False
+    outlets = Outlets.of(options, title)
+    outlets.begin()
     with new_run_dir(settings, new_id) as run_dir:
-        return ending.run(carry_out(begin, title, shown, folder, run_dir, settings, options))
+        return ending.run(carry_out(begin, shown, outlets, folder, run_dir, settings, options))
 
 
 async def _on_node(client: AsyncClient, options: Namespace) -> int:

@@ -2,41 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
 import secrets
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AsyncExitStack, contextmanager
 from functools import partial
-from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from runner import history, workspace
-from runner import node as nodes
-from runner.cli import ending, given, outcome
+from runner import workspace
+from runner.cli import given
 from runner.cli.document import read_document
 from runner.cli.inputs import add_input_arguments, check_standard_input, read_inputs
-from runner.cli.interrupts import INTERRUPTED, Interrupts
 from runner.cli.options import filled, filled_path, positive, settings_of
 from runner.cli.report import headline
-from runner.cli.tails import Tails
-from runner.cli.terminal import STDERR, STDOUT, Output, complain
-from runner.cli.tidying import Tidying
-from runner.cli.view import Nothing, Shown, add_progress_argument, is_live, opened
-from runner.config import Settings
-from runner.errors import UsageError
-from runner.model.group import TaskGroup
-from runner.model.result import Reason, Status
-from runner.removal import remove_tree
+from runner.cli.terminal import complain
+from runner.cli.view import Outlets, Shown, add_progress_argument
+from runner.tasktypes import registry
 from runner.validation.forwarding import without_peers
 
-CALLER = "local"
-
-MakeInterrupts = Callable[[Callable[[], None]], Interrupts]
-"""Of what removes what must not stay behind when the command leaves at once."""
+if TYPE_CHECKING:
+    from runner.cli.here import MakeInterrupts
+    from runner.node import Node
 
 
 def run(options: Namespace) -> int:
@@ -48,10 +34,10 @@ def run(options: Namespace) -> int:
     return run_once(options)
 
 
-def run_once(options: Namespace, interrupts: MakeInterrupts = Interrupts) -> int:
+def run_once(options: Namespace, interrupts: MakeInterrupts | None = None) -> int:
     settings = settings_of(options)
     check_standard_input(options)
-    loaded = read_document(options.file, nodes.registry(settings), without_peers)
+    loaded = read_document(options.file, registry(settings), without_peers)
     for warning in loaded.warnings:
         complain(str(warning))
     group = given.changed(loaded.group, options)
@@ -64,97 +50,20 @@ def run_once(options: Namespace, interrupts: MakeInterrupts = Interrupts) -> int
     group = replace(group, id=group.id or secrets.token_hex(8))
     folder = None if options.isolated else workspace.current()
     assert group.id is not None
-    with new_run_dir(settings, group.id) as run_dir:
+    outlets = Outlets.of(options, headline(group.name, len(group.tasks), group.id))
+    outlets.begin()
+    from runner.cli import ending, here  # behind the first line, which does not have to wait for them
+
+    def begin(node: Node, workspace: str) -> str:
+        return node.engine.submit(
+            group, inputs, caller=here.CALLER, workspace=workspace, traceparent=settings.traceparent
+        )
+
+    with here.new_run_dir(settings, group.id) as run_dir:
         # In the run's own folder a run that is taken up again finds it, and none that was killed leaves one elsewhere.
         folder = folder or run_dir / "workspace"
-        title = headline(group.name, len(group.tasks), group.id)
-        begin = partial(_begin, group, inputs, settings)
         shown = Shown.of(group.tasks)
-        return ending.run(carry_out(begin, title, shown, folder, run_dir, settings, options, interrupts))
-
-
-def _begin(group: TaskGroup, inputs: Mapping[str, str], settings: Settings, node: nodes.Node, workspace: str) -> str:
-    return node.engine.submit(group, inputs, caller=CALLER, workspace=workspace, traceparent=settings.traceparent)
-
-
-@contextmanager
-def new_run_dir(settings: Settings, id: str) -> Iterator[Path]:
-    """The folder of this group; removed again where the group was refused before it was ever accepted."""
-    folder = settings.run_dir(id)
-    fresh = not os.path.exists(folder)  # which, unlike Path.exists, may be asked about folders of others
-    try:
-        yield folder
-    except UsageError:
-        if fresh:
-            remove_tree(folder)
-        raise
-
-
-def _tidy(settings: Settings) -> None:
-    history.prune(settings.runs_dir, keep_days=settings.keep_days, keep_runs=settings.keep_runs)
-
-
-class Begin(Protocol):
-    def __call__(self, node: nodes.Node, workspace: str) -> str:
-        """Submit a group to the node; its id."""
-
-
-async def carry_out(
-    begin: Begin,
-    title: str,
-    shown: Shown,
-    folder: Path,
-    run_dir: Path,
-    settings: Settings,
-    options: Namespace,
-    make_interrupts: MakeInterrupts = Interrupts,
-) -> int:
-    """Run what is begun to its end in the folder `run_dir` and show it; the exit status. Of the options it wants `output`, `reveal`,
-    `quiet`, `progress`, `isolated`, `keep_workspace` and `state_dir`."""
-    machine = options.output == "json"
-    stdout = Output(STDOUT)
-    story = Output(STDERR) if machine else stdout
-    live = not options.quiet and is_live(options.progress, story.descriptor, machine=machine)
-    tails = Tails()
-
-    def leave() -> None:
-        remove_tree(settings.temp_dir(run_dir))
-        if options.isolated and not options.keep_workspace:
-            remove_tree(folder)
-
-    with make_interrupts(leave) as interrupts:
-        async with AsyncExitStack() as stack:
-            node = await stack.enter_async_context(nodes.open_run_node(run_dir, settings))
-            if options.isolated:
-                stack.enter_context(workspace.isolated(folder, keep=options.keep_workspace))
-            id = begin(node, str(folder))
-            interrupts.cancels(lambda: node.engine.cancel(id))
-            stack.enter_context(Tidying(partial(_tidy, settings)))
-            if options.quiet:
-                await Nothing(tails).show(node.watch(id))
-            else:
-                await asyncio.to_thread(story.print, title)
-                view = await opened(shown, story, tails, live=live)
-                await view.show(node.watch(id))
-            result = node.engine.unwritten_end(id) or node.engine.result(id)
-        place = _place(options) if result.status is not Status.SUCCESS else ""
-        text = outcome.closed(result, tails, place, machine=machine, reveal=options.reveal)
-        await asyncio.to_thread(stdout.print, text if machine or options.quiet else f"\n{text}")
-        if options.isolated and options.keep_workspace:
-            complain(f"the workspace is kept: {folder}")
-        if result.reason == Reason.STATE_NOT_WRITTEN:
-            complain(f"what became of the run was not written down; --id {id} takes it up from what was")
-        if stdout.lost is not None:
-            complain(f"standard output was lost ({stdout.lost.strerror}); what the tasks printed is in {run_dir}")
-    if interrupts.count and result.status is Status.ABORTED:
-        return INTERRUPTED
-    return stdout.status(outcome.status(result))
-
-
-def _place(options: Namespace) -> str:
-    from runner.cli.place import found_here  # of use to those alone whose run failed
-
-    return found_here(options)
+        return ending.run(here.carry_out(begin, shown, outlets, folder, run_dir, settings, options, interrupts))
 
 
 def add_arguments(parser: ArgumentParser) -> None:

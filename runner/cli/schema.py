@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 from argparse import ArgumentParser, Namespace
 
-from runner import node as nodes
-from runner import schema
+from runner import schema, tasktypes
 from runner.cli.options import settings_of
 from runner.cli.terminal import STDOUT, Output
 
 
 def run(options: Namespace) -> int:
-    documents = schema.of_documents(nodes.registry(settings_of(options)))
+    documents = schema.of_documents(tasktypes.registry(settings_of(options)))
     stdout = Output(STDOUT)
     stdout.print(json.dumps(documents, indent=2, ensure_ascii=False))
     return stdout.status(0)

@@ -6,7 +6,7 @@ import json
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 
-from runner import node as nodes
+from runner import tasktypes
 from runner.cli.document import STDIN, read_document, source_name
 from runner.cli.options import settings_of
 from runner.cli.terminal import STDERR, STDOUT, Output, visible
@@ -21,7 +21,7 @@ def run(options: Namespace) -> int:
     """0 when every document is valid (warnings are allowed), else 2."""
     if options.files.count(STDIN) > 1:
         raise UsageError("standard input can be read only once; give - once")
-    registry = nodes.registry(settings_of(options))
+    registry = tasktypes.registry(settings_of(options))
     stdout, stderr = Output(STDOUT), Output(STDERR)
     verdicts = []
     for name in options.files:

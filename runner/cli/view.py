@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-from argparse import ArgumentParser
+from argparse import ArgumentParser, Namespace
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol
 
 from msgspec import Struct
 
-from runner.cli.follow import Follower
 from runner.cli.tails import Tails
 from runner.cli.terminal import STDERR, STDOUT, Output
 from runner.config.terminal import load_terminal_settings
@@ -21,6 +19,7 @@ from runner.model.task import Task
 from runner.model.watch import Happening
 
 if TYPE_CHECKING:
+    from runner.cli.follow import Follower
     from runner.cli.live import Ask
 
 AUTO, LIVE, PLAIN = "auto", "live", "plain"
@@ -69,12 +68,53 @@ def is_live(progress: str, descriptor: int, *, machine: bool) -> bool:
     return is_in_front(descriptor)
 
 
+class Outlets(Struct, frozen=True, kw_only=True):
+    """Where a command that carries a group out writes: what becomes of it at the end to `result`, what happens meanwhile to `story`, which
+    may be shown live. With `machine` the result is for a program. `title` is the story's first line: to a person it is told at once, to a
+    program, which may go on from there and ask for the group, when that is accepted."""
+
+    title: str
+    result: Output
+    story: Output
+    live: bool
+    quiet: bool
+    machine: bool
+
+    @classmethod
+    def of(cls, options: Namespace, title: str) -> Outlets:
+        """By `output`, `quiet` and `progress`. Raises UsageError."""
+        machine = options.output == "json"
+        result = Output(STDOUT)
+        story = Output(STDERR) if machine else result
+        live = not options.quiet and is_live(options.progress, story.descriptor, machine=machine)
+        return cls(title=title, result=result, story=story, live=live, quiet=options.quiet, machine=machine)
+
+    def begin(self) -> None:
+        """What is to be carried out is known."""
+        if not self.quiet and self._is_seen:
+            self.story.print(self.title)
+
+    def accepted(self) -> None:
+        """It is recorded, and others find it."""
+        if not self.quiet and not self._is_seen:
+            self.story.print(self.title)
+
+    @property
+    def _is_seen(self) -> bool:
+        return os.isatty(self.story.descriptor)
+
+
 async def opened(shown: Shown, output: Output, tails: Tails, *, live: bool) -> View:
     """`tails` are given the story too."""
+    # Behind the first line, which does not have to wait for them.
     if live:
+        import asyncio
+
         # What draws takes some 30 ms to import, which only those pay who see it; the group goes on meanwhile.
         await asyncio.to_thread(import_module, "runner.cli.picture")
         return _live(shown, output.descriptor, tails)
+    from runner.cli.follow import Follower
+
     return _Lines(Follower(shown.names, output), tails)
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import msgspec
 from msgspec import Struct
@@ -24,12 +23,18 @@ from drivers.base import (
     TaskContext,
 )
 from runner.errors import DriverError, OutputFileError, ProcessHostError, RecoverError, StartError
+from runner.lazily import Lazily
 from runner.model.result import Outcome, Reason, Status
 from runner.model.value import Value
 from taskimpl.os_exec import account, outputfiles, warnings
 from taskimpl.os_exec.account import Account
 from taskimpl.os_exec.outputfiles import VARIABLE, AttemptFiles
 from taskimpl.os_exec.spec import SCRIPT_FILE, Limits, OsExecSpec
+
+if TYPE_CHECKING:
+    import asyncio
+else:
+    asyncio = Lazily("asyncio")
 
 EXIT_CODE_TIMEOUT = 124
 COULD_NOT_START = 125

@@ -6,7 +6,6 @@ Those of a program that runs as another user lie in a folder of its own there, w
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import hashlib
 import os
@@ -15,15 +14,21 @@ import stat
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec import Struct, field
 
 from runner.errors import DriverError, OutputFileError
+from runner.lazily import Lazily
 from runner.model.fragments import parse_malformed
 from runner.model.outputfile import MAX_OUTPUT_FILE_BYTES, parse_begun, parse_output
 from runner.removal import remove_tree
 from taskimpl.os_exec.givenfiles import GivenFiles, Owner, write_private
+
+if TYPE_CHECKING:
+    import asyncio
+else:
+    asyncio = Lazily("asyncio")
 
 VARIABLE = "OUTPUT_FILE"
 _BASE = re.compile(r"[0-9a-f]{32}")

@@ -16,7 +16,7 @@ from runner.config import load_settings
 from runner.errors import RunnerError
 from runner.formatting import formatted
 from runner.model import document
-from runner.node import registry
+from runner.tasktypes import registry
 from runner.validation import load
 from runner.validation.forwarding import unjudged
 

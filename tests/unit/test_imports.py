@@ -142,6 +142,39 @@ def test_a_run_imports_nothing_that_is_seldom_needed(tmp_path: Path) -> None:
     assert {name for name in loaded if name.split(".")[0] in {"grpc", "google"}} == set()
 
 
+def test_the_first_line_of_a_run_waits_for_nothing_that_only_what_runs_needs(tmp_path: Path) -> None:
+    document = tmp_path / "group.yaml"
+    document.write_text("tasks: [{name: a, type: os_exec, spec: {command: [/bin/true]}}]", encoding="utf-8")
+    command = ["run", "--state-dir", str(tmp_path / "state"), str(document)]
+    loaded = modules_after(
+        "from runner.cli import main, view\n"
+        "class Seen(BaseException): pass\n"
+        "def begin(self): assert '1 task' in self.title; raise Seen\n"
+        "view.Outlets.begin = begin\n"
+        f"try: main({command})\n"
+        "except Seen: pass\n"
+        "else: raise AssertionError"
+    )
+    assert loaded & (SELDOM | {"asyncio", "ssl", "sqlite3", "runner.node", "runner.engine", "runner.process"}) == set()
+    assert {
+        "importlib.metadata",
+        "email",
+    } & loaded == set()  # which pydantic would import to look for plugins of its own
+    assert {"pydantic", "yaml", "taskimpl.os_exec"} <= loaded
+
+
+def test_what_only_looks_at_a_document_imports_nothing_that_runs_it(tmp_path: Path) -> None:
+    document = tmp_path / "group.yaml"
+    document.write_text("tasks: [{name: a, type: os_exec, spec: {command: [/bin/true]}}]", encoding="utf-8")
+    commands = [[name, str(document)] for name in ("validate", "graph")] + [
+        ["fmt", "--check", str(document)],
+        ["schema"],
+    ]
+    code = "import sys; sys.stdout.flush(); import os; saved = os.dup(1); os.dup2(2, 1)\nfrom runner.cli import main\n"
+    code += "".join(f"main({command})\n" for command in commands)
+    assert modules_after(f"{code}os.dup2(saved, 1)") & {"asyncio", "sqlite3", "runner.node", "runner.engine"} == set()
+
+
 def test_a_run_that_uses_no_plugin_imports_none_and_looks_for_none(tmp_path: Path) -> None:
     packages = tmp_path / "packages"
     install(packages, "never", "raise RuntimeError", {"never": "Never"})

@@ -11,7 +11,7 @@ import pytest
 from bench import workloads
 from bench.peers import installed
 from bench.workloads import GRAPHS, Workload
-from runner import node as nodes
+from runner import tasktypes
 from runner.config import load_settings
 from runner.model.group import TaskGroup
 from runner.validation import load
@@ -21,7 +21,7 @@ Require = Callable[[str], None]
 
 def parsed(text: str, tmp_path: Path) -> TaskGroup:
     settings = load_settings({}, state_dir=tmp_path)
-    return load(text.encode(), source="bench", registry=nodes.registry(settings)).group
+    return load(text.encode(), source="bench", registry=tasktypes.registry(settings)).group
 
 
 @pytest.mark.parametrize(

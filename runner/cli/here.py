@@ -1,0 +1,108 @@
+"""A group that this process carries out itself, with a node of its own, and shows. What it takes is imported once the first line of it
+stands on the screen."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from argparse import Namespace
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+from runner import history, workspace
+from runner import node as nodes
+from runner.cli import outcome
+from runner.cli.interrupts import INTERRUPTED, Interrupts
+from runner.cli.tails import Tails
+from runner.cli.terminal import complain
+from runner.cli.tidying import Tidying
+from runner.cli.view import Nothing, Outlets, Shown, opened
+from runner.config import Settings
+from runner.errors import UsageError
+from runner.model.result import Reason, Status
+from runner.removal import remove_tree
+
+CALLER = "local"
+
+MakeInterrupts = Callable[[Callable[[], None]], Interrupts]
+"""Of what removes what must not stay behind when the command leaves at once."""
+
+
+@contextmanager
+def new_run_dir(settings: Settings, id: str) -> Iterator[Path]:
+    """The folder of this group; removed again where the group was refused before it was ever accepted."""
+    folder = settings.run_dir(id)
+    fresh = not os.path.exists(folder)  # which, unlike Path.exists, may be asked about folders of others
+    try:
+        yield folder
+    except UsageError:
+        if fresh:
+            remove_tree(folder)
+        raise
+
+
+def _tidy(settings: Settings) -> None:
+    history.prune(settings.runs_dir, keep_days=settings.keep_days, keep_runs=settings.keep_runs)
+
+
+class Begin(Protocol):
+    def __call__(self, node: nodes.Node, workspace: str) -> str:
+        """Submit a group to the node; its id."""
+
+
+async def carry_out(
+    begin: Begin,
+    shown: Shown,
+    outlets: Outlets,
+    folder: Path,
+    run_dir: Path,
+    settings: Settings,
+    options: Namespace,
+    make_interrupts: MakeInterrupts | None = None,
+) -> int:
+    """Run what is begun to its end in the folder `run_dir` and show it; the exit status. Of the options it wants `reveal`,
+    `isolated`, `keep_workspace` and `state_dir`."""
+    machine, stdout = outlets.machine, outlets.result
+    tails = Tails()
+
+    def leave() -> None:
+        remove_tree(settings.temp_dir(run_dir))
+        if options.isolated and not options.keep_workspace:
+            remove_tree(folder)
+
+    with (make_interrupts or Interrupts)(leave) as interrupts:
+        async with AsyncExitStack() as stack:
+            node = await stack.enter_async_context(nodes.open_run_node(run_dir, settings))
+            if options.isolated:
+                stack.enter_context(workspace.isolated(folder, keep=options.keep_workspace))
+            id = begin(node, str(folder))
+            interrupts.cancels(lambda: node.engine.cancel(id))
+            stack.enter_context(Tidying(partial(_tidy, settings)))
+            await asyncio.to_thread(outlets.accepted)
+            if outlets.quiet:
+                await Nothing(tails).show(node.watch(id))
+            else:
+                view = await opened(shown, outlets.story, tails, live=outlets.live)
+                await view.show(node.watch(id))
+            result = node.engine.unwritten_end(id) or node.engine.result(id)
+        place = _place(options) if result.status is not Status.SUCCESS else ""
+        text = outcome.closed(result, tails, place, machine=machine, reveal=options.reveal)
+        await asyncio.to_thread(stdout.print, text if machine or outlets.quiet else f"\n{text}")
+        if options.isolated and options.keep_workspace:
+            complain(f"the workspace is kept: {folder}")
+        if result.reason == Reason.STATE_NOT_WRITTEN:
+            complain(f"what became of the run was not written down; --id {id} takes it up from what was")
+        if stdout.lost is not None:
+            complain(f"standard output was lost ({stdout.lost.strerror}); what the tasks printed is in {run_dir}")
+    if interrupts.count and result.status is Status.ABORTED:
+        return INTERRUPTED
+    return stdout.status(outcome.status(result))
+
+
+def _place(options: Namespace) -> str:
+    from runner.cli.place import found_here  # of use to those alone whose run failed
+
+    return found_here(options)
