@@ -20,9 +20,9 @@ def main(argv: list[str] | None = None) -> int:
     gc.disable()  # what is imported lives on: to look for garbage in it takes a tenth of the start
     try:
         from runner.cli.commands import run_command
-        from runner.cli.unplugged import unplug
+        from runner.cli.spared import spare
 
-        unplug()
+        spare()
 
         status = run_command(arguments)
         if ending := sys.modules.get("runner.cli.ending"):
