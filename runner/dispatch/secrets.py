@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
+from weakref import WeakValueDictionary
+
+from msgspec import Struct
 
 from runner.masking import Masker
 from runner.model.value import Bindings, Value
@@ -16,21 +19,39 @@ PROCESS_NAME_BYTES = 15
 """As much as Linux keeps of the name of a process."""
 
 
+class _Confidential(Struct, frozen=True, kw_only=True, weakref=True):
+    """What is confidential in some inputs, prepared. `unmasked` are (name, text) of those that cannot be masked."""
+
+    masker: Masker
+    unmasked: Sequence[tuple[str, str]]
+
+    @classmethod
+    def of(cls, texts: Iterable[tuple[str, str]]) -> _Confidential:
+        masker = Masker()
+        unmasked = [(name, text) for name, text in texts if text and not masker.add(text)]
+        return cls(masker=masker, unmasked=unmasked)
+
+
 class GroupInputs:
-    """What is confidential in the inputs of groups. All attempts of a group are given the same: it is looked at once."""
+    """What is confidential in the inputs of groups. All attempts of a group are given the same: it is looked at once. What another
+    runner forwards is a group for each attempt, and many of them have the same: those that are there at one time share it."""
 
     def __init__(self) -> None:
-        self._known: dict[str, tuple[Mapping[str, Value], Masker, Sequence[tuple[str, str]]]] = {}
+        self._known: dict[str, tuple[Mapping[str, Value], _Confidential]] = {}
+        self._shared: WeakValueDictionary[frozenset[tuple[str, str]], _Confidential] = WeakValueDictionary()
+        """Nothing is kept here for longer than some group has it."""
 
     def masker(self, group: str, inputs: Mapping[str, Value]) -> tuple[Masker, Sequence[tuple[str, str]]]:
         """A masker of one's own with these inputs, and (name, text) of those that cannot be masked."""
         known = self._known.get(group)
         if known is None or known[0] is not inputs:
-            masker = Masker()
-            confidential = [(f"inputs.{name}", value.text) for name, value in inputs.items() if value.confidential]
-            unmasked = [(name, text) for name, text in confidential if text and not masker.add(text)]
-            known = self._known[group] = (inputs, masker, unmasked)
-        return known[1].copy(), known[2]
+            texts = [(f"inputs.{name}", value.text) for name, value in inputs.items() if value.confidential]
+            which = frozenset(texts)
+            prepared = self._shared.get(which)
+            if prepared is None:
+                prepared = self._shared[which] = _Confidential.of(texts)
+            known = self._known[group] = (inputs, prepared)
+        return known[1].masker.copy(), known[1].unmasked
 
     def forget(self, group: str) -> None:
         self._known.pop(group, None)
