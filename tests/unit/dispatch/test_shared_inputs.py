@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
 
 import pytest
 
@@ -14,7 +13,7 @@ from runner.model.value import Value
 
 
 @pytest.fixture
-def made(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Masker]]:
+def made(monkeypatch: pytest.MonkeyPatch) -> list[Masker]:
     """The maskers that were made anew."""
     found: list[Masker] = []
 
@@ -24,7 +23,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Masker]]:
             found.append(self)
 
     monkeypatch.setattr(secrets, "Masker", Counted)
-    yield found
+    return found
 
 
 def values(**texts: str) -> dict[str, Value]:
