@@ -38,6 +38,13 @@ def documents() -> Iterator[tuple[str, str]]:
             yield f"{path.name} {number}", found
 
 
+def tokens(text: str) -> list[Any]:
+    try:
+        return list(yaml.scan(text, Loader=yaml.CSafeLoader))
+    except yaml.YAMLError:
+        return list(yaml.scan(text, Loader=yaml.SafeLoader))
+
+
 def comments(text: str) -> list[str]:
     """In order, without the blanks at their edges."""
     found: list[str] = []
@@ -47,7 +54,7 @@ def comments(text: str) -> list[str]:
     def look(gap: str) -> None:
         found.extend(line[line.index("#") + 1 :].strip() for line in gap.split("\n") if "#" in line)
 
-    for token in yaml.scan(text, Loader=yaml.SafeLoader):
+    for token in tokens(text):
         look(text[at : token.start_mark.index])
         at = token.end_mark.index
         if isinstance(token, yaml.ScalarToken) and token.style in ("|", ">"):
@@ -72,7 +79,7 @@ def meaning(text: str) -> Any:
 
 
 def check(text: str) -> str:
-    """It says the same, has the same comments, and its canonical form is its own. What PyYAML's own scanner does not take is refused."""
+    """It says the same, has the same comments, and its canonical form is its own. What neither scanner takes is refused."""
     assume(meaning(text) is not None)
     try:
         found = formatted(text)
