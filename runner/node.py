@@ -220,7 +220,6 @@ async def _assembled(
     from runner.dispatch.local import LocalDispatcher
     from runner.engine.engine import Engine
     from runner.logs.files import FileLogStore
-    from runner.peers import Own, Peers
 
     sealer = Sealer.open_or_create(settings.key_file)
     logs = FileLogStore(folder / "logs", sealer=sealer, limit=settings.log_bytes)
@@ -238,19 +237,18 @@ async def _assembled(
             on_release=role.on_release,
         )
     )
-    forwarding = role.forwarding
-    labels = forwarding.labels if forwarding else dict
-    own = Own(dispatcher=dispatcher, types=types, labels=labels, load=lambda: engine.load)
     neighbours = None
-    if forwarding is not None:
+    if (forwarding := role.forwarding) is not None:
         from runner.neighbours import Neighbours
+        from runner.peers import Own
 
+        own = Own(dispatcher=dispatcher, types=types, labels=forwarding.labels, load=lambda: engine.load)
         neighbours = Neighbours(forwarding, own, role.name, clock, logs)
     engine = Engine(
         store=store,
         clock=clock,
         dispatcher=dispatcher,
-        targets=Peers(own) if neighbours is None else neighbours.peers,
+        targets=None if neighbours is None else neighbours.peers,
         sealer=sealer,
         max_parallel=settings.max_parallel,
         traced=role.traced,

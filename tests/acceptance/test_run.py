@@ -74,6 +74,17 @@ def test_a_task_that_was_killed_is_told_alike_at_its_end_and_in_the_summary(runn
     assert any(line.startswith("t -- failed after ") and line.endswith(": ended by SIGKILL") for line in lines)
 
 
+@pytest.mark.parametrize("forward", [{"labels": {"gpu": "x"}}, {"to": "{{ 'x' }}"}, {"to": "{{ 'local' }}"}])
+def test_what_is_forwarded_waits_for_nobody(runner: Command, forward: dict[str, object]) -> None:
+    """A run has no peers and gets none, which is what its warning says."""
+    for document in (group([shell("far", "true", forward=forward)]), group([shell("far", "true")], forward=forward)):
+        done = runner("run", "--output", "json", runner.write(document))
+        assert done.status == 1
+        assert "here what is forwarded ends as errored (no_such_runner)" in done.stderr
+        end = done.json["results"]["far"]
+        assert (end["status"], end["reason"]) == ("errored", "no_such_runner")
+
+
 def test_the_result_alone_on_stdout(runner: Command) -> None:
     done = runner("run", "--output", "json", runner.write(FAILING))
     assert done.status == 1
