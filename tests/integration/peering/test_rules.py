@@ -33,7 +33,7 @@ async def test_what_cannot_be_begun_here_is_refused(tmp_path: Path) -> None:
             (
                 submit(hello.instance, hops=("a (1)", own, "b (2)")),
                 "refused",
-                f"the chain of runners goes in a circle: a (1) → {own} → b (2) → {hello.node}",
+                f"the chain of runners goes in a circle: a (1) → {own} → b (2) → {hello.name} ({hello.node})",
             ),
             (
                 submit(hello.instance, hops=tuple(f"r ({number})" for number in range(9))),
