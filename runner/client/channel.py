@@ -55,6 +55,8 @@ def _options(endpoint: Endpoint, silence: float) -> tuple[tuple[str, int | str],
     asking = (
         ("grpc.keepalive_time_ms", milliseconds * 2 // 3),
         ("grpc.keepalive_timeout_ms", milliseconds // 3),
+        # That is about what the other machine takes; a process that is stopped there would have a minute for its answer.
+        ("grpc.http2.ping_timeout_ms", milliseconds // 3),
     )
     named = () if endpoint.server_name is None else (("grpc.ssl_target_name_override", endpoint.server_name),)
     return (*_OPTIONS, *asking, *named)

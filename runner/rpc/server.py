@@ -222,6 +222,8 @@ def _keepalive(seconds: float) -> Sequence[tuple[str, int]]:
     return (
         ("grpc.keepalive_time_ms", milliseconds),
         ("grpc.keepalive_timeout_ms", milliseconds * 2 // 3),
+        # That is about what the other machine takes; a process that is stopped there would have a minute for its answer.
+        ("grpc.http2.ping_timeout_ms", milliseconds * 2 // 3),
         # Callers may ask that often, too.
         ("grpc.http2.min_ping_interval_without_data_ms", min(10_000, milliseconds // 2)),
     )

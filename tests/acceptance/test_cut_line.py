@@ -1,8 +1,10 @@
-"""A line between a node and a caller that is cut without a word: each of them finds out, and what was followed goes on."""
+"""A line between a node and a caller that is cut without a word, or one of the two that is stopped: the other one finds out."""
 
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from runner.client import AsyncClient, Client, Endpoint, Patience
-from runner.errors import LimitError
+from runner.errors import LimitError, UnreachableError
 from tests.acceptance.command import group, shell
 from tests.acceptance.mortal import Node
 from tests.conftest import Require
@@ -79,6 +81,47 @@ def test_a_cut_line_is_noticed_at_both_ends(between: Line, tmp_path: Path) -> No
         assert follower.returncode == 0
     finally:
         node.remove()
+
+
+@pytest.fixture
+def alone(tmp_path: Path) -> Iterator[Node]:
+    """A node that gives each caller one stream, and asks callers that are silent for a second."""
+    node = Node(tmp_path / "state", environment={"RUNNER_KEEPALIVE": "1", "RUNNER_LIMITS_STREAMS_PER_CALLER": "1"})
+    try:
+        node.start()
+        yield node
+    finally:
+        os.kill(node.pid, signal.SIGCONT)
+        node.remove()
+
+
+@pytest.mark.timeout(45)  # gRPC itself waits for a minute
+def test_a_node_that_is_stopped_is_noticed(alone: Node) -> None:
+    """Its kernel goes on taking what is sent to it."""
+    with Client(Endpoint(target=alone.socket), patience=Patience(call=10, stream=0, silence=1.5)) as client:
+        id = client.submit(group([shell("waits", "exec sleep 100")])).id
+        happenings = client.watch(id)
+        next(happenings)
+        os.kill(alone.pid, signal.SIGSTOP)
+        with pytest.raises(UnreachableError):
+            for _ in happenings:
+                pass
+
+
+@pytest.mark.timeout(45)
+def test_a_caller_who_is_stopped_is_noticed(alone: Node) -> None:
+    token = alone.token("ada")
+    with Client(Endpoint(target=alone.socket, token=token)) as beside:
+        id = beside.submit(group([shell("waits", "exec sleep 100")])).id
+        command = [sys.executable, "-c", FOLLOWER, alone.socket, token, id]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as follower:
+            try:
+                assert follower.stdout is not None
+                follower.stdout.readline()
+                follower.send_signal(signal.SIGSTOP)
+                asyncio.run(_until_a_stream_is_free(alone.socket, token, id))
+            finally:
+                follower.kill()
 
 
 async def _until_a_stream_is_free(target: str, token: str, id: str) -> None:
