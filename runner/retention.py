@@ -107,7 +107,7 @@ class Keeper:
         await asyncio.to_thread(self._clear, id)
         if not self._engine.forget(id):
             raise GroupInUseError(
-                "somebody watches or reads it, or something of it may still report: try again in a moment"
+                "somebody watches or reads it, or something of it may still report, as soon as its runner is reached: try again later"
             )
         self._logs.delete_group(id)
 

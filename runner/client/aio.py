@@ -211,13 +211,20 @@ class AsyncClient:
         last = None if follow else (await self._group(id)).last_event
         if last == 0:
             return
-        async for happenings in self.watch_in_batches(id, output=False):
-            found = [
-                event for event in happenings if isinstance(event, Event) and (last is None or event.number <= last)
-            ]
-            if found:
-                yield found
-            if last is not None and found and found[-1].number >= last:
+        after, before = 0, -1
+        # A watch ends with its group, and late results come behind that.
+        while after > before and (last is None or after < last):
+            before = after
+            async for happenings in self.watch_in_batches(id, after_event=after, output=False):
+                found = [
+                    event for event in happenings if isinstance(event, Event) and (last is None or event.number <= last)
+                ]
+                if found:
+                    after = found[-1].number
+                    yield found
+                if last is not None and after >= last:
+                    return
+            if last is None:
                 return
 
     async def logs(

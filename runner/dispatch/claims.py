@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msgspec.structs import replace
 
 from runner.model.dispatch import Fact, Finished, Noticed, Report, Told
 from runner.model.event import Kind
+from runner.model.fault import Fault
 from runner.model.group import TaskGroup
 from runner.model.result import Outcome, Reason, Status
 from runner.model.task import Task
@@ -21,6 +22,10 @@ _STEPS = frozenset({Kind.TASK_DISPATCHED, Kind.TASK_STARTED, Kind.TASK_RETRYING,
 """What a task can come to only so often."""
 MOST_TOLD_CHARS = 100_000
 """Of a text that is for persons."""
+MOST_FAULTS = 1000
+"""That one answer to a question may find."""
+MOST_FAULT_CHARS = 2000
+"""Of what is said of one."""
 
 
 class Claims:
@@ -78,6 +83,18 @@ class GroupClaims:
 def told(text: str, most: int = MOST_TOLD_CHARS) -> str:
     """What is kept of a text for persons."""
     return text if len(text) <= most else f"{text[:most]}…"
+
+
+def faults_taken(faults: Sequence[Fault]) -> Sequence[Fault]:
+    """What is kept of what another runner finds in a document."""
+    return [
+        replace(
+            fault,
+            message=told(fault.message, MOST_FAULT_CHARS),
+            hint=None if fault.hint is None else told(fault.hint, MOST_FAULT_CHARS),
+        )
+        for fault in faults[:MOST_FAULTS]
+    ]
 
 
 def _short_fields(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,13 +12,12 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
-from msgspec.structs import replace
-
 from runner.clock import Clock, Moment, Timer
 from runner.dispatch.base import Sink
-from runner.dispatch.claims import told
+from runner.dispatch.claims import faults_taken, told
 from runner.dispatch.handed import Copies, Handed, HandedGroup, HandedTask
 from runner.dispatch.releases import Releases
+from runner.dispatch.unheard import Unheard
 from runner.errors import UsageError
 from runner.model.dispatch import PAUSES, WHOLE, AttemptId, Dispatch, Finished, GroupDispatch, Report
 from runner.model.fault import Fault
@@ -45,11 +44,6 @@ from runner.model.session import (
     hop,
 )
 from runner.model.task import Task
-
-MOST_FAULTS = 1000
-"""That one answer to a question may find."""
-MOST_FAULT_CHARS = 2000
-"""Of what is said of one."""
 
 Send = Callable[[FromOrigin], None]
 Answered = Callable[[Sequence[Fault] | None], None]
@@ -95,6 +89,7 @@ class RemoteDispatcher:
         self._handed: dict[AttemptId, Handed] = {}
         self._cancelled_first: dict[AttemptId, float] = {}
         """Attempts that were to be ended before they were handed to this."""
+        self._unheard = Unheard()
         self._groups: set[str] = set()
         """Of which something was handed to it."""
         self._releases = Releases()
@@ -144,6 +139,9 @@ class RemoteDispatcher:
         self._tell(Acknowledge(id=id, sequence=sequence))
 
     def cancel(self, id: AttemptId, grace: float) -> None:
+        if id in self._unheard:
+            self._unheard.cancel(id, grace)
+            return
         handed = self._handed.get(id)
         if handed is None:
             # What a former life has stopped is handed over again only when it is safe that it was, and that may take a while.
@@ -177,6 +175,9 @@ class RemoteDispatcher:
 
     def release(self, group: str) -> None:
         if self._cancelled_first or group in self._groups:
+            for handed in self._under_way():
+                if handed.id.group == group:
+                    self._unheard.add(handed)
             self._forget(lambda id: id.group == group)
         if group not in self._groups:
             return
@@ -271,6 +272,7 @@ class RemoteDispatcher:
             handed.is_handed_over = False
         send(Begin(live=tuple(handed.id for handed in self._under_way())))
         self._releases.tell(self._since.boot, lambda group: send(Release(group=group)))
+        self._unheard.ask(send)
         for handed in self._under_way():
             self._hand_over(handed)
         _log.info("peer %s is there", self._name, extra={"action": "peer_back", "peer": self._name})
@@ -289,11 +291,14 @@ class RemoteDispatcher:
                 handed = self._handed.get(id)
                 if handed is not None:
                     self._end(handed, Status.ERRORED, reason, f"{self._name} does not take it: {told(text)}")
+                elif id in self._unheard:
+                    outcome = Outcome(status=Status.ERRORED, reason=reason, finished_at=self._clock.now().wall)
+                    self._report(Finished(id=id, sequence=1, outcome=outcome))
             case Loaded(load=load):
                 self._load = load
             case Checked(number=number, faults=faults):
                 if (answered := self._questions.pop(number, None)) is not None:
-                    answered([_short(fault) for fault in faults[:MOST_FAULTS]])
+                    answered(faults_taken(faults))
 
     def disconnected(self, why: str) -> None:
         """The session has ended, or none could begin."""
@@ -334,6 +339,7 @@ class RemoteDispatcher:
         if handed is None:
             # Of one that is over here since it was given up: how it ended becomes an event at most.
             if isinstance(report, Finished):
+                self._unheard.remove(report.id)
                 self._sink(report)
                 self._tell(Acknowledge(id=report.id, sequence=report.sequence))
         elif not handed.is_over and report.sequence > handed.heard:
@@ -367,6 +373,7 @@ class RemoteDispatcher:
 
     def _give_up_all(self, error: str) -> None:
         for handed in self._under_way():
+            self._unheard.add(handed)
             self._end(handed, Status.ERRORED, Reason.RUNNER_LOST, error)
 
     def _over(self, handed: Handed) -> None:
@@ -386,8 +393,3 @@ class RemoteDispatcher:
             del self._cancelled_first[id]
         for id in [id for id in self._handed if unwanted(id)]:
             self._over(self._handed.pop(id))
-
-
-def _short(fault: Fault) -> Fault:
-    hint = None if fault.hint is None else told(fault.hint, MOST_FAULT_CHARS)
-    return replace(fault, message=told(fault.message, MOST_FAULT_CHARS), hint=hint)

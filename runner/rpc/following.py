@@ -60,7 +60,7 @@ class Watch:
         head = self._engine.library.head(self._id)
         if head.group.status.terminal and self._part.after >= head.last_event:
             return  # whoever asks behind the last event has seen it all
-        part, ahead = self._part, self._part.after > head.last_event
+        part, has_ended = self._part, head.group.status.terminal or self._part.after > head.last_event
         story = Story(
             self._id,
             self._engine.events,
@@ -73,7 +73,8 @@ class Watch:
                 while (message := _next(story)) is not None:
                     self._told_at = self._loop.time()
                     yield message
-                if story.over or (ahead and self._engine.status(self._id).terminal):
+                # Behind the end of a group there may be late results, and nobody tells of the last one.
+                if story.over or (has_ended and self._engine.status(self._id).terminal):
                     return
                 self._traffic.check_staying()
                 if self._engine.unwritten_end(self._id) is not None:

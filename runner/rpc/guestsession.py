@@ -231,7 +231,11 @@ class GuestSession:
             case Submit() | SubmitGroup():
                 await self._submitted(said)
             case session.Cancel():
-                self._reception.cancel(said.id, said.grace)
+                guest = self._reception.cancel(said.id, said.grace)
+                if guest is None:
+                    self._refuse(said.id, Reason.REFUSED, "it is not known here")
+                elif guest not in self._tellings:
+                    self._tell_end(AttemptId(guest, said.id.task, 1), said.id)
             case session.Signal():
                 self._reception.signal(said.id, said.signal)
             case session.Check():
@@ -271,7 +275,11 @@ class GuestSession:
             if fits(attempt):
                 self._engine.cancel_once(guest.group)
                 if guest.group not in self._tellings:
-                    self._tell(telling(self._engine, self._premises.logs, guest, attempt, end_alone=True))
+                    self._tell_end(guest, attempt)
+
+    def _tell_end(self, guest: AttemptId, attempt: AttemptId) -> None:
+        """Of one that its origin does not follow."""
+        self._tell(telling(self._engine, self._premises.logs, guest, attempt, end_alone=True))
 
     def _answer(self, said: FromExecutor) -> None:
         self._answers.append(said)

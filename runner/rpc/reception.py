@@ -141,10 +141,12 @@ class Reception:
     async def release(self, group: str) -> None:
         await asyncio.to_thread(self._premises.workspaces.release, self._whose, group)
 
-    def cancel(self, attempt: AttemptId, grace: float) -> None:
+    def cancel(self, attempt: AttemptId, grace: float) -> str | None:
+        """The id of the guest; None where it is not known."""
         id = self._find(attempt)
         if id is not None:
             self._engine.cancel_once(id, at_once=_cancels(grace) > 1)
+        return id
 
     def signal(self, attempt: AttemptId, signal: str) -> None:
         """Raises UsageError."""

@@ -625,7 +625,8 @@ global___AcknowledgeReports = AcknowledgeReports
 @typing.final
 class CancelAttempt(google.protobuf.message.Message):
     """Stop the attempt. Repeated with a shorter grace it is hurried. A group is cancelled; with less than the usual grace its clean-up is ended
-    too.
+    too. How it ended is told, also where it was over before, and one that is not known is refused: so an origin hears
+    of those that it has given up.
     """
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor

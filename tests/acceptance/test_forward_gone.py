@@ -1,14 +1,23 @@
-"""A peer that is none any more while it carries something out."""
+"""A peer that is none any more, or elsewhere for too long, while it carries something out."""
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from runner.client.blocking import Client
+from runner.errors import GroupInUseError
+from runner.model.endpoint import Endpoint
+from runner.model.event import Kind
 from runner.model.result import Reason, Status
 from tests.acceptance.command import shell
+from tests.acceptance.mortal import Node
 from tests.acceptance.test_forward import ONPREM, Pair
 
 
@@ -36,3 +45,43 @@ def test_a_peer_that_was_renamed_is_lost_and_nothing_is_begun_here(nodes: Pair) 
     assert task.error == "the runner that it was given to is no peer of this one any more; it may still run there"
     nodes.until(lambda: not Path(f"/proc/{pid}").exists())
     assert len(nodes.grown("pids")) == 1
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_what_has_ended_there_while_nobody_heard_of_it_is_told_late(nodes: Pair, whole: bool) -> None:
+    """It has been given up by then, and its group can be removed from then on."""
+    far = shell("far", f"echo $$ > {nodes.folder}/pid; while [ ! -e {nodes.folder}/go ]; do sleep 0.05; done")
+    more: dict[str, Any] = {"forward": ONPREM} if whole else {}
+    id = nodes.submit(far if whole else {**far, "forward": ONPREM}, **more)
+    nodes.until(lambda: nodes.grown("pid"))
+    _point(nodes, nodes.onprem.socket, "unix:/nowhere")
+    assert nodes.finished(id).results["far"].reason == Reason.RUNNER_LOST
+    with nodes.client() as client, pytest.raises(GroupInUseError):
+        client.remove(id)
+    (nodes.folder / "go").touch()
+    nodes.until(lambda: _statuses(nodes.onprem) == [Status.SUCCESS])
+    _point(nodes, "unix:/nowhere", nodes.onprem.socket)
+    (late,) = nodes.until(lambda: nodes.events(id, Kind.LATE_RESULT))
+    assert (late.task, late.fields["status"]) == (None if whole else "far", "success")
+    nodes.until(lambda: _is_removed(nodes, id))
+
+
+def _statuses(node: Node) -> list[Status]:
+    """Of the groups that it has."""
+    with Client(Endpoint(target=node.socket)) as client:
+        return [each.status for each in client.list()]
+
+
+def _is_removed(nodes: Pair, id: str) -> bool:
+    """Once nobody reads it any more."""
+    with nodes.client() as client, suppress(GroupInUseError):
+        client.remove(id)
+        return True
+    return False
+
+
+def _point(nodes: Pair, old: str, new: str) -> None:
+    """Let the cloud look for its peer elsewhere."""
+    config = nodes.folder / "cloud" / "runner.toml"
+    config.write_text(config.read_text().replace(old, new))
+    os.kill(nodes.cloud.pid, signal.SIGHUP)

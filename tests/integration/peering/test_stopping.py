@@ -41,6 +41,21 @@ async def test_cancelled_while_it_runs(tmp_path: Path) -> None:
         assert talk.noticed(ID, Kind.KILL_REPORT)[0]["signals"][-1][0] == "SIGKILL"
 
 
+async def test_how_one_has_ended_that_was_not_heard_is_told_to_who_cancels_it(tmp_path: Path) -> None:
+    async with desk(tmp_path) as at:
+        async with talking(at.channel) as talk:
+            instance = (await talk.hello()).instance
+            await talk.say(submit(instance, f"echo much; touch {tmp_path}/ran; exit 3"))
+            await talk.outcome(ID)
+        async with talking(at.channel) as talk:
+            await talk.hello()
+            await talk.say(Cancel(id=ID, grace=10.0))
+            assert (await talk.outcome(ID)).exit_code == 3
+            assert talk.told(ID) == ["finished"]
+            await talk.say(Cancel(id=AttemptId("nobody", "t", 1), grace=1.0))
+            assert (await talk.refused()).message == "it is not known here"
+
+
 async def test_cancelled_while_it_waits_for_a_slot(tmp_path: Path) -> None:
     waiting = AttemptId("g", "waits", 1)
     async with met(tmp_path, max_parallel=1) as (_, talk, instance):

@@ -9,6 +9,7 @@ from runner.model.session import (
     Acknowledge,
     Cancel,
     Refused,
+    Release,
     Signal,
     Submit,
 )
@@ -147,6 +148,44 @@ def test_what_a_former_life_has_sent_is_given_up_too(origin: Origin) -> None:
     assert [(end.outcome.reason, end.sequence) for end in origin.finished()] == [("runner_lost", 4)]
 
 
+def test_how_one_that_was_given_up_has_ended_is_asked_for_until_it_is_known(origin: Origin) -> None:
+    """It may have ended while nobody heard of it."""
+    other = ID._replace(task="u")
+    origin.connect()
+    origin.send()
+    origin.send(other)
+    origin.dispatcher.cancel(other, 5.0)
+    origin.dispatcher.disconnected("cut")
+    origin.send(ID._replace(task="v"))
+    origin.pass_seconds(LOST_AFTER + 1)
+    origin.dispatcher.acknowledge(ID, 1)
+    for _ in range(2):
+        origin.connect()
+        assert origin.told == [Cancel(id=ID, grace=10.0), Cancel(id=other, grace=5.0)]
+    origin.hear(finished(12))
+    origin.connect()
+    assert origin.told == [Cancel(id=other, grace=5.0)]
+    origin.dispatcher.release(ID.group)  # which the engine waits for all the same
+    origin.connect()
+    assert origin.told == [Cancel(id=other, grace=5.0)]
+    origin.dispatcher.heard(Refused(id=other, reason=Reason.REFUSED, message="it is not known here"))
+    assert (origin.finished()[-1].id, origin.finished()[-1].outcome.reason) == (other, "refused")
+    origin.connect()
+    assert origin.told == []
+
+
+def test_how_one_has_ended_that_its_group_did_not_wait_for_is_asked_for(origin: Origin) -> None:
+    origin.connect()
+    origin.send()
+    origin.dispatcher.disconnected("cut")
+    origin.dispatcher.cancel(ID, 5.0)
+    origin.dispatcher.release(ID.group)
+    origin.connect()
+    assert origin.told == [Release(group=ID.group), Cancel(id=ID, grace=5.0)]
+    origin.hear(finished(12))
+    assert [end.sequence for end in origin.finished()] == [12]
+
+
 def test_a_late_end_is_passed_on_and_acknowledged(origin: Origin) -> None:
     origin.connect()
     origin.send()
@@ -156,4 +195,4 @@ def test_a_late_end_is_passed_on_and_acknowledged(origin: Origin) -> None:
     origin.connect()
     origin.hear(finished(12))
     assert [end.sequence for end in origin.finished()] == [1, 12]
-    assert origin.told == [Acknowledge(id=ID, sequence=12)]
+    assert origin.told == [Cancel(id=ID, grace=10.0), Acknowledge(id=ID, sequence=12)]
