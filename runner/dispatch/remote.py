@@ -290,6 +290,8 @@ class RemoteDispatcher:
             case Refused(id=id, reason=reason, message=text):
                 handed = self._handed.get(id)
                 if handed is not None:
+                    if reason == Reason.RUNNER_LOST:
+                        self._unheard.add(handed)
                     self._end(handed, Status.ERRORED, reason, f"{self._name} does not take it: {told(text)}")
                 elif id in self._unheard:
                     outcome = Outcome(status=Status.ERRORED, reason=reason, finished_at=self._clock.now().wall)

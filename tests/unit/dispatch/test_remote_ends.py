@@ -174,6 +174,15 @@ def test_how_one_that_was_given_up_has_ended_is_asked_for_until_it_is_known(orig
     assert origin.told == []
 
 
+def test_how_one_has_ended_that_another_life_of_the_peer_may_know_is_asked_for(origin: Origin) -> None:
+    origin.connect()
+    origin.send()
+    origin.dispatcher.heard(Refused(id=ID, reason=Reason.RUNNER_LOST, message="it was given to another life"))
+    origin.dispatcher.acknowledge(ID, 1)
+    origin.connect()
+    assert origin.told == [Cancel(id=ID, grace=10.0)]
+
+
 def test_how_one_has_ended_that_its_group_did_not_wait_for_is_asked_for(origin: Origin) -> None:
     origin.connect()
     origin.send()

@@ -39,6 +39,13 @@ def test_every_reason_has_words(reason: Reason | Abort) -> None:
         assert endings.why(task(), outcome(reason=reason.value)) != reason.value
 
 
+def test_a_runner_may_be_lost_that_was_heard_of() -> None:
+    """It may be another life of it that is there now."""
+    error = "b does not take it: it was given to another life of this runner"
+    lost = outcome(Status.ERRORED, reason=Reason.RUNNER_LOST, error=error)
+    assert endings.why(task(), lost) == f"its runner cannot be counted on any more, {error}"
+
+
 def test_why_nothing_was_tried_again() -> None:
     often = task(retry=Retry(attempts=3, on=frozenset({"failed", "7"})))
     assert endings.not_repeated(task(), 1, outcome(exit_code=1)) is None, "nobody expects it"
