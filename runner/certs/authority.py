@@ -174,7 +174,9 @@ class Authority:
             if path.exists():  # which may be older than the list of what was issued
                 serials.add(_read_certificate(path).serial_number)
             if not serials:
-                raise UsageError(f"{name!r} was issued no certificate as a {kind} in {self.folder}")
+                others = [its for _, its, whose in self._register.read() if whose == name]
+                hint = f"; as a {others[0]} it was (`--node` says which)" if others else ""
+                raise UsageError(f"{name!r} was issued no certificate as a {kind} in {self.folder}{hint}")
             known = revoked.read(self.folder, self._certificate)
             new = serials - {each.serial_number for each in known}
             entries = [
