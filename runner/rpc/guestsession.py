@@ -242,8 +242,8 @@ class GuestSession:
                 faults = await asyncio.to_thread(self._reception.check, said.tasks, said.on_behalf_of)
                 self._answer(session.Checked(number=said.number, faults=tuple(faults)))
             case session.Release():
-                await self._end_all(lambda attempt: attempt.group == said.group)
-                await self._reception.release(said.group)
+                ending = await self._end_all(lambda attempt: attempt.group == said.group)
+                await self._reception.release(said.group, ending)
             case session.Acknowledge():
                 pass  # what was told is kept for longer than that, so that one that is sent again late is known
             case session.OriginHello() | session.Begin():
@@ -269,13 +269,16 @@ class GuestSession:
         _log.info("%s", message, extra={"action": "dispatch_refused", **told})
         self._answer(Refused(id=attempt, reason=reason, message=message))
 
-    async def _end_all(self, fits: Callable[[AttemptId], bool]) -> None:
-        """End those guests of the origin that run or wait here and fit; it is told what became of them."""
+    async def _end_all(self, fits: Callable[[AttemptId], bool]) -> Sequence[str]:
+        """End those guests of the origin that run or wait here and fit, which are given; it is told what became of them."""
+        ending: list[str] = []
         async for guest, attempt in self._reception.unfinished():
             if fits(attempt):
+                ending.append(guest.group)
                 self._engine.cancel_once(guest.group)
                 if guest.group not in self._tellings:
                     self._tell_end(guest, attempt)
+        return ending
 
     def _tell_end(self, guest: AttemptId, attempt: AttemptId) -> None:
         """Of one that its origin does not follow."""

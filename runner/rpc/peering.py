@@ -21,11 +21,12 @@ from runner.engine.guests import Origin
 from runner.errors import ProtocolError, RunnerError, SupersededError, UnavailableError, UsageError
 from runner.model import session
 from runner.rpc import guard, peerwire
+from runner.rpc.departures import Departures, is_over
 from runner.rpc.guestsession import GuestSession
 from runner.rpc.identity import Caller, Identity
 from runner.rpc.policy import Policy
 from runner.rpc.premises import Premises
-from runner.rpc.reception import Early, Reception, is_over
+from runner.rpc.reception import Early, Reception
 from runner.rpc.traffic import Traffic
 from runner.v1 import peer_pb2 as pb
 from runner.v1 import peer_pb2_grpc
@@ -51,6 +52,7 @@ class PeerServicer(peer_pb2_grpc.PeerServiceServicer):
         self._greeted: dict[tuple[str, str], list[GuestSession]] = {}
         """Those that have not begun yet, in the order in which they were answered."""
         self._early = Early()
+        self._departures = Departures(premises)
 
     def reload(self, service: Service) -> None:
         """What was said of this runner in a hello is said again where it is not so any more."""
@@ -74,7 +76,8 @@ class PeerServicer(peer_pb2_grpc.PeerServiceServicer):
             if hello is None:
                 return
             origin = Origin(caller=caller.name, node=hello.node, name=hello.name)
-            reception = Reception(self._premises, self._traffic, origin, partial(self._present, caller), self._early)
+            present_caller = partial(self._present, caller)
+            reception = Reception(self._premises, self._traffic, origin, present_caller, self._early, self._departures)
             present = GuestSession(self._premises, self._traffic, origin, reception)
             key = (origin.caller, origin.node)
             greeted = self._greeted.setdefault(key, [])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,7 @@ from runner.model.session import Submit, SubmitGroup, hop
 from runner.model.task import Task
 from runner.model.taskparse import Given
 from runner.rpc import guard, policy
+from runner.rpc.departures import Departures
 from runner.rpc.identity import Caller
 from runner.rpc.premises import Premises
 from runner.rpc.servicer import SIGNALS
@@ -74,7 +75,13 @@ class Reception:
     """Of one origin. `present` tells what its caller may do at present."""
 
     def __init__(
-        self, premises: Premises, traffic: Traffic, origin: Origin, present: Callable[[], Caller], early: Early
+        self,
+        premises: Premises,
+        traffic: Traffic,
+        origin: Origin,
+        present: Callable[[], Caller],
+        early: Early,
+        departures: Departures,
     ) -> None:
         self._premises = premises
         self._engine = premises.engine
@@ -82,6 +89,7 @@ class Reception:
         self._origin = origin
         self._present = present
         self._early = early
+        self._departures = departures
 
     async def take_in(self, said: Submit | SubmitGroup) -> str:
         """The id of the guest, which was known or is now. Raises RefusedError, GroupExistsError, LimitError, UnavailableError and
@@ -99,6 +107,7 @@ class Reception:
             ) from error
         if id is None:
             self._judge(said, submission)
+            self._departures.stay(self._whose, dispatch.id.group)
             workspace = self.workspace(dispatch.id.group)
             accepted = engine.accept(
                 submission, caller=origin.caller, workspace=str(workspace), traceparent=dispatch.traceparent
@@ -138,8 +147,9 @@ class Reception:
         """That of all that comes of this group of the origin, which is there now. Raises StoreError."""
         return self._premises.workspaces.shared(self._whose, group)
 
-    async def release(self, group: str) -> None:
-        await asyncio.to_thread(self._premises.workspaces.release, self._whose, group)
+    async def release(self, group: str, ending: Collection[str]) -> None:
+        """Of this group nothing is wanted any more; `ending` are the guests of it that were told to end."""
+        await self._departures.release(self._whose, group, ending)
 
     def cancel(self, attempt: AttemptId, grace: float) -> str | None:
         """The id of the guest; None where it is not known."""
@@ -252,13 +262,6 @@ def _of_another_life(attempt: AttemptId) -> str:
 
 def _named(attempt: AttemptId) -> str:
     return f"the group {attempt.group}" if attempt.task == WHOLE else f"the attempt {attempt}"
-
-
-def is_over(premises: Premises, guest: str) -> bool:
-    try:
-        return premises.engine.status(guest).terminal
-    except GroupNotFoundError:
-        return True
 
 
 def _cancels(grace: float) -> int:

@@ -295,7 +295,7 @@ def test_all_that_somebody_was_issued_is_revoked(authority: Authority, folder: P
     assert authority.revoke(Kind.CLIENT, "ada") == 0
     with pytest.raises(UsageError, match="'eve' was issued no certificate as a client"):
         authority.revoke(Kind.CLIENT, "eve")
-    with pytest.raises(UsageError, match="as a node in .*; as a client it was"):
+    with pytest.raises(UsageError, match=r"as a node in .*; as a client it was"):
         authority.revoke(Kind.NODE, "adam")
     revoked = x509.load_pem_x509_crl(authority.crl_file.read_bytes())
     assert sorted(each.serial_number for each in revoked) == sorted(serials)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from runner.model.dispatch import WHOLE, AttemptId, Fact, Finished, GroupDispatc
 from runner.model.event import Kind
 from runner.model.group import Input, TaskGroup
 from runner.model.result import Status
-from runner.model.session import Cancel, FromExecutor, Reported, Signal, SubmitGroup
+from runner.model.session import Cancel, FromExecutor, Release, Reported, Signal, SubmitGroup
 from runner.model.task import Cell, Export, Import, Retry, Task, When
 from runner.model.value import Value
 from runner.rpc import peerwire
@@ -201,6 +202,20 @@ async def test_inputs_are_those_that_are_declared(tmp_path: Path) -> None:
         del said.submit_group.inputs["a"]
         await talk.say_raw(said)
         assert "those that are declared, and no others" in (await talk.refused()).message
+
+
+async def test_the_workspace_of_a_group_that_is_released_stays_for_its_clean_up(tmp_path: Path) -> None:
+    """And for what still ends: it is released by an origin that has given it up and is back."""
+    async with met(tmp_path) as (_, talk, instance):
+        clean = shell("clean", f"pwd > {tmp_path}/cleaned", "a", when=When.ALWAYS)
+        await talk.say(whole(instance, shell("a", "trap 'pwd; exit 1' TERM; while :; do sleep 0.02; done"), clean))
+        await talk.until(has_told(Kind.TASK_STARTED, "a"))
+        await talk.say(Release(group=ID.group))
+        outcome = await talk.outcome(ID)
+        assert (outcome.status, outcome.reason) == (Status.ABORTED, "cancelled")
+        workspace = Path((tmp_path / "cleaned").read_text().strip())
+        while workspace.exists():  # noqa: ASYNC110 - nobody tells of that
+            await asyncio.sleep(0.01)
 
 
 async def test_other_content_is_a_conflict_and_another_life_has_lost_it(tmp_path: Path) -> None:
