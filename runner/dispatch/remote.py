@@ -289,13 +289,13 @@ class RemoteDispatcher:
                     handed.printed(message)
             case Refused(id=id, reason=reason, message=text):
                 handed = self._handed.get(id)
-                if handed is not None:
+                if id in self._unheard:
+                    outcome = Outcome(status=Status.ERRORED, reason=reason, finished_at=self._clock.now().wall)
+                    self._report(Finished(id=id, sequence=1, outcome=outcome))
+                elif handed is not None:
                     if reason == Reason.RUNNER_LOST:
                         self._unheard.add(handed)
                     self._end(handed, Status.ERRORED, reason, f"{self._name} does not take it: {told(text)}")
-                elif id in self._unheard:
-                    outcome = Outcome(status=Status.ERRORED, reason=reason, finished_at=self._clock.now().wall)
-                    self._report(Finished(id=id, sequence=1, outcome=outcome))
             case Loaded(load=load):
                 self._load = load
             case Checked(number=number, faults=faults):
@@ -338,7 +338,7 @@ class RemoteDispatcher:
 
     def _report(self, report: Report) -> None:
         handed = self._handed.get(report.id)
-        if handed is None:
+        if handed is None or report.id in self._unheard:
             # Of one that is over here since it was given up: how it ended becomes an event at most.
             if isinstance(report, Finished):
                 self._unheard.remove(report.id)

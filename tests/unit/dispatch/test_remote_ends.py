@@ -195,12 +195,15 @@ def test_how_one_has_ended_that_its_group_did_not_wait_for_is_asked_for(origin: 
     assert [end.sequence for end in origin.finished()] == [12]
 
 
-def test_a_late_end_is_passed_on_and_acknowledged(origin: Origin) -> None:
+@pytest.mark.parametrize("safe", [True, False])
+def test_a_late_end_is_passed_on_and_acknowledged(origin: Origin, safe: bool) -> None:
+    """Also where that it was given up is not safe on disk yet."""
     origin.connect()
     origin.send()
     origin.dispatcher.disconnected("cut")
     origin.pass_seconds(LOST_AFTER + 1)
-    origin.dispatcher.acknowledge(ID, 1)
+    if safe:
+        origin.dispatcher.acknowledge(ID, 1)
     origin.connect()
     origin.hear(finished(12))
     assert [end.sequence for end in origin.finished()] == [1, 12]
