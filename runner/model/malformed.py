@@ -12,6 +12,8 @@ from runner.model.fault import Fault
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _UNQUOTED_TEMPLATE = re.compile(r"(?:^|[:,\[-])\s*\{\{")
 
+_LINE_ENDS = "\n\r\x85\u2028\u2029"
+
 _PROBLEMS = {
     "did not find expected key": "expected a key, or the end of the mapping",
     "did not find expected '-' indicator": "expected `-`, or the end of the list",
@@ -36,15 +38,23 @@ def malformed(text: str, error: Exception) -> Fault:
     message = f"the YAML is malformed: {_PROBLEMS.get(said, said)}"
     if problem is None:
         return Fault(path=(), message=message)
-    if begun is not None and begun.line < problem.line:
+    line, column = _place(text, problem)
+    if begun is not None and begun.line < line:
         message += f" ({getattr(error, 'context', '')}, begun in line {begun.line + 1})"
     return Fault(
         path=(),
         message=message,
-        hint=_hint(_line(text, problem.line), problem.column),
-        line=problem.line + 1,
-        column=problem.column + 1,
+        hint=_hint(_line(text, line), column),
+        line=line + 1,
+        column=column + 1,
     )
+
+
+def _place(text: str, problem: Any) -> tuple[int, int]:
+    """Line and column, from 0. At the end of a text libyaml is in a new line, also where there is none."""
+    if problem.column or problem.index < len(text) or not text or text[-1] in _LINE_ENDS:
+        return problem.line, problem.column
+    return problem.line - 1, len(re.split(f"[{_LINE_ENDS}]", text)[-1])
 
 
 def _forbidden(text: str) -> Fault:
