@@ -2,6 +2,7 @@
 # make test    run all tests             make bench   measure, beside make and ninja
 # make chaos   kill runners for as long as you like: ARGS="--seeds 0:1000"
 # make chaos-serving  the same with a node that serves      make soak  a node at work for twenty minutes
+# make fuzz    FUZZ=documents RUNS=1000000: inputs nobody would think of (documents, expressions, outputs, streams)
 # make bench-peers  install what `--full` measures besides, in .bench
 # make docs    the pages of docs/ as HTML, in build/docs
 # make protos  generate runner/v1 anew from proto/
@@ -12,11 +13,11 @@ BIN := .venv/bin
 READY := .venv/ready
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test chaos chaos-serving soak check bench bench-peers docs protos format clean
+.PHONY: help venv demo test chaos chaos-serving soak fuzz check bench bench-peers docs protos format clean
 .DELETE_ON_ERROR:
 
 help:
-	@sed -n 's/^# \{0,1\}//; 1,8p; 8q' Makefile
+	@sed -n 's/^# \{0,1\}//; 1,9p; 9q' Makefile
 
 venv: $(READY)
 
@@ -40,6 +41,13 @@ chaos-serving: $(READY)
 
 soak: $(READY)
 	@$(BIN)/python -m tests.soak $(ARGS)
+
+FUZZ ?= documents
+RUNS ?= 1000000
+
+fuzz: $(READY)
+	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,fuzz]'
+	@$(BIN)/python -m tests.fuzz $(FUZZ) --runs $(RUNS) $(ARGS)
 
 check: $(READY)
 	$(BIN)/ruff check .

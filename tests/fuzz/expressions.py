@@ -155,7 +155,7 @@ class _Watch:
         sys.addaudithook(self._hear)
 
     def _hear(self, event: str, arguments: tuple[Any, ...]) -> None:
-        if self._on and event.startswith(NEVER):
+        if self._on and event.startswith(NEVER) and not (event == "compile" and _is_number(arguments[0])):
             self._seen.append(f"{event} {arguments!r}")
 
     def __enter__(self) -> None:
@@ -165,6 +165,11 @@ class _Watch:
         self._on = False
         seen, self._seen = self._seen, []
         assert not seen, seen
+
+
+def _is_number(source: object) -> bool:
+    """Jinja2 has Python read fractions."""
+    return isinstance(source, str | bytes) and not set(source if isinstance(source, bytes) else source.encode()) - set(b"0123456789.eE+-")
 
 
 def _warm() -> None:
@@ -185,6 +190,10 @@ _WATCH = _Watch()
 
 class _Failed(Exception):
     """There is an error in place of a value."""
+
+
+class _Undefined(_Failed):
+    """`default` has an answer to that."""
 
 
 class Tree(NamedTuple):
@@ -261,7 +270,7 @@ def _unknown(choices: Choices) -> Tree:
     text = choices.pick(UNKNOWN)
 
     def fail() -> Any:
-        raise _Failed(text)
+        raise _Undefined(text)
 
     if choices.chance():
         return Tree(f"{text} | default('d')", 5, lambda: "d")
@@ -281,9 +290,12 @@ def _filtered(choices: Choices, inner: Tree) -> Tree:
     text, apply = choices.pick(FILTERS)
 
     def value() -> Any:
-        given = inner.value()
         try:
-            return apply(given)
+            return apply(inner.value())
+        except _Undefined:
+            if text.startswith("default"):
+                return "d"
+            raise
         except (ValueError, TypeError, IndexError) as error:
             raise _Failed(text) from error
 
