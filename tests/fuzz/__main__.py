@@ -60,7 +60,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     engine = options.engine or ("atheris" if _has_atheris() else "hypothesis")
     if engine == "hypothesis":
         if options.minimise:
-            parser.error("hypothesis minimises what it finds by itself; of a FILE atheris can (pip install -e '.[fuzz]')")
+            parser.error(
+                "hypothesis minimises what it finds by itself; of a FILE atheris can (pip install -e '.[fuzz]')"
+            )
         return _with_hypothesis(options)
     if not _has_atheris():
         parser.error("atheris is not installed here: pip install -e '.[fuzz]'")
@@ -97,7 +99,7 @@ def _with_atheris(options: Options) -> int:
         shorter = found / f"{options.files[0].name}.shorter"
         command += ["-minimize_crash=1", f"-exact_artifact_path={shorter}", str(options.files[0])]
     else:
-        command += [str(learnt), str(targets.CORPUS / options.target)]
+        command += [str(learnt), *map(str, targets.seeds(options.target))]
     atheris.Setup(command, check)
     atheris.Fuzz()  # ends the process
     return 0
@@ -119,7 +121,7 @@ def _with_hypothesis(options: Options) -> int:
         suppress_health_check=list(HealthCheck),
         phases=[Phase.generate, Phase.shrink],
         print_blob=False,
-    )(seed(options.seed)(given(data=targets.inputs(options.target, LONGEST_BYTES))(lambda data: check(data))))
+    )(seed(options.seed)(given(targets.inputs(options.target, LONGEST_BYTES))(check)))
     play()
     print(f"{options.runs:,} inputs, and nothing is wrong with them")
     return 0

@@ -26,7 +26,27 @@ WORDS = (
 )  # fmt: skip
 
 NAMES = ("token", "A", "other", "a_b-c", "x y", "é")
-VALUES = ("", "x", "hunter2", "a=b", "a<<EOF", "EOF", "two\nlines", "\n", "\nx\n", " x ", "x\r", '"q"', "{", '{"a": 1}', "\\", "é🔑", "\u2028", "A=1\nEOF\nB=2", "\ufeff")
+VALUES = (
+    "",
+    "x",
+    "hunter2",
+    "a=b",
+    "a<<EOF",
+    "EOF",
+    "two\nlines",
+    "\n",
+    "\nx\n",
+    " x ",
+    "x\r",
+    '"q"',
+    "{",
+    '{"a": 1}',
+    "\\",
+    "é🔑",
+    "\u2028",
+    "A=1\nEOF\nB=2",
+    "\ufeff",
+)
 DELIMITERS = ("EOF", "ghadelimiter_1", "=", "{", " ", "EOF=")
 
 _NUMBERS = re.compile(r"[\d,]+")
@@ -72,7 +92,7 @@ def _judge_malformed(data: bytes, message: str) -> None:
     lines = data.split(b"\n")
     assert found[1] is None or 1 <= int(found[1]) <= len(lines)
     told = set(parse_malformed(data))
-    assert all(name is not None and text for name, text in told)
+    assert all(text for _, text in told)
     _masked(parse_begun(data), told)
     if found[1] is not None and found[2] not in ("a NUL byte", "not UTF-8"):
         # The line was never meant to be written. (A byte may be at fault within a value.)
@@ -113,7 +133,11 @@ def _judge_built(choices: Choices) -> None:
     statements: list[tuple[str, str, int]] = []
     """With where each is whole."""
     text = choices.pick(("", "\n", "\ufeff"))
-    spoilt, at, sign = choices.below(3), choices.below(256), choices.pick((b"", b"\n", b"\xff", b"\0", b"x", b'"', b"="))
+    spoilt, at, sign = (
+        choices.below(3),
+        choices.below(256),
+        choices.pick((b"", b"\n", b"\xff", b"\0", b"x", b'"', b"=")),
+    )
     while choices.left:
         name = choices.pick(NAMES)
         value = choices.pick(VALUES) if choices.chance() else choices.text(12)

@@ -224,8 +224,15 @@ def _built(choices: Choices) -> tuple[bytes, tuple[str, ...], Choices]:
                 spelling = choices.pick(_needles(choices.pick(secrets)) or (b"-",))
                 stream += spelling[choices.below(4) : 1 + choices.below(40)]
             case 3:
-                value = _raw(choices.pick(SECRETS[:6])).replace(b"%", b"%25").replace(b"\r", b"%0D").replace(b"\n", b"%0A")
-                stream += choices.pick((b"\n", b"\r\n", b"", b" ")) + b"::add-mask::" + value + choices.pick((b"\n", b"\r", b""))
+                value = (
+                    _raw(choices.pick(SECRETS[:6])).replace(b"%", b"%25").replace(b"\r", b"%0D").replace(b"\n", b"%0A")
+                )
+                stream += (
+                    choices.pick((b"\n", b"\r\n", b"", b" "))
+                    + b"::add-mask::"
+                    + value
+                    + choices.pick((b"\n", b"\r", b""))
+                )
             case 4:
                 stream += choices.pick((b"\n", b"\r\n", b" ", b"::", b"::add-mask", b"%0A", b"*", b"=", b"ab"))
             case _:

@@ -29,6 +29,12 @@ def corpus(name: str) -> Iterator[Path]:
     return (path for path in sorted((CORPUS / name).iterdir()) if path.is_file())
 
 
+def seeds(name: str) -> list[Path]:
+    """Folders with what a fuzzer may begin with."""
+    groups = Path(__file__).parents[1] / "testdata" / "groups"
+    return [CORPUS / name, *([groups / "valid", groups / "invalid"] if name == "documents" else [])]
+
+
 def inputs(name: str, longest: int) -> st.SearchStrategy[bytes]:
     """Bytes, words, and what decides what is built."""
     pieces = st.sampled_from(words(name)) | st.binary(max_size=8)

@@ -119,6 +119,15 @@ def test_places_of_keys() -> None:
     assert _places(YAML_TEXT, paths, keys=True) == [(1, 1), (5, 7), (6, 18)]
 
 
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [("{j ", (1, 4)), ("{j\n", (2, 1)), ("[a, # why", (1, 10)), ("a: [\r\n b", (2, 3)), ("a: [\u2028b", (2, 2)), ("a:\n- [", (2, 4))],
+)  # fmt: skip
+def test_what_ends_too_early_is_at_fault_at_its_end(text: str, place: tuple[int, int]) -> None:
+    [fault] = document.read(text.encode()).faults
+    assert (fault.line, fault.column) == place
+
+
 def test_places_of_what_is_not_in_the_text_itself() -> None:
     paths: list[Path] = [
         ("tasks", 0, "type"),  # missing: the mapping that should have it
