@@ -31,6 +31,8 @@ _NO_KEYS = (kinds.AliasToken, kinds.AnchorToken, kinds.TagToken, kinds.KeyToken,
 
 _BARE_COMMENT = re.compile(r"#(?=[^\s#!])")
 _BLANKS = " \t"
+_OLD_LINE_ENDS = dict.fromkeys(map(ord, "\x85\u2028\u2029"), "\n")
+"""Between tokens they end a line to YAML's parsers; in a text they are what they are."""
 
 
 class _Block:
@@ -103,7 +105,7 @@ class _Writer:
                     self._blocks.append(_Block(above.old, above.new, is_list=True, virtual=True))
             if token.start_mark.index < token.end_mark.index:
                 self._write(token)
-        self._break(self._text[self._at :], ends=True)
+        self._break(self._gap(len(self._text)), ends=True)
         if self._out and not self._open_end:
             self._out.append("\n")
         return "".join(self._out)
@@ -119,7 +121,7 @@ class _Writer:
 
     def _write(self, token: Any) -> None:
         start, end = token.start_mark.index, token.end_mark.index
-        gap = self._text[self._at : start]
+        gap = self._gap(start)
         if "\n" in gap or not self._out:
             self._break(gap, ends=False)
             self._begin_line(self._indentation(token))
@@ -138,6 +140,9 @@ class _Writer:
         self._last = token
 
     # Between two tokens.
+
+    def _gap(self, end: int) -> str:
+        return self._text[self._at : end].translate(_OLD_LINE_ENDS)
 
     def _break(self, gap: str, *, ends: bool) -> None:
         """Write what of a gap is to be kept: a comment behind the last token, and lines with comments, or with nothing."""

@@ -8,11 +8,10 @@ from typing import Any
 from yaml.reader import ReaderError
 
 from runner.model.fault import Fault
+from runner.model.place import end_of
 
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _UNQUOTED_TEMPLATE = re.compile(r"(?:^|[:,\[-])\s*\{\{")
-
-_LINE_ENDS = "\n\r\x85\u2028\u2029"
 
 _PROBLEMS = {
     "did not find expected key": "expected a key, or the end of the mapping",
@@ -52,9 +51,10 @@ def malformed(text: str, error: Exception) -> Fault:
 
 def _place(text: str, problem: Any) -> tuple[int, int]:
     """Line and column, from 0. At the end of a text libyaml is in a new line, also where there is none."""
-    if problem.column or problem.index < len(text) or not text or text[-1] in _LINE_ENDS:
+    if problem.index < len(text):
         return problem.line, problem.column
-    return problem.line - 1, len(re.split(f"[{_LINE_ENDS}]", text)[-1])
+    line, column = end_of(text)
+    return line - 1, column - 1
 
 
 def _forbidden(text: str) -> Fault:

@@ -60,6 +60,12 @@ class _Open(Struct):
     key: Mark | None = None
 
 
+def end_of(text: str) -> tuple[int, int]:
+    """Line and column, from 1, behind the last character."""
+    lines = _LINE_END.split(text)
+    return len(lines), len(lines[-1]) + 1
+
+
 def walk(marks: Iterable[Mark]) -> Iterator[Place]:
     """Every value of the document in order, outer ones before what they hold."""
     stack: list[_Open] = []

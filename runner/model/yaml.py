@@ -26,7 +26,7 @@ from yaml.events import (
 from runner.model.fault import Fault, Path, quote
 from runner.model.limits import Limits
 from runner.model.malformed import malformed
-from runner.model.place import Mark, Shape
+from runner.model.place import Mark, Shape, end_of
 from runner.model.scalars import FIRST_OF_NUMBER, WORDS, Plain, read_plain
 
 ParserType = type[yaml.CSafeLoader] | type[yaml.SafeLoader]
@@ -67,8 +67,8 @@ def marks(text: str) -> Iterator[Mark]:
                 started = True
             shape = _SHAPES.get(type(event))
             if shape is not None:
-                text = event.value if isinstance(event, ScalarEvent) else ""
-                yield Mark(shape, text, *_place(event), *_span(event))
+                value = event.value if isinstance(event, ScalarEvent) else ""
+                yield Mark(shape, value, *_place(event, text), *_span(event))
     except _PARSER_ERRORS:
         return
     finally:
@@ -122,6 +122,8 @@ class _Builder:
         """How many nodes aliases added."""
         self._most_added = min(limits.nodes, 4 * len(text)) * limits.alias_expansion
         """More than the rest of the text can make good, however many nodes it has."""
+        self._merge_keys: dict[int, Event] = {}
+        """By the identity of the mapping that is merged into."""
         self._largest_alias: tuple[int, Event, Path] = (0, Event(), ())
 
     def read(self, parser_type: ParserType) -> Reading:
@@ -183,7 +185,7 @@ class _Builder:
                     continue
                 elif kind is MappingEndEvent or kind is SequenceEndEvent:
                     if key is None and (_MERGED in node or _DISCARDED in node):
-                        self._tidy(event, node)
+                        self._tidy(node)
                     value = node
                     node, key, event, before = stack.pop()
                     if event.anchor is not None:
@@ -211,6 +213,7 @@ class _Builder:
                     key = self._refuse_key(event, value, self._path(node, key))
                 elif value == "<<" and kind is ScalarEvent and not event.style:
                     key = _MERGED
+                    self._merge_keys[id(node)] = event
                 else:
                     key = known_keys.setdefault(value, value)
                 if key in node and key is not _DISCARDED:
@@ -230,13 +233,13 @@ class _Builder:
     def _fault(
         self, event: Event, path: Path, message: str, *, hint: str | None = None, about_key: bool = False
     ) -> None:
-        line, column = _place(event)
+        line, column = _place(event, self._text)
         fault = Fault(path=path, message=message, hint=hint, line=line, column=column, about_key=about_key)
         if len(self._faults) < self._limits.faults:
             self._faults.append(fault)
 
     def _stop(self, event: Event, path: Path, message: str) -> None:
-        line, column = _place(event)
+        line, column = _place(event, self._text)
         raise _StopError(Fault(path=path, message=message, line=line, column=column))
 
     def _check_size(self, event: Event, nodes: int) -> None:
@@ -268,16 +271,19 @@ class _Builder:
             self._fault(event, path, f"a key must be text and not a {'mapping' if isinstance(value, dict) else 'list'}")
         return _DISCARDED
 
-    def _tidy(self, event: Event, node: dict[Any, Any]) -> None:
+    def _tidy(self, node: dict[Any, Any]) -> None:
         """Carry out the merge, drop what had no proper key."""
         node.pop(_DISCARDED, None)
-        merged = node.pop(_MERGED, {})
+        if _MERGED not in node:
+            return
+        key, merged = self._merge_keys.pop(id(node)), node.pop(_MERGED)
         for source in merged if isinstance(merged, list) else [merged]:
             if isinstance(source, dict):
-                for key, value in source.items():
-                    node.setdefault(key, value)
+                for name, value in source.items():
+                    node.setdefault(name, value)
             else:
-                self._fault(event, self._path(node, None), "a merge key (<<) needs a mapping or a list of mappings")
+                message = "a merge key (<<) needs a mapping or a list of mappings"
+                self._fault(key, self._path(node, None), message, about_key=True)
                 break
 
     def _marked_scalar(self, event: Any, node: Any, key: Any) -> Any:
@@ -365,9 +371,12 @@ def _spelt(key: Any) -> str:
     return quote("<<" if key is _MERGED else key)
 
 
-def _place(event: Any) -> tuple[int, int]:
+def _place(event: Any, text: str) -> tuple[int, int]:
     mark = event.start_mark
-    return (mark.line + 1, mark.column + 1) if mark is not None else (0, 0)
+    if mark is None:
+        return 0, 0
+    # At the end of a text libyaml is in a new line, also where there is none.
+    return (mark.line + 1, mark.column + 1) if mark.index < len(text) else end_of(text)
 
 
 def _span(event: Any) -> tuple[int, int]:

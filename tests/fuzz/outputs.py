@@ -116,7 +116,7 @@ def _masked(pairs: Iterable[tuple[str, str]], told: set[tuple[str, str]]) -> Non
 def _written(values: Mapping[str, str]) -> Iterable[bytes]:
     yield json.dumps(values).encode()
     yield json.dumps(values, ensure_ascii=False, indent=1).encode()
-    if all(not re.search("=|<<|\n", name) and not name.startswith(("{", "\ufeff")) for name in values):
+    if all(not re.search("[=<\n]", name) and not name.startswith(("{", "\ufeff")) for name in values):
         lines = [_heredoc(name, value, "__END__") for name, value in values.items()]
         yield "".join(lines).encode()
         yield BOM + "".join(lines).removesuffix("\n").encode()

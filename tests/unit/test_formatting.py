@@ -220,6 +220,11 @@ taskGroup:
 """
 
 
+@pytest.mark.parametrize("end", "\x85\u2028\u2029")
+def test_what_ends_a_line_for_parsers_alone_becomes_one(end: str) -> None:
+    assert check(f"inputs:\n  a: {end}    b\nlabels: {end}...\n") == "inputs:\n  a:\n    b\nlabels:\n...\n"
+
+
 def test_what_is_canonical() -> None:
     assert formatted(MESSY) == CANONICAL
     assert formatted(CANONICAL) == CANONICAL
