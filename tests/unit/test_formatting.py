@@ -220,9 +220,18 @@ taskGroup:
 """
 
 
+def test_byte_order_marks_go_where_none_of_them_is_text() -> None:
+    assert formatted("\ufeffa: b") == formatted("\ufeff\ufeffa: b") == "a: b\n"
+    with pytest.raises(RunnerError, match="byte order marks"):
+        formatted("\ufeff\ufeff\ufeffa: b")
+
+
 @pytest.mark.parametrize("end", "\x85\u2028\u2029")
 def test_what_ends_a_line_for_parsers_alone_becomes_one(end: str) -> None:
-    assert check(f"inputs:\n  a: {end}    b\nlabels: {end}...\n") == "inputs:\n  a:\n    b\nlabels:\n...\n"
+    text = f"inputs:\n  a: {end}    b\nlabels: {end}...\n"
+    found = formatted(text)
+    assert found == "inputs:\n  a:\n    b\nlabels:\n...\n"
+    assert meaning(found) == meaning(text) is not None
 
 
 def test_what_is_canonical() -> None:
