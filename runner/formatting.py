@@ -22,8 +22,6 @@ from runner.errors import RunnerError
 from runner.model.taskparse import TYPE_SPELLINGS
 
 INDENT = 2
-MOST_BYTE_ORDER_MARKS = 2
-"""One is ours to take off, and YAML's parsers take another one; what follows belongs to the first word."""
 
 _OPENING = (kinds.FlowMappingStartToken, kinds.FlowSequenceStartToken)
 _CLOSING = (kinds.FlowMappingEndToken, kinds.FlowSequenceEndToken)
@@ -52,10 +50,9 @@ class _Block:
 
 def formatted(text: str) -> str:
     """The document in its canonical form. Raises RunnerError where it is no YAML that can be taken apart."""
-    bare = text.lstrip("\ufeff")
-    if len(text) - len(bare) > MOST_BYTE_ORDER_MARKS:
-        raise RunnerError("it cannot be taken apart: it begins with a row of byte order marks")
-    text = bare.replace("\r\n", "\n").replace("\r", "\n")
+    text = text.lstrip("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+    if "\n\ufeff" in text:
+        raise RunnerError("it cannot be taken apart: a line begins with a byte order mark, which parsers do not agree about")
     if "\t" in text and _is_json(text):
         text = text.replace("\t", " " * INDENT)  # which stand between words alone there; YAML takes none of them
     # The library in C takes a sixth of the time; it refuses an anchor that is used again, and escapes of halves of characters.

@@ -85,7 +85,7 @@ def read(data: bytes, *, source: str = "<document>", limits: Limits | None = Non
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         return _refused(source, _not_utf8(data, error.start))
-    text = text.removeprefix("\ufeff")
+    text = text.lstrip("\ufeff")  # what is left of them would be taken off by a parser, which does not count it
     if text.lstrip().startswith("{"):
         return _checked(_read_json(text, source, limits), limits)
     return _checked(_read_yaml(text, source, limits), limits)

@@ -96,7 +96,7 @@ def _group_of(data: bytes) -> TaskGroup:
 
 def _placed(data: bytes, faults: tuple[Fault, ...]) -> None:
     # Lines end as YAML has it, or JSON: a fault of either may lie behind what the other one takes for an end.
-    text = data.decode(errors="replace").removeprefix("\ufeff")
+    text = data.decode(errors="replace").lstrip("\ufeff")
     lines = max(len(re.split(ends, text)) for ends in ("\r\n|[\r\n\x85\u2028\u2029]", "\n"))
     longest = max(map(len, text.split("\n")))
     assert len(faults) <= 2 * LIMITS.faults + 100
