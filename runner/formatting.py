@@ -30,6 +30,7 @@ _NO_KEYS = (kinds.AliasToken, kinds.AnchorToken, kinds.TagToken, kinds.KeyToken,
 """Behind these a colon needs a blank before it."""
 
 _BARE_COMMENT = re.compile(r"#(?=[^\s#!])")
+_MARK_IN_LINE = re.compile("[\n\x85\u2028\u2029]\ufeff")
 _BLANKS = " \t"
 _OLD_LINE_ENDS = dict.fromkeys(map(ord, "\x85\u2028\u2029"), "\n")
 """Between tokens they end a line to YAML's parsers; in a text they are what they are."""
@@ -51,8 +52,10 @@ class _Block:
 def formatted(text: str) -> str:
     """The document in its canonical form. Raises RunnerError where it is no YAML that can be taken apart."""
     text = text.lstrip("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
-    if "\n\ufeff" in text:
-        raise RunnerError("it cannot be taken apart: a line begins with a byte order mark, which parsers do not agree about")
+    if _MARK_IN_LINE.search(text):
+        raise RunnerError(
+            "it cannot be taken apart: a line begins with a byte order mark, which parsers do not agree about"
+        )
     if "\t" in text and _is_json(text):
         text = text.replace("\t", " " * INDENT)  # which stand between words alone there; YAML takes none of them
     # The library in C takes a sixth of the time; it refuses an anchor that is used again, and escapes of halves of characters.

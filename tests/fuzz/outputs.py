@@ -102,7 +102,7 @@ def _judge_malformed(data: bytes, message: str) -> None:
             values = parse_output(rest, "out")
         except OutputFileError:
             return
-        if not rest.startswith(b"{") and not data.removeprefix(BOM).startswith(b"{"):
+        if not rest.startswith((b"{", BOM)) and not data.removeprefix(BOM).startswith(b"{"):
             _masked(values.items(), told)
 
 
@@ -130,8 +130,8 @@ def _heredoc(name: str, value: str, delimiter: str) -> str:
 
 def _judge_built(choices: Choices) -> None:
     wanted: dict[str, str] = {}
-    statements: list[tuple[str, str, int]] = []
-    """With where each is whole."""
+    statements: list[tuple[str, str, int, int]] = []
+    """With where each value ends, and where the statement does."""
     text = choices.pick(("", "\n", "\ufeff"))
     spoilt, at, sign = (
         choices.below(3),
@@ -145,21 +145,27 @@ def _judge_built(choices: Choices) -> None:
         wanted[name] = value
         if "\n" not in value and choices.chance():
             text += f"{name}={value}\n"
-            end = -1
+            spelt = len(text.encode()) - 1
         else:
+            begun = text
             text += _heredoc(name, value, choices.pick(DELIMITERS))
-            end = -1
-        statements.append((name, value, len(text.encode()) + end))
+            spelt = (
+                len(begun.encode())
+                + len(text.removeprefix(begun).partition("\n")[0].encode())
+                + 1
+                + len(value.encode())
+            )
+        statements.append((name, value, spelt, len(text.encode()) - 1))
         text += choices.pick(("", "", "\n"))
     data = text.encode()
     assert _judge(data) == wanted
     if spoilt == 1:
         cut = data[: at % (len(data) + 1)]
         begun, told = list(parse_begun(cut)), set(parse_malformed(cut))
-        whole = [(name, value) for name, value, end in statements if end <= len(cut)]
+        whole = [(name, value) for name, value, _, end in statements if end <= len(cut)]
         assert begun[: len(whole)] == whole, "what is whole by now"
         if _judge(cut) is None:
-            _masked(whole, told)
+            _masked([(name, value) for name, value, end, _ in statements if end <= len(cut)], told)
     elif spoilt == 2:
         place = at % (len(data) + 1)
         _judge(data[:place] + sign + data[place + 1 :])

@@ -160,7 +160,7 @@ def _spellings(text: str) -> tuple[bytes, ...]:
     telling = [line for line in lines if len(_raw(line)) >= 8 and re.search(r"[^\W_]{4}", line) and "-----" not in line]
     telling = [line for line in telling if not line.endswith(tuple(":[{(|>+-"))]
     found = {spelling for part in (text, text.strip(), *telling) for spelling in _encoded(part)}
-    return tuple(one for one in found if _tells(one))
+    return tuple(sorted(one for one in found if _tells(one)))
 
 
 def _encoded(text: str) -> set[bytes]:
@@ -219,7 +219,8 @@ def _built(choices: Choices) -> tuple[bytes, tuple[str, ...], Choices]:
             case 0:
                 stream += _raw(choices.pick(secrets))
             case 1:
-                stream += choices.pick(_needles(choices.pick(secrets)) or (b"-",))
+                text = choices.pick(secrets)
+                stream += choices.pick((*_spellings(text), *_needles(text), b"-"))
             case 2:
                 spelling = choices.pick(_needles(choices.pick(secrets)) or (b"-",))
                 stream += spelling[choices.below(4) : 1 + choices.below(40)]
