@@ -30,7 +30,7 @@ from runner.model.fault import Fault
 from runner.model.group import TaskGroup
 from runner.model.limits import Limits
 from runner.model.scalars import Plain
-from runner.node import registry
+from runner.tasktypes import registry
 from runner.validation import load
 from runner.validation.forwarding import unjudged
 from tests.fuzz.choices import Choices
@@ -112,7 +112,7 @@ def _placed(data: bytes, faults: tuple[Fault, ...]) -> None:
 
 def _same_as_yaml(data: bytes, group: TaskGroup | None, faults: tuple[Fault, ...]) -> None:
     """Nearly all of JSON is YAML. Where it is not it is refused as YAML with the fault's place, and was judged as JSON before."""
-    again = b"---\n" + data
+    again = b"---\n" + data.decode().lstrip("\ufeff").encode()
     other, others = _load(again)
     if other is None:
         read = document.read(again, limits=LIMITS)

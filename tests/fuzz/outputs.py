@@ -147,14 +147,10 @@ def _judge_built(choices: Choices) -> None:
             text += f"{name}={value}\n"
             spelt = len(text.encode()) - 1
         else:
-            begun = text
-            text += _heredoc(name, value, choices.pick(DELIMITERS))
-            spelt = (
-                len(begun.encode())
-                + len(text.removeprefix(begun).partition("\n")[0].encode())
-                + 1
-                + len(value.encode())
-            )
+            written = _heredoc(name, value, choices.pick(DELIMITERS))
+            head = written.partition("\n")[0] + "\n"
+            spelt = len((text + head + value).encode())
+            text += written
         statements.append((name, value, spelt, len(text.encode()) - 1))
         text += choices.pick(("", "", "\n"))
     data = text.encode()
