@@ -32,8 +32,9 @@ _NO_KEYS = (kinds.AliasToken, kinds.AnchorToken, kinds.TagToken, kinds.KeyToken,
 _BARE_COMMENT = re.compile(r"#(?=[^\s#!])")
 _MARK_IN_LINE = re.compile("[\n\x85\u2028\u2029]\ufeff")
 _BLANKS = " \t"
-_OLD_LINE_ENDS = dict.fromkeys(map(ord, "\x85\u2028\u2029"), "\n")
-"""Between tokens they end a line to YAML's parsers; in a text they are what they are."""
+_QUOTES = ("'", '"')
+_OLD_LINE_END = re.compile("[\x85\u2028\u2029]")
+"""They end a line to YAML's parsers, and to nobody else."""
 
 
 class _Block:
@@ -135,6 +136,8 @@ class _Writer:
         self._flow += isinstance(token, _OPENING) - isinstance(token, _CLOSING)
         self._at = end
         text = self._text[start:end]
+        if isinstance(token, kinds.ScalarToken) and token.style not in _QUOTES and _OLD_LINE_END.search(text):
+            raise RunnerError("it cannot be taken apart: a text without quotes has U+0085, U+2028 or U+2029 in it")
         if isinstance(token, kinds.ScalarToken) and token.style in ("|", ">"):
             self._write_block(text, start)
         else:
@@ -147,7 +150,7 @@ class _Writer:
     # Between two tokens.
 
     def _gap(self, end: int) -> str:
-        return self._text[self._at : end].translate(_OLD_LINE_ENDS)
+        return _OLD_LINE_END.sub("\n", self._text[self._at : end])
 
     def _break(self, gap: str, *, ends: bool) -> None:
         """Write what of a gap is to be kept: a comment behind the last token, and lines with comments, or with nothing."""

@@ -232,6 +232,10 @@ def test_what_ends_a_line_for_parsers_alone_becomes_one(end: str) -> None:
     found = formatted(text)
     assert found == "inputs:\n  a:\n    b\nlabels:\n...\n"
     assert meaning(found) == meaning(text) is not None
+    assert formatted(f'a: "b{end}c"') == f'a: "b{end}c"\n'
+    for text in (f"a: b{end} c", f"a: |\n  b{end}  c\n"):
+        with pytest.raises(RunnerError, match="a text without quotes"):
+            formatted(text)
 
 
 def test_what_is_canonical() -> None:
