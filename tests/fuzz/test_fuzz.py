@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.fuzz import targets
+from tests.fuzz.__main__ import minimised
 
 EXAMPLES = 40
 """Of each target: a second or two."""
@@ -58,3 +59,13 @@ def test_an_input_that_was_found_is_played_again(tmp_path: Path) -> None:
     found.write_bytes(b"token=hunter2\n")
     done = fuzz("outputs", str(found))
     assert (done.returncode, done.stdout) == (0, f"{found}: nothing is wrong with it\n"), done.stderr
+
+
+def test_an_input_is_made_as_short_as_it_finds_the_same() -> None:
+    def check(data: bytes) -> None:
+        assert b"<<" not in data or b">" not in data
+        if b"?" in data:
+            raise KeyError
+
+    assert minimised(check, b"some << and > and more ?") == b"<<>"
+    assert minimised(check, b"what?") == b"?"
