@@ -14,14 +14,14 @@ from msgspec.structs import replace
 from runner.model import json, yaml
 from runner.model.fault import Fault, Path, quote
 from runner.model.limits import Limits
-from runner.model.place import Mark, Opening, Place, Shape, openings, places, walk
+from runner.model.place import Mark, Opening, Place, Shape, end_of, openings, places, walk
 
 _ESCAPES = re.compile(r"\\(?:0|x00|u0000|U00000000|u[dD][89a-fA-F])")
 """Escapes that may spell a NUL or half of a surrogate pair."""
 
 _STRANGE_SPACES = "\xa0\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u200b\u202f\u3000"
 """What looks like a space and is none to YAML."""
-_STRANGE_INDENT = re.compile(f"^ *(?:- *)?[{_STRANGE_SPACES}]", re.MULTILINE)
+_STRANGE_INDENT = re.compile(f"(?:^|(?<=[\r\x85\u2028\u2029])) *(?:- *)?[{_STRANGE_SPACES}]", re.MULTILINE)
 
 
 class Document(Struct, frozen=True, kw_only=True):
@@ -103,13 +103,13 @@ def _read_yaml(text: str, source: str, limits: Limits) -> Document:
 
 
 def _strange_indent(text: str, match: re.Match[str]) -> Fault:
-    at = match.end() - 1
+    line, column = end_of(text[: match.end() - 1])
     return Fault(
         path=(),
         message=f"the indentation has the character U+{ord(match[0][-1]):04X} in place of a space",
         hint="indent with ordinary spaces, here and below",
-        line=text.count("\n", 0, at) + 1,
-        column=at - text.rfind("\n", 0, at),
+        line=line,
+        column=column,
     )
 
 
