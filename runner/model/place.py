@@ -108,7 +108,8 @@ def places(marks: Iterable[Mark], wanted: Collection[Path]) -> dict[Path, Place]
 MOST_OPENINGS = 10_000
 """In a text with more only its own place is told."""
 
-_LINE_END = re.compile("\r\n?|[\n\x85\u2028\u2029]")
+LINE_ENDS = "\n\r\x85\u2028\u2029"
+_LINE_END = re.compile(f"\r\n|[{LINE_ENDS}]")
 """As YAML counts lines. A text in JSON has none."""
 
 

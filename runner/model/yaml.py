@@ -26,7 +26,7 @@ from yaml.events import (
 from runner.model.fault import Fault, Path, quote
 from runner.model.limits import Limits
 from runner.model.malformed import malformed
-from runner.model.place import Mark, Shape, end_of
+from runner.model.place import LINE_ENDS, Mark, Shape
 from runner.model.scalars import FIRST_OF_NUMBER, WORDS, Plain, read_plain
 
 ParserType = type[yaml.CSafeLoader] | type[yaml.SafeLoader]
@@ -375,8 +375,10 @@ def _place(event: Any, text: str) -> tuple[int, int]:
     mark = event.start_mark
     if mark is None:
         return 0, 0
-    # At the end of a text libyaml is in a new line, also where there is none.
-    return (mark.line + 1, mark.column + 1) if mark.index < len(text) else end_of(text)
+    if mark.column or mark.index < len(text) or not text or text[-1] in LINE_ENDS:
+        return mark.line + 1, mark.column + 1
+    # At the end of a text libyaml is in a new line, also where there is none. Its count of lines is used: the text may be long.
+    return mark.line, len(text) - max(map(text.rfind, LINE_ENDS))
 
 
 def _span(event: Any) -> tuple[int, int]:
