@@ -13,16 +13,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from msgspec.structs import asdict
-
 from drivers.base import ProcessSpec, ProcessStarted
 from runner.errors import ProcessHostError, StartError
 from runner.model.log import LogSink
+from runner.model.shell import Size
 from runner.process import launch, remains
 from runner.process.channel import Channel, EndedError, RefusedError, TooLongError
 from runner.process.output import Output, OutputQueue, best_reader
-from runner.process.supervised import SupervisedProcess, process_exit
+from runner.process.supervised import SupervisedProcess, process_exit, surroundings
 from runner.process.supervisor import wire
+from runner.process.terminal import Handing, Nowhere, Terminal
 from runner.process.vigil import Vigil
 
 _log = logging.getLogger(__name__)
@@ -52,6 +52,7 @@ class SupervisorHost:
         self._vigil = Vigil(pid) if pid else None
         self._containment = ""
         self._processes: dict[str, SupervisedProcess] = {}
+        self._handings: dict[str, Handing] = {}
         self._outputs = OutputQueue(self.make_reader)
         self._lost: list[Callable[[ProcessHostError], None]] = []
         self._gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -180,6 +181,26 @@ class SupervisorHost:
         self._lost.append(callback)
 
     async def spawn(self, key: str, spec: ProcessSpec, sink: LogSink) -> SupervisedProcess:
+        return await self._spawned(key, spec, sink, {})
+
+    async def converse(self, key: str, spec: ProcessSpec, size: Size | None) -> Terminal:
+        """Start a process with a terminal of this size, or with pipes; its key is to be a new one. It ends with this connection,
+        and what it writes is kept nowhere. Raises as `spawn`."""
+        handing = self._handings[key] = Handing(1 if size else 3)
+        try:
+            process = await self._spawned(key, spec, Nowhere(), {"terminal": list(size or ())})
+            return Terminal(key, process, await handing.all(), self)
+        except BaseException as error:
+            handing.close()
+            if not isinstance(error, StartError | ProcessHostError):
+                with suppress(ProcessHostError):  # it may have been started
+                    self._channel.send({"op": "forget", "id": None, "key": key})
+                self._processes.pop(key, None)
+            raise
+        finally:
+            del self._handings[key]
+
+    async def _spawned(self, key: str, spec: ProcessSpec, sink: LogSink, more: dict[str, Any]) -> SupervisedProcess:
         message = {
             "op": "spawn",
             "key": key,
@@ -188,7 +209,8 @@ class SupervisorHost:
             "cwd": spec.cwd,
             "timeout": spec.timeout,
             "grace": spec.grace,
-            **_surroundings(spec),
+            **surroundings(spec),
+            **more,
         }
 
         def receive(reply: dict[str, Any]) -> SupervisedProcess:
@@ -278,9 +300,15 @@ class SupervisorHost:
             self._channel.request({"op": "synchronise"}, lambda _: done()).add_done_callback(_looked_at)
 
     def _on_notice(self, message: dict[str, Any], descriptor: int | None) -> None:
-        process = self._processes.get(message["key"])
+        key = message["key"]
+        process = self._processes.get(key)
         if process is None:  # forgotten meanwhile
             if descriptor is not None:
+                os.close(descriptor)
+        elif message["op"] == "terminal" and descriptor is not None:
+            if key in self._handings:
+                self._handings[key].take(descriptor)
+            else:
                 os.close(descriptor)
         elif message["op"] == "output":
             process.written(message["stream"], message["at"], descriptor)
@@ -298,26 +326,14 @@ class SupervisorHost:
             self._vigil.close()
         for process in self._processes.values():
             process.lose(error)
+        for handing in self._handings.values():
+            handing.lose(error)
         self._outputs.close()
         self._gone.set_result(None)
 
 
 class _BusyError(ProcessHostError):
     """The state directory has a supervisor that cannot be spoken to at this moment."""
-
-
-def _surroundings(spec: ProcessSpec) -> dict[str, Any]:
-    """What few processes ask for, and only that."""
-    wanted: dict[str, Any] = {}
-    if spec.stdin is not None:
-        wanted["stdin"] = spec.stdin
-    if spec.user is not None:
-        wanted["user"] = [spec.user.uid, spec.user.gid, list(spec.user.groups)]
-    if spec.limits is not None:
-        limits = {name: value for name, value in asdict(spec.limits).items() if value is not None}
-        if limits:
-            wanted["limits"] = limits
-    return wanted
 
 
 def _looked_at(answer: asyncio.Future[None]) -> None:

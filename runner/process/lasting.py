@@ -11,9 +11,11 @@ from typing import Any, Literal, Self
 from drivers.base import Process, ProcessSpec
 from runner.errors import ProcessHostError
 from runner.model.log import LogSink
+from runner.model.shell import Size
 from runner.process import remains
 from runner.process.channel import EndedError
 from runner.process.host import SupervisorHost
+from runner.process.terminal import Terminal
 
 Open = Callable[[str], Awaitable[SupervisorHost]]
 """Connects to a supervisor; one that it has to start gets this incarnation. Raises ProcessHostError."""
@@ -97,6 +99,10 @@ class LastingHost:
         if host.incarnation != wanted:
             raise ProcessHostError("the supervisor is another one than was expected")
         return await host.spawn(key, spec, sink)
+
+    async def converse(self, key: str, spec: ProcessSpec, size: Size | None) -> Terminal:
+        """As of the present supervisor, with which it ends."""
+        return await (await self._present()).converse(key, spec, size)
 
     async def attach(self, key: str, sink: LogSink) -> Process | None:
         return await (await self._present()).attach(key, sink)

@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol
 
-from drivers.base import ProcessExit, ProcessStarted
+from msgspec.structs import asdict
+
+from drivers.base import ProcessExit, ProcessSpec, ProcessStarted
 from runner.errors import ProcessHostError
 from runner.model.log import LogSink
 from runner.process.output import Output, OutputQueue, Reader, drain, read_rest
@@ -196,3 +198,17 @@ def process_exit(record: Mapping[str, Any]) -> ProcessExit:
         finished_at=record["finished_at"],
         kill=record["kill"],
     )
+
+
+def surroundings(spec: ProcessSpec) -> dict[str, Any]:
+    """What few processes ask for, and only that."""
+    wanted: dict[str, Any] = {}
+    if spec.stdin is not None:
+        wanted["stdin"] = spec.stdin
+    if spec.user is not None:
+        wanted["user"] = [spec.user.uid, spec.user.gid, list(spec.user.groups)]
+    if spec.limits is not None:
+        limits = {name: value for name, value in asdict(spec.limits).items() if value is not None}
+        if limits:
+            wanted["limits"] = limits
+    return wanted

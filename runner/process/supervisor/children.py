@@ -6,11 +6,16 @@ import os
 import resource
 import signal
 
-from runner.process.supervisor import forked
+from runner.process.supervisor import forked, terminals
 from runner.process.supervisor.processes import Mark, MarkedLimit
 from runner.process.supervisor.program import COULD_NOT_START as COULD_NOT_START
 from runner.process.supervisor.program import CannotStartError as CannotStartError
 from runner.process.supervisor.program import Program as Program
+from runner.process.supervisor.program import asked as asked
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # typing is slow to import, and the start of this program is waited for
+    from collections.abc import Sequence
 
 # A child begins with every signal at its default and none blocked, whatever this process or its parents ignore. The C library asks
 # in the child what becomes of each that is not named here, while this process waits.
@@ -21,14 +26,15 @@ _MEMORY_FOLDERS = ("/dev/shm", "/tmp")
 
 
 class Child:
-    """What was started. `stdout` and `stderr` are the read ends of its pipes: close-on-exec."""
+    """What was started. `outputs` are the read ends of its pipes, `handed` what whoever converses with it is to get: all of
+    them close-on-exec."""
 
-    __slots__ = ("pid", "stderr", "stdout")
+    __slots__ = ("handed", "outputs", "pid")
 
-    def __init__(self, pid: int, stdout: int, stderr: int) -> None:
+    def __init__(self, pid: int, outputs: tuple[int, ...], handed: tuple[int, ...] = ()) -> None:
         self.pid = pid
-        self.stdout = stdout
-        self.stderr = stderr
+        self.outputs = outputs
+        self.handed = handed
 
 
 class Limits:
@@ -72,6 +78,8 @@ class Limits:
 def spawn(program: Program, limits: Limits, mark: Mark) -> Child:
     """Start a program as the leader of a new session, stdin as this process has it unless the program says what it reads.
     Raises CannotStartError."""
+    if program.terminal is not None:
+        return _conversing(program, program.terminal, limits, mark)
     opened: list[int] = []
     try:
         ends = [(_input(program.stdin, opened), 0)] if program.stdin is not None else []
@@ -85,10 +93,23 @@ def spawn(program: Program, limits: Limits, mark: Mark) -> Child:
         *stdin, stdout, child_stdout, stderr, child_stderr = opened
         opened = [stdout, stderr]
         _close([*stdin, child_stdout, child_stderr])
-        return Child(pid, stdout, stderr)
+        return Child(pid, (stdout, stderr))
     except (CannotStartError, OSError, ValueError, TypeError, LookupError) as error:
         _close(opened)
         raise program.explained(error) from None
+
+
+def _conversing(program: Program, size: Sequence[int], limits: Limits, mark: Mark) -> Child:
+    """As `spawn`, of one that reads what somebody types, and whose output that one gets. Raises CannotStartError."""
+    ours, theirs, ends = terminals.opened(size)
+    try:
+        pid = forked.start(program, ends, lambda: limits.for_children(mark), _DEFAULTED)
+    except (CannotStartError, OSError, ValueError, TypeError, LookupError) as error:
+        _close(ours)
+        raise program.explained(error) from None
+    finally:
+        _close(theirs)
+    return Child(pid, (), tuple(ours))
 
 
 def _spawned(program: Program, ends: list[tuple[int, int]], limits: Limits, mark: Mark) -> int:

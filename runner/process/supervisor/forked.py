@@ -5,9 +5,11 @@ The fork costs some two milliseconds more. What goes wrong in the child comes ba
 
 from __future__ import annotations
 
+import fcntl
 import os
 import resource
 import signal
+import termios
 
 from runner.process.supervisor.program import COULD_NOT_START, CannotStartError, Program
 
@@ -62,6 +64,8 @@ def _execute(
             signal.signal(number, signal.SIG_DFL)
         for descriptor, end in ends:
             os.dup2(descriptor, end)
+        if program.terminal:
+            fcntl.ioctl(0, termios.TIOCSCTTY, 0)  # so that what is typed there can be a signal
         set_limits()
         wanted = program.limits or {}
         _surround(wanted)

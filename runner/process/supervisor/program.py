@@ -9,10 +9,15 @@ import stat
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # typing is slow to import, and the start of this program is waited for
     from collections.abc import Mapping, Sequence
+    from typing import Any
 
 COULD_NOT_START = 125
 NOT_EXECUTABLE = 126
 NOT_FOUND = 127
+
+_REQUEST_KEYS = frozenset(
+    ("op", "id", "key", "argv", "env", "cwd", "timeout", "grace", "stdin", "user", "limits", "terminal")
+)
 
 # Not the program's fault: 125. What is left of exec's errors (EACCES, ENOEXEC, ELOOP, ETXTBSY, …) is 126.
 _OUR_FAULT = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.EIO}
@@ -27,9 +32,10 @@ class CannotStartError(Exception):
 
 class Program:
     """What to start. `stdin` is what it reads there, None for /dev/null. `user` is [uid, gid, supplementary groups], None
-    for this process's own. `limits` holds any of `memory` (bytes), `nofile`, `nice` and `oom_score_adj`."""
+    for this process's own. `limits` holds any of `memory` (bytes), `nofile`, `nice` and `oom_score_adj`. `terminal` is for one that
+    somebody converses with: [rows, columns] of a terminal, or [] for pipes; None for all others."""
 
-    __slots__ = ("argv", "cwd", "env", "limits", "stdin", "user")
+    __slots__ = ("argv", "cwd", "env", "limits", "stdin", "terminal", "user")
 
     def __init__(
         self,
@@ -39,6 +45,7 @@ class Program:
         stdin: str | None = None,
         user: tuple[int, int, Sequence[int]] | None = None,
         limits: Mapping[str, int] | None = None,
+        terminal: Sequence[int] | None = None,
     ) -> None:
         self.argv = argv
         self.env = env
@@ -46,6 +53,7 @@ class Program:
         self.stdin = stdin
         self.user = user
         self.limits = limits
+        self.terminal = terminal
 
     @property
     def path(self) -> str:
@@ -68,6 +76,20 @@ class Program:
             return _explained(error, self.argv[0] if self.argv else "")
         # No argv[0], NUL or a lone surrogate in a string, `=` in a name.
         return CannotStartError(COULD_NOT_START, f"the arguments or the environment are not acceptable: {error}")
+
+
+def asked(request: Mapping[str, Any]) -> Program:
+    """What a request to spawn wants to be started. Raises CannotStartError where it asks for what this version does not know: to
+    leave out a user or a limit would be worse than not to start; LookupError, TypeError and ValueError where it is malformed."""
+    unknown = request.keys() - _REQUEST_KEYS
+    if unknown:
+        message = f"the supervisor is older than the runner, and does not know {', '.join(sorted(unknown))}"
+        raise CannotStartError(COULD_NOT_START, message)
+    terminal = request.get("terminal")
+    if terminal is not None and (len(terminal) not in (0, 2) or not all(0 <= int(each) < 1 << 16 for each in terminal)):
+        raise ValueError("a terminal has two measures, of at most 65535")
+    wanted = (request["argv"], request["env"], request["cwd"])
+    return Program(*wanted, request.get("stdin"), request.get("user"), request.get("limits"), terminal)
 
 
 def _find(name: str, path: str) -> str:

@@ -39,6 +39,7 @@ class Record:
         "exit",
         "folder",
         "grace",
+        "handed",
         "key",
         "left",
         "mark",
@@ -53,6 +54,8 @@ class Record:
         "status",
         "stopped_at",
         "struck",
+        "then",
+        "tied",
         "watched",
     )
 
@@ -89,6 +92,12 @@ class Record:
         self.exit: dict[str, Any] | None = None
         self.watched = False
         """Whether the present connection wants to hear of its end."""
+        self.tied = False
+        """Somebody converses with it: it ends with the connection that asked for it."""
+        self.handed = child.handed
+        """What that one has still to be given."""
+        self.then: float | None = None
+        """Seconds between SIGTERM and SIGKILL, while SIGHUP alone was sent."""
         self.on_gone: list[Callable[[], None]] = []
         """Called once a process that was forgotten while it ran is gone."""
 

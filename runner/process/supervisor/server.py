@@ -28,7 +28,6 @@ if TYPE_CHECKING:  # typing is slow to import, and the start of this program is 
 LAST_GRACE_SECONDS = 2.0
 LONGEST_WAIT_SECONDS = 10.0  # epoll's clock stands still while the machine sleeps; deadlines do not
 _INCARNATION = re.compile("[0-9a-f]{32}")
-_SPAWN_KEYS = frozenset(("op", "id", "key", "argv", "env", "cwd", "timeout", "grace", "stdin", "user", "limits"))
 
 
 class RefusedError(Exception):
@@ -212,6 +211,8 @@ class Server:
         self._flush()
         if self._private:
             self._end()
+        else:
+            self._table.stop_tied(LAST_GRACE_SECONDS)
 
     def _flush(self) -> None:
         connection = self._connection
@@ -317,7 +318,7 @@ class Server:
         else:
             timeout = None if request["timeout"] is None else float(request["timeout"])
             try:
-                program = _program(request)
+                program = children.asked(request)
                 if self._ending:
                     raise children.CannotStartError(children.COULD_NOT_START, "the supervisor is being stopped")
                 record = self._table.spawn(key, program, timeout, float(request["grace"]))
@@ -325,6 +326,10 @@ class Server:
                 connection.send({"id": id, "code": problem.code, "error": problem.message})
                 return
             self._answer(connection, id, record)
+            for descriptor in record.handed:
+                connection.send({"op": "terminal", "key": key, "fd": True}, (descriptor,))
+                self._discard(descriptor)  # once it is sent: whoever has it alone can hang up
+            record.handed = ()
 
     def _attach(self, connection: Connection, id: Any, record: Record | None) -> None:
         if record is None:
@@ -367,17 +372,6 @@ def _check_hello(request: dict[str, Any]) -> None:
     incarnation = request.get("incarnation") or ""
     if not isinstance(incarnation, str) or (incarnation and not _INCARNATION.fullmatch(incarnation)):
         raise RefusedError("bad_request", "an incarnation has 32 digits of 0-9a-f")
-
-
-def _program(request: dict[str, Any]) -> children.Program:
-    """What is to be started. Raises CannotStartError where it asks for what this version does not know: to leave out a user
-    or a limit would be worse than not to start."""
-    unknown = request.keys() - _SPAWN_KEYS
-    if unknown:
-        message = f"the supervisor is older than the runner, and does not know {', '.join(sorted(unknown))}"
-        raise children.CannotStartError(children.COULD_NOT_START, message)
-    wanted = (request["argv"], request["env"], request["cwd"])
-    return children.Program(*wanted, request.get("stdin"), request.get("user"), request.get("limits"))
 
 
 def _signal_pipe() -> int:

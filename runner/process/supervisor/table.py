@@ -72,7 +72,8 @@ class Table:
         program.env[VARIABLE] = mark.text  # last: a task cannot have another
         child = children.spawn(program, self._limits, mark)
         record = Record(key, mark, child, timeout, grace)
-        self._outputs.add(record, (child.stdout, child.stderr))
+        record.tied = program.terminal is not None
+        self._outputs.add(record, child.outputs)
         self._records[key] = record
         self._running[record.pid] = record
         self._containment.watch(record)
@@ -98,23 +99,35 @@ class Table:
                 self._arm(record)
 
     def stop(self, record: Record, grace: float, cause: str = "stopped") -> None:
-        """Begin the stop sequence, or shorten the one that has begun."""
+        """Begin the stop sequence, or shorten the one that has begun. What somebody converses with is hung up first: a shell does not
+        listen to SIGTERM, and passes SIGHUP on to what it has started."""
         self.reap()  # an end that came first is its own
         if record.over:
             return
         now = boot_seconds()
         if not record.stopping:
             self._begin_stop(record, cause, now)
-            record.send(signal.SIGTERM)
-            record.signals.append(("SIGTERM", 0.0))
+            record.send(signal.SIGHUP if record.tied else signal.SIGTERM)
+            record.signals.append(("SIGHUP" if record.tied else "SIGTERM", 0.0))
             record.send(signal.SIGCONT)  # one that is paused could not act on it
+            if record.tied:
+                record.then = grace = grace / 2
             record.due = now + grace
         elif record.due is not None:
+            if record.then is not None:
+                record.then = grace = min(record.then, grace / 2)
             record.due = min(record.due, now + grace)
         self._arm(record)
 
     def stop_all(self, grace: float) -> None:
         for record in list(self._running.values()):
+            self.stop(record, grace)
+
+    def stop_tied(self, grace: float) -> None:
+        """Whoever conversed with these is gone: they are stopped, and forgotten."""
+        for record in [record for record in self._records.values() if record.tied]:
+            del self._records[record.key]
+            record.on_gone.append(lambda: None)
             self.stop(record, grace)
 
     def forget(self, record: Record, on_gone: Callable[[], None]) -> None:
@@ -151,7 +164,12 @@ class Table:
                 continue
             record = heapq.heappop(self._due)[2]
             record.due = None
-            if record.stopping:
+            if record.then is not None:
+                record.send(signal.SIGTERM)
+                record.signals.append(("SIGTERM", round(now - record.stopped_at, 3)))
+                record.due, record.then = now + record.then, None
+                self._arm(record)
+            elif record.stopping:
                 self._kill(record, record.cause)
             else:
                 self.stop(record, record.grace, "timeout")

@@ -15,7 +15,9 @@ Requests have `op` and `id`, replies the same `id`; notices have `op` alone. Des
     consume {key, stream, position, taken}           no reply: all up to `position` is kept; `taken`: it was read, not copied
 
 `spawn` may also have `stdin` (a text; else /dev/null), `user` ([uid, gid, [supplementary groups]]) and `limits` ({memory (bytes),
-nofile, nice, oom_score_adj}, any of them); a key that a supervisor does not know is refused with 125.
+nofile, nice, oom_score_adj}, any of them); a key that a supervisor does not know is refused with 125. With `terminal` somebody converses with
+the process: [rows, columns] gives it a terminal, [] pipes. What it writes is not kept, it is hung up (SIGHUP) before it is stopped,
+and it is stopped when the connection ends.
 
 An answer to `spawn` or `attach` may be held back for two milliseconds: of a process that ends meanwhile, and has written
 nothing, it tells the end too, and no `exit` follows.
@@ -27,12 +29,14 @@ survivors: how many, where that is known}. `containment` of a hello begins with 
 `ends`: how much the process has written, by stream (0 stdout, 1 stderr), once it has ended; null where that is not known,
 because somebody else holds the pipe.
 
-Notices of the supervisor, the first three for a process that this connection spawned or attached:
+Notices of the supervisor, all but the last for a process that this connection spawned or attached:
 
     output  {key, stream, at, fd?}   the pipe holds something from position `at` on; answered by a `consume`. With `fd` its read
                                      end comes along. What `consume` does not name stays in the pipe
     exit    {key, exit, ends}        behind the `output` of what was written last
     ended   {key, stream, end}       for an end that was null
+    terminal {key, fd}               right behind the answer to a `spawn` that asked for it: the terminal, or in three of these the other
+                                     ends of stdin, stdout and stderr
     refused {reason, error}          just before the connection is closed; reasons are `superseded`, `locked`, `protocol`,
                                      `bad_request`, `cannot_serve`
 
