@@ -23,8 +23,8 @@ def measured(count: int) -> Metrics:
 
     def whole() -> None:
         child = spawn(Program([TRUE], {}, "/"), limits, mark)
-        os.close(child.stdout)
-        os.close(child.stderr)
+        for output in child.outputs:
+            os.close(output)
         os.waitpid(child.pid, 0)
 
     return {"bare_ms_per_spawn": _own_ms(bare, count), "spawn_ms_per_spawn": _own_ms(whole, count)}

@@ -32,6 +32,11 @@ from runner.errors import StartError as StartError
 from runner.lazily import Lazily
 from runner.model.log import LogSink as LogSink
 from runner.model.log import Stream as Stream
+from runner.model.process import ProcessExit as ProcessExit
+from runner.model.process import ProcessLimits as ProcessLimits
+from runner.model.process import ProcessSpec as ProcessSpec
+from runner.model.process import ProcessStarted as ProcessStarted
+from runner.model.process import ProcessUser as ProcessUser
 from runner.model.result import Outcome as Outcome
 from runner.model.result import Status as Status
 from runner.model.value import Bindings as Bindings
@@ -93,6 +98,8 @@ class Capabilities(Struct, frozen=True, kw_only=True):
     """The driver ends the attempt at `ctx.timeout` by itself (else the runner calls `stop`)."""
     signals: frozenset[str] = frozenset()
     """Of `pause`, `start`, `destroy`: what `signal` understands."""
+    shell: bool = False
+    """`shell` says what somebody who looks at an attempt can converse with."""
 
 
 class Finding(NamedTuple):
@@ -112,66 +119,6 @@ class Fingerprint(Struct, frozen=True, kw_only=True):
     healthy: bool = True
     description: str = ""
     attributes: Mapping[str, str] = {}
-
-
-class ProcessUser(Struct, frozen=True, kw_only=True):
-    """Whom a process runs as, by number; `groups` are the supplementary ones. Another user than the host's own is for a host
-    that is root."""
-
-    uid: int
-    gid: int
-    groups: Sequence[int] = ()
-
-
-class ProcessLimits(Struct, frozen=True, kw_only=True):
-    """What one process may take; its children inherit it, each for itself. None leaves a limit as the host has it.
-
-    `memory` is in bytes of what the process can write to and shares with nobody (RLIMIT_DATA). `nofile` is the number of open
-    files, `nice` from -20 to 19, `oom_score_adj` from -1000 to 1000.
-    """
-
-    memory: int | None = None
-    nofile: int | None = None
-    nice: int | None = None
-    oom_score_adj: int | None = None
-
-
-class ProcessSpec(Struct, frozen=True, kw_only=True):
-    """What to start. The process leads a session of its own.
-
-    `argv[0]` is looked up in `env["PATH"]` unless it has a slash. `cwd` is absolute. `timeout` in seconds from the
-    start, None for none; it stands still while the process is paused. `grace` in seconds between SIGTERM and SIGKILL
-    when the timeout strikes. `stdin` is what the process reads, None for /dev/null. `user` None is the host's own.
-    """
-
-    argv: Sequence[str]
-    env: Mapping[str, str]
-    cwd: str
-    timeout: float | None = None
-    grace: float = 10.0
-    stdin: str | None = None
-    user: ProcessUser | None = None
-    limits: ProcessLimits | None = None
-
-
-class ProcessStarted(Struct, frozen=True, kw_only=True):
-    pid: int
-    started_at: float
-
-
-class ProcessExit(Struct, frozen=True, kw_only=True):
-    """How a process ended. `exit_code` is 128+n after signal n. `cause` tells who ended it: itself (`exited`), its
-    deadline (`timeout`) or the host when it was asked to (`stopped`). `kill` is the kill report, where something had to be
-    ended: {signals: [[name, seconds]], containment, leftovers, left, survivors}. `leftovers` counts the processes beside the
-    first that were killed one by one; `left` names those that could not be ended: [{pid, name, state}]. An empty `left` is a
-    look that found nothing, not a proof; `survivors` is there where it is one: how many are alive, as the kernel knows it."""
-
-    exit_code: int
-    signal: int | None
-    cause: Literal["exited", "timeout", "stopped"]
-    started_at: float
-    finished_at: float
-    kill: Mapping[str, Any] | None = None
 
 
 class Process(Protocol):
@@ -278,6 +225,41 @@ class TaskContext(Protocol):
         """Whether `text` contains a value that is known to be confidential."""
 
 
+class ShellContext(Protocol):
+    """What a driver is given for a shell: somebody wants to look, by a program, at where an attempt runs or ran. The attempt is to be
+    left alone. `spec`, `env`, `workspace` and `temp` are as in `TaskContext`, and so are the names."""
+
+    @property
+    def group_id(self) -> str: ...
+    @property
+    def group_name(self) -> str: ...
+    @property
+    def task_name(self) -> str: ...
+    @property
+    def attempt(self) -> int: ...
+    @property
+    def spec(self) -> Spec: ...
+    @property
+    def env(self) -> Mapping[str, str]: ...
+    @property
+    def workspace(self) -> str: ...
+    @property
+    def temp(self) -> str: ...
+    @property
+    def command(self) -> Sequence[str]:
+        """What is to be run there: a program with its arguments."""
+
+    def withholds(self, text: str) -> bool:
+        """Whether `text` contains a value that is known to be confidential, and that whoever asked is not to be given."""
+
+
+class ShellProgram(Struct, frozen=True, kw_only=True):
+    """What somebody converses with. `withheld` names what the attempt had and this has not, for it is confidential."""
+
+    program: ProcessSpec
+    withheld: Sequence[str] = ()
+
+
 class Driver(ABC, Generic[SpecT]):
     """See the module's docstring for who calls what, when. All methods run on the runner's loop and must not block it."""
 
@@ -318,6 +300,11 @@ class Driver(ABC, Generic[SpecT]):
 
     async def destroy(self, handle: bytes) -> None:
         """Free what the attempt holds. Idempotent."""
+
+    async def shell(self, ctx: ShellContext, key: str) -> ShellProgram:
+        """What is started, as a process or in place of one, where the attempt runs or ran; `key` is no attempt's. Called where the
+        capabilities have it, and `clear` behind its end. Raises DriverError where there is no such place."""
+        raise DriverError("this driver has no shell")
 
     async def salvage(self, temp: str, key: str, task: str) -> Sequence[tuple[str, Value]]:
         """What an attempt that cannot be found again had exported, or may have meant to, so that it can be masked: each name as

@@ -8,7 +8,7 @@ from typing import Any
 from drivers.base import Capabilities, Driver, Recovery, SimpleDriver, Spec
 from runner.model.fields import NAME
 
-_WAITING = ("fingerprint", "start", "wait", "recover", "signal", "stop", "destroy", "salvage", "clear")
+_WAITING = ("fingerprint", "start", "wait", "recover", "signal", "stop", "destroy", "shell", "salvage", "clear")
 _AT_ONCE = ("check", "sweep")
 SIGNALS = frozenset({"pause", "start", "destroy"})
 

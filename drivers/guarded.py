@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
 from drivers import stalls
-from drivers.base import Driver, Finding, Fingerprint, TaskContext
+from drivers.base import Driver, Finding, Fingerprint, ShellContext, ShellProgram, TaskContext
 from runner.errors import DriverError, RecoverError
 from runner.model import wording
 from runner.model.fault import quote
@@ -100,6 +100,14 @@ class Guarded(Driver[Any]):
 
     async def destroy(self, handle: bytes) -> None:
         await self._call("destroy", lambda: self._driver.destroy(handle))
+
+    async def shell(self, ctx: ShellContext, key: str) -> ShellProgram:
+        program: Any = await self._call("shell", lambda: self._driver.shell(ctx, key))
+        if not isinstance(program, ShellProgram):
+            raise DriverError(
+                f"shell() of the driver of {self.type!r} gave an object of type {type(program).__name__}, not a ShellProgram"
+            )
+        return program
 
     async def salvage(self, temp: str, key: str, task: str) -> Sequence[tuple[str, Value]]:
         found = list(await self._call("salvage", lambda: self._driver.salvage(temp, key, task), SALVAGE_SECONDS))

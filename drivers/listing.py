@@ -30,6 +30,7 @@ def _of(condition: Condition, schemas: MutableMapping[str, str]) -> TaskType:
         recovery=driver.capabilities.recovery.value,
         deadline=driver.capabilities.deadline,
         signals=tuple(sorted(driver.capabilities.signals)),
+        shell=driver.capabilities.shell is True,
         spec_schema=_schema(driver, schemas),
     )
 

@@ -16,6 +16,8 @@
     ├── StateLockedError         another process uses this state directory
     ├── GroupExistsError         the group id is taken by different content
     ├── GroupNotFoundError       no such group
+    ├── NoShellError             there is no place where a shell could be
+    ├── ShellEndedError          a shell was ended by the runner that it was on
     ├── SealError                a sealed value could not be opened
     ├── UnauthenticatedError     nobody knows who is asking
     ├── ForbiddenError           who is asking may not do this
@@ -124,6 +126,14 @@ class GroupExistsError(RunnerError):
 
 class GroupInUseError(RunnerError):
     """The group cannot be removed at this moment."""
+
+
+class NoShellError(RunnerError):
+    """There is no place where a shell could be."""
+
+
+class ShellEndedError(RunnerError):
+    """The shell was ended by the runner that it was on."""
 
 
 class GroupNotFoundError(RunnerError):

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from runner import removal
+from runner import removal, visits
 from runner.errors import RunnerError
 from runner.store import retirement
 
@@ -32,7 +32,8 @@ def prune(runs: Path, *, keep_days: int, keep_runs: int) -> None:
         old = _old(runs, time.time() - keep_days * DAY_SECONDS, keep_runs)
         for folder in random.sample(old, min(len(old), MOST_LOOKED_AT)):
             try:
-                retirement.retire(folder, removal.aside(runs))
+                if not visits.visitors(folder):
+                    retirement.retire(folder, removal.aside(runs))
             except (RunnerError, OSError) as error:
                 failures.append(error)
         removal.remove_aside(runs)

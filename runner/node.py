@@ -7,6 +7,7 @@ import asyncio
 import gc
 import logging
 import resource
+import secrets
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
@@ -29,6 +30,7 @@ from runner.tasktypes import registry
 from runner.workspace import make_private, make_temp, run_temp, unmake_temp
 
 if TYPE_CHECKING:
+    from runner.dispatch.shells import Shells
     from runner.engine.engine import Engine
     from runner.logs.base import LogStore
     from runner.model.watch import Happening
@@ -54,6 +56,7 @@ class Node(Struct, frozen=True, kw_only=True):
     clock: Clock
     sealer: Sealer
     processes: LastingHost
+    shells: Shells
     neighbours: Neighbours | None = None
     """None where it does not serve."""
 
@@ -139,6 +142,33 @@ async def open_node(settings: Settings, role: Role = Role()) -> AsyncIterator[No
         yield node
 
 
+@asynccontextmanager
+async def open_shells(settings: Settings) -> AsyncIterator[Shells]:
+    """Shells on what `runner run` has kept, or does at this moment, which is left alone; they are told to die with this process."""
+    from runner.dispatch.shells import Shells
+
+    _keep_no_core_files()
+    async with AsyncExitStack() as stack:
+        make_private(settings.state_dir)
+        folder = settings.temp_dir(settings.run_dir(f"shell-{secrets.token_hex(8)}"))
+        temp = stack.enter_context(run_temp(folder, settings.run_temp_prefix))
+
+        async def start(incarnation: str) -> SupervisorHost:
+            return await SupervisorHost.start_private(
+                settings.state_dir, temp, incarnation=incarnation, containment=settings.containment
+            )
+
+        host = await LastingHost.open(start)
+        stack.push_async_callback(host.aclose)
+        yield Shells(
+            registry=registry(settings),
+            processes=host,
+            temp=str(temp),
+            keeping="`runner run --isolated` leaves it there with --keep-workspace",
+            template_milliseconds=settings.template_milliseconds,
+        )
+
+
 def _keep_no_core_files() -> None:
     """A crash, or Ctrl-\\, must not write the secrets that are in memory to a disk. The supervisor and the tasks inherit this;
     a task that wants a core file can raise the limit again."""
@@ -218,6 +248,7 @@ async def _assembled(
     role: Role = Role(),  # noqa: B008 - it is frozen
 ) -> Node:
     from runner.dispatch.local import LocalDispatcher
+    from runner.dispatch.shells import Shells
     from runner.engine.engine import Engine
     from runner.logs.files import FileLogStore
 
@@ -265,6 +296,13 @@ async def _assembled(
         clock=clock,
         sealer=sealer,
         processes=host,
+        shells=Shells(
+            registry=types,
+            processes=host,
+            temp=str(temp),
+            keeping="a node keeps it until the group is over, and then for as long as `retention.workspaces` says",
+            template_milliseconds=settings.template_milliseconds,
+        ),
         neighbours=neighbours,
     )
 

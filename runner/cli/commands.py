@@ -18,13 +18,14 @@ from runner.errors import (
     DocumentError,
     GroupExistsError,
     GroupNotFoundError,
+    NoShellError,
     RunnerError,
     StateLockedError,
     UsageError,
 )
 
 FAILED, REFUSED, INTERRUPTED = 1, 2, 130
-REFUSALS = (UsageError, GroupExistsError, GroupNotFoundError, StateLockedError)
+REFUSALS = (UsageError, GroupExistsError, GroupNotFoundError, NoShellError, StateLockedError)
 """What whoever gave the command has to change, and not to repeat."""
 
 _TRACEBACK = "Traceback (most recent call last):"
@@ -41,6 +42,7 @@ COMMANDS = {
     "events": "print the numbered facts about it",
     "cancel": "end it early",
     "rm": "remove groups that are over, with their logs",
+    "shell": "open a terminal where a task of it runs or ran",
     "signal": "pause a running task of it, let it go on, or kill it",
     "info": "tell what a node is, can do and has to do",
     "context": "keep nodes under names",
@@ -129,7 +131,10 @@ def parser_of(arguments: list[str]) -> ArgumentParser:
 
 
 def _parse_and_run(arguments: list[str], details: Details) -> int:
-    options: Namespace = parser_of(arguments).parse_args(arguments)
+    own, behind = _parted(arguments)
+    options: Namespace = parser_of(own).parse_args(own)
+    if behind:
+        options.command = behind
     details.options = options
     gc.freeze()
     gc.enable()
@@ -138,6 +143,14 @@ def _parse_and_run(arguments: list[str], details: Details) -> int:
     ):  # what a plugin prints must not be taken for what is ours, which goes to the descriptor
         status: int = options.run(options)
     return status
+
+
+def _parted(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """What is said to us, and what is the command line of another program."""
+    if arguments[:1] == ["shell"] and "--" in arguments:
+        at = arguments.index("--")
+        return arguments[:at], arguments[at + 1 :]
+    return arguments, []
 
 
 class _Complaints(logging.Handler):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from runner.model.tasktype import TaskType
 
 BUILT_IN = "built in"
-_HEAD = ("TYPE", "FROM", "RECOVERY", "SIGNALS", "HEALTH")
+_HEAD = ("TYPE", "FROM", "RECOVERY", "SIGNALS", "SHELL", "HEALTH")
 _AFTER_A_CRASH = {
     "attach": "a task goes on while the runner is away, and is found again",
     "rerun": "a task begins anew",
@@ -70,6 +70,7 @@ def _row(type: TaskType) -> tuple[str, ...]:
         visible(_origin(type)),
         type.recovery or "-",
         signals if type.recovery else "-",
+        "yes" if type.shell else "-",
         _health(type),
     )
 
@@ -118,6 +119,7 @@ def _told(type: TaskType) -> Iterator[str]:
         return
     yield f"  crash      {_AFTER_A_CRASH.get(type.recovery, type.recovery)}"
     yield f"  signals    {', '.join(type.signals) or 'none'}"
+    yield f"  shell      {'`runner shell` has one where a task ran' if type.shell else 'none'}"
     yield f"  timeout    {'kept by the driver' if type.deadline else 'kept by the runner'}"
     keys = specwords.keys(schema)
     yield ""

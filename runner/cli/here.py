@@ -44,6 +44,12 @@ def new_run_dir(settings: Settings, id: str) -> Iterator[Path]:
         raise
 
 
+def _end_visits(run_dir: Path) -> None:
+    from runner import visits  # of use to few
+
+    visits.end(run_dir)
+
+
 def _tidy(settings: Settings) -> None:
     history.prune(settings.runs_dir, keep_days=settings.keep_days, keep_runs=settings.keep_runs)
 
@@ -78,6 +84,8 @@ async def carry_out(
             node = await stack.enter_async_context(nodes.open_run_node(run_dir, settings))
             if options.isolated:
                 stack.enter_context(workspace.isolated(folder, keep=options.keep_workspace))
+                if not options.keep_workspace:
+                    stack.callback(_end_visits, run_dir)
             id = begin(node, str(folder))
             interrupts.cancels(lambda: node.engine.cancel(id))
             stack.enter_context(Tidying(partial(_tidy, settings)))

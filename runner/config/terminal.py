@@ -17,6 +17,19 @@ class TerminalSettings(Struct, frozen=True, kw_only=True):
     recorded: bool
 
 
+class ShellSettings(Struct, frozen=True, kw_only=True):
+    """What `runner shell` takes along: the `program` that this user has for a shell, and which kind of terminal there is."""
+
+    program: str
+    term: str
+
+
+def load_shell_settings(environ: Mapping[str, str] | None = None) -> ShellSettings:
+    if environ is None:
+        environ = os.environ
+    return ShellSettings(program=environ.get("SHELL", ""), term=environ.get("TERM", ""))
+
+
 def load_terminal_settings(environ: Mapping[str, str] | None = None) -> TerminalSettings:
     if environ is None:
         environ = os.environ

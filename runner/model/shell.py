@@ -1,13 +1,21 @@
-"""What is asked of a shell: a program that somebody converses with, where an attempt at a task ran."""
+"""A shell: a program that somebody converses with, where an attempt at a task runs or ran."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import re
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
 from msgspec import Struct
 
+from runner.model.log import Stream
+from runner.model.task import Task
+from runner.model.value import Bindings
+
 USUAL_PROGRAM = "sh"
 LARGEST_MEASURE = 9999
+UNKNOWN_TERMINAL = "dumb"
+_TERM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 
 
 class Size(NamedTuple):
@@ -27,3 +35,46 @@ class ShellRequest(Struct, frozen=True, kw_only=True):
     secrets: bool = False
     size: Size | None = None
     term: str = ""
+
+    @property
+    def known_term(self) -> str:
+        """`term`, if that can be the name of a kind of terminal."""
+        return self.term if _TERM.fullmatch(self.term) else UNKNOWN_TERMINAL
+
+
+class ShellPlace(Struct, frozen=True, kw_only=True):
+    """Where the attempt runs or ran, and what its templates may name. `group` is the id that its engine knows its group by; `runner` is
+    who has carried it out."""
+
+    group: str
+    task: Task
+    attempt: int
+    bindings: Bindings
+    workspace: str
+    runner: str
+
+
+class Conversation(Protocol):
+    """What somebody says to a program, and what that says. One reads at a time, and one writes."""
+
+    async def read(self) -> tuple[Stream, bytes] | None:
+        """Some of what it says, by a terminal all as stdout; None at the end of all of it."""
+
+    async def write(self, data: bytes) -> None:
+        """Returns when it was taken, or when nothing more is taken."""
+
+    async def end_input(self) -> None:
+        """Nothing more is written, to pipes."""
+
+    async def resize(self, size: Size) -> None:
+        """Of a terminal."""
+
+    async def exit_code(self) -> int:
+        """Once it has ended. Raises ProcessHostError where that cannot be known, and ShellEndedError where it was ended."""
+
+
+class Shell(NamedTuple):
+    """`withheld` names what the attempt had in its environment and the shell has not."""
+
+    conversation: Conversation
+    withheld: Sequence[str]

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 class TaskType(Struct, frozen=True, kw_only=True):
     """`healthy` tells whether its driver can start tasks at this moment; `unusable`, that there is no driver, for what `description`
-    says. `package` and `version` are where it comes from, both empty where it is built in. `recovery`, `deadline` and `signals` are
+    says. `package` and `version` are where it comes from, both empty where it is built in. `recovery`, `deadline`, `signals` and `shell` are
     its driver's capabilities, as of `drivers.base.Capabilities`. `spec_schema` is the JSON Schema of a task's `spec`."""
 
     name: str
@@ -22,4 +22,5 @@ class TaskType(Struct, frozen=True, kw_only=True):
     recovery: str = ""
     deadline: bool = False
     signals: tuple[str, ...] = ()
+    shell: bool = False
     spec_schema: str = ""

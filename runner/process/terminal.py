@@ -116,6 +116,9 @@ class Terminal:
         """Its end, when all that it has started has ended as well. Raises ProcessHostError when the host is lost."""
         return await asyncio.shield(self._end)
 
+    async def exit_code(self) -> int:
+        return (await self.wait()).exit_code
+
     async def read(self) -> tuple[Stream, bytes] | None:
         """Some of what it writes, of a terminal all as stdout; None at the end of all of it."""
         while self._outputs:
@@ -162,12 +165,12 @@ class Terminal:
             except OSError:  # it has closed its input, or ended
                 return
 
-    def end_input(self) -> None:
+    async def end_input(self) -> None:
         """Nothing more is written. To a terminal that is said by typing it."""
         if not self._is_tty:
             self._close(self._input)
 
-    def resize(self, size: Size) -> None:
+    async def resize(self, size: Size) -> None:
         """Of a terminal."""
         if self._is_tty and self._input in self._open:
             with suppress(OSError):

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from runner import removal
-from runner.engine import again
+from runner import removal, visits
+from runner.engine import again, places
 from runner.engine.again import Again
 from runner.errors import GroupInUseError, GroupNotFoundError, RunnerError, UsageError
 from runner.model.ends import Ends
@@ -20,6 +20,7 @@ from runner.model.explanation import Explanation
 from runner.model.log import Frame, Stream
 from runner.model.query import GroupFilter
 from runner.model.result import Status, TaskGroupResult
+from runner.model.shell import ShellPlace
 from runner.model.summary import GroupSummary
 from runner.model.watch import Happening, LogChunk
 from runner.runs.run import Run
@@ -79,6 +80,12 @@ class Runs:
         """Where the tasks of the run worked. Raises GroupNotFoundError."""
         with self._opened(id) as run:
             return run.workspace
+
+    def place(self, id: str, task: str, attempt: int = 0) -> ShellPlace:
+        """As `runner.engine.places.place_of`."""
+        with self._opened(id) as run:
+            record = run.record()
+        return places.place_of(record, self._sealer(), task, attempt)
 
     async def watch_in_batches(self, id: str, *, output: bool = True) -> AsyncIterator[Sequence[Happening]]:
         """Its story so far, and as it goes on while a process carries it out."""
@@ -155,6 +162,8 @@ class Runs:
         """All that `runner run` has kept of it, also of one whose runner was killed. Raises GroupInUseError for one that runs."""
         with self._opened(id):
             pass  # there is such a run
+        if not await asyncio.to_thread(visits.end, self._folder / id):
+            raise GroupInUseError("somebody looks at it by `runner shell`, which does not end")
         if not retirement.retire(self._folder / id, removal.aside(self._folder), unfinished=True):
             raise GroupInUseError(f"it runs at this moment: `runner cancel {id}` ends it")
         await asyncio.to_thread(removal.remove_aside, self._folder)

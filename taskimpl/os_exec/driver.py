@@ -20,6 +20,8 @@ from drivers.base import (
     ProcessLimits,
     ProcessSpec,
     Recovery,
+    ShellContext,
+    ShellProgram,
     TaskContext,
 )
 from runner.errors import DriverError, OutputFileError, ProcessHostError, RecoverError, StartError
@@ -28,6 +30,7 @@ from runner.model.result import Outcome, Reason, Status
 from runner.model.value import Value
 from taskimpl.os_exec import account, outputfiles, warnings
 from taskimpl.os_exec.account import Account
+from taskimpl.os_exec.givenfiles import variable
 from taskimpl.os_exec.outputfiles import VARIABLE, AttemptFiles
 from taskimpl.os_exec.spec import SCRIPT_FILE, Limits, OsExecSpec
 
@@ -58,7 +61,7 @@ class OsExecDriver(Driver[OsExecSpec]):
 
     type = "os_exec"
     capabilities = Capabilities(
-        recovery=Recovery.ATTACH, deadline=True, signals=frozenset({"pause", "start", "destroy"})
+        recovery=Recovery.ATTACH, deadline=True, signals=frozenset({"pause", "start", "destroy"}), shell=True
     )
     spec_model = OsExecSpec
 
@@ -166,6 +169,32 @@ class OsExecDriver(Driver[OsExecSpec]):
         finally:  # behind it: a program that still ran was ended by that, and can write no more
             await attempt.files.remove()
 
+    async def shell(self, ctx: ShellContext, key: str) -> ShellProgram:
+        """A process where those of the attempt are, with its environment, user and limits, and files of its own: what it exports
+        is nobody's."""
+        spec = cast(OsExecSpec, ctx.spec)
+        who = None if spec.user is None else await _account(spec.user, ctx.temp)
+        owner = (who.user.uid, who.user.gid) if who else None
+        files = AttemptFiles.of(ctx.temp, key, ctx.task_name, "", owner)
+        folder = _working_folder(ctx.workspace, spec.workdir)
+        if not os.path.isdir(folder):
+            raise DriverError(
+                f"the task's folder {spec.workdir!r} is not in the workspace any more", reason=Reason.BAD_SPEC
+            )
+        env = self._environment(ctx, spec, files, who)
+        withheld = [name for name, text in env.items() if ctx.withholds(text) or ctx.withholds(f"{name}={text}")]
+        kept_back = [name for name, text in spec.files.items() if ctx.withholds(text)]
+        withheld += [name for name in map(variable, kept_back) if name not in withheld]
+        files.make(None, {name: text for name, text in spec.files.items() if name not in kept_back})
+        program = ProcessSpec(
+            argv=ctx.command,
+            env={name: text for name, text in env.items() if name not in withheld},
+            cwd=folder,
+            user=who.user if who else None,
+            limits=_process_limits(spec.limits),
+        )
+        return ShellProgram(program=program, withheld=withheld)
+
     async def salvage(self, temp: str, key: str, task: str) -> Sequence[tuple[str, Value]]:
         exported = await asyncio.to_thread(outputfiles.salvage, temp, key, task)
         return [(name, Value(text)) for name, text in exported]
@@ -177,7 +206,7 @@ class OsExecDriver(Driver[OsExecSpec]):
         outputfiles.sweep(temp, live)
 
     def _environment(
-        self, ctx: TaskContext, spec: OsExecSpec, files: AttemptFiles, who: Account | None
+        self, ctx: TaskContext | ShellContext, spec: OsExecSpec, files: AttemptFiles, who: Account | None
     ) -> dict[str, str]:
         return {
             **self._base_env,

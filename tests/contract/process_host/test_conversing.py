@@ -103,7 +103,7 @@ def test_its_size_changes(real_lab: Lab, tmp_path: Path) -> None:
 
     async def work(terminal: Terminal) -> None:
         await until(terminal, b"ready")
-        terminal.resize(Size(11, 222))
+        await terminal.resize(Size(11, 222))
         await until(terminal, b"11 222")
 
     conversing(real_lab, tmp_path, program(["sh", "-c", script]), SIZE, work)
@@ -133,7 +133,7 @@ def test_pipes_are_apart_and_clean(real_lab: Lab, tmp_path: Path) -> None:
     async def work(terminal: Terminal) -> None:
         async def feed() -> None:
             await terminal.write(data)
-            terminal.end_input()
+            await terminal.end_input()
 
         feeding = asyncio.ensure_future(feed())
         found = await said(terminal)
