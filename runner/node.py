@@ -160,13 +160,15 @@ async def open_shells(settings: Settings) -> AsyncIterator[Shells]:
 
         host = await LastingHost.open(start)
         stack.push_async_callback(host.aclose)
-        yield Shells(
+        shells = Shells(
             registry=registry(settings),
             processes=host,
             temp=str(temp),
             keeping="`runner run --isolated` leaves it there with --keep-workspace",
             template_milliseconds=settings.template_milliseconds,
         )
+        stack.push_async_callback(shells.aclose)
+        yield shells
 
 
 def _keep_no_core_files() -> None:
@@ -268,6 +270,14 @@ async def _assembled(
             on_release=role.on_release,
         )
     )
+    shells = Shells(
+        registry=types,
+        processes=host,
+        temp=str(temp),
+        keeping="a node keeps it until the group is over, and then for as long as `retention.workspaces` says",
+        template_milliseconds=settings.template_milliseconds,
+    )
+    stack.push_async_callback(shells.aclose)
     neighbours = None
     if (forwarding := role.forwarding) is not None:
         from runner.neighbours import Neighbours
@@ -296,13 +306,7 @@ async def _assembled(
         clock=clock,
         sealer=sealer,
         processes=host,
-        shells=Shells(
-            registry=types,
-            processes=host,
-            temp=str(temp),
-            keeping="a node keeps it until the group is over, and then for as long as `retention.workspaces` says",
-            template_milliseconds=settings.template_milliseconds,
-        ),
+        shells=shells,
         neighbours=neighbours,
     )
 

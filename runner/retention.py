@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 from runner.clock import Clock, Moment, seconds_between
 from runner.config.service import Retention
@@ -38,6 +38,10 @@ GUEST_SECONDS = 7 * 86_400.0
 _log = logging.getLogger(__name__)
 
 
+async def _nobody_looks(group: str) -> None:
+    pass
+
+
 class Keeper:
     def __init__(
         self,
@@ -49,9 +53,10 @@ class Keeper:
         clock: Clock,
         expire: Callable[[], None] = lambda: None,
         clear: Callable[[str], None] = lambda id: None,
+        end_shells: Callable[[str], Awaitable[None]] = _nobody_looks,
     ) -> None:
         """`policy` is asked each time. `expire` removes what else is kept for a time only, `clear` the workspace of a group that is over; both are called
-        in a thread."""
+        in a thread. `end_shells` ends what somebody looks at a group by that is to be removed."""
         self._policy = policy
         self._engine = engine
         self._store = store
@@ -59,6 +64,7 @@ class Keeper:
         self._clock = clock
         self._expire = expire
         self._clear = clear
+        self._end_shells = end_shells
         self._busy = asyncio.Lock()
         self._removing = asyncio.Lock()
         """One by one: who comes second must not clear the workspace of a new group of this id."""
@@ -103,6 +109,7 @@ class Keeper:
             )
         if self._store.is_announced(id):
             raise GroupInUseError("the webhook has still to be told of its end: it can be removed once that is done")
+        await self._end_shells(id)
         # First, and its logs at once: as soon as it is forgotten there may be another one of this id.
         await asyncio.to_thread(self._clear, id)
         if not self._engine.forget(id):
@@ -147,6 +154,7 @@ class Keeper:
                 break
             if cause is not None:
                 surplus.without(group)  # one that somebody watches goes later, and no newer one in its place
+                await asyncio.to_thread(self._clear, group.id)
                 if self._engine.forget(group.id):
                     self._logs.delete_group(group.id)
                     await self._purge()

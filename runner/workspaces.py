@@ -4,6 +4,7 @@ workspaces/<group id>            of a group that runs
 workspaces/.uploads/<id>.<hash>  an upload that no group has claimed yet; the hash is its caller's
 workspaces/.uploads/<id>.part    one that has not come to its end
 workspaces/.uploads/<id>.<hash>.claimed   a link that names the group which is about to be accepted with it
+workspaces/.kept/<group id>      the group is over since the time of its last change, and its workspace kept for a while
 workspaces/.guests/<hash>        what the attempts share that another runner has sent here of one of its groups
 workspaces/.guests/<hash>.seen   when that runner was heard of about it last, as the time of its last change
 """
@@ -15,6 +16,7 @@ import hashlib
 import os
 import secrets
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -44,9 +46,14 @@ class Workspaces:
         self._folder = make_private(folder)
         self._uploads = make_private(folder / ".uploads")
         self._guests = folder / ".guests"
+        self._kept = make_private(folder / ".kept")
         self._allowance = allowance
         self._now = now
         self._sharing = Lock()
+        self._occupying = Lock()
+        self._occupied: Counter[Path] = Counter()
+        self._unwanted: set[Path] = set()
+        """To be removed once nobody is in them any more."""
 
     def receive(self, caller: str, read: Callable[[], bytes]) -> tuple[str, Unpacked]:
         """Unpack a tar stream; the id that its caller can claim it by. Nothing is left of one that is refused. Raises LimitError
@@ -115,15 +122,68 @@ class Workspaces:
     def release(self, origin: str, group: str) -> None:
         """The other runner's group is over."""
         path = self._shared(origin, group)
+        with self._occupying:
+            if path in self._occupied:
+                self._unwanted.add(path)
+                return
         with self._sharing:
             gone = self._out_of_use(path)
         remove_tree(gone)
 
     def remove(self, group: str) -> None:
-        remove_tree(self._folder / group)
+        """Once nobody occupies it."""
+        self._mark_of(group).unlink(missing_ok=True)
+        self._remove(self._folder / group)
 
-    def sweep(self, live: Collection[str]) -> None:
-        """Remove the workspaces of all groups but these, and uploads that nobody has claimed in time or that were cut off. What was
+    def over(self, group: str, keep_seconds: float) -> None:
+        """The group is over: its workspace goes, or is kept for so long, counted from now on."""
+        if keep_seconds <= 0:
+            self.remove(group)
+            return
+        with _told():
+            self._mark(group)
+
+    def expire_kept(self, keep_seconds: float) -> None:
+        """Remove what was kept for so long."""
+        for mark in list(self._kept.iterdir()):
+            with suppress(FileNotFoundError):
+                if mark.lstat().st_mtime <= self._now() - keep_seconds:
+                    self.remove(mark.name)
+
+    def occupy(self, path: str) -> None:
+        """Somebody is in this workspace: it is not removed before he says `vacate`."""
+        with self._occupying:
+            self._occupied[Path(path)] += 1
+
+    def vacate(self, path: str) -> None:
+        """What was to be removed meanwhile goes, with the last who was in it."""
+        with self._occupying:
+            self._occupied[Path(path)] -= 1
+            if self._occupied[Path(path)] > 0:
+                return
+            del self._occupied[Path(path)]
+            unwanted = Path(path) in self._unwanted
+            self._unwanted.discard(Path(path))
+        if unwanted:
+            remove_tree(path)
+
+    def _remove(self, path: Path) -> None:
+        with self._occupying:
+            if path in self._occupied:
+                self._unwanted.add(path)
+                return
+        remove_tree(path)
+
+    def _mark(self, group: str) -> None:
+        mark = self._mark_of(group)
+        mark.touch(mode=0o600)
+        os.utime(mark, (self._now(), self._now()))
+
+    def _mark_of(self, group: str) -> Path:
+        return self._kept / group
+
+    def sweep(self, live: Collection[str], keep_seconds: float = 0.0) -> None:
+        """Remove the workspaces of all groups but these, unless they are kept for so long, and uploads that nobody has claimed in time or that were cut off. What was
         claimed for a group that was not accepted is an upload again."""
         for mark in list(self._uploads.glob("*" + _CLAIMED)):
             group = os.readlink(mark)
@@ -132,8 +192,13 @@ class Workspaces:
             else:
                 _give_back(mark, self._folder / group)
         for path in list(self._folder.iterdir()):
-            if path not in (self._uploads, self._guests) and path.name not in live:
-                remove_tree(path)
+            if path in (self._uploads, self._guests, self._kept) or path.name in live:
+                continue
+            if keep_seconds <= 0:
+                self.remove(path.name)
+            elif not self._mark_of(path.name).exists():  # a former life has seen its end, and nothing more
+                self._mark(path.name)
+        self.expire_kept(keep_seconds)
         for path in list(self._uploads.iterdir()):
             if path.suffix == ".part":
                 remove_tree(path)

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-import asyncio
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from runner.cli import ids
 from runner.cli.options import positive, settings_of
-from runner.cli.place import add_place_arguments, chosen
+from runner.cli.place import add_place_arguments, chosen, with_node
 from runner.cli.terminal import complain, visible
-from runner.errors import StartError, UsageError
+from runner.errors import StartError
 
 if TYPE_CHECKING:
+    from runner.client import AsyncClient
     from runner.model.shell import Shell, ShellRequest
 
 
 def run(options: Namespace) -> int:
     """The exit status of what ran there."""
     try:
-        if chosen(options) is not None:
-            raise UsageError("there are no shells on a node: log in there, and use its --state-dir")
-        return asyncio.run(_here(options))
+        if chosen(options) is None:
+            import asyncio
+
+            return asyncio.run(_here(options))
+        return with_node(options, _there)
     except StartError as error:
         complain(error.message)
         return error.exit_code
@@ -39,6 +41,14 @@ async def _here(options: Namespace) -> int:
     with visits.visit(settings.run_dir(id)):
         async with node.open_shells(settings) as shells, shells.opened(place, _request(options, here=True)) as shell:
             return await _converse(shell)
+
+
+async def _there(client: AsyncClient, options: Namespace) -> int:
+    from runner.client import shelling
+
+    id = await ids.resolve(client, options.id)
+    async with shelling.opened(client, id, _request(options, here=False)) as shell:
+        return await _converse(shell)
 
 
 def _request(options: Namespace, *, here: bool) -> ShellRequest:

@@ -146,11 +146,16 @@ def _service(values: Mapping[str, Any]) -> Service:
             document_bytes_per_caller=values["limits.documents_per_caller"],
             streams=values["limits.streams"],
             streams_per_caller=values["limits.streams_per_caller"],
+            shells=values["limits.shells"],
+            shell_idle_seconds=values["limits.shell_idle"],
             workspace_bytes=values["limits.workspace"],
             workspace_entries=values["limits.workspace_entries"],
         ),
         retention=Retention(
-            age_seconds=values["retention.age"], groups=values["retention.groups"], bytes=values["retention.size"]
+            age_seconds=values["retention.age"],
+            groups=values["retention.groups"],
+            bytes=values["retention.size"],
+            workspace_seconds=values["retention.workspaces"],
         ),
         metrics=Metrics(listen=values["metrics.listen"]),
         tracing=Tracing(

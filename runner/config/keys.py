@@ -251,6 +251,15 @@ NODE_KEYS = (
         reloads=True,
     ),
     _limit("streams_per_caller", kinds.number(1, LARGEST_COUNT), "the same, of one caller", "50", reloads=True),
+    _limit("shells", kinds.number(0, LARGEST_COUNT), "how many shells there may be at once", "5", reloads=True),
+    _limit(
+        "shell_idle",
+        kinds.DURATION,
+        "for how long nothing may be said in a shell before it is ended; 0 for ever",
+        '"10m"',
+        attribute="shell_idle_seconds",
+        reloads=True,
+    ),
     _limit(
         "workspace",
         kinds.data_size(1),
@@ -281,6 +290,14 @@ NODE_KEYS = (
         default=Retention().bytes,
         about="how much their logs and the database may take together; 0 for no limit",
         example='"100GiB"',
+        reloads=True,
+    ),
+    Key(
+        path=("retention", "workspaces"),
+        kind=kinds.DURATION,
+        default=Retention().workspace_seconds,
+        about="for how long the workspaces of groups that are over are kept, for `runner shell`; 0 for not at all",
+        example='"1h"',
         reloads=True,
     ),
     Key(

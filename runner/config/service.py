@@ -26,6 +26,10 @@ class Scope(StrEnum):
     """Cancel groups, send signals to tasks."""
     REMOVE = "remove"
     """Remove groups that are over, with their logs."""
+    SHELL = "shell"
+    """Have shells where tasks run. In no rule unless somebody writes it there."""
+    REVEAL = "reveal"
+    """Have what is confidential of a task in a shell. In no rule unless somebody writes it there."""
     DISPATCH = "dispatch"
     """Be an origin: have tasks of his groups carried out here. In no rule unless somebody writes it there."""
     ADMIN = "admin"
@@ -79,6 +83,10 @@ class Limits(Struct, frozen=True, kw_only=True):
     streams: int = 4_000
     """Watches and followed logs at once."""
     streams_per_caller: int = 1_000
+    shells: int = 20
+    """At once."""
+    shell_idle_seconds: float = 1800.0
+    """How long nothing may be said in one, by nobody; 0 for ever."""
     workspace_bytes: int = 1 << 30
     """Of one upload, unpacked."""
     workspace_entries: int = 100_000
@@ -92,6 +100,8 @@ class Retention(Struct, frozen=True, kw_only=True):
     groups: int = 100_000
     bytes: int = 20 << 30
     """Of their logs and the database together."""
+    workspace_seconds: float = 0.0
+    """How long their workspaces stay."""
 
 
 class Metrics(Struct, frozen=True, kw_only=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import secrets
 from collections.abc import AsyncIterator, Sequence
@@ -25,6 +26,8 @@ from runner.model.shell import USUAL_PROGRAM, Conversation, Shell, ShellPlace, S
 GRACE_SECONDS = 4.0
 """Between the polite and the final signal, for what does not end when its terminal is gone."""
 STARTING_SECONDS = 30.0
+
+_log = logging.getLogger(__name__)
 
 
 class Terminal(Conversation, Protocol):
@@ -73,6 +76,7 @@ class Shells:
         self._temp = temp
         self._keeping = keeping
         self._template_milliseconds = template_milliseconds
+        self._ending: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
     async def opened(self, place: ShellPlace, request: ShellRequest) -> AsyncIterator[Shell]:
@@ -82,18 +86,33 @@ class Shells:
         if not await asyncio.to_thread(os.path.isdir, place.workspace):
             raise NoShellError(f"the workspace of the group is gone ({place.workspace}): {self._keeping}")
         key = f"{place.group}/{place.task.name}/{place.attempt}/shell-{secrets.token_hex(8)}"
+        terminal: Terminal | None = None
         try:
             shell = await self._program(driver, place, request, key)
             program = shell.program
             if request.size is not None:
                 program = replace(program, env={**program.env, "TERM": request.known_term})
             terminal = await self._processes.converse(key, program, request.size)
-            try:
-                yield Shell(terminal, tuple(shell.withheld))
-            finally:
-                await terminal.aclose(GRACE_SECONDS)
+            yield Shell(terminal, tuple(shell.withheld))
         finally:
+            # Owned by `_ending` until it is done: whoever asked may be cancelled more than once.
+            ending = asyncio.get_running_loop().create_task(self._end(driver, key, terminal))
+            self._ending.add(ending)
+            ending.add_done_callback(self._ending.discard)
+            await asyncio.shield(ending)
+
+    async def aclose(self) -> None:
+        """Wait for what is being ended. May be repeated."""
+        if self._ending:
+            await asyncio.wait(self._ending)
+
+    async def _end(self, driver: Driver[Any], key: str, terminal: Terminal | None) -> None:
+        if terminal is not None:
+            await terminal.aclose(GRACE_SECONDS)
+        try:
             await driver.clear(self._temp, key)
+        except Exception as error:  # noqa: BLE001 - a driver may raise anything, and this is only tidying up
+            _log.error("clear of %s: %r", driver.type, error, extra={"action": "shell_clear"})
 
     def _driver(self, place: ShellPlace) -> Driver[Any]:
         type = place.task.type

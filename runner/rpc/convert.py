@@ -291,6 +291,7 @@ def type_to_proto(type: TaskType) -> pb.TaskType:
         recovery=type.recovery,
         deadline=type.deadline,
         signals=type.signals,
+        shell=type.shell,
         spec_schema=type.spec_schema,
     )
 
@@ -307,5 +308,6 @@ def type_from_proto(message: pb.TaskType) -> TaskType:
         recovery=message.recovery,
         deadline=message.deadline,
         signals=tuple(message.signals),
+        shell=message.shell,
         spec_schema=message.spec_schema,
     )

@@ -47,6 +47,7 @@ METHODS: Mapping[str, Scope | Need] = {
     "/runner.v1.RunnerService/CancelTaskGroup": Scope.CANCEL,
     "/runner.v1.RunnerService/SignalTask": Scope.CANCEL,
     "/runner.v1.RunnerService/RemoveTaskGroup": Scope.REMOVE,
+    "/runner.v1.RunnerService/Shell": Scope.SHELL,
     "/runner.v1.RunnerService/DescribeRunner": Need.IDENTITY,
     "/runner.v1.PeerService/Session": Scope.DISPATCH,
     "/grpc.health.v1.Health/Check": Need.NOTHING,

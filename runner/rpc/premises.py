@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
 
 from msgspec import Struct
 
 from drivers.registry import Registry
 from runner.clock import Clock
 from runner.engine.engine import Engine
-from runner.errors import GroupInUseError
+from runner.errors import GroupInUseError, NoShellError
 from runner.logs.base import LogStore
+from runner.model.shell import Shell, ShellPlace, ShellRequest
 from runner.rpc.others import Nobody, Others
 from runner.sealing import Sealer
 from runner.workspaces import Workspaces
+
+
+class Shells(Protocol):
+    def opened(self, place: ShellPlace, request: ShellRequest) -> AbstractAsyncContextManager[Shell]:
+        """A shell, for as long as this is entered. Raises NoShellError, StartError, ProcessHostError."""
+
+
+class NoShells:
+    """Where there are none."""
+
+    def opened(self, place: ShellPlace, request: ShellRequest) -> AbstractAsyncContextManager[Shell]:
+        raise NoShellError("this runner has no shells")
 
 
 async def nobody_removes(id: str) -> None:
@@ -37,3 +52,4 @@ class Premises(Struct, frozen=True, kw_only=True):
     remove: Callable[[str], Awaitable[None]] = nobody_removes
     """Remove a group that is over. Raises GroupNotFoundError, GroupInUseError."""
     others: Others = Nobody()
+    shells: Shells = NoShells()

@@ -126,6 +126,10 @@ class Server:
                 with suppress(OSError):
                     os.unlink(address.removeprefix(UNIX))
 
+    async def end_shells(self, group: str) -> None:
+        """Of a group that is to be removed."""
+        await self._servicer.end_shells(group)
+
     @property
     def streams(self) -> int:
         """How many watches and followed logs there are."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import aclosing
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
@@ -27,6 +28,7 @@ from runner.rpc.identity import Caller
 from runner.rpc.pages import Pages
 from runner.rpc.premises import Premises
 from runner.rpc.receiving import Receiver
+from runner.rpc.shelling import Shelling
 from runner.rpc.submissions import Submissions, durable
 from runner.rpc.traffic import Traffic
 from runner.rpc.wire import STATUSES, STATUSES_BACK
@@ -53,6 +55,7 @@ class RunnerServicer(runner_pb2_grpc.RunnerServiceServicer):
         self._receiver = receiver
         self._pages = Pages(premises.sealer)
         self._submissions = Submissions(premises, traffic)
+        self._shelling = Shelling(premises, lambda: self.service, traffic, self._submissions.beside)
         self._schemas: dict[str, str] = {}
 
     # Groups on their way in.
@@ -168,6 +171,17 @@ class RunnerServicer(runner_pb2_grpc.RunnerServiceServicer):
         await self._premises.remove(self._visible(request.id).group.id)
         await durable(self._engine)
         return pb.RemoveTaskGroupResponse()
+
+    async def Shell(
+        self, request_iterator: AsyncIterator[pb.ShellRequest], context: Context
+    ) -> AsyncIterator[pb.ShellResponse]:
+        async with aclosing(self._shelling.serve(request_iterator, context, self._visible)) as answers:
+            async for answer in answers:
+                yield answer
+
+    async def end_shells(self, group: str) -> None:
+        """Of a group that is to be removed."""
+        await self._shelling.end_all(group)
 
     async def SignalTask(self, request: pb.SignalTaskRequest, context: Context) -> pb.SignalTaskResponse:
         id = self._visible(request.id).group.id

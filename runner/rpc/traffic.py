@@ -23,6 +23,8 @@ class Traffic:
         self._leaving = False
         self._watchers: dict[object, Callable[[], None]] = {}
         self._streams: Counter[str] = Counter()
+        self.shells = 0
+        """How many there are."""
 
     @property
     def leaving(self) -> bool:
@@ -81,6 +83,23 @@ class Traffic:
             self._streams[caller] -= 1
             if not self._streams[caller]:
                 del self._streams[caller]
+
+    @contextmanager
+    def shell(self) -> Iterator[None]:
+        """One shell. Raises LimitError and UnavailableError."""
+        self.check_staying()
+        limit = self.limits.shells
+        if self.shells >= limit:
+            raise LimitError(
+                f"this runner has {limit:,} shells at once at most (`limits.shells`); try again later",
+                limit=limit,
+                retry_after=STREAM_RETRY_SECONDS,
+            )
+        self.shells += 1
+        try:
+            yield
+        finally:
+            self.shells -= 1
 
     def check_groups(self, engine: Engine, caller: str, size: int) -> None:
         """Raises LimitError when no further group of so many bytes can be taken, UnavailableError when the node is about to

@@ -58,7 +58,7 @@ async def open_server(settings: Settings, service: Service, leave: Leave = remai
     loop = asyncio.get_running_loop()
 
     def released(group: str) -> None:
-        loop.run_in_executor(None, workspaces.remove, group)
+        loop.run_in_executor(None, workspaces.over, group, told().retention.workspace_seconds)
 
     server: Server | None = None
 
@@ -83,15 +83,27 @@ async def open_server(settings: Settings, service: Service, leave: Leave = remai
     )
     async with opening.exported(spans), open_node(settings, role) as node:
         started = node.clock.now()
-        await asyncio.to_thread(workspaces.sweep, frozenset(node.store.unfinished()))
+        await asyncio.to_thread(
+            workspaces.sweep, frozenset(node.store.unfinished()), service.retention.workspace_seconds
+        )
+
+        def expire() -> None:
+            workspaces.expire()
+            workspaces.expire_kept(told().retention.workspace_seconds)
+
+        async def end_shells(group: str) -> None:
+            if server is not None:
+                await server.end_shells(group)
+
         keeper = Keeper(
             lambda: told().retention,
             engine=node.engine,
             store=node.store,
             logs=node.logs,
             clock=node.clock,
-            expire=workspaces.expire,
+            expire=expire,
             clear=workspaces.remove,
+            end_shells=end_shells,
         )
         premises = replace(_premises(node, workspaces, node_id, started.wall), remove=keeper.remove)
         socket_path = str(settings.state_dir / SOCKET_NAME)
@@ -129,6 +141,7 @@ def _premises(node: Node, workspaces: Workspaces, node_id: str, started_at: floa
         logs=node.logs,
         registry=node.registry,
         workspaces=workspaces,
+        shells=node.shells,
         clock=node.clock,
         sealer=node.sealer,
         node_id=node_id,

@@ -1626,6 +1626,7 @@ class TaskType(google.protobuf.message.Message):
     RECOVERY_FIELD_NUMBER: builtins.int
     DEADLINE_FIELD_NUMBER: builtins.int
     SIGNALS_FIELD_NUMBER: builtins.int
+    SHELL_FIELD_NUMBER: builtins.int
     name: builtins.str
     """What `type` of a task names it by."""
     healthy: builtins.bool
@@ -1646,6 +1647,8 @@ class TaskType(google.protobuf.message.Message):
     """What becomes of an attempt when the runner is killed: `attach` (it goes on), `rerun` (it begins anew) or `none` (it is lost)."""
     deadline: builtins.bool
     """Whether the driver itself keeps to the `timeout` of a task."""
+    shell: builtins.bool
+    """Whether `Shell` has something to converse with where its tasks run."""
     @property
     def attributes(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
         """What else its driver tells, e.g. versions of what it needs."""
@@ -1668,10 +1671,232 @@ class TaskType(google.protobuf.message.Message):
         recovery: builtins.str = ...,
         deadline: builtins.bool = ...,
         signals: collections.abc.Iterable[builtins.str] | None = ...,
+        shell: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["attributes", b"attributes", "deadline", b"deadline", "description", b"description", "healthy", b"healthy", "name", b"name", "package", b"package", "package_version", b"package_version", "recovery", b"recovery", "signals", b"signals", "spec_schema", b"spec_schema", "unusable", b"unusable"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["attributes", b"attributes", "deadline", b"deadline", "description", b"description", "healthy", b"healthy", "name", b"name", "package", b"package", "package_version", b"package_version", "recovery", b"recovery", "shell", b"shell", "signals", b"signals", "spec_schema", b"spec_schema", "unusable", b"unusable"]) -> None: ...
 
 global___TaskType = TaskType
+
+@typing.final
+class ShellRequest(google.protobuf.message.Message):
+    """What is said to a shell."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    START_FIELD_NUMBER: builtins.int
+    INPUT_FIELD_NUMBER: builtins.int
+    SIZE_FIELD_NUMBER: builtins.int
+    INPUT_END_FIELD_NUMBER: builtins.int
+    input: builtins.bytes
+    """What is typed, at most 64 KiB at once."""
+    @property
+    def start(self) -> global___ShellStart:
+        """Where it is to be, and what: the first request, and no other."""
+
+    @property
+    def size(self) -> global___TerminalSize:
+        """The terminal has another size now."""
+
+    @property
+    def input_end(self) -> global___InputEnd:
+        """Nothing more is typed; to a terminal that is said by typing it."""
+
+    def __init__(
+        self,
+        *,
+        start: global___ShellStart | None = ...,
+        input: builtins.bytes = ...,
+        size: global___TerminalSize | None = ...,
+        input_end: global___InputEnd | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["input", b"input", "input_end", b"input_end", "request", b"request", "size", b"size", "start", b"start"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["input", b"input", "input_end", b"input_end", "request", b"request", "size", b"size", "start", b"start"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["request", b"request"]) -> typing.Literal["start", "input", "size", "input_end"] | None: ...
+
+global___ShellRequest = ShellRequest
+
+@typing.final
+class ShellStart(google.protobuf.message.Message):
+    """Where a shell is to be, and what."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ID_FIELD_NUMBER: builtins.int
+    TASK_FIELD_NUMBER: builtins.int
+    ATTEMPT_FIELD_NUMBER: builtins.int
+    COMMAND_FIELD_NUMBER: builtins.int
+    SECRETS_FIELD_NUMBER: builtins.int
+    SIZE_FIELD_NUMBER: builtins.int
+    TERM_FIELD_NUMBER: builtins.int
+    id: builtins.str
+    """The group's id."""
+    task: builtins.str
+    """The name of a task of it."""
+    attempt: builtins.int
+    """From 1; the last attempt for 0."""
+    secrets: builtins.bool
+    """With what is confidential of its environment and files, which takes the scope `reveal` as well."""
+    term: builtins.str
+    """Which kind of terminal that is, as TERM names it."""
+    @property
+    def command(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """A program with its arguments; `sh` without any."""
+
+    @property
+    def size(self) -> global___TerminalSize:
+        """Of the terminal that it gets. Without it, it gets pipes, and stdout and stderr are apart."""
+
+    def __init__(
+        self,
+        *,
+        id: builtins.str = ...,
+        task: builtins.str = ...,
+        attempt: builtins.int = ...,
+        command: collections.abc.Iterable[builtins.str] | None = ...,
+        secrets: builtins.bool = ...,
+        size: global___TerminalSize | None = ...,
+        term: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["size", b"size"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["attempt", b"attempt", "command", b"command", "id", b"id", "secrets", b"secrets", "size", b"size", "task", b"task", "term", b"term"]) -> None: ...
+
+global___ShellStart = ShellStart
+
+@typing.final
+class TerminalSize(google.protobuf.message.Message):
+    """How large a terminal is, in characters: each from 1 to 9,999."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ROWS_FIELD_NUMBER: builtins.int
+    COLUMNS_FIELD_NUMBER: builtins.int
+    rows: builtins.int
+    """From above."""
+    columns: builtins.int
+    """From left to right."""
+    def __init__(
+        self,
+        *,
+        rows: builtins.int = ...,
+        columns: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["columns", b"columns", "rows", b"rows"]) -> None: ...
+
+global___TerminalSize = TerminalSize
+
+@typing.final
+class InputEnd(google.protobuf.message.Message):
+    """Nothing more is typed."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+global___InputEnd = InputEnd
+
+@typing.final
+class ShellResponse(google.protobuf.message.Message):
+    """What a shell says."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    STARTED_FIELD_NUMBER: builtins.int
+    OUTPUT_FIELD_NUMBER: builtins.int
+    ENDED_FIELD_NUMBER: builtins.int
+    @property
+    def started(self) -> global___ShellStarted:
+        """It was started: the first response."""
+
+    @property
+    def output(self) -> global___ShellOutput:
+        """What it prints."""
+
+    @property
+    def ended(self) -> global___ShellEnded:
+        """It has ended: the last response."""
+
+    def __init__(
+        self,
+        *,
+        started: global___ShellStarted | None = ...,
+        output: global___ShellOutput | None = ...,
+        ended: global___ShellEnded | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["ended", b"ended", "output", b"output", "response", b"response", "started", b"started"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["ended", b"ended", "output", b"output", "response", b"response", "started", b"started"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["response", b"response"]) -> typing.Literal["started", "output", "ended"] | None: ...
+
+global___ShellResponse = ShellResponse
+
+@typing.final
+class ShellStarted(google.protobuf.message.Message):
+    """A shell was started."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    WITHHELD_FIELD_NUMBER: builtins.int
+    @property
+    def withheld(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """The variables that the attempt had in its environment and that the shell has not, for they are confidential."""
+
+    def __init__(
+        self,
+        *,
+        withheld: collections.abc.Iterable[builtins.str] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["withheld", b"withheld"]) -> None: ...
+
+global___ShellStarted = ShellStarted
+
+@typing.final
+class ShellOutput(google.protobuf.message.Message):
+    """What a shell prints."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    STREAM_FIELD_NUMBER: builtins.int
+    DATA_FIELD_NUMBER: builtins.int
+    stream: global___Stream.ValueType
+    """Of a terminal, stdout."""
+    data: builtins.bytes
+    """As it was printed, at most 64 KiB."""
+    def __init__(
+        self,
+        *,
+        stream: global___Stream.ValueType = ...,
+        data: builtins.bytes = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["data", b"data", "stream", b"stream"]) -> None: ...
+
+global___ShellOutput = ShellOutput
+
+@typing.final
+class ShellEnded(google.protobuf.message.Message):
+    """A shell has ended. What is still typed is dropped; the caller ends the call."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    EXIT_CODE_FIELD_NUMBER: builtins.int
+    ERROR_FIELD_NUMBER: builtins.int
+    CUT_FIELD_NUMBER: builtins.int
+    exit_code: builtins.int
+    """128 and the number of the signal that it died of; 125 to 127 where it could not be started."""
+    error: builtins.str
+    """Why it could not be started."""
+    cut: builtins.str
+    """Why the runner has ended it, where it did not end by itself."""
+    def __init__(
+        self,
+        *,
+        exit_code: builtins.int = ...,
+        error: builtins.str = ...,
+        cut: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["cut", b"cut", "error", b"error", "exit_code", b"exit_code"]) -> None: ...
+
+global___ShellEnded = ShellEnded
 
 @typing.final
 class Event(google.protobuf.message.Message):

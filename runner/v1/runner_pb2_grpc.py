@@ -70,6 +70,11 @@ class RunnerServiceStub(object):
                 request_serializer=runner_dot_v1_dot_runner__pb2.SignalTaskRequest.SerializeToString,
                 response_deserializer=runner_dot_v1_dot_runner__pb2.SignalTaskResponse.FromString,
                 )
+        self.Shell = channel.stream_stream(
+                '/runner.v1.RunnerService/Shell',
+                request_serializer=runner_dot_v1_dot_runner__pb2.ShellRequest.SerializeToString,
+                response_deserializer=runner_dot_v1_dot_runner__pb2.ShellResponse.FromString,
+                )
         self.UploadWorkspace = channel.stream_unary(
                 '/runner.v1.RunnerService/UploadWorkspace',
                 request_serializer=runner_dot_v1_dot_runner__pb2.UploadWorkspaceRequest.SerializeToString,
@@ -172,6 +177,19 @@ class RunnerServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Shell(self, request_iterator, context):
+        """Converse with a program where an attempt at a task runs or ran: a shell, or another one. The first request says where and what, the
+        others what is typed; the first response tells that it was started, the last how it ended. Neither side is sent what it does not take:
+        what waits, waits where it comes from. It ends, with all that it has started, with this call. NOT_FOUND for a task or an attempt
+        that there is not, FAILED_PRECONDITION where there is no such place (any more), RESOURCE_EXHAUSTED for more than this runner has at once. When
+        the runner ends it (nothing was said for too long, the group is removed, the runner ends) the last response says why; whoever does not take
+        that is told ABORTED. The runner sends its initial metadata once the caller may call this, before it has read anything: who waits for that
+        is told properly why not.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def UploadWorkspace(self, request_iterator, context):
         """Bring files for a group to work on: a tar stream, which becomes the group's workspace when it is submitted with the id that
         is answered. An upload that no group has claimed is removed after an hour.
@@ -244,6 +262,11 @@ def add_RunnerServiceServicer_to_server(servicer, server):
                     servicer.SignalTask,
                     request_deserializer=runner_dot_v1_dot_runner__pb2.SignalTaskRequest.FromString,
                     response_serializer=runner_dot_v1_dot_runner__pb2.SignalTaskResponse.SerializeToString,
+            ),
+            'Shell': grpc.stream_stream_rpc_method_handler(
+                    servicer.Shell,
+                    request_deserializer=runner_dot_v1_dot_runner__pb2.ShellRequest.FromString,
+                    response_serializer=runner_dot_v1_dot_runner__pb2.ShellResponse.SerializeToString,
             ),
             'UploadWorkspace': grpc.stream_unary_rpc_method_handler(
                     servicer.UploadWorkspace,
@@ -450,6 +473,23 @@ class RunnerService(object):
         return grpc.experimental.unary_unary(request, target, '/runner.v1.RunnerService/SignalTask',
             runner_dot_v1_dot_runner__pb2.SignalTaskRequest.SerializeToString,
             runner_dot_v1_dot_runner__pb2.SignalTaskResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def Shell(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(request_iterator, target, '/runner.v1.RunnerService/Shell',
+            runner_dot_v1_dot_runner__pb2.ShellRequest.SerializeToString,
+            runner_dot_v1_dot_runner__pb2.ShellResponse.FromString,
             options, channel_credentials,
             insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
 

@@ -114,6 +114,19 @@ class RunnerServiceStub:
     ]
     """Send a signal to a running task. On return a `pause` or a `start` is recorded and survives a loss of power."""
 
+    Shell: grpc.StreamStreamMultiCallable[
+        runner.v1.runner_pb2.ShellRequest,
+        runner.v1.runner_pb2.ShellResponse,
+    ]
+    """Converse with a program where an attempt at a task runs or ran: a shell, or another one. The first request says where and what, the
+    others what is typed; the first response tells that it was started, the last how it ended. Neither side is sent what it does not take:
+    what waits, waits where it comes from. It ends, with all that it has started, with this call. NOT_FOUND for a task or an attempt
+    that there is not, FAILED_PRECONDITION where there is no such place (any more), RESOURCE_EXHAUSTED for more than this runner has at once. When
+    the runner ends it (nothing was said for too long, the group is removed, the runner ends) the last response says why; whoever does not take
+    that is told ABORTED. The runner sends its initial metadata once the caller may call this, before it has read anything: who waits for that
+    is told properly why not.
+    """
+
     UploadWorkspace: grpc.StreamUnaryMultiCallable[
         runner.v1.runner_pb2.UploadWorkspaceRequest,
         runner.v1.runner_pb2.UploadWorkspaceResponse,
@@ -211,6 +224,19 @@ class RunnerServiceAsyncStub:
         runner.v1.runner_pb2.SignalTaskResponse,
     ]
     """Send a signal to a running task. On return a `pause` or a `start` is recorded and survives a loss of power."""
+
+    Shell: grpc.aio.StreamStreamMultiCallable[
+        runner.v1.runner_pb2.ShellRequest,
+        runner.v1.runner_pb2.ShellResponse,
+    ]
+    """Converse with a program where an attempt at a task runs or ran: a shell, or another one. The first request says where and what, the
+    others what is typed; the first response tells that it was started, the last how it ended. Neither side is sent what it does not take:
+    what waits, waits where it comes from. It ends, with all that it has started, with this call. NOT_FOUND for a task or an attempt
+    that there is not, FAILED_PRECONDITION where there is no such place (any more), RESOURCE_EXHAUSTED for more than this runner has at once. When
+    the runner ends it (nothing was said for too long, the group is removed, the runner ends) the last response says why; whoever does not take
+    that is told ABORTED. The runner sends its initial metadata once the caller may call this, before it has read anything: who waits for that
+    is told properly why not.
+    """
 
     UploadWorkspace: grpc.aio.StreamUnaryMultiCallable[
         runner.v1.runner_pb2.UploadWorkspaceRequest,
@@ -331,6 +357,21 @@ class RunnerServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[runner.v1.runner_pb2.SignalTaskResponse, collections.abc.Awaitable[runner.v1.runner_pb2.SignalTaskResponse]]:
         """Send a signal to a running task. On return a `pause` or a `start` is recorded and survives a loss of power."""
+
+    @abc.abstractmethod
+    def Shell(
+        self,
+        request_iterator: _MaybeAsyncIterator[runner.v1.runner_pb2.ShellRequest],
+        context: _ServicerContext,
+    ) -> typing.Union[collections.abc.Iterator[runner.v1.runner_pb2.ShellResponse], collections.abc.AsyncIterator[runner.v1.runner_pb2.ShellResponse]]:
+        """Converse with a program where an attempt at a task runs or ran: a shell, or another one. The first request says where and what, the
+        others what is typed; the first response tells that it was started, the last how it ended. Neither side is sent what it does not take:
+        what waits, waits where it comes from. It ends, with all that it has started, with this call. NOT_FOUND for a task or an attempt
+        that there is not, FAILED_PRECONDITION where there is no such place (any more), RESOURCE_EXHAUSTED for more than this runner has at once. When
+        the runner ends it (nothing was said for too long, the group is removed, the runner ends) the last response says why; whoever does not take
+        that is told ABORTED. The runner sends its initial metadata once the caller may call this, before it has read anything: who waits for that
+        is told properly why not.
+        """
 
     @abc.abstractmethod
     def UploadWorkspace(

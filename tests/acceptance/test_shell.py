@@ -60,7 +60,7 @@ def is_alive(pid: int) -> bool:
 
 
 def prompts(terminal: Terminal) -> bool:
-    return any(line in ("#", "$") for line in terminal.display)
+    return terminal.text.endswith(("#", "$"))
 
 
 def until(holds: Callable[[], object]) -> None:
@@ -180,6 +180,7 @@ def test_a_terminal_has_the_size_the_kind_and_the_keys_of_ours(kept: Command, at
     terminal.type("cat\rtyped back\r")
     terminal.until(lambda one: one.display.count("typed back") == 2)
     terminal.type("\x03")
+    terminal.until(lambda one: any(line.startswith("^C") for line in one.display) and prompts(one))
     terminal.type("echo 'the shell' goes on\r")
     terminal.until(lambda one: "the shell goes on" in one.display)
     terminal.resize(70, 20)

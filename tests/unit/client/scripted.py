@@ -100,6 +100,10 @@ class ScriptedNode(runner_pb2_grpc.RunnerServiceServicer):
     async def DescribeRunner(self, request: Any, context: Context) -> Any:
         return await self._answer(request, context)
 
+    async def Shell(self, request_iterator: Any, context: Context) -> AsyncIterator[Any]:
+        async for item in self._play(await anext(request_iterator), context):
+            yield item
+
     async def RemoveTaskGroup(self, request: Any, context: Context) -> Any:
         return await self._answer(request, context)
 

@@ -1,0 +1,117 @@
+"""A shell on a node, where a task runs or ran."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import grpc
+from grpc import aio
+from grpc.aio import AioRpcError
+
+from runner.client.aio import AsyncClient
+from runner.client.channel import error_of
+from runner.errors import ShellEndedError, StartError
+from runner.model.endpoint import Endpoint
+from runner.model.log import Stream
+from runner.model.shell import Shell, ShellRequest, Size
+from runner.rpc.wire import STREAMS_BACK
+from runner.v1 import runner_pb2 as pb
+
+PIECE_BYTES = 32 << 10
+
+
+@asynccontextmanager
+async def opened(client: AsyncClient, id: str, request: ShellRequest) -> AsyncIterator[Shell]:
+    """A shell where an attempt at a task of this group runs or ran, for as long as this is entered: it ends with that, and with
+    the line to the node. Raises GroupNotFoundError, ForbiddenError, NoShellError, LimitError, and StartError where its program cannot be
+    started. Its conversation raises ShellEndedError where the node has ended it, and UnreachableError where the line is cut."""
+
+    async def begin() -> tuple[Any, pb.ShellResponse]:
+        call = client._stub.Shell(metadata=client._metadata())
+        try:
+            await call.initial_metadata()  # who writes into a call that is being refused is not told why it was
+            if not call.done():
+                await call.write(_start(id, request))
+            return call, await _response(call)
+        except BaseException:
+            call.cancel()
+            raise
+
+    call, first = await client._try(begin)
+    try:
+        if first.WhichOneof("response") == "ended":
+            raise StartError(first.ended.error, exit_code=first.ended.exit_code)
+        yield Shell(RemoteConversation(call, client._endpoint), tuple(first.started.withheld))
+    finally:
+        call.cancel()
+
+
+class RemoteConversation:
+    """Implements runner.model.shell.Conversation. What gRPC does not take waits, and what nobody reads is not taken from it."""
+
+    def __init__(self, call: Any, endpoint: Endpoint) -> None:
+        self._call = call
+        self._endpoint = endpoint
+        self._sending = asyncio.Lock()
+        self._ended: pb.ShellEnded | None = None
+
+    async def read(self) -> tuple[Stream, bytes] | None:
+        """Raises ShellEndedError, UnreachableError, and whatever else its caller may not do any more."""
+        try:
+            response = await _response(self._call)
+        except AioRpcError as error:
+            raise error_of(error, self._endpoint) from error
+        kind = response.WhichOneof("response")
+        if kind == "ended":
+            self._ended = response.ended
+            if response.ended.cut:
+                raise ShellEndedError(f"{self._endpoint.target} has ended the shell: {response.ended.cut}")
+        return (STREAMS_BACK[response.output.stream], response.output.data) if kind == "output" else None
+
+    async def write(self, data: bytes) -> None:
+        for at in range(0, len(data), PIECE_BYTES):
+            await self._send(pb.ShellRequest(input=data[at : at + PIECE_BYTES]))
+
+    async def end_input(self) -> None:
+        await self._send(pb.ShellRequest(input_end=pb.InputEnd()))
+
+    async def resize(self, size: Size) -> None:
+        await self._send(pb.ShellRequest(size=pb.TerminalSize(rows=size.rows, columns=size.columns)))
+
+    async def _send(self, request: pb.ShellRequest) -> None:
+        async with self._sending:
+            with suppress(AioRpcError, asyncio.InvalidStateError):  # it is over: who reads is told
+                await self._call.write(request)
+
+    async def exit_code(self) -> int:
+        while self._ended is None:
+            await self.read()
+        return self._ended.exit_code
+
+
+async def _response(call: Any) -> pb.ShellResponse:
+    """The next one. Raises AioRpcError at the end, for there is a last one that says so."""
+    response = await call.read()
+    if response is not aio.EOF:
+        return response  # type: ignore[no-any-return]  # gRPC for asyncio has no types of its own
+    code, trailing = await call.code(), await call.trailing_metadata()
+    if code is grpc.StatusCode.OK:
+        code = grpc.StatusCode.UNAVAILABLE
+    raise AioRpcError(code, await call.initial_metadata(), trailing, await call.details())
+
+
+def _start(id: str, request: ShellRequest) -> pb.ShellRequest:
+    size = None if request.size is None else pb.TerminalSize(rows=request.size.rows, columns=request.size.columns)
+    start = pb.ShellStart(
+        id=id,
+        task=request.task,
+        attempt=request.attempt,
+        command=request.command,
+        secrets=request.secrets,
+        size=size,
+        term=request.term,
+    )
+    return pb.ShellRequest(start=start)
