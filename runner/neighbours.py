@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from msgspec.structs import replace
 
 from runner.client.link import Link
+from runner.client.patience import Patience
 from runner.clock import Clock
 from runner.config.service import Service
 from runner.dispatch.remote import RemoteDispatcher
-from runner.errors import UsageError
+from runner.errors import (
+    ForbiddenError,
+    GroupNotFoundError,
+    LimitError,
+    NoShellError,
+    UnauthenticatedError,
+    UnavailableError,
+    UnreachableError,
+    UsageError,
+)
 from runner.expressions import has_template
 from runner.forwarding import Forwarding
 from runner.logs.base import LogStore
@@ -20,13 +31,18 @@ from runner.model.endpoint import Endpoint, Unix
 from runner.model.fault import Fault
 from runner.model.group import TaskGroup
 from runner.model.peer import PeerState
+from runner.model.shell import Shell, ShellCaller, ShellPlace, ShellRequest
 from runner.peers import Own, Peers
 from runner.rpc.policy import fits
+from runner.v1 import runner_pb2 as pb
 
 ANSWER_SECONDS = 2.0
 """How long a submission waits for what another runner says of its tasks."""
 MOST_ADDRESSES = 1000
 """That documents have named, of runners that are no named peers; none is forgotten before the node ends."""
+
+_REFUSALS = (ForbiddenError, GroupNotFoundError, NoShellError, LimitError, UnavailableError, UnauthenticatedError)
+"""Of a shell: whoever asked is told that another runner said so."""
 
 _log = logging.getLogger(__name__)
 
@@ -85,6 +101,35 @@ class Neighbours:
 
     def may_be_named(self, name: str) -> bool:
         return name == self._name or self._place(name) is not None
+
+    @asynccontextmanager
+    async def shell(
+        self, place: ShellPlace, public_id: str, request: ShellRequest, caller: ShellCaller
+    ) -> AsyncIterator[Shell]:
+        name = place.peer
+        endpoint = self._place(name)
+        if endpoint is None:
+            raise NoShellError(f"it ran on {name!r}, which is no peer of this runner any more")
+        from runner.client import shelling  # few ask for that
+
+        start = shelling.start_of(public_id, replace(request, attempt=place.attempt))
+        start.origin.CopyFrom(
+            pb.ShellOrigin(
+                node=caller.node,
+                name=caller.name,
+                on_behalf_of=caller.on_behalf_of,
+                whole=place.whole,
+                hops=caller.hops,
+            )
+        )
+        async with AsyncExitStack() as stack:
+            try:
+                shell = await stack.enter_async_context(shelling.passed_on(name, endpoint, start, Patience().silence))
+            except UnreachableError as error:
+                raise NoShellError(f"it ran on {name!r}, and {error.message}: try again later") from error
+            except _REFUSALS as error:
+                raise NoShellError(f"it ran on {name!r}, which says: {error.message}") from error
+            yield shell
 
     async def check(self, group: TaskGroup, on_behalf_of: str) -> Sequence[Fault]:
         wanted: dict[str, list[int]] = {}

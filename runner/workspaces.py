@@ -6,6 +6,7 @@ workspaces/.uploads/<id>.part    one that has not come to its end
 workspaces/.uploads/<id>.<hash>.claimed   a link that names the group which is about to be accepted with it
 workspaces/.kept/<group id>      the group is over since the time of its last change, and its workspace kept for a while
 workspaces/.guests/<hash>        what the attempts share that another runner has sent here of one of its groups
+workspaces/.guests/<hash>.over   that group is over since the time of its last change, and this kept for a while
 workspaces/.guests/<hash>.seen   when that runner was heard of about it last, as the time of its last change
 """
 
@@ -36,6 +37,7 @@ FORSAKEN_SECONDS = 7 * 86_400.0
 """How long the workspace of a group of another runner is kept of which that runner says nothing."""
 _CLAIMED = ".claimed"
 _SEEN = ".seen"
+_OVER = ".over"
 
 
 class Workspaces:
@@ -46,7 +48,7 @@ class Workspaces:
         self._folder = make_private(folder)
         self._uploads = make_private(folder / ".uploads")
         self._guests = folder / ".guests"
-        self._kept = make_private(folder / ".kept")
+        self._kept = folder / ".kept"
         self._allowance = allowance
         self._now = now
         self._sharing = Lock()
@@ -114,14 +116,21 @@ class Workspaces:
             make_private(self._guests)
             # First, so that there is no folder that nothing says the age of.
             seen = path.with_name(path.name + _SEEN)
-            seen.touch(mode=0o600)
-            os.utime(seen, (self._now(), self._now()))
+            self._touch(seen)
+            path.with_name(path.name + _OVER).unlink(missing_ok=True)
             path.mkdir(mode=0o700, exist_ok=True)
         return path
 
-    def release(self, origin: str, group: str) -> None:
-        """The other runner's group is over."""
+    def release(self, origin: str, group: str, keep_seconds: float = 0.0) -> None:
+        """The other runner's group is over: its workspace here goes, or is kept for so long, counted from now on."""
         path = self._shared(origin, group)
+        if keep_seconds > 0 and path.is_dir():
+            with self._sharing, _told():
+                self._touch(path.with_name(path.name + _OVER))
+            return
+        self._let_go(path)
+
+    def _let_go(self, path: Path) -> None:
         with self._occupying:
             if path in self._occupied:
                 self._unwanted.add(path)
@@ -137,7 +146,7 @@ class Workspaces:
 
     def over(self, group: str, keep_seconds: float) -> None:
         """The group is over: its workspace goes, or is kept for so long, counted from now on."""
-        if keep_seconds <= 0:
+        if keep_seconds <= 0 or not (self._folder / group).is_dir():
             self.remove(group)
             return
         with _told():
@@ -145,10 +154,14 @@ class Workspaces:
 
     def expire_kept(self, keep_seconds: float) -> None:
         """Remove what was kept for so long."""
-        for mark in list(self._kept.iterdir()):
+        for mark in list(self._kept.glob("*")):
             with suppress(FileNotFoundError):
                 if mark.lstat().st_mtime <= self._now() - keep_seconds:
                     self.remove(mark.name)
+        for mark in list(self._guests.glob("*" + _OVER)):
+            with suppress(FileNotFoundError):
+                if mark.lstat().st_mtime <= self._now() - keep_seconds:
+                    self._let_go(mark.with_suffix(""))
 
     def occupy(self, path: str) -> None:
         """Somebody is in this workspace: it is not removed before he says `vacate`."""
@@ -175,7 +188,9 @@ class Workspaces:
         remove_tree(path)
 
     def _mark(self, group: str) -> None:
-        mark = self._mark_of(group)
+        self._touch(make_private(self._kept) / group)
+
+    def _touch(self, mark: Path) -> None:
         mark.touch(mode=0o600)
         os.utime(mark, (self._now(), self._now()))
 
@@ -225,6 +240,7 @@ class Workspaces:
         gone = self._guests / f"{secrets.token_hex(16)}.part"
         with suppress(FileNotFoundError):
             path.rename(gone)
+        path.with_name(path.name + _OVER).unlink(missing_ok=True)
         path.with_name(path.name + _SEEN).unlink(missing_ok=True)  # last, so that what is left is found again
         return gone
 

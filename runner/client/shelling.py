@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
 import grpc
 from grpc import aio
 from grpc.aio import AioRpcError
+from msgspec.structs import replace
 
 from runner.client.aio import AsyncClient
-from runner.client.channel import error_of
-from runner.errors import ShellEndedError, StartError
+from runner.client.channel import error_of, metadata, open_channel
+from runner.errors import NoShellError, ShellEndedError, StartError
 from runner.model.endpoint import Endpoint
 from runner.model.log import Stream
 from runner.model.shell import Shell, ShellRequest, Size
 from runner.rpc.wire import STREAMS_BACK
 from runner.v1 import runner_pb2 as pb
+from runner.v1.peer_pb2_grpc import PeerServiceStub
 
 PIECE_BYTES = 32 << 10
 
@@ -30,21 +32,51 @@ async def opened(client: AsyncClient, id: str, request: ShellRequest) -> AsyncIt
     started. Its conversation raises ShellEndedError where the node has ended it, and UnreachableError where the line is cut."""
 
     async def begin() -> tuple[Any, pb.ShellResponse]:
-        call = client._stub.Shell(metadata=client._metadata())
-        try:
-            await call.initial_metadata()  # who writes into a call that is being refused is not told why it was
-            if not call.done():
-                await call.write(_start(id, request))
-            return call, await _response(call)
-        except BaseException:
-            call.cancel()
-            raise
+        return await _begun(client._stub.Shell(metadata=client._metadata()), start_of(id, request))
 
     call, first = await client._try(begin)
+    with _told(call, first, client._endpoint) as shell:
+        yield shell
+
+
+@asynccontextmanager
+async def passed_on(name: str, endpoint: Endpoint, start: pb.ShellStart, silence: float) -> AsyncIterator[Shell]:
+    """A shell on the peer of this name at `endpoint`, which is asked as its origin: see `opened`. Where it is, no error tells."""
+    told_as = replace(endpoint, target=name)
+    async with open_channel(endpoint, silence) as channel:
+        stub: Any = PeerServiceStub(channel)  # its stubs are those of the blocking one
+        try:
+            call, first = await _begun(stub.Shell(metadata=metadata(endpoint)), start)
+        except AioRpcError as error:
+            raise error_of(error, told_as) from error
+        with _told(call, first, told_as) as shell:
+            yield shell
+
+
+async def _begun(call: Any, start: pb.ShellStart) -> tuple[Any, pb.ShellResponse]:
+    """The call, and the first that is said. Raises AioRpcError."""
+    try:
+        await call.initial_metadata()  # who writes into a call that is being refused is not told why it was
+        if not call.done():
+            await call.write(pb.ShellRequest(start=start))
+        return call, await _response(call)
+    except AioRpcError as error:
+        if error.code() is grpc.StatusCode.UNIMPLEMENTED:
+            raise NoShellError("that runner is older than this one, and has no shells") from error
+        raise
+    except BaseException:
+        call.cancel()
+        raise
+
+
+@contextmanager
+def _told(call: Any, first: pb.ShellResponse, endpoint: Endpoint) -> Iterator[Shell]:
     try:
         if first.WhichOneof("response") == "ended":
+            if first.ended.cut:
+                raise ShellEndedError(f"{endpoint.target} has ended the shell: {first.ended.cut}")
             raise StartError(first.ended.error, exit_code=first.ended.exit_code)
-        yield Shell(RemoteConversation(call, client._endpoint), tuple(first.started.withheld))
+        yield Shell(RemoteConversation(call, endpoint), tuple(first.started.withheld))
     finally:
         call.cancel()
 
@@ -103,9 +135,10 @@ async def _response(call: Any) -> pb.ShellResponse:
     raise AioRpcError(code, await call.initial_metadata(), trailing, await call.details())
 
 
-def _start(id: str, request: ShellRequest) -> pb.ShellRequest:
+def start_of(id: str, request: ShellRequest) -> pb.ShellStart:
+    """What is asked of a node."""
     size = None if request.size is None else pb.TerminalSize(rows=request.size.rows, columns=request.size.columns)
-    start = pb.ShellStart(
+    return pb.ShellStart(
         id=id,
         task=request.task,
         attempt=request.attempt,
@@ -114,4 +147,3 @@ def _start(id: str, request: ShellRequest) -> pb.ShellRequest:
         size=size,
         term=request.term,
     )
-    return pb.ShellRequest(start=start)

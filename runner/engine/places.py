@@ -76,6 +76,7 @@ def place_of(record: GroupRecord, sealer: Sealer, name: str, attempt: int = 0) -
         attempt=number,
         bindings=bindings,
         workspace=row.workspace,
+        whole=group.forward is not None,
         runner=(made.runner if made is not None else rows[name].runner) or "",
     )
 

@@ -52,6 +52,13 @@ class ShellPlace(Struct, frozen=True, kw_only=True):
     bindings: Bindings
     workspace: str
     runner: str
+    whole: bool = False
+    """The group was forwarded there as a whole."""
+
+    @property
+    def peer(self) -> str:
+        """What this runner calls that one, where it is another: it may have passed it on to a third."""
+        return self.runner.partition("/")[0]
 
 
 class Conversation(Protocol):
@@ -71,6 +78,16 @@ class Conversation(Protocol):
 
     async def exit_code(self) -> int:
         """Once it has ended. Raises ProcessHostError where that cannot be known, and ShellEndedError where it was ended."""
+
+
+class ShellCaller(Struct, frozen=True, kw_only=True):
+    """For whom another runner is asked for a shell: `on_behalf_of` whom, by this runner, which is `name` on the state `node`; `hops` are
+    the runners that it came by, with this one."""
+
+    node: str
+    name: str
+    on_behalf_of: str
+    hops: tuple[str, ...] = ()
 
 
 class Shell(NamedTuple):

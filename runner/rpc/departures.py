@@ -27,12 +27,15 @@ class Departures:
         loop = asyncio.get_running_loop()
         left = {guest for guest in ending if not is_over(self._premises, guest)}
         if not left:
-            await asyncio.to_thread(self._premises.workspaces.release, whose, group)
+            await asyncio.to_thread(self._released, whose, group)
             return
         self._ending[whose, group] = {
             guest: self._premises.engine.subscribe(guest, partial(self._look, loop, whose, group, guest))
             for guest in left
         }
+
+    def _released(self, whose: str, group: str) -> None:
+        self._premises.workspaces.release(whose, group, self._premises.workspaces_seconds())
 
     def stay(self, whose: str, group: str) -> None:
         """There is something new of the group."""
@@ -46,7 +49,7 @@ class Departures:
         ending.pop(guest)()
         if not ending:
             del self._ending[whose, group]
-            removal = loop.run_in_executor(None, self._premises.workspaces.release, whose, group)
+            removal = loop.run_in_executor(None, self._released, whose, group)
             removal.add_done_callback(_removed)
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
+from runner.errors import NoShellError
 from runner.model.fault import Fault
 from runner.model.group import TaskGroup
 from runner.model.peer import PeerState
+from runner.model.shell import Shell, ShellCaller, ShellPlace, ShellRequest
 
 
 class Others(Protocol):
@@ -24,6 +27,12 @@ class Others(Protocol):
         the task in the group. Whom only a template names, or labels choose, is asked when the task is there, and so is who is away."""
 
     def states(self) -> Sequence[PeerState]: ...
+
+    def shell(
+        self, place: ShellPlace, public_id: str, request: ShellRequest, caller: ShellCaller
+    ) -> AbstractAsyncContextManager[Shell]:
+        """A shell on the runner that `place` names, for as long as this is entered. Raises NoShellError where there is no such runner any
+        more, and in its words where it refuses that; UnreachableError."""
 
 
 class Nobody:
@@ -42,3 +51,9 @@ class Nobody:
 
     def states(self) -> Sequence[PeerState]:
         return ()
+
+    def shell(
+        self, place: ShellPlace, public_id: str, request: ShellRequest, caller: ShellCaller
+    ) -> AbstractAsyncContextManager[Shell]:
+        del public_id, request, caller
+        raise NoShellError(f"it ran on {place.peer!r}, which this runner does not know")

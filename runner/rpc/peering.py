@@ -16,20 +16,31 @@ from typing import Any, TypeAlias
 
 import grpc
 
-from runner.config.service import Service
+from runner.config.service import Scope, Service
 from runner.engine.guests import Origin
-from runner.errors import ProtocolError, RunnerError, SupersededError, UnavailableError, UsageError
+from runner.errors import (
+    ForbiddenError,
+    NoShellError,
+    ProtocolError,
+    RunnerError,
+    SupersededError,
+    UnavailableError,
+    UsageError,
+)
 from runner.model import session
+from runner.model.dispatch import WHOLE, AttemptId
 from runner.rpc import guard, peerwire
 from runner.rpc.departures import Departures, is_over
 from runner.rpc.guestsession import GuestSession
 from runner.rpc.identity import Caller, Identity
-from runner.rpc.policy import Policy
+from runner.rpc.policy import Policy, on_behalf_of
 from runner.rpc.premises import Premises
 from runner.rpc.reception import Early, Reception
+from runner.rpc.shelling import Asked, Shelling
 from runner.rpc.traffic import Traffic
 from runner.v1 import peer_pb2 as pb
 from runner.v1 import peer_pb2_grpc
+from runner.v1 import runner_pb2 as pb_runner
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"  # generic in its stubs alone
 
@@ -41,9 +52,17 @@ _log = logging.getLogger(__name__)
 
 
 class PeerServicer(peer_pb2_grpc.PeerServiceServicer):
-    def __init__(self, premises: Premises, service: Service, traffic: Traffic, policy: Callable[[], Policy]) -> None:
-        """`policy` gives the present one."""
+    def __init__(
+        self,
+        premises: Premises,
+        service: Service,
+        traffic: Traffic,
+        policy: Callable[[], Policy],
+        shelling: Shelling | None = None,
+    ) -> None:
+        """`policy` gives the present one. With `shelling` there may be shells."""
         self._premises = premises
+        self._shelling = shelling
         self._service = service
         self._traffic = traffic
         self._policy = policy
@@ -68,6 +87,42 @@ class PeerServicer(peer_pb2_grpc.PeerServiceServicer):
         async with aclosing(self.converse(guard.caller(), aiter(request_iterator))) as told:
             async for said in told:
                 yield said
+
+    async def Shell(
+        self, request_iterator: AsyncIterator[pb_runner.ShellRequest], context: Context
+    ) -> AsyncIterator[pb_runner.ShellResponse]:
+        caller = guard.caller()
+        if self._shelling is None:
+            raise NoShellError("this runner has no shells")
+        async with aclosing(self._shelling.serve(request_iterator, context, partial(self._asked, caller))) as answers:
+            async for answer in answers:
+                yield answer
+
+    def _asked(self, caller: Caller, start: pb_runner.ShellStart) -> Asked:
+        """The guest that an origin asks for. Raises GroupNotFoundError, ForbiddenError, UsageError."""
+        if not start.HasField("origin") or not start.attempt:
+            raise UsageError("an origin says who it is, and which attempt it means")
+        asks = start.origin.on_behalf_of
+        allowed = on_behalf_of(caller, asks)
+        shells = [rule for rule in allowed.rules if Scope.SHELL in rule.scopes]
+        if not shells:
+            raise ForbiddenError(
+                f"no rule of this runner gives {caller.name!r} the scope `shell`, beside `dispatch`, on behalf of {asks[:200]!r}"
+            )
+        origin = Origin(caller=caller.name, node=start.origin.node, name=start.origin.name)
+        whole = start.origin.whole
+        forwarded = AttemptId(start.id, WHOLE if whole else start.task, 1 if whole else start.attempt)
+        id = origin.id(forwarded)
+        self._premises.engine.library.head(id)
+        return Asked(
+            group=id,
+            known_as=id,
+            attempt=start.attempt if whole else 1,
+            caller=allowed,
+            may_reveal=caller.may(Scope.REVEAL) and any(Scope.REVEAL in rule.scopes for rule in shells),
+            on_behalf_of=asks,
+            hops=tuple(start.origin.hops),
+        )
 
     async def converse(self, caller: Caller, heard: AsyncIterator[pb.FromOrigin]) -> AsyncGenerator[pb.FromExecutor]:
         """One session with a caller who has been admitted, whatever brings it here. Raises why it has to end."""

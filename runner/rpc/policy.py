@@ -50,6 +50,7 @@ METHODS: Mapping[str, Scope | Need] = {
     "/runner.v1.RunnerService/Shell": Scope.SHELL,
     "/runner.v1.RunnerService/DescribeRunner": Need.IDENTITY,
     "/runner.v1.PeerService/Session": Scope.DISPATCH,
+    "/runner.v1.PeerService/Shell": Scope.SHELL,
     "/grpc.health.v1.Health/Check": Need.NOTHING,
     "/grpc.health.v1.Health/List": Need.NOTHING,
     "/grpc.health.v1.Health/Watch": Need.NOTHING,

@@ -53,3 +53,5 @@ class Premises(Struct, frozen=True, kw_only=True):
     """Remove a group that is over. Raises GroupNotFoundError, GroupInUseError."""
     others: Others = Nobody()
     shells: Shells = NoShells()
+    workspaces_seconds: Callable[[], float] = lambda: 0.0
+    """For how long the workspaces of groups that are over are kept."""

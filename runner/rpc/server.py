@@ -84,7 +84,8 @@ class Server:
         self._servicer = RunnerServicer(premises, service, self._traffic, self._receiver)
         self._identifier = Identifier(tokens, premises.clock)
         self._guard = Guard(self._identifier, Policy(service.rules), status.abort)
-        self._peers = PeerServicer(premises, service, self._traffic, lambda: self._guard.policy)
+        shelling = self._servicer.shelling
+        self._peers = PeerServicer(premises, service, self._traffic, lambda: self._guard.policy, shelling)
         self._health = health.aio.HealthServicer()
         self._credentials: Credentials | None = None
         self._server: grpc.aio.Server | None = None

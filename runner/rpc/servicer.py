@@ -28,7 +28,7 @@ from runner.rpc.identity import Caller
 from runner.rpc.pages import Pages
 from runner.rpc.premises import Premises
 from runner.rpc.receiving import Receiver
-from runner.rpc.shelling import Shelling
+from runner.rpc.shelling import Asked, Shelling
 from runner.rpc.submissions import Submissions, durable
 from runner.rpc.traffic import Traffic
 from runner.rpc.wire import STATUSES, STATUSES_BACK
@@ -55,7 +55,7 @@ class RunnerServicer(runner_pb2_grpc.RunnerServiceServicer):
         self._receiver = receiver
         self._pages = Pages(premises.sealer)
         self._submissions = Submissions(premises, traffic)
-        self._shelling = Shelling(premises, lambda: self.service, traffic, self._submissions.beside)
+        self.shelling = Shelling(premises, lambda: self.service, traffic, self._submissions.beside)
         self._schemas: dict[str, str] = {}
 
     # Groups on their way in.
@@ -175,13 +175,26 @@ class RunnerServicer(runner_pb2_grpc.RunnerServiceServicer):
     async def Shell(
         self, request_iterator: AsyncIterator[pb.ShellRequest], context: Context
     ) -> AsyncIterator[pb.ShellResponse]:
-        async with aclosing(self._shelling.serve(request_iterator, context, self._visible)) as answers:
+        caller = guard.caller()
+
+        def find(start: pb.ShellStart) -> Asked:
+            head = self._visible(start.id)
+            return Asked(
+                group=head.group.id,
+                known_as=head.group.id,
+                attempt=start.attempt,
+                caller=caller,
+                may_reveal=caller.may(Scope.REVEAL),
+                on_behalf_of=caller.name,
+            )
+
+        async with aclosing(self.shelling.serve(request_iterator, context, find)) as answers:
             async for answer in answers:
                 yield answer
 
     async def end_shells(self, group: str) -> None:
         """Of a group that is to be removed."""
-        await self._shelling.end_all(group)
+        await self.shelling.end_all(group)
 
     async def SignalTask(self, request: pb.SignalTaskRequest, context: Context) -> pb.SignalTaskResponse:
         id = self._visible(request.id).group.id

@@ -10,24 +10,34 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterator
-from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, contextmanager, suppress
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
 import grpc
+from msgspec import Struct
+from msgspec.structs import replace
 
 from runner.config.service import Scope, Service
 from runner.engine.places import place_of
-from runner.errors import ForbiddenError, NoShellError, ProcessHostError, ShellEndedError, StartError, UsageError
+from runner.errors import (
+    ForbiddenError,
+    NoShellError,
+    ProcessHostError,
+    ShellEndedError,
+    StartError,
+    UnreachableError,
+    UsageError,
+)
 from runner.model.group import TaskGroup
-from runner.model.shell import LARGEST_MEASURE, Conversation, ShellPlace, ShellRequest, Size
-from runner.rpc import guard, policy
+from runner.model.session import hop
+from runner.model.shell import LARGEST_MEASURE, Conversation, Shell, ShellCaller, ShellPlace, ShellRequest, Size
+from runner.rpc import policy
 from runner.rpc.identity import Caller
 from runner.rpc.premises import Premises
 from runner.rpc.status import abort
 from runner.rpc.traffic import Traffic
 from runner.rpc.wire import STREAMS
-from runner.store.base import GroupHead
 from runner.v1 import runner_pb2 as pb
 
 FIRST_SECONDS = 30.0
@@ -39,6 +49,7 @@ LEAVING_SECONDS = 5.0
 PIECE_BYTES = 64 << 10
 ENDING_SECONDS = 15.0
 """How long it is waited for the end of shells whose group is to be removed."""
+MOST_HOPS = 8
 MOST_WORDS, MOST_COMMAND_BYTES = 1000, 100_000
 LEAST_LOOK_SECONDS = 0.02
 
@@ -69,10 +80,9 @@ class Shelling:
             await asyncio.wait([asyncio.ensure_future(call.over.wait()) for call in calls], timeout=ENDING_SECONDS)
 
     async def serve(
-        self, requests: AsyncIterator[pb.ShellRequest], context: Context, find: Callable[[str], GroupHead]
+        self, requests: AsyncIterator[pb.ShellRequest], context: Context, find: Callable[[pb.ShellStart], Asked]
     ) -> AsyncGenerator[pb.ShellResponse, None]:
-        """`find` gives the group that the caller calls so."""
-        caller = guard.caller()
+        """`find` says what is asked for, and by whom. Raises GroupNotFoundError, ForbiddenError."""
         await context.send_initial_metadata(())
         try:
             async with asyncio.timeout(FIRST_SECONDS):
@@ -82,15 +92,16 @@ class Shelling:
         if first is None or first.WhichOneof("request") != "start":
             raise UsageError("a shell begins with a request that says where it is to be")
         request = _request(first.start)
-        head = find(first.start.id)
-        place = await self._place(head.group.id, request, caller)
+        asked = find(first.start)
+        place = await self._place(asked, replace(request, attempt=asked.attempt))
         with self._traffic.shell(), self._engine.held(place.group), self._occupied(place):
             call = _Call(context, self._service().limits.shell_idle_seconds)
             self._open[place.group].add(call)
             forget = self._traffic.subscribe(partial(call.cut, "this runner is about to end"))
             try:
-                with _recorded(place, request, caller) as record, call.ended():
-                    async with aclosing(self._answers(place, request, requests, call, record)) as answers:
+                with _recorded(place, request, asked) as record, call.ended():
+                    opened = self._opened(place, request, asked)
+                    async with aclosing(self._answers(opened, requests, call, record)) as answers:
                         async for answer in answers:
                             yield answer
             finally:
@@ -100,28 +111,38 @@ class Shelling:
                 if not self._open[place.group]:
                     del self._open[place.group]
 
-    async def _place(self, id: str, request: ShellRequest, caller: Caller) -> ShellPlace:
-        if request.secrets and not caller.may(Scope.REVEAL):
+    async def _place(self, asked: Asked, request: ShellRequest) -> ShellPlace:
+        caller = asked.caller
+        if request.secrets and not asked.may_reveal:
             raise ForbiddenError(
                 f"this needs the scope `reveal`, which {caller.name!r} does not have here; without --secrets it does not"
             )
-        record = self._engine.record_of(id)
+        record = self._engine.record_of(asked.group)
         size = len(record.group.document) + len(record.group.inputs)
         place = await self._beside(
             size, partial(place_of, record, self._premises.sealer, request.task, request.attempt)
         )
-        alone = TaskGroup(name="", tasks=(place.task,)) if place.task.forward is None else None
-        for fault in policy.check(alone, caller, scope=Scope.SHELL) if alone is not None else ():
+        alone = TaskGroup(name="", tasks=(replace(place.task, forward=None),))
+        for fault in policy.check(alone, caller, scope=Scope.SHELL):
             raise ForbiddenError(
                 f"no rule that gives {caller.name!r} the scope `shell` covers this task: {fault.message}"
             )
-        if place.runner != self._service().name:
-            where = place.runner.partition("/")[0]
-            raise NoShellError(
-                f"attempt {place.attempt} at {request.task!r} ran on {where!r}: ask there, with --to or a context of that runner, "
-                f"as somebody with the scopes `shell` and `admin`; `runner ls` there shows it with the label origin-group={id}"
-            )
         return place
+
+    def _opened(self, place: ShellPlace, request: ShellRequest, asked: Asked) -> AbstractAsyncContextManager[Shell]:
+        """Here, or where it runs or ran."""
+        if place.peer == self._service().name:
+            return self._premises.shells.opened(place, request)
+        own = hop(self._service().name, self._premises.node_id)
+        if own in asked.hops or len(asked.hops) >= MOST_HOPS:
+            raise NoShellError(f"it came by {', '.join(asked.hops)}, and would go on for ever")
+        caller = ShellCaller(
+            node=self._premises.node_id,
+            name=self._service().name,
+            on_behalf_of=asked.on_behalf_of,
+            hops=(*asked.hops, own),
+        )
+        return self._premises.others.shell(place, asked.known_as, request, caller)
 
     @contextmanager
     def _occupied(self, place: ShellPlace) -> Iterator[None]:
@@ -134,14 +155,13 @@ class Shelling:
 
     async def _answers(
         self,
-        place: ShellPlace,
-        request: ShellRequest,
+        opened: AbstractAsyncContextManager[Shell],
         requests: AsyncIterator[pb.ShellRequest],
         call: _Call,
         record: dict[str, Any],
     ) -> AsyncGenerator[pb.ShellResponse, None]:
         try:
-            async with self._premises.shells.opened(place, request) as (conversation, withheld):
+            async with opened as (conversation, withheld):
                 yield pb.ShellResponse(started=pb.ShellStarted(withheld=withheld))
                 async with _heard(requests, conversation, call) as hearing:
                     ended = pb.ShellEnded()
@@ -151,10 +171,10 @@ class Shelling:
                             stream, data = piece
                             yield pb.ShellResponse(output=pb.ShellOutput(stream=STREAMS[stream], data=data))
                         ended.exit_code = record["exit_code"] = await call.unless_cut(conversation.exit_code())
-                    except ShellEndedError as error:
-                        ended.cut = record["cut"] = error.message
                     except ProcessHostError:
                         ended.cut = record["cut"] = "what it ran under has ended"
+                    except (ShellEndedError, UnreachableError) as error:
+                        ended.cut = record["cut"] = error.message
                     call.is_over = True
                     yield pb.ShellResponse(ended=ended)
                     # A caller who is writing when his call ends is not told how it has ended: so he ends it.
@@ -162,6 +182,19 @@ class Shelling:
         except StartError as error:
             record["exit_code"] = error.exit_code
             yield pb.ShellResponse(ended=pb.ShellEnded(exit_code=error.exit_code, error=error.message))
+
+
+class Asked(Struct, frozen=True, kw_only=True):
+    """What is asked for: an attempt, 0 for the last one, at a task of the group that the engine knows by the id `group`, and others as
+    `known_as`. `caller` comes with the rules that hold for it, `on_behalf_of` is the person who asks; `hops` are the runners that it came by."""
+
+    group: str
+    known_as: str
+    attempt: int
+    caller: Caller
+    may_reveal: bool
+    on_behalf_of: str
+    hops: tuple[str, ...] = ()
 
 
 class _Call:
@@ -303,10 +336,10 @@ def _size(size: pb.TerminalSize) -> Size:
 
 
 @contextmanager
-def _recorded(place: ShellPlace, request: ShellRequest, caller: Caller) -> Iterator[dict[str, Any]]:
+def _recorded(place: ShellPlace, request: ShellRequest, asked: Asked) -> Iterator[dict[str, Any]]:
     """That there was a shell is on record; how it ended may be put into what this gives."""
-    about = {"caller": caller.name, "group_id": place.group, "task": request.task, "attempt": place.attempt}
-    about["secrets"] = request.secrets
+    about: dict[str, Any] = {"caller": asked.caller.name, "on_behalf_of": asked.on_behalf_of, "group_id": place.group}
+    about |= {"task": request.task, "attempt": place.attempt, "secrets": request.secrets, "runner": place.runner}
     _log.info("a shell is opened", extra={"action": "shell_opened", **about})
     ended: dict[str, Any] = {"exit_code": None}
     began = asyncio.get_running_loop().time()

@@ -105,7 +105,11 @@ async def open_server(settings: Settings, service: Service, leave: Leave = remai
             clear=workspaces.remove,
             end_shells=end_shells,
         )
-        premises = replace(_premises(node, workspaces, node_id, started.wall), remove=keeper.remove)
+        premises = replace(
+            _premises(node, workspaces, node_id, started.wall),
+            remove=keeper.remove,
+            workspaces_seconds=lambda: told().retention.workspace_seconds,
+        )
         socket_path = str(settings.state_dir / SOCKET_NAME)
         watchers = [opening.watcher([metrics])] if metrics else []
         server = Server(premises, service, Tokens(settings.state_dir), socket_path=socket_path, watchers=watchers)

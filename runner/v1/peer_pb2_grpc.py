@@ -3,6 +3,7 @@
 import grpc
 
 from runner.v1 import peer_pb2 as runner_dot_v1_dot_peer__pb2
+from runner.v1 import runner_pb2 as runner_dot_v1_dot_runner__pb2
 
 
 class PeerServiceStub(object):
@@ -20,6 +21,11 @@ class PeerServiceStub(object):
                 request_serializer=runner_dot_v1_dot_peer__pb2.FromOrigin.SerializeToString,
                 response_deserializer=runner_dot_v1_dot_peer__pb2.FromExecutor.FromString,
                 )
+        self.Shell = channel.stream_stream(
+                '/runner.v1.PeerService/Shell',
+                request_serializer=runner_dot_v1_dot_runner__pb2.ShellRequest.SerializeToString,
+                response_deserializer=runner_dot_v1_dot_runner__pb2.ShellResponse.FromString,
+                )
 
 
 class PeerServiceServicer(object):
@@ -35,6 +41,14 @@ class PeerServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Shell(self, request_iterator, context):
+        """A shell where what an origin has forwarded runs or ran, for somebody who asks the origin: as RunnerService.Shell, with `origin` in its
+        start. It is a call of its own, so that nothing else that the two runners have to say waits for it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_PeerServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -42,6 +56,11 @@ def add_PeerServiceServicer_to_server(servicer, server):
                     servicer.Session,
                     request_deserializer=runner_dot_v1_dot_peer__pb2.FromOrigin.FromString,
                     response_serializer=runner_dot_v1_dot_peer__pb2.FromExecutor.SerializeToString,
+            ),
+            'Shell': grpc.stream_stream_rpc_method_handler(
+                    servicer.Shell,
+                    request_deserializer=runner_dot_v1_dot_runner__pb2.ShellRequest.FromString,
+                    response_serializer=runner_dot_v1_dot_runner__pb2.ShellResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -68,5 +87,22 @@ class PeerService(object):
         return grpc.experimental.stream_stream(request_iterator, target, '/runner.v1.PeerService/Session',
             runner_dot_v1_dot_peer__pb2.FromOrigin.SerializeToString,
             runner_dot_v1_dot_peer__pb2.FromExecutor.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def Shell(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(request_iterator, target, '/runner.v1.PeerService/Shell',
+            runner_dot_v1_dot_runner__pb2.ShellRequest.SerializeToString,
+            runner_dot_v1_dot_runner__pb2.ShellResponse.FromString,
             options, channel_credentials,
             insecure, call_credentials, compression, wait_for_ready, timeout, metadata)

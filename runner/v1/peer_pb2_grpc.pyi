@@ -12,6 +12,7 @@ import collections.abc
 import grpc
 import grpc.aio
 import runner.v1.peer_pb2
+import runner.v1.runner_pb2
 import typing
 
 _T = typing.TypeVar("_T")
@@ -34,6 +35,14 @@ class PeerServiceStub:
     session ended is said again in the next one, so nothing is lost with a connection, and nothing is done twice.
     """
 
+    Shell: grpc.StreamStreamMultiCallable[
+        runner.v1.runner_pb2.ShellRequest,
+        runner.v1.runner_pb2.ShellResponse,
+    ]
+    """A shell where what an origin has forwarded runs or ran, for somebody who asks the origin: as RunnerService.Shell, with `origin` in its
+    start. It is a call of its own, so that nothing else that the two runners have to say waits for it.
+    """
+
 class PeerServiceAsyncStub:
     """What runners do for each other."""
 
@@ -44,6 +53,14 @@ class PeerServiceAsyncStub:
     """What an origin and one of its executors have to say, in both directions, for as long as they are connected. Each begins with its
     hello, the origin first. A node has one session with an executor: a new one ends the former with ABORTED. What was under way when a
     session ended is said again in the next one, so nothing is lost with a connection, and nothing is done twice.
+    """
+
+    Shell: grpc.aio.StreamStreamMultiCallable[
+        runner.v1.runner_pb2.ShellRequest,
+        runner.v1.runner_pb2.ShellResponse,
+    ]
+    """A shell where what an origin has forwarded runs or ran, for somebody who asks the origin: as RunnerService.Shell, with `origin` in its
+    start. It is a call of its own, so that nothing else that the two runners have to say waits for it.
     """
 
 class PeerServiceServicer(metaclass=abc.ABCMeta):
@@ -58,6 +75,16 @@ class PeerServiceServicer(metaclass=abc.ABCMeta):
         """What an origin and one of its executors have to say, in both directions, for as long as they are connected. Each begins with its
         hello, the origin first. A node has one session with an executor: a new one ends the former with ABORTED. What was under way when a
         session ended is said again in the next one, so nothing is lost with a connection, and nothing is done twice.
+        """
+
+    @abc.abstractmethod
+    def Shell(
+        self,
+        request_iterator: _MaybeAsyncIterator[runner.v1.runner_pb2.ShellRequest],
+        context: _ServicerContext,
+    ) -> typing.Union[collections.abc.Iterator[runner.v1.runner_pb2.ShellResponse], collections.abc.AsyncIterator[runner.v1.runner_pb2.ShellResponse]]:
+        """A shell where what an origin has forwarded runs or ran, for somebody who asks the origin: as RunnerService.Shell, with `origin` in its
+        start. It is a call of its own, so that nothing else that the two runners have to say waits for it.
         """
 
 def add_PeerServiceServicer_to_server(servicer: PeerServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

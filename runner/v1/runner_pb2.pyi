@@ -1728,6 +1728,7 @@ class ShellStart(google.protobuf.message.Message):
     SECRETS_FIELD_NUMBER: builtins.int
     SIZE_FIELD_NUMBER: builtins.int
     TERM_FIELD_NUMBER: builtins.int
+    ORIGIN_FIELD_NUMBER: builtins.int
     id: builtins.str
     """The group's id."""
     task: builtins.str
@@ -1746,6 +1747,10 @@ class ShellStart(google.protobuf.message.Message):
     def size(self) -> global___TerminalSize:
         """Of the terminal that it gets. Without it, it gets pipes, and stdout and stderr are apart."""
 
+    @property
+    def origin(self) -> global___ShellOrigin:
+        """Of PeerService.Shell alone."""
+
     def __init__(
         self,
         *,
@@ -1756,11 +1761,48 @@ class ShellStart(google.protobuf.message.Message):
         secrets: builtins.bool = ...,
         size: global___TerminalSize | None = ...,
         term: builtins.str = ...,
+        origin: global___ShellOrigin | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["size", b"size"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["attempt", b"attempt", "command", b"command", "id", b"id", "secrets", b"secrets", "size", b"size", "task", b"task", "term", b"term"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["origin", b"origin", "size", b"size"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["attempt", b"attempt", "command", b"command", "id", b"id", "origin", b"origin", "secrets", b"secrets", "size", b"size", "task", b"task", "term", b"term"]) -> None: ...
 
 global___ShellStart = ShellStart
+
+@typing.final
+class ShellOrigin(google.protobuf.message.Message):
+    """For whom another runner asks. `id`, `task` and `attempt` of the start are its own."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NODE_FIELD_NUMBER: builtins.int
+    NAME_FIELD_NUMBER: builtins.int
+    ON_BEHALF_OF_FIELD_NUMBER: builtins.int
+    WHOLE_FIELD_NUMBER: builtins.int
+    HOPS_FIELD_NUMBER: builtins.int
+    node: builtins.str
+    """The identity of its state, as its hello has it."""
+    name: builtins.str
+    """What it is called."""
+    on_behalf_of: builtins.str
+    """Who asks it."""
+    whole: builtins.bool
+    """The group was forwarded as a whole."""
+    @property
+    def hops(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """The runners that this came by, the first one first."""
+
+    def __init__(
+        self,
+        *,
+        node: builtins.str = ...,
+        name: builtins.str = ...,
+        on_behalf_of: builtins.str = ...,
+        whole: builtins.bool = ...,
+        hops: collections.abc.Iterable[builtins.str] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["hops", b"hops", "name", b"name", "node", b"node", "on_behalf_of", b"on_behalf_of", "whole", b"whole"]) -> None: ...
+
+global___ShellOrigin = ShellOrigin
 
 @typing.final
 class TerminalSize(google.protobuf.message.Message):

@@ -75,7 +75,7 @@ class Folders(Workspaces):
         self.held.add((whose, group))
         return Path("/workspaces") / group
 
-    def release(self, whose: str, group: str) -> None:
+    def release(self, whose: str, group: str, keep_seconds: float = 0.0) -> None:
         self.held.discard((whose, group))
 
 

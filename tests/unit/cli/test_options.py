@@ -10,7 +10,7 @@ import pytest
 
 from runner.cli.commands import COMMANDS
 
-LASTING = {"serve", "supervisor"}
+LASTING = {"serve", "shell", "supervisor"}
 """What they say they say as they go on, and not as an answer."""
 FOR_PROGRAMS = {"schema", "completion", "fmt"}
 """What they print has one form, which a program reads: an editor, a shell, the next command of a pipe."""

@@ -119,6 +119,11 @@ class ScriptedPeer(peer_pb2_grpc.PeerServiceServicer):
         self.heard: list[FromOrigin] = []
         self._steps = list(steps)
 
+    async def Shell(self, request_iterator: Any, context: Any) -> AsyncIterator[Any]:
+        nothing: tuple[Any, ...] = ()
+        for each in nothing:
+            yield each
+
     async def Session(self, request_iterator: Any, context: Context) -> AsyncIterator[Any]:
         for item in self._steps.pop(0):
             if isinstance(item, Hear):

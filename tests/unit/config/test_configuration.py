@@ -75,6 +75,8 @@ documents = "1MiB"
 documents_per_caller = "2MiB"
 streams = 3
 streams_per_caller = 4
+shells = 9
+shell_idle = "10s"
 workspace = 5
 workspace_entries = 6
 
@@ -82,6 +84,7 @@ workspace_entries = 6
 age = "1h"
 groups = 7
 size = 8
+workspaces = "2h"
 
 [metrics]
 listen = ["127.0.0.1:9464"]
@@ -158,10 +161,12 @@ def test_every_key_arrives_where_it_belongs(tmp_path: Path) -> None:
             document_bytes_per_caller=2 << 20,
             streams=3,
             streams_per_caller=4,
+            shells=9,
+            shell_idle_seconds=10.0,
             workspace_bytes=5,
             workspace_entries=6,
         ),
-        retention=Retention(age_seconds=3600.0, groups=7, bytes=8),
+        retention=Retention(age_seconds=3600.0, groups=7, bytes=8, workspace_seconds=7200.0),
         metrics=Metrics(listen=("127.0.0.1:9464",)),
         tracing=Tracing(endpoint="https://example.org:4317", headers_file=tmp_path / "headers", ca=tmp_path / "ca.pem"),
         webhook=Webhook(url="https://example.org/h", secret=tmp_path / "hook", ca=tmp_path / "ca.pem"),
@@ -340,6 +345,8 @@ def test_every_setting_of_a_service_has_a_key() -> None:
         "document_bytes_per_caller": "documents_per_caller",
         "drain_seconds": "drain",
         "age_seconds": "age",
+        "shell_idle_seconds": "shell_idle",
+        "workspace_seconds": "workspaces",
         "bytes": "size",
         "keepalive_seconds": "keepalive",
     }

@@ -56,7 +56,7 @@ def test_every_fault_is_told_at_once_with_its_place(tmp_path: Path) -> None:
         "runner.toml:13:11: rules[0].callers: expected a list of texts, found text",
         "runner.toml:13:27: rules[0].scope: unknown key (did you mean 'scopes'?)",
         "runner.toml:13:60: rules[1].callers[0]: must not be empty",
-        "runner.toml:13:75: rules[1].scopes[0]: expected submit, read, cancel, remove, dispatch or admin, found \"submti\" (did you mean 'submit'?)",
+        "runner.toml:13:75: rules[1].scopes[0]: expected submit, read, cancel, remove, shell, reveal, dispatch or admin, found \"submti\" (did you mean 'submit'?)",
         "runner.toml:16:1: limits.groups: expected a whole number from 1 to 1000000000",
         "runner.toml:17:1: limits.message: expected a size from 32MiB to 1GiB",
         "runner.toml:18:1: limits.workspace: expected a size such as 1048576, 512MiB or 1.5GiB, found a number",

@@ -60,7 +60,7 @@ def test_without_a_rule_that_fits_nothing_is_allowed() -> None:
 
 def test_the_default_lets_everybody_work_with_groups_of_his_own() -> None:
     ada = admitted("ada", *DEFAULT_RULES)
-    assert ada.scopes == DEFAULT_SCOPES == frozenset(Scope) - {Scope.ADMIN, Scope.DISPATCH}
+    assert ada.scopes == DEFAULT_SCOPES == frozenset(Scope) - {Scope.ADMIN, Scope.DISPATCH, Scope.SHELL, Scope.REVEAL}
     assert faults(ada, ("os_exec", {}), ("anything", {})) == []
 
 
