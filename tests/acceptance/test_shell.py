@@ -44,6 +44,8 @@ DOCUMENT = group(
     inputs={"plain": {"default": "seen"}, "token": {"confidential": True, "default": SECRET}},
 )
 
+WAITS_FOR_A_SIZE = "sh -c 'trap \"stty size; exit\" WINCH; echo waits; while :; do sleep 0.02; done'\r"
+
 
 @pytest.fixture
 def kept(runner: Command) -> Command:
@@ -183,9 +185,11 @@ def test_a_terminal_has_the_size_the_kind_and_the_keys_of_ours(kept: Command, at
     terminal.until(lambda one: any(line.startswith("^C") for line in one.display) and prompts(one))
     terminal.type("echo 'the shell' goes on\r")
     terminal.until(lambda one: "the shell goes on" in one.display)
+    terminal.type(WAITS_FOR_A_SIZE)
+    terminal.until(lambda one: "waits" in one.display)
     terminal.resize(70, 20)
-    terminal.type("stty size\r")
     terminal.until(lambda one: "20 70" in one.display)
+    terminal.until(prompts)
     terminal.type("exit 5\r")
     assert terminal.end() == 5
     terminal.assert_whole()

@@ -16,7 +16,7 @@ from runner.config.service import Scope
 from tests.acceptance.command import Command, shell
 from tests.acceptance.screens import Open
 from tests.acceptance.test_forward import ONPREM, Pair
-from tests.acceptance.test_shell import is_alive, prompts, until, until_written
+from tests.acceptance.test_shell import WAITS_FOR_A_SIZE, is_alive, prompts, until, until_written
 
 SECRET = "correct horse battery staple"
 STUBBORN = b"trap '' HUP TERM; setsid sh -c \"trap '' HUP TERM; sleep 1000; :\" & echo $! $$ > %s; wait\n"
@@ -85,9 +85,11 @@ def test_a_terminal(runner: Command, pair: Pair, at_terminal: Open) -> None:
     terminal.until(prompts)
     terminal.type("stty size\r")
     terminal.until(lambda one: "23 91" in one.display)
+    terminal.type(WAITS_FOR_A_SIZE)
+    terminal.until(lambda one: "waits" in one.display)
     terminal.resize(70, 20)
-    terminal.type("stty size\r")
     terminal.until(lambda one: "20 70" in one.display)
+    terminal.until(prompts)
     terminal.type("exit 5\r")
     assert terminal.end() == 5
     terminal.assert_whole()

@@ -15,7 +15,7 @@ import pytest
 from tests.acceptance.command import Command, group, shell
 from tests.acceptance.mortal import Node
 from tests.acceptance.screens import Open
-from tests.acceptance.test_shell import is_alive, prompts, until, until_written
+from tests.acceptance.test_shell import WAITS_FOR_A_SIZE, is_alive, prompts, until, until_written
 
 SECRET = "correct horse battery staple"
 STUBBORN = b"trap '' HUP TERM; setsid sh -c \"trap '' HUP TERM; sleep 1000; :\" & echo $! $$ > %s; wait\n"
@@ -86,9 +86,11 @@ def test_a_terminal(runner: Command, there: dict[str, str], at_terminal: Open) -
     terminal.until(lambda one: any(line.startswith("^C") for line in one.display) and prompts(one))
     terminal.type("echo 'the shell' goes on\r")
     terminal.until(lambda one: "the shell goes on" in one.display)
+    terminal.type(WAITS_FOR_A_SIZE)
+    terminal.until(lambda one: "waits" in one.display)
     terminal.resize(70, 20)
-    terminal.type("stty size\r")
     terminal.until(lambda one: "20 70" in one.display)
+    terminal.until(prompts)
     terminal.type("exit 5\r")
     assert terminal.end() == 5
     terminal.assert_whole()
