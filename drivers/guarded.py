@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
 from drivers import stalls
-from drivers.base import Driver, Finding, Fingerprint, ShellContext, ShellProgram, TaskContext
+from drivers.base import Driver, Finding, Fingerprint, ProcessSpec, ShellContext, ShellProgram, TaskContext
 from runner.errors import DriverError, RecoverError
 from runner.model import wording
 from runner.model.fault import quote
@@ -106,6 +106,11 @@ class Guarded(Driver[Any]):
         if not isinstance(program, ShellProgram):
             raise DriverError(
                 f"shell() of the driver of {self.type!r} gave an object of type {type(program).__name__}, not a ShellProgram"
+            )
+        given: Any = program.program
+        if not isinstance(given, ProcessSpec) or not all(map(_is_text, program.withheld)):
+            raise DriverError(
+                f"shell() of the driver of {self.type!r} gave a ShellProgram without a ProcessSpec and names"
             )
         return program
 

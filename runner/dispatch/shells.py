@@ -156,3 +156,7 @@ class Shells:
             raise
         except DriverError as error:
             raise NoShellError(known.mask(error.message)) from error
+        except Exception as error:  # noqa: BLE001 - a driver may raise anything, and quote what nobody should see
+            words = f"the driver of {quote(place.task.type)} failed to make a shell"
+            _log.error("%s: %s", words, known.mask(repr(error)), extra={"action": "shell_failed"})
+            raise NoShellError(f"{words}; the runner's log says more") from None

@@ -379,3 +379,76 @@ class TestWorkspaces:
         assert other.exists()
         self.spaces(tmp_path, 1001.0 + 2 * FORSAKEN_SECONDS).sweep([])
         assert not list(tmp_path.glob("w/.guests/*"))
+
+
+class TestKeeping:
+    """Of groups that are over, and while somebody is in them."""
+
+    def spaces(self, tmp_path: Path, now: float = 1000.0) -> Workspaces:
+        return Workspaces(tmp_path / "w", Allowance(bytes=1 << 20, entries=100), lambda: now)
+
+    def made(self, spaces: Workspaces, group: str) -> Path:
+        with spaces.provided(group, "me") as path:
+            return path
+
+    def test_one_is_kept_for_so_long_whatever_dies_meanwhile(self, tmp_path: Path) -> None:
+        spaces = self.spaces(tmp_path)
+        own = [self.made(spaces, group) for group in ("a", "b")]
+        spaces.over("a", 10.0)
+        self.spaces(tmp_path).sweep(set(), 10.0)  # of b nobody has seen the end
+        self.spaces(tmp_path, 1009.0).expire_kept(10.0)
+        assert all(path.is_dir() for path in own)
+        self.spaces(tmp_path, 1010.0).expire_kept(10.0)
+        assert not any(path.exists() for path in own)
+        assert os.listdir(tmp_path / "w" / ".kept") == []
+
+    def test_what_is_not_to_be_kept_goes(self, tmp_path: Path) -> None:
+        spaces = self.spaces(tmp_path)
+        kept, gone = self.made(spaces, "a"), self.made(spaces, "b")
+        spaces.over("a", 10.0)
+        spaces.over("b", 0.0)
+        spaces.over("never there", 10.0)
+        assert (kept.exists(), gone.exists()) == (True, False)
+        self.spaces(tmp_path).sweep(set())
+        assert not kept.exists()
+        assert os.listdir(tmp_path / "w" / ".kept") == []
+
+    def test_that_of_another_runners_group_is_kept_as_well(self, tmp_path: Path) -> None:
+        spaces = self.spaces(tmp_path)
+        path = spaces.shared("o", "g")
+        spaces.release("o", "g", 10.0)
+        self.spaces(tmp_path, 1009.0).expire_kept(10.0)
+        assert path.is_dir()
+        assert spaces.shared("o", "g") == path  # something of it has come once more
+        self.spaces(tmp_path, 1010.0).expire_kept(10.0)
+        assert path.is_dir()
+        spaces.release("o", "g", 10.0)
+        self.spaces(tmp_path, 1010.0).expire_kept(10.0)
+        assert os.listdir(tmp_path / "w" / ".guests") == []
+
+    def test_a_group_that_is_called_like_a_mark_of_ours_is_another(self, tmp_path: Path) -> None:
+        spaces = self.spaces(tmp_path)
+        path = spaces.shared("o", "g")
+        self.made(spaces, f"{path.name}.over")
+        spaces.over(f"{path.name}.over", 10.0)
+        self.spaces(tmp_path, 1010.0).expire_kept(10.0)
+        assert path.is_dir()
+
+    @pytest.mark.parametrize("guest", [False, True])
+    def test_one_that_somebody_is_in_goes_with_the_last(self, tmp_path: Path, guest: bool) -> None:
+        spaces = self.spaces(tmp_path)
+        path = spaces.shared("o", "g") if guest else self.made(spaces, "g")
+        spaces.occupy(str(path))
+        spaces.occupy(str(path))
+        if guest:
+            spaces.release("o", "g")
+        else:
+            spaces.over("g", 0.0)
+        spaces.vacate(str(path))
+        assert path.is_dir()
+        spaces.vacate(str(path))
+        assert not path.exists()
+        spaces.occupy(str(path))  # what comes later has nothing to do with that
+        path.mkdir()
+        spaces.vacate(str(path))
+        assert path.is_dir()
