@@ -13,6 +13,7 @@ from runner.cli.terminal import STDERR, STDOUT, Output
 from runner.errors import ShellEndedError
 from runner.model.shell import Conversation
 
+_DIED_OF = 128
 ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -35,7 +36,9 @@ async def converse(conversation: Conversation, *, at_terminal: bool) -> int:
         except asyncio.CancelledError:
             if not taken:
                 raise
-            return 128 + taken[0]
+            return _DIED_OF + taken[0]
+        except BrokenPipeError:  # whoever read what is printed has enough of it
+            return _DIED_OF + signal.SIGPIPE
         finally:
             for task in resizing:
                 task.cancel()
@@ -71,6 +74,8 @@ async def _show(conversation: Conversation) -> None:
         stream, data = piece
         output = outputs[stream]
         await asyncio.to_thread(output.write, data)
+        if isinstance(output.lost, BrokenPipeError):
+            raise output.lost
         if output.lost is not None:
             raise ShellEndedError(f"{stream} was lost: {os.strerror(output.lost.errno or 0)}")
 

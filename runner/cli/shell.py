@@ -91,6 +91,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "command",
         metavar="COMMAND",
         nargs="*",
+        default=[],
         help="behind `--`: what to run in place of a shell ($SHELL, on a node sh)",
     )
     parser.add_argument("--attempt", metavar="N", type=positive, help="as which try at it (the last)")

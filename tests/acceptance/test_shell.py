@@ -127,6 +127,23 @@ def test_bytes_are_left_as_they_are(kept: Command) -> None:
     assert out == everything
 
 
+def test_a_reader_who_has_enough_ends_it(kept: Command) -> None:
+    process = kept.start("shell", "@last", "build", "--", "sh", "-c", "echo $$; exec yes", stdout=-1, stderr=-1)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    pid = int(process.stdout.readline())
+    process.stdout.close()
+    assert process.wait(40) == 128 + signal.SIGPIPE
+    assert b"lost" not in process.stderr.read()
+    assert not is_alive(pid)
+
+
+def test_what_is_missing_on_the_line_is_named(runner: Command) -> None:
+    done = runner("shell", "it", "--", "ls")
+    assert done.status == 2
+    assert done.stderr.endswith("the following arguments are required: TASK\n")
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
