@@ -18,7 +18,7 @@ from runner.errors import NoShellError, ShellEndedError, StartError
 from runner.model.endpoint import Endpoint
 from runner.model.log import Stream
 from runner.model.shell import Shell, ShellRequest, Size
-from runner.rpc.wire import STREAMS_BACK
+from runner.rpc.wire import ADMITTED, STREAMS_BACK
 from runner.v1 import runner_pb2 as pb
 from runner.v1.peer_pb2_grpc import PeerServiceStub
 
@@ -56,9 +56,11 @@ async def passed_on(name: str, endpoint: Endpoint, start: pb.ShellStart, silence
 async def _begun(call: Any, start: pb.ShellStart) -> tuple[Any, pb.ShellResponse]:
     """The call, and the first that is said. Raises AioRpcError."""
     try:
-        await call.initial_metadata()  # who writes into a call that is being refused is not told why it was
-        if not call.done():
+        # Who writes into a call that is being refused is not told why it was.
+        if any(key == ADMITTED for key, _ in await call.initial_metadata()):
             await call.write(pb.ShellRequest(start=start))
+        else:
+            await call.code()
         return call, await _response(call)
     except AioRpcError as error:
         if error.code() is grpc.StatusCode.UNIMPLEMENTED:

@@ -37,7 +37,7 @@ from runner.rpc.identity import Caller
 from runner.rpc.premises import Premises
 from runner.rpc.status import abort
 from runner.rpc.traffic import Traffic
-from runner.rpc.wire import STREAMS
+from runner.rpc.wire import ADMITTED, STREAMS
 from runner.v1 import runner_pb2 as pb
 
 FIRST_SECONDS = 30.0
@@ -83,7 +83,7 @@ class Shelling:
         self, requests: AsyncIterator[pb.ShellRequest], context: Context, find: Callable[[pb.ShellStart], Asked]
     ) -> AsyncGenerator[pb.ShellResponse, None]:
         """`find` says what is asked for, and by whom. Raises GroupNotFoundError, ForbiddenError."""
-        await context.send_initial_metadata(())
+        await context.send_initial_metadata(((ADMITTED, "1"),))
         try:
             async with asyncio.timeout(FIRST_SECONDS):
                 first = await anext(requests, None)

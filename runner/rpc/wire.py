@@ -25,6 +25,9 @@ STATUSES_BACK = {number: status for status, number in STATUSES.items()}
 STREAMS: Mapping[Stream, pb.Stream.ValueType] = {"stdout": pb.STREAM_STDOUT, "stderr": pb.STREAM_STDERR}
 STREAMS_BACK: Mapping[pb.Stream.ValueType, Stream] = {number: stream for stream, number in STREAMS.items()}
 
+ADMITTED = "runner-shell"
+"""What initial metadata holds of a call of `Shell` that its caller may make."""
+
 
 def duration(seconds: float) -> Duration:
     return Duration(seconds=int(seconds), nanos=round((seconds - int(seconds)) * 1e9))

@@ -183,8 +183,8 @@ class RunnerServiceServicer(object):
         what waits, waits where it comes from. It ends, with all that it has started, with this call. NOT_FOUND for a task or an attempt
         that there is not, FAILED_PRECONDITION where there is no such place (any more), RESOURCE_EXHAUSTED for more than this runner has at once. When
         the runner ends it (nothing was said for too long, the group is removed, the runner ends) the last response says why; whoever does not take
-        that is told ABORTED. The runner sends its initial metadata once the caller may call this, before it has read anything: who waits for that
-        is told properly why not.
+        that is told ABORTED. The runner sends initial metadata with `runner-shell` in it once the caller may call this, before it has read
+        anything: who waits for that before he writes is told properly why not.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
