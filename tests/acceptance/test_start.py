@@ -35,8 +35,9 @@ def steps() -> list[tuple[str, list[str]]]:
 
 
 def test_it_is_as_it_says(runner: Command) -> None:
-    [document] = re.findall(r"^```yaml\n(.*?)^```$", START, re.MULTILINE | re.DOTALL)
-    runner.write(document, "site.yaml")
+    for document in re.findall(r"^```yaml\n(.*?)^```$", START, re.MULTILINE | re.DOTALL):
+        [name] = re.findall(r"^name: (.*)$", document, re.MULTILINE)
+        runner.write(document, f"{name}.yaml")
     program = runner.folder.parent / "bin" / "runner"
     program.parent.mkdir()
     program.write_text(f'#!/bin/sh\nexec {shlex.join(RUNNER)} "$@"\n')
