@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from msgspec.structs import replace
 
 from runner.dispatch.reports import Reports
@@ -43,7 +45,7 @@ def collected(outcome: Outcome, task: Task, secrets: Secrets, reports: Reports) 
     missing = [export.name for export in task.exports if export.name not in values] if successful else []
     if missing and outcome.status is Status.SUCCESS:
         others = [name for name in produced if name not in values]
-        error = f"the task succeeded without its {_spelt('export', missing)}; it produced {_listed(others)}"
+        error = f"the task succeeded without its {_spelt('export', missing)}; it produced {_listed(others, produced)}"
         outcome = replace(outcome, status=Status.ERRORED, reason=Reason.EXPORT_MISSING, error=error)
     if outcome.error is not None:
         outcome = replace(outcome, error=secrets.mask(outcome.error))
@@ -81,9 +83,9 @@ def _spelt(noun: str, names: list[str]) -> str:
     return f"{noun}{'s' if len(names) > 1 else ''} {', '.join(repr(name) for name in names)}"
 
 
-def _listed(names: list[str]) -> str:
+def _listed(names: list[str], produced: Collection[str]) -> str:
     if not names:
-        return "nothing but what is declared"
+        return "nothing but what is declared" if produced else "nothing"
     return (
         "also "
         + ", ".join(repr(name) for name in sorted(names)[:_NAMES_SHOWN])

@@ -66,6 +66,11 @@ def test_a_success_without_an_export_is_errored(produced: dict[str, Value], erro
     assert outcome.exit_code == 0
 
 
+def test_where_nothing_is_exported_at_all_that_is_said() -> None:
+    outcome, _ = ended((Export(name="a"),), success())
+    assert outcome.error == "the task succeeded without its export 'a'; it produced nothing"
+
+
 @pytest.mark.parametrize("status", [Status.FAILED, Status.ABORTED, Status.ERRORED])
 def test_what_did_not_succeed_exports_what_it_produced(status: Status) -> None:
     exports = (Export(name="a"), Export(name="b"), Export(name="c", default="d"))
