@@ -9,6 +9,7 @@ from pathlib import Path
 
 from runner.cli.document import STDIN, read_small_file
 from runner.cli.options import filled_path
+from runner.cli.terminal import complain
 from runner.config import environment_value
 from runner.errors import DocumentError, UsageError
 from runner.model import document, fields
@@ -35,6 +36,11 @@ def read_inputs(
             if name in values:
                 raise UsageError(f"{option} {name}: this input is given twice")
             values[name] = value if option == "--set" else _secret(inputs, name, value)
+            if option == "--set" and any(item.name == name and item.confidential for item in inputs):
+                complain(
+                    f"warning: --set {name}: this input is confidential, and a command line is seen in `ps` and kept by shells;"
+                    f" give it with --set-secret {name}=env:VARIABLE, @file or -"
+                )
     values = {**from_files, **values}
     for name, value in values.items():
         _check(name, value)
@@ -70,7 +76,7 @@ def add_input_arguments(parser: ArgumentParser) -> None:
         metavar="NAME=SOURCE",
         action="append",
         default=[],
-        help="give a confidential input from a file (@FILE), a variable (env:VAR) or standard input (-)",
+        help="give a confidential input from a file (@FILE), a variable (env:VAR) or standard input (-; at a terminal it is not shown)",
     )
 
 
@@ -88,13 +94,25 @@ def read_secret(option: str, source: str) -> str:
     if source.startswith("env:"):
         return environment_value(source.removeprefix("env:"))
     if source == "-":
-        return _text(option, 0)
+        return _typed(option) if os.isatty(0) else _text(option, 0)
     if source.startswith("@"):
         return _text(option, Path(source[1:]))
     # The source is not repeated: it may be the secret itself, written here by mistake.
     raise UsageError(
         f"{option}: expected @file, env:VARIABLE or - (standard input); a value here would be seen in `ps`"
     )
+
+
+def _typed(option: str) -> str:
+    """A line that somebody types at the terminal, which does not show it."""
+    import getpass  # not for those who type nothing
+
+    try:
+        return getpass.getpass(f"{option}: ")
+    except EOFError:
+        raise UsageError(
+            f"{option}: nothing was typed; type the value and Enter, or give @file or env:VARIABLE"
+        ) from None
 
 
 def _text(option: str, source: Path | int) -> str:

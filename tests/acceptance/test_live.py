@@ -274,3 +274,16 @@ def test_a_run_is_watched_live_from_beside(runner: Command, at_terminal: Open) -
     again = at_terminal("watch", "one")
     assert again.end() == 0
     assert "✓ next  success" in again.text
+
+
+def test_a_secret_that_is_typed_is_not_seen(runner: Command, at_terminal: Open) -> None:
+    runner.write(
+        "inputs: {token: {confidential: true}}\n"
+        'taskGroup: [{name: a, type: os_exec, spec: {command: "echo ${#TOKEN} letters", envs: {TOKEN: "{{ .inputs.token }}"}}}]\n'
+    )
+    terminal = at_terminal("run", "group.yaml", "--set-secret", "token=-")
+    terminal.until("--set-secret token:")
+    terminal.type("correct-horse\n")
+    assert terminal.end() == 0
+    assert "13 letters" in terminal.text
+    assert b"horse" not in terminal.raw

@@ -52,3 +52,11 @@ def test_a_secret_written_by_mistake_is_not_repeated() -> None:
     with pytest.raises(UsageError) as caught:
         read_inputs(GROUP.inputs, [], ["password=hunter22"])
     assert "hunter22" not in caught.value.message
+
+
+def test_a_secret_on_the_command_line_is_warned_of_and_not_repeated(capfd: pytest.CaptureFixture[str]) -> None:
+    read_inputs(GROUP.inputs, ["password=hunter22", "tag=v1"], [])
+    assert capfd.readouterr().err == (
+        "runner: warning: --set password: this input is confidential, and a command line is seen in `ps` and kept by shells;"
+        " give it with --set-secret password=env:VARIABLE, @file or -\n"
+    )
