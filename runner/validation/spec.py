@@ -79,6 +79,8 @@ class Specs:
             if driver is not None:
                 exports = [export.name for export in task.exports]
                 for found in driver.check(task.spec, exports, scopes.confidential(task)):
+                    if found.warning and found.offset is not None and not task.template:
+                        continue  # it is about a template, and there is none
                     place = (*parsed.tasks, index, "spec", *found.path)
                     faults.add(place, found.message, warning=found.warning, offset=found.offset)
 

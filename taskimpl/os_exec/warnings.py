@@ -27,6 +27,8 @@ def find(spec: Mapping[str, Any], confidential: Collection[str]) -> Sequence[Fin
         findings += _warnings(path, _visible(text, confidential))
     for path, script in _scripts(command, spec.get("shell")):
         findings += _warnings(path, _unquoted(script))
+    for path, text in [*_texts(command), *_values(spec.get("envs"))]:
+        findings += _warnings(path, _with_dollar(text))
     if spec.get("user") is not None and os.geteuid() != 0:
         findings.append(Finding(("user",), "this runner is not root, and can run it as its own user alone", True))
     return findings
@@ -47,6 +49,13 @@ def _texts(command: Any) -> Iterator[tuple[tuple[str | int, ...], str]]:
         for number, word in enumerate(command):
             if isinstance(word, str):
                 yield ("command", number), word
+
+
+def _values(envs: Any) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    if isinstance(envs, Mapping):
+        for key, value in envs.items():
+            if isinstance(value, str):
+                yield ("envs", key), value
 
 
 def _scripts(command: Any, shell: Any) -> Iterator[tuple[tuple[str | int, ...], str]]:
@@ -73,6 +82,17 @@ def _visible(text: str, confidential: Collection[str]) -> Iterator[tuple[int, st
             if name in confidential:
                 message = f"{name} is confidential and would be seen in the list of processes; pass it in envs or files"
                 yield tag.start, message
+
+
+def _with_dollar(text: str) -> Iterator[tuple[int, str]]:
+    """Templates as GitHub Actions spells them; a dollar that is meant can be escaped in a shell, or be a template itself."""
+    if "${{" in text:
+        for tag, _ in _tags(text):
+            if text[: tag.start].endswith("$") and text[: tag.start - 1][-1:] not in ("\\", "$"):
+                yield (
+                    tag.start,
+                    "the $ before {{ is no part of the template and stays; leave it out, or write {{ '$' }} if it is meant",
+                )
 
 
 def _unquoted(script: str) -> Iterator[tuple[int, str]]:
