@@ -24,7 +24,7 @@ TASK_KEYS = ("taskGroup", "tasks")
 NOT_BUILT = frozenset({"cache", "concurrency", "environments", "services"})
 """Keys of a group."""
 
-ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 
 
 class Cells(NamedTuple):
@@ -114,7 +114,8 @@ def _version(faults: Faults, path: Path, value: Any) -> None:
 def _id(faults: Faults, path: Path, value: Any) -> str:
     given = fields.word(faults, path, value)
     if as_text(value) is not None and not ID.fullmatch(given):
-        faults.add(path, f"{quote(given)} is not an id: expected at most 128 letters, digits, ., _ or -")
+        expected = "at most 128 letters, digits, _ or -, beginning with a letter or digit"
+        faults.add(path, f"{quote(given)} is not an id: expected {expected}")
     return given
 
 

@@ -190,7 +190,14 @@ GROUP: Keys = {
     "description": Key("What it does, for people.", forms.TEXT, ("What the team deploys",)),
     "id": Key(
         "Names the run: the same again is the same run. Mostly left out.",
-        but(matching(f"^{parse.ID.pattern}$", "expected at most 128 letters, digits, ., _ or -"), minimum=0),
+        but(
+            matching(
+                f"^{parse.ID.pattern}$",
+                "expected at most 128 letters, digits, _ or -, beginning with a letter or digit",
+            ),
+            minimum=0,
+            multipleOf=1,
+        ),
         ("deploy-2026-01-31",),
     ),
     "labels": Key("By which groups are found.", forms.LABELS, ({"team": "web"},)),

@@ -149,7 +149,7 @@ def valid_tasks(name: str) -> dict[str, Task]:
 def test_every_key_arrives_in_the_model() -> None:
     path = GROUPS / "valid" / "full.yaml"
     group = load(path.read_bytes(), source="full.yaml", registry=registry()).group
-    assert (group.name, group.description, group.id) == ("deploy", "What the team deploys", "8c1f-deploy.1")
+    assert (group.name, group.description, group.id) == ("deploy", "What the team deploys", "8c1f-deploy-1")
     assert group.labels == {"team": "web", "rank": "1"}
     assert group.inputs == (
         Input(name="tag", default="latest", description="What to deploy"),
