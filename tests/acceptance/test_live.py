@@ -287,3 +287,15 @@ def test_a_secret_that_is_typed_is_not_seen(runner: Command, at_terminal: Open) 
     assert terminal.end() == 0
     assert "13 letters" in terminal.text
     assert b"horse" not in terminal.raw
+
+
+def test_a_secret_that_nobody_types(runner: Command, at_terminal: Open) -> None:
+    runner.write(
+        "inputs: {token: {confidential: true}}\ntaskGroup: [{name: a, type: os_exec, spec: {command: echo}}]\n"
+    )
+    terminal = at_terminal("run", "group.yaml", "--set-secret", "token=-", columns=150)
+    terminal.until("--set-secret token:")
+    terminal.type("\x04")
+    assert terminal.end() == 2
+    said = "runner: --set-secret token: nothing was typed; type the value and Enter, or give @file or env:VARIABLE"
+    assert said in terminal.text
