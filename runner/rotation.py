@@ -55,7 +55,7 @@ def rotate(state_dir: Path) -> Rotated:
     OSError; then it is to be done again."""
     key_file = state_dir / "key"
     if not key_file.exists():
-        raise UsageError(f"{state_dir} has no sealing key: nothing was ever sealed there")
+        raise UsageError(f"{state_dir} has no sealing key: nothing was ever sealed there; give another state directory")
     done = Rotated()
     node = _opened(state_dir) if (state_dir / DATABASE).exists() else None
     try:

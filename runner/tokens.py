@@ -136,7 +136,7 @@ class Tokens:
         except FileNotFoundError:
             return []
         except OSError as error:
-            raise StoreError(f"the tokens cannot be read: {error.strerror}: {self._folder}") from error
+            raise StoreError(f"the tokens cannot be read: {error.strerror}: {self._folder}; make it readable for this user") from error
         uses = []
         for id in filter(_ID.fullmatch, ids):
             with suppress(FileNotFoundError):  # revoked meanwhile
@@ -177,7 +177,7 @@ class Tokens:
             self._read.pop(id, None)
             raise
         except OSError as error:
-            raise StoreError(f"the token file {path} cannot be read: {error.strerror}") from error
+            raise StoreError(f"the token file {path} cannot be read: {error.strerror}; make it readable for this user") from error
         version = (status.st_ino, status.st_ctime_ns)
         known = self._read.get(id)
         if known is not None and known[0] == version:
@@ -203,7 +203,7 @@ def _parse(path: Path, status: os.stat_result) -> Token:
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise StoreError(f"the token file {path} cannot be read: {error.strerror}") from error
+        raise StoreError(f"the token file {path} cannot be read: {error.strerror}; make it readable for this user") from error
     except (msgspec.MsgspecError, ValueError) as error:
         raise StoreError(f"the token file {path} is damaged: remove it, and make a new token ({error})") from error
     return token

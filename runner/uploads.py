@@ -138,16 +138,16 @@ def unpack(read: Callable[[], bytes], folder: Path, allowance: Allowance) -> Unp
             while (member := following(tar, tape)) is not None:
                 work.add(tar, member)
         if tape.last != bytes(tarfile.BLOCKSIZE):
-            raise UsageError("the workspace is cut off: it has no end")
+            raise UsageError("the workspace is cut off: it has no end; send it again")
         return work.finish()
     except tarfile.TarError as error:
-        raise UsageError(f"the workspace is no tar stream that can be read: {error}") from error
+        raise UsageError(f"the workspace is no tar stream that can be read: {error}; send it again") from error
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise StoreFullError from error
         if error.errno in _FAULTS_OF_NAMES:
             name = os.path.relpath(os.fsdecode(error.filename), folder) if error.filename else "a name"
-            raise UsageError(f"the workspace has {name!r}, which cannot be made: {error.strerror}") from error
+            raise UsageError(f"the workspace has {name!r}, which cannot be made: {error.strerror}; leave it out with --exclude") from error
         raise
 
 
@@ -187,7 +187,7 @@ class _Unpacking:
         self._entries += 1
         if self._entries > self._allowance.entries:
             limit = self._allowance.entries
-            raise LimitError(f"the workspace has more than {limit:,} files and folders", limit=limit)
+            raise LimitError(f"the workspace has more than {limit:,} files and folders: leave something out with --exclude", limit=limit)
 
     def _make_folders(self, name: str) -> None:
         """Those that `name` is in; each counts, else a deep name would make two hundred."""
@@ -203,14 +203,14 @@ class _Unpacking:
         self._bytes += member.size
         if self._bytes > self._allowance.bytes:
             limit = self._allowance.bytes
-            raise LimitError(f"the workspace has more than {limit:,} bytes", limit=limit)
+            raise LimitError(f"the workspace has more than {limit:,} bytes: leave something out with --exclude", limit=limit)
         self._make_folders(name)
         try:
             descriptor = os.open(
                 self._folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
             )
         except FileExistsError:
-            raise UsageError(f"the workspace has {member.name!r} twice") from None
+            raise UsageError(f"the workspace has {member.name!r} twice: send each name once") from None
         source = tar.extractfile(member)
         assert source is not None, "a regular file has content"
         with open(descriptor, "wb") as target:
@@ -225,13 +225,13 @@ class _Unpacking:
             try:
                 path.symlink_to(target)
             except FileExistsError:
-                raise UsageError(f"the workspace has {name!r} twice") from None
+                raise UsageError(f"the workspace has {name!r} twice: send each name once") from None
             except (OSError, ValueError) as error:
-                raise UsageError(f"the workspace has {name!r}, a symbolic link that cannot be made: {error}") from error
+                raise UsageError(f"the workspace has {name!r}, a symbolic link that cannot be made: {error}; leave it out with --exclude") from error
         root = os.path.realpath(self._folder)
         for name, target in self._links.items():
             if os.path.isabs(target) or not _within(root, os.path.realpath(self._folder / name)):
-                raise UsageError(f"the workspace has {name!r}, a symbolic link that leads out of it")
+                raise UsageError(f"the workspace has {name!r}, a symbolic link that leads out of it: leave it out with --exclude")
         for name, mode in self._modes.items():
             (self._folder / name).chmod(mode)
         return Unpacked(bytes=self._bytes, entries=self._entries)
@@ -241,7 +241,7 @@ def _checked(name: str) -> str:
     """Without `.` and `/` that say nothing. Raises UsageError for a name that is not one within a folder."""
     parts = [part for part in name.split("/") if part not in ("", ".")]
     if name.startswith("/") or ".." in parts or "\0" in name:
-        raise UsageError(f"the workspace has {name!r}, which would lie outside of it")
+        raise UsageError(f"the workspace has {name!r}, which would lie outside of it: send names below the folder")
     if len(os.fsencode(name)) > LONGEST_NAME_BYTES or len(parts) > DEEPEST:
         raise UsageError(f"the workspace has a name that is too long or too deep: {name[:80]!r}…")
     return "/".join(parts) or "."

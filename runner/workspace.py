@@ -86,7 +86,7 @@ def _held(folder: Path) -> int:
             if os.path.samestat(os.fstat(descriptor), os.stat(folder)):
                 return descriptor
         os.close(descriptor)
-    raise UsageError(f"the folder {folder} is removed again and again by somebody else")
+    raise UsageError(f"the folder {folder} is removed again and again by somebody else; give another one")
 
 
 def _sweep(own: Path, prefix: str) -> None:
@@ -127,7 +127,7 @@ def make_private(folder: Path) -> Path:
                 )
             folder.chmod(0o700)
     except OSError as error:
-        raise UsageError(f"the folder {folder} cannot be made or used: {error.strerror}: {error.filename}") from error
+        raise UsageError(f"the folder {folder} cannot be made or used: {error.strerror}: {error.filename}; give another one") from error
     return folder
 
 

@@ -303,7 +303,7 @@ def _read_certificate(path: Path) -> x509.Certificate:
     try:
         return x509.load_pem_x509_certificate(path.read_bytes())
     except OSError as error:
-        raise UsageError(f"the certificate {path} cannot be read: {error.strerror}") from None
+        raise UsageError(f"the certificate {path} cannot be read: {error.strerror}; make it readable for this user") from None
     except ValueError:
         raise UsageError(f"{path} is no certificate: put back what was there, or issue it anew with --force") from None
 
@@ -313,7 +313,7 @@ def _read_key(path: Path) -> ec.EllipticCurvePrivateKey:
         mode = stat.S_IMODE(path.stat().st_mode)
         pem = path.read_bytes()
     except OSError as error:
-        raise UsageError(f"the key {path} cannot be read: {error.strerror}") from None
+        raise UsageError(f"the key {path} cannot be read: {error.strerror}; make it readable for this user") from None
     if mode & 0o077:
         raise UsageError(
             f"others may use the key {path} (mode {mode:04o}): chmod 600 it, and if somebody may have read it, "

@@ -13,6 +13,7 @@ from importlib import import_module
 from runner import __version__
 from runner.cli.details import Details
 from runner.cli.faults import refusal
+from runner.cli.parsing import Parser
 from runner.cli.terminal import complain, secure_standard_streams
 from runner.errors import (
     DocumentError,
@@ -110,10 +111,9 @@ def _complete(arguments: list[str]) -> int:
 
 def parser_of(arguments: list[str]) -> ArgumentParser:
     """The parser for a line that begins with these words: it has the arguments of no other command."""
-    parser = ArgumentParser(
+    parser = Parser(
         prog="runner",
         description="Runs groups of tasks.",
-        allow_abbrev=False,
         epilog="runner COMMAND --help says more.",
     )
     parser.add_argument("--version", action="version", version=f"runner {__version__}")
@@ -122,7 +122,7 @@ def parser_of(arguments: list[str]) -> ArgumentParser:
     # Who begins with a command does not ask which others there are, and all of them take longer than most imports.
     alone = [name for name in COMMANDS if arguments[:1] == [name]]
     for name in alone or COMMANDS:
-        command = commands.add_parser(name, help=COMMANDS[name], description=COMMANDS[name], allow_abbrev=False)
+        command = commands.add_parser(name, help=COMMANDS[name], description=COMMANDS[name])
         if name == wanted:
             module = import_module(f"runner.cli.{name}")
             module.add_arguments(command)

@@ -34,7 +34,7 @@ def read_inputs(
             if not found or not name:
                 raise UsageError(f"{option} {assignment}: expected name=value")
             if name in values:
-                raise UsageError(f"{option} {name}: this input is given twice")
+                raise UsageError(f"{option} {name}: this input is given twice; give it once")
             values[name] = value if option == "--set" else _secret(inputs, name, value)
             if option == "--set" and any(item.name == name and item.confidential for item in inputs):
                 complain(
@@ -132,7 +132,7 @@ def _check(name: str, value: str) -> None:
     try:
         size = len(value.encode())
     except UnicodeEncodeError:
-        raise UsageError(f"the input {name!r} is no UTF-8 text") from None
+        raise UsageError(f"the input {name!r} is no UTF-8 text; encode it, e.g. with base64") from None
     if size > MAX_VALUE_BYTES:
         raise UsageError(f"the input {name!r} is over {MAX_VALUE_BYTES:,} bytes; pass a file in the workspace instead")
     if "\0" in value:

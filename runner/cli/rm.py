@@ -95,7 +95,7 @@ def _ask(found: Sequence[GroupSummary]) -> None:
     with suppress(EOFError, UnicodeDecodeError):
         answer = sys.stdin.readline()
     if answer.strip().lower() not in ("y", "yes"):
-        raise UsageError("nothing was removed")
+        raise UsageError("nothing was removed: only y or yes is taken for an agreement; --force does not ask")
 
 
 def add_arguments(parser: ArgumentParser) -> None:

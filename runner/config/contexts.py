@@ -76,7 +76,7 @@ def load(path: Path) -> Contexts:
     if mode & 0o077:
         raise UsageError(f"{path} may hold tokens, and others may use it (mode {mode:04o}): chmod 600 {path}")
     if len(data) > LONGEST_FILE_BYTES:
-        raise UsageError(f"{path} is over {LONGEST_FILE_BYTES:,} bytes: that is no file of contexts")
+        raise UsageError(f"{path} is over {LONGEST_FILE_BYTES:,} bytes: that is no file of contexts; move it away")
     try:
         plain = tomllib.loads(data.decode())
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -110,7 +110,7 @@ def _quoted(value: str | bool) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if not value.isprintable():
-        raise UsageError(f"{value!r} holds characters that cannot be kept")
+        raise UsageError(f"{value!r} holds characters that cannot be kept; give it without them")
     return json.dumps(value, ensure_ascii=False)
 
 

@@ -17,7 +17,7 @@ LONGEST_LABELS_CHARS = 16_384
 def id_of(group: TaskGroup, request: pb.SubmitTaskGroupRequest) -> str:
     """What the caller calls the group. Raises UsageError."""
     if request.id and group.id not in (None, request.id):
-        raise UsageError(f"the document names the group {group.id!r}, and the request {request.id!r}")
+        raise UsageError(f"the document names the group {group.id!r}, and the request {request.id!r}: give one of them")
     return checked_id(request.id or group.id or request.spare_id)
 
 

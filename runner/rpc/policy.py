@@ -85,7 +85,7 @@ class Policy:
 def authorize(need: Scope | Need | None, caller: Caller) -> None:
     """Raises ForbiddenError unless `caller` has what a method wants; None is what one wants that is not in the table."""
     if need is None:
-        raise ForbiddenError("this runner lets nobody call this method")
+        raise ForbiddenError("this runner lets nobody call this method; is it of a newer one?")
     if not caller.rules:
         raise ForbiddenError(f"no rule of this runner fits {caller.name!r}: ask whoever runs it for one")
     if isinstance(need, Scope) and need not in caller.scopes:

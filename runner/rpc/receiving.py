@@ -69,7 +69,7 @@ class Receiver:
         def read() -> bytes:
             piece = ahead.get()
             if piece is None:
-                raise UsageError("the stream was cut off")
+                raise UsageError("the stream was cut off: send it again")
             return piece
 
         loop = asyncio.get_running_loop()

@@ -179,10 +179,7 @@ class Server:
                 await resting.wait()
 
     def _listen(self, server: grpc.aio.Server, text: str) -> str:
-        try:
-            address = parse(text)
-        except ValueError as error:
-            raise UsageError(f"{text!r} is no address to listen on: {error}") from None
+        address = parse(text)
         if address.path is not None:
             self._listen_locally(server, str(address.path))
             return text
@@ -253,9 +250,9 @@ def _check(path: str) -> None:
             f"{path} cannot be listened on: it has more than {most}; give a shorter `listen` or `state_dir`"
         )
     if not os.path.isdir(folder):
-        raise UsageError(f"{path} cannot be listened on: there is no folder {folder}")
+        raise UsageError(f"{path} cannot be listened on: there is no folder {folder}; make it, or listen somewhere else")
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise UsageError(f"{path} cannot be listened on: this user may make nothing in {folder}")
+        raise UsageError(f"{path} cannot be listened on: this user may make nothing in {folder}; listen somewhere else")
 
 
 def _clear(path: str) -> None:
@@ -271,4 +268,4 @@ def _clear(path: str) -> None:
         except OSError:
             os.unlink(path)
             return
-    raise UsageError(f"{path} is in use: another runner listens there")
+    raise UsageError(f"{path} is in use: another runner listens there; end it, or listen somewhere else")

@@ -88,7 +88,10 @@ class RunnerServicer(runner_pb2_grpc.RunnerServiceServicer):
         caller = guard.caller()
         head = self._visible(request.id)
         if request.reveal and head.group.caller != caller.name:
-            raise ForbiddenError("confidential outputs are shown to whoever submitted the group, and to nobody else")
+            raise ForbiddenError(
+                f"confidential outputs are shown to whoever submitted the group, {head.group.caller!r}, and to nobody else: "
+                "ask without them"
+            )
         library = self._engine.library
         await self._at_hand(head)
         if request.tasks:

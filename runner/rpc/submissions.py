@@ -84,7 +84,7 @@ class Submissions:
         caller = guard.caller()
         self._traffic.check_staying()
         if head.group.caller != caller.name:  # his would be its secrets then
-            raise ForbiddenError("a group is done again by whoever submitted it, and by nobody else")
+            raise ForbiddenError("a group is done again by whoever submitted it, and by nobody else: submit one of your own")
         _check_upload_id(request.workspace_id)
         public_id = naming.checked_id(request.new_id or request.spare_id)
         id = self._engine.id_for(caller.name, public_id)
@@ -167,7 +167,7 @@ class Submissions:
 def _check_upload_id(id: str) -> None:
     """Raises UsageError."""
     if len(id) > LONGEST_UPLOAD_ID:
-        raise UsageError("`workspace_id` is not one that this runner has given")
+        raise UsageError("`workspace_id` is not one that this runner has given: bring the workspace first")
 
 
 async def durable(engine: Engine) -> None:

@@ -150,7 +150,7 @@ def _headers(file: Path) -> tuple[tuple[str, str], ...]:
     try:
         lines = _read(file, "tracing.headers_file").decode("ascii").splitlines()
     except UnicodeDecodeError:
-        raise UsageError(f"tracing.headers_file: {file} is no text in ASCII") from None
+        raise UsageError(f"tracing.headers_file: {file} is no text in ASCII; expected lines of `name: value`") from None
     found = []
     for number, line in enumerate(lines, start=1):
         if not (text := line.strip()) or text.startswith("#"):
