@@ -181,7 +181,7 @@ class _Unpacking:
         elif member.isreg() and not member.issparse():
             self._write(tar, member, name)
         else:
-            raise UsageError(f"the workspace has {name!r}, which is no regular file, folder or symbolic link")
+            raise UsageError(f"the workspace has {name!r}, which is no regular file, folder or symbolic link: leave it out with --exclude")
 
     def _count(self) -> None:
         self._entries += 1
@@ -243,7 +243,7 @@ def _checked(name: str) -> str:
     if name.startswith("/") or ".." in parts or "\0" in name:
         raise UsageError(f"the workspace has {name!r}, which would lie outside of it: send names below the folder")
     if len(os.fsencode(name)) > LONGEST_NAME_BYTES or len(parts) > DEEPEST:
-        raise UsageError(f"the workspace has a name that is too long or too deep: {name[:80]!r}…")
+        raise UsageError(f"the workspace has a name that is too long or too deep: {name[:80]!r}…; leave it out with --exclude")
     return "/".join(parts) or "."
 
 

@@ -136,7 +136,7 @@ def test_every_other_secret_is_refused(tokens: Tokens) -> None:
 )
 def test_what_is_no_token(tokens: Tokens, change: Callable[[str], str]) -> None:
     _, text = tokens.create("ada", now=NOW)
-    with pytest.raises(UnauthenticatedError, match="malformed"):
+    with pytest.raises(UnauthenticatedError, match="^the token is malformed: expected `rt_`, an id, `_` and a secret, as `runner token create` has printed it$"):
         tokens.verify(change(text), NOW)
 
 
@@ -258,3 +258,52 @@ def test_processes_that_create_at_once_lose_nothing(tokens: Tokens, tmp_path: Pa
     assert len(set(texts)) == len(tokens.all()) == 80
     assert {tokens.verify(text, 1.0).name for text in texts} == {"ada"}
     assert all(name.endswith(".json") for name in os.listdir(tmp_path / "state" / "tokens"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda path: (path.unlink(), path.mkdir()), "{file} is no token file: remove it"),
+        (
+            lambda path: path.chmod(0o622),
+            "others may write the token file {file}: remove it, and make a new token",
+        ),
+        (
+            lambda path: path.write_text("{}"),
+            "the token file {file} is damaged: remove it, and make a new token (Object missing required field `id`)",
+        ),
+        (
+            lambda path: path.rename(path.with_stem("0" * 12)),
+            "the token file {other} is damaged: remove it, and make a new token (it is not what was written)",
+        ),
+    ],
+)
+def test_files_of_tokens_that_are_none(
+    tokens: Tokens, tmp_path: Path, change: Callable[[Path], object], message: str
+) -> None:
+    tokens.create("ada", now=NOW)
+    file = only_file(tmp_path)
+    change(file)
+    with pytest.raises(StoreError) as caught:
+        Tokens(tmp_path / "state").all()
+    assert caught.value.message == message.format(file=file, other=file.with_stem("0" * 12))
+
+
+def test_where_others_could_put_tokens_none_is_made(tokens: Tokens, tmp_path: Path) -> None:
+    tokens.create("ada", now=NOW)
+    folder = tmp_path / "state" / "tokens"
+    folder.chmod(0o722)
+    with pytest.raises(UsageError) as caught:
+        tokens.create("ada", now=NOW)
+    assert caught.value.message == f"others may write to the folder {folder}: chmod 700 it, and remove what is not yours"
+
+
+def test_a_folder_of_tokens_that_is_none(tokens: Tokens, tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    folder = tmp_path / "state" / "tokens"
+    folder.touch()
+    with pytest.raises(StoreError) as caught:
+        tokens.all()
+    assert caught.value.message == (
+        f"the tokens cannot be read: Not a directory: {folder}; make it readable for this user"
+    )
