@@ -26,11 +26,11 @@ def run(options: Namespace) -> int:
         stdout.print("\n".join(_lines(rotated)))
     if rotated.not_compacted:
         complain(
-            "there was no room to compact the state: values sealed with the former key may lie in unused parts of it"
+            "there was no room to compact the state: values sealed with the former key may lie in unused parts of it; free some space and give this command again"
         )
     if rotated.unknown:
         complain(
-            f"groups of another version of the runner, which will be taken for others when submitted again: {_named(rotated.unknown)}"
+            f"groups of another version of the runner, which will be taken for others when submitted again; give those another id: {_named(rotated.unknown)}"
         )
     if rotated.in_use:
         complain(

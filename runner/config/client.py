@@ -41,7 +41,7 @@ def _config_dir(environ: Mapping[str, str]) -> Path:
     home = environ.get("XDG_CONFIG_HOME", "")
     if home.startswith("/"):
         return Path(home, "runner")
-    try:
-        return Path(environ.get("HOME") or os.path.expanduser("~"), ".config", "runner")
-    except RuntimeError:
-        raise UsageError("there is no home folder to look for contexts in; set XDG_CONFIG_HOME") from None
+    own = environ.get("HOME") or os.path.expanduser("~")
+    if own == "~":  # as it was: the system knows nothing of this user
+        raise UsageError("there is no home folder to look for contexts in; set XDG_CONFIG_HOME")
+    return Path(own, ".config", "runner")

@@ -43,10 +43,10 @@ def default_state_dir(environ: Mapping[str, str]) -> Path:
     home = environ.get("XDG_STATE_HOME", "")
     if home.startswith("/"):
         return Path(home, "runner")
-    try:
-        return Path(environ.get("HOME") or os.path.expanduser("~"), ".local", "state", "runner")
-    except RuntimeError:
-        raise UsageError("there is no home folder to keep state in; set XDG_STATE_HOME or name a folder") from None
+    own = environ.get("HOME") or os.path.expanduser("~")
+    if own == "~":  # as it was: the system knows nothing of this user
+        raise UsageError("there is no home folder to keep state in; set XDG_STATE_HOME or name a folder")
+    return Path(own, ".local", "state", "runner")
 
 
 def watchdog_seconds(environ: Mapping[str, str]) -> float:

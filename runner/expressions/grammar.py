@@ -154,7 +154,7 @@ def _unclosed(text: str, start: int) -> TemplateError:
 def tokens(source: str, base: int) -> Tokens:
     """Takes an expression apart and refuses what can be refused by its looks. `base` is where `source` begins in its text."""
     if len(source) > MAX_EXPRESSION_CHARS:
-        raise TemplateError(f"an expression is longer than {MAX_EXPRESSION_CHARS:,} characters", offset=base)
+        raise TemplateError(f"an expression is longer than {MAX_EXPRESSION_CHARS:,} characters: make several of it", offset=base)
     lines: list[str] = []
     offsets: list[int] = []
     depth = 0
@@ -218,7 +218,7 @@ def _unescape(text: str, offset: int) -> str:
         return _ESCAPED.get(code, match[0])
 
     if "\0" in text:
-        raise TemplateError("a NUL character stands in a quoted text", offset=offset)
+        raise TemplateError("a NUL character stands in a quoted text: leave it away", offset=offset)
     return _ESCAPE.sub(one, text) if "\\" in text else text
 
 

@@ -44,7 +44,7 @@ def from_sqlite(error: sqlite3.Error, path: Path) -> RunnerError:
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
             return StateLockedError(f"another process holds the state {path}: end it and try again")
         case _:
-            return StoreError(f"the state {path} cannot be used: {error}")
+            return StoreError(f"the state {path} cannot be used: {error}; check the disk and restart")
 
 
 def corrupt(path: Path, what: str) -> StoreCorruptError:

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from runner.client import AsyncClient, Endpoint, Patience
+from runner.client import AsyncClient, Endpoint, Patience, diagnosis
 from runner.client.diagnosis import Finding, find
 from runner.errors import UnreachableError
 from tests.conftest import Require
@@ -161,7 +161,10 @@ def test_a_certificate_that_it_wants_and_one_that_it_refuses(ours: Authority, tm
         assert (finding.final, "it refuses this certificate" in finding.text) == (True, True)
         certificate, key = ours.issue("old", days=-1)
         old = Endpoint(target=target, ca=ours.ca, certificate=certificate, key=key)
-        assert (found(old).final, "has expired on" in found(old).text) == (True, True)
+        assert (found(old).final, found(old).text) == (
+            True,
+            f"the certificate {certificate} has expired on {datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=1):%Y-%m-%d}: get a new one",
+        )
         certificate, later = ours.issue("early", days=9, since=1)
         early = Endpoint(target=target, ca=ours.ca, certificate=certificate, key=later)
         assert (found(early).final, "is the clock of this machine right" in found(early).text) == (False, True)
@@ -194,6 +197,42 @@ def test_nobody_is_there(tmp_path: Path) -> None:
         left.bind(str(path))
     assert "nobody listens on this socket any more" in found(Endpoint(target=f"unix:{path}")).text
     assert "the name is not known" in found(Endpoint(target="no-such-host.invalid:1")).text
+
+
+def test_who_closes_the_connection_at_once(ours: Authority) -> None:
+    def closes(line: socket.socket) -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*ours.issue("node"))
+        context.set_alpn_protocols(["h2"])
+        context.wrap_socket(line, server_side=True).close()
+
+    certificate, key = ours.issue("ada")
+    with answering(closes) as target:
+        assert found(Endpoint(target=target, ca=ours.ca)) == Finding(
+            text="it closes the connection at once; it may want a certificate: give one with its key"
+        )
+        assert found(Endpoint(target=target, ca=ours.ca, certificate=certificate, key=key)) == Finding(
+            text=f"it closes the connection at once; is {certificate} a certificate of its authority, for clients?"
+        )
+
+
+def test_an_address_that_leads_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert found(Endpoint(target="[ff02::1]:1")) == Finding(
+        text="it cannot be reached: Network is unreachable; is it the right address?"
+    )
+    monkeypatch.setattr(diagnosis, "PATIENCE_SECONDS", 0.05)
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        waiting = [socket.socket() for _ in range(3)]
+        for each in waiting:
+            each.setblocking(False)
+            each.connect_ex(full.getsockname())
+        assert found(Endpoint(target=f"127.0.0.1:{full.getsockname()[1]}")) == Finding(
+            text="the connection is not answered; is it the right address, and does a firewall let it through?"
+        )
+        for each in waiting:
+            each.close()
 
 
 def test_a_socket_of_somebody_else(tmp_path: Path, require: Require) -> None:

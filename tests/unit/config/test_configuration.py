@@ -293,13 +293,13 @@ def test_what_is_sent_to_others_needs_tls_and_a_secret(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("url", "told"),
     [
-        ("ftp://a", "is no URL"),
+        ("ftp://a", r'"ftp://a" is no URL; expected one such as https://example.org/hook$'),
         ("https://", "is no URL"),
         ("https://a b", "is no URL"),
         ("https://a:99999/", "is no URL"),
         ("https://ä.org", "is no URL"),
-        ("https://u:p@a/", "must not have a user"),
-        ("https://a/#x", "never sent"),
+        ("https://u:p@a/", "a URL must not have a user or a password in it: others may read it$"),
+        ("https://a/#x", "\"https://a/#x\": what stands behind '#' is never sent; leave it away$"),
         ("", "must not be empty"),
     ],
 )
