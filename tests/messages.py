@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from bisect import bisect
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -17,7 +18,7 @@ NOT_OURS_TO_SAY = ("runner/simulator/", "runner/v1/", "drivers/v1/")
 WORDS = 4
 """So many of a message's words in a row are no coincidence."""
 
-_TOLD = frozenset({"complain", "Fault", "Finding", "ArgumentTypeError"})
+_TOLD = frozenset({"complain", "Fault", "Finding", "ArgumentTypeError", "CannotStartError"})
 _TREE = "RunnerError"
 _GAP = "\0"
 """Stands in a text where a value is put in."""
@@ -57,38 +58,38 @@ class Quotes:
 
 def messages() -> list[Message]:
     """Of all rooms, by place."""
-    trees = {
-        path: ast.parse((ROOT / path).read_text())
+    sources = {
+        path: (ROOT / path).read_text()
         for path in sorted(str(file.relative_to(ROOT)) for room in ROOMS for file in (ROOT / room).rglob("*.py"))
         if not path.startswith(NOT_OURS_TO_SAY)
     }
-    tellers = _TOLD | _errors(trees.values())
-    return [message for path, tree in trees.items() for message in _told(path, tree, tellers)]
+    tellers = _TOLD | _errors("\n".join(sources.values()))
+    return [message for path, source in sources.items() for message in _told(path, source, tellers)]
 
 
 def quotes(apart: Iterable[Path]) -> Quotes:
     """`apart` are files whose texts do not count."""
     files = set((ROOT / "tests").rglob("*.py")) - set(apart)
     samples = [file.read_text(errors="replace") for file in (ROOT / "tests/testdata").rglob("*") if file.is_file()]
-    return Quotes(chain(samples, *(_quoted(ast.parse(file.read_text())) for file in files)))
+    return Quotes(chain(samples, *(_quoted(file.read_text()) for file in files)))
 
 
-def _errors(trees: Iterable[ast.Module]) -> frozenset[str]:
+def _errors(source: str) -> frozenset[str]:
     """The names of all classes of the one tree, wherever they are."""
-    bases = {
-        node.name: {name for base in node.bases if (name := _name(base))}
-        for tree in trees
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ClassDef)
-    }
+    bases = {name: set(re.findall(r"\w+", above)) for name, above in re.findall(r"class (\w+)\(([^)]*)\):", source)}
     found = {_TREE}
     while more := {name for name, above in bases.items() if above & found} - found:
         found |= more
     return frozenset(found)
 
 
-def _told(path: str, tree: ast.Module, tellers: frozenset[str]) -> Iterator[Message]:
-    for scope, call in _calls(tree, tree):
+def _told(path: str, source: str, tellers: frozenset[str]) -> Iterator[Message]:
+    wanted = [found.start() for found in re.finditer(rf"\b(?:{'|'.join(tellers)}|faults\.add)\(", source)]
+    if not wanted:
+        return
+    breaks = [found.start() for found in re.finditer("\n", source)]
+    lines = [bisect(breaks, at - 1) + 1 for at in wanted]
+    for scope, call in _calls(tree := ast.parse(source), tree, lines):
         teller = _name(call.func)
         if teller not in tellers and not (teller == "add" and _name(getattr(call.func, "value", None)) == "faults"):
             continue
@@ -98,13 +99,15 @@ def _told(path: str, tree: ast.Module, tellers: frozenset[str]) -> Iterator[Mess
                 yield Message(path=path, line=call.lineno, teller=teller, pieces=pieces)
 
 
-def _calls(node: ast.AST, scope: ast.AST) -> Iterator[tuple[ast.AST, ast.Call]]:
-    """With the function that each is in."""
+def _calls(node: ast.AST, scope: ast.AST, lines: Sequence[int]) -> Iterator[tuple[ast.AST, ast.Call]]:
+    """With the function that each is in. Looks at nothing that is on none of the `lines`, for most of the code tells nothing."""
     for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.stmt) and bisect(lines, child.lineno - 1) == bisect(lines, child.end_lineno or 0):
+            continue
         within = child if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef) else scope
         if isinstance(child, ast.Call):
             yield within, child
-        yield from _calls(child, within)
+        yield from _calls(child, within, lines)
 
 
 def _texts(values: Sequence[ast.expr], scope: ast.AST) -> list[str]:
@@ -134,11 +137,37 @@ def _spelt(value: ast.expr) -> list[str]:
             return []
 
 
-def _quoted(tree: ast.Module) -> Iterator[str]:
-    said = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}  # docstrings
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Constant | ast.JoinedStr) and id(node) not in said:
-            yield from _spelt(node)
+_STRING = re.compile(
+    r"""(?P<apart>\#[^\n]*) | (?P<kind>[bBfFrRuU]{0,2}) (?P<mark>\"{3}|'{3}|["'])
+    (?P<text>(?:\\.|(?!(?P=mark)).)*) (?P=mark)""",
+    re.DOTALL | re.MULTILINE | re.VERBOSE,
+)
+"""What is told apart in the source of a test, which takes a tenth of the time that its syntax does."""
+
+
+def _quoted(source: str) -> Iterator[str]:
+    """The texts of a test, those beside each other as one, without what explains it."""
+    run, end = "", 0
+    for found in _STRING.finditer(source):
+        if found["apart"] or (len(found["mark"]) == 3 and _begins(source, found.start())):
+            continue
+        if source[end : found.start()].strip():
+            yield run
+            run = ""
+        text = found["text"].replace("\\n", "\n").replace("\\", "")
+        run += re.sub(r"\{\{|\}\}|\{[^{}]*\}", _value, text) if "f" in found["kind"].lower() else text
+        end = found.end()
+    yield run
+
+
+def _begins(source: str, at: int) -> bool:
+    """Whether what stands there is the first of its line, as an explanation is."""
+    return not source[source.rfind("\n", 0, at) + 1 : at].strip()
+
+
+def _value(found: re.Match[str]) -> str:
+    """What stands for a value between braces, or the brace that two are."""
+    return found[0][0] if found[0] in ("{{", "}}") else _GAP
 
 
 def _plain(text: str) -> str:

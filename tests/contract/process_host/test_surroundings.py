@@ -10,7 +10,7 @@ import pytest
 from drivers.base import ProcessHost, ProcessLimits
 from runner.errors import StartError
 from tests.contract.process_host.scenario import play
-from tests.contract.process_labs import Lab, Sink, program
+from tests.contract.process_labs import PATH, Lab, Sink, program
 
 
 def test_environment_and_folder(real_lab: Lab, tmp_path: Path) -> None:
@@ -70,21 +70,30 @@ def test_not_executable_is_126(real_lab: Lab, tmp_path: Path, limits: ProcessLim
     bad_interpreter.chmod(0o755)
 
     async def scenario(host: ProcessHost) -> None:
-        for argv in (["/etc"], [str(plain)], [str(no_line)], [str(bad_interpreter)], ["./plain"], ["plain"]):
-            spec = program(argv, cwd=str(tmp_path), env={"PATH": str(tmp_path)}, limits=limits)
+        expected = {
+            ("/etc",): "'/etc' cannot be executed: Permission denied; may this user do that?",
+            (str(plain),): f"'{plain}' cannot be executed: Permission denied; may this user do that?",
+            (str(no_line),): f"'{no_line}' is neither a program nor a script with a '#!' line: write one, or run it with its interpreter",
+            (str(bad_interpreter),): f"'{bad_interpreter}' names an interpreter that does not exist: mend its first line, or install that",
+            ("./plain",): "'./plain' cannot be executed: Permission denied; may this user do that?",
+            ("plain",): f"'{plain}' is not an executable file: chmod +x it, or run it with its interpreter",
+        }
+        for argv, message in expected.items():
+            spec = program(list(argv), cwd=str(tmp_path), env={"PATH": str(tmp_path)}, limits=limits)
             with pytest.raises(StartError) as caught:
                 await host.spawn("k", spec, Sink())
-            assert caught.value.exit_code == 126, argv
+            assert (caught.value.exit_code, caught.value.message) == (126, message)
 
     play(real_lab, tmp_path / "state", scenario)
 
 
-CANNOT_BE_STARTED: list[tuple[list[str], int]] = [
-    (["/no/such"], 127),
-    (["/etc/passwd/x"], 127),
-    ([""], 127),
-    (["a\0b"], 125),
-    ([], 125),
+NOT_ACCEPTABLE = "the arguments or the environment are not acceptable: "
+CANNOT_BE_STARTED: list[tuple[list[str], int, str]] = [
+    (["/no/such"], 127, "'/no/such' does not exist: give the path of a program"),
+    (["/etc/passwd/x"], 127, "'/etc/passwd/x' does not exist: give the path of a program"),
+    (["no-such"], 127, f"'no-such' was not found in PATH ({PATH}): install it, or give its path"),
+    (["a\0b"], 125, f"{NOT_ACCEPTABLE}embedded null byte"),
+    ([], 125, f"{NOT_ACCEPTABLE}list index out of range"),
 ]
 
 
@@ -92,10 +101,10 @@ def test_what_cannot_be_started(real_lab: Lab, tmp_path: Path, limits: ProcessLi
     """The next program under the same key starts all the same."""
 
     async def scenario(host: ProcessHost) -> None:
-        for number, (argv, code) in enumerate(CANNOT_BE_STARTED):
+        for number, (argv, code, message) in enumerate(CANNOT_BE_STARTED):
             with pytest.raises(StartError) as caught:
                 await host.spawn(f"k{number}", program(argv, limits=limits), Sink())
-            assert caught.value.exit_code == code, argv
+            assert (caught.value.exit_code, caught.value.message) == (code, message)
             assert (await (await host.spawn(f"k{number}", program(["true"]), Sink())).wait()).exit_code == 0
 
     play(real_lab, tmp_path, scenario)
@@ -104,7 +113,7 @@ def test_what_cannot_be_started(real_lab: Lab, tmp_path: Path, limits: ProcessLi
 def test_missing_folder_is_125(real_lab: Lab, tmp_path: Path, limits: ProcessLimits | None) -> None:
     async def scenario(host: ProcessHost) -> None:
         with pytest.raises(
-            StartError, match="cannot enter the working folder '/no/such/folder': No such file"
+            StartError, match="^cannot enter the working folder '/no/such/folder': No such file or directory; make it, or name another `workdir`$"
         ) as caught:
             await host.spawn("k", program(["true"], cwd="/no/such/folder", limits=limits), Sink())
         assert caught.value.exit_code == 125
@@ -115,7 +124,7 @@ def test_missing_folder_is_125(real_lab: Lab, tmp_path: Path, limits: ProcessLim
 @pytest.mark.parametrize("size", [140_000, 20 << 20])
 def test_too_long_arguments_are_125_and_say_what_to_do(real_lab: Lab, tmp_path: Path, size: int) -> None:
     async def scenario(host: ProcessHost) -> None:
-        with pytest.raises(StartError, match="files") as caught:
+        with pytest.raises(StartError, match="are too long.*; pass large values in files$") as caught:
             await host.spawn("k", program(["true"], env={"A": "x" * size}), Sink())
         assert caught.value.exit_code == 125
         assert (await (await host.spawn("k", program(["true"]), Sink())).wait()).exit_code == 0

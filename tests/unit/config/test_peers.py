@@ -22,7 +22,7 @@ NAME = "expected at most 128 letters, digits, '.', '_' or '-', a letter or digit
         ('[peers.a]\ntgt = "x:1"', "runner.toml:1:1: peers.a.target: is required"),
         ('[peers.a]\ntarget = "x:1"\ncertificate = "c.pem"', "runner.toml:1:1: peers.a: x:1: a certificate and its key go together: give both, or none"),
         ('[peers.a]\ntarget = "x:1"\ninsecure = "yes"', "runner.toml:3:1: peers.a.insecure: expected true or false, found text (write true, without quotes)"),
-        ('[peers."a:b"]\ntarget = "x:1"', 'runner.toml:1:1: peers["a:b"].target: "a:b" stands for addresses itself, so it has no target; leave it away'),
+        ('[peers."a:b"]\ntarget = "x:1"', 'runner.toml:2:1: peers["a:b"].target: "a:b" stands for addresses itself, so it has no target; leave it away'),
         ('peers = ["a"]', 'runner.toml:1:1: peers: expected a mapping such as {onprem-1 = {target = "host:8443"}}, found a list'),
     ],
 )  # fmt: skip
