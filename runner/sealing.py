@@ -91,9 +91,13 @@ class Sealer:
         from cryptography.exceptions import InvalidTag
 
         if len(sealed) < _HEADER_BYTES + NONCE_BYTES + TAG_BYTES:
-            raise SealError(f"the sealed value of {context!r} is cut off: {len(sealed)} bytes; restore a backup of the state")
+            raise SealError(
+                f"the sealed value of {context!r} is cut off: {len(sealed)} bytes; restore a backup of the state"
+            )
         if sealed[0] != VERSION:
-            raise SealError(f"the value of {context!r} is sealed in form {sealed[0]}; this runner knows form {VERSION}: use a newer one")
+            raise SealError(
+                f"the value of {context!r} is sealed in form {sealed[0]}; this runner knows form {VERSION}: use a newer one"
+            )
         if self.is_former(sealed) and self.former is not None:
             return self.former.unseal(sealed, context)
         header, rest = sealed[:_HEADER_BYTES], sealed[_HEADER_BYTES:]
@@ -105,7 +109,9 @@ class Sealer:
         try:
             return self._cipher.decrypt(rest[:NONCE_BYTES], rest[NONCE_BYTES:], header + context.encode())
         except InvalidTag as error:
-            raise SealError(f"the sealed value of {context!r} was altered, or sealed for another place; restore a backup of the state") from error
+            raise SealError(
+                f"the sealed value of {context!r} was altered, or sealed for another place; restore a backup of the state"
+            ) from error
 
     def is_former(self, sealed: bytes) -> bool:
         """Whether it was sealed with the former key."""
@@ -136,7 +142,9 @@ def read_key(path: Path) -> bytes:
     try:
         return _read(path)
     except OSError as error:
-        raise SealError(f"the key file {path} cannot be read: {error.strerror or error}; make it readable for this user") from error
+        raise SealError(
+            f"the key file {path} cannot be read: {error.strerror or error}; make it readable for this user"
+        ) from error
 
 
 def _read(path: Path) -> bytes:

@@ -127,7 +127,9 @@ class Tokens:
                 f"there is no token with the id {id!r}; `runner token ls` shows those that there are"
             ) from None
         except OSError as error:
-            raise StoreError(f"the token {id} cannot be revoked: {error.strerror}: {error.filename}") from error
+            raise StoreError(
+                f"the token {id} cannot be revoked: {error.strerror}: {error.filename}; remove that file"
+            ) from error
 
     def all(self) -> list[Use]:
         """The oldest first. Raises StoreError where one cannot be read."""
@@ -136,7 +138,9 @@ class Tokens:
         except FileNotFoundError:
             return []
         except OSError as error:
-            raise StoreError(f"the tokens cannot be read: {error.strerror}: {self._folder}; make it readable for this user") from error
+            raise StoreError(
+                f"the tokens cannot be read: {error.strerror}: {self._folder}; make it readable for this user"
+            ) from error
         uses = []
         for id in filter(_ID.fullmatch, ids):
             with suppress(FileNotFoundError):  # revoked meanwhile
@@ -177,7 +181,9 @@ class Tokens:
             self._read.pop(id, None)
             raise
         except OSError as error:
-            raise StoreError(f"the token file {path} cannot be read: {error.strerror}; make it readable for this user") from error
+            raise StoreError(
+                f"the token file {path} cannot be read: {error.strerror}; make it readable for this user"
+            ) from error
         version = (status.st_ino, status.st_ctime_ns)
         known = self._read.get(id)
         if known is not None and known[0] == version:
@@ -203,7 +209,9 @@ def _parse(path: Path, status: os.stat_result) -> Token:
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise StoreError(f"the token file {path} cannot be read: {error.strerror}; make it readable for this user") from error
+        raise StoreError(
+            f"the token file {path} cannot be read: {error.strerror}; make it readable for this user"
+        ) from error
     except (msgspec.MsgspecError, ValueError) as error:
         raise StoreError(f"the token file {path} is damaged: remove it, and make a new token ({error})") from error
     return token

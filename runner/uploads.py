@@ -147,7 +147,9 @@ def unpack(read: Callable[[], bytes], folder: Path, allowance: Allowance) -> Unp
             raise StoreFullError from error
         if error.errno in _FAULTS_OF_NAMES:
             name = os.path.relpath(os.fsdecode(error.filename), folder) if error.filename else "a name"
-            raise UsageError(f"the workspace has {name!r}, which cannot be made: {error.strerror}; leave it out with --exclude") from error
+            raise UsageError(
+                f"the workspace has {name!r}, which cannot be made: {error.strerror}; leave it out with --exclude"
+            ) from error
         raise
 
 
@@ -181,13 +183,18 @@ class _Unpacking:
         elif member.isreg() and not member.issparse():
             self._write(tar, member, name)
         else:
-            raise UsageError(f"the workspace has {name!r}, which is no regular file, folder or symbolic link: leave it out with --exclude")
+            raise UsageError(
+                f"the workspace has {name!r}, which is no regular file, folder or symbolic link: leave it out with --exclude"
+            )
 
     def _count(self) -> None:
         self._entries += 1
         if self._entries > self._allowance.entries:
             limit = self._allowance.entries
-            raise LimitError(f"the workspace has more than {limit:,} files and folders: leave something out with --exclude", limit=limit)
+            raise LimitError(
+                f"the workspace has more than {limit:,} files and folders: leave something out with --exclude",
+                limit=limit,
+            )
 
     def _make_folders(self, name: str) -> None:
         """Those that `name` is in; each counts, else a deep name would make two hundred."""
@@ -203,7 +210,9 @@ class _Unpacking:
         self._bytes += member.size
         if self._bytes > self._allowance.bytes:
             limit = self._allowance.bytes
-            raise LimitError(f"the workspace has more than {limit:,} bytes: leave something out with --exclude", limit=limit)
+            raise LimitError(
+                f"the workspace has more than {limit:,} bytes: leave something out with --exclude", limit=limit
+            )
         self._make_folders(name)
         try:
             descriptor = os.open(
@@ -227,11 +236,15 @@ class _Unpacking:
             except FileExistsError:
                 raise UsageError(f"the workspace has {name!r} twice: send each name once") from None
             except (OSError, ValueError) as error:
-                raise UsageError(f"the workspace has {name!r}, a symbolic link that cannot be made: {error}; leave it out with --exclude") from error
+                raise UsageError(
+                    f"the workspace has {name!r}, a symbolic link that cannot be made: {error}; leave it out with --exclude"
+                ) from error
         root = os.path.realpath(self._folder)
         for name, target in self._links.items():
             if os.path.isabs(target) or not _within(root, os.path.realpath(self._folder / name)):
-                raise UsageError(f"the workspace has {name!r}, a symbolic link that leads out of it: leave it out with --exclude")
+                raise UsageError(
+                    f"the workspace has {name!r}, a symbolic link that leads out of it: leave it out with --exclude"
+                )
         for name, mode in self._modes.items():
             (self._folder / name).chmod(mode)
         return Unpacked(bytes=self._bytes, entries=self._entries)
@@ -243,7 +256,9 @@ def _checked(name: str) -> str:
     if name.startswith("/") or ".." in parts or "\0" in name:
         raise UsageError(f"the workspace has {name!r}, which would lie outside of it: send names below the folder")
     if len(os.fsencode(name)) > LONGEST_NAME_BYTES or len(parts) > DEEPEST:
-        raise UsageError(f"the workspace has a name that is too long or too deep: {name[:80]!r}…; leave it out with --exclude")
+        raise UsageError(
+            f"the workspace has a name that is too long or too deep: {name[:80]!r}…; leave it out with --exclude"
+        )
     return "/".join(parts) or "."
 
 

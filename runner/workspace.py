@@ -127,7 +127,9 @@ def make_private(folder: Path) -> Path:
                 )
             folder.chmod(0o700)
     except OSError as error:
-        raise UsageError(f"the folder {folder} cannot be made or used: {error.strerror}: {error.filename}; give another one") from error
+        raise UsageError(
+            f"the folder {folder} cannot be made or used: {error.strerror}: {error.filename}; give another one"
+        ) from error
     return folder
 
 

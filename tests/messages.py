@@ -64,14 +64,14 @@ def messages() -> list[Message]:
         if not path.startswith(NOT_OURS_TO_SAY)
     }
     tellers = _TOLD | _errors("\n".join(sources.values()))
-    return [message for path, source in sources.items() for message in _told(path, source, tellers)]
+    return [message for path, source in sources.items() for message in told(path, source, tellers)]
 
 
 def quotes(apart: Iterable[Path]) -> Quotes:
     """`apart` are files whose texts do not count."""
     files = set((ROOT / "tests").rglob("*.py")) - set(apart)
     samples = [file.read_text(errors="replace") for file in (ROOT / "tests/testdata").rglob("*") if file.is_file()]
-    return Quotes(chain(samples, *(_quoted(file.read_text()) for file in files)))
+    return Quotes(chain(samples, *(quoted(file.read_text()) for file in files)))
 
 
 def _errors(source: str) -> frozenset[str]:
@@ -83,7 +83,7 @@ def _errors(source: str) -> frozenset[str]:
     return frozenset(found)
 
 
-def _told(path: str, source: str, tellers: frozenset[str]) -> Iterator[Message]:
+def told(path: str, source: str, tellers: frozenset[str]) -> Iterator[Message]:
     wanted = [found.start() for found in re.finditer(rf"\b(?:{'|'.join(tellers)}|faults\.add)\(", source)]
     if not wanted:
         return
@@ -145,7 +145,7 @@ _STRING = re.compile(
 """What is told apart in the source of a test, which takes a tenth of the time that its syntax does."""
 
 
-def _quoted(source: str) -> Iterator[str]:
+def quoted(source: str) -> Iterator[str]:
     """The texts of a test, those beside each other as one, without what explains it."""
     run, end = "", 0
     for found in _STRING.finditer(source):

@@ -303,7 +303,9 @@ def _read_certificate(path: Path) -> x509.Certificate:
     try:
         return x509.load_pem_x509_certificate(path.read_bytes())
     except OSError as error:
-        raise UsageError(f"the certificate {path} cannot be read: {error.strerror}; make it readable for this user") from None
+        raise UsageError(
+            f"the certificate {path} cannot be read: {error.strerror}; make it readable for this user"
+        ) from None
     except ValueError:
         raise UsageError(f"{path} is no certificate: put back what was there, or issue it anew with --force") from None
 

@@ -48,7 +48,9 @@ def read_file(name: str) -> bytes:
         raise UsageError(f"{source}: this is a folder; give the path of a task group in it") from None
     except (OSError, ValueError) as error:
         detail = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else error
-        raise UsageError(f"{source}: cannot be read: {detail}; give the path of a task group that you may read") from None
+        raise UsageError(
+            f"{source}: cannot be read: {detail}; give the path of a task group that you may read"
+        ) from None
 
 
 def read_small_file(option: str, path: Path) -> bytes:

@@ -89,7 +89,9 @@ def _write(path: Path, data: bytes) -> None:
                 os.unlink(new)
             raise
     except OSError as error:
-        raise UsageError(f"{path}: cannot be written: {os.strerror(error.errno or 0)}; make its folder writable, or read it with -") from error
+        raise UsageError(
+            f"{path}: cannot be written: {os.strerror(error.errno or 0)}; make its folder writable, or read it with -"
+        ) from error
 
 
 def add_arguments(parser: ArgumentParser) -> None:

@@ -25,7 +25,9 @@ class Parser(ArgumentParser):
     def _check_value(self, action: Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:
             names = [str(choice) for choice in action.choices]
-            expected = _meant(value, names) or f"; expected {' or '.join(filter(None, (', '.join(names[:-1]), names[-1])))}"
+            expected = (
+                _meant(value, names) or f"; expected {' or '.join(filter(None, (', '.join(names[:-1]), names[-1])))}"
+            )
             raise ArgumentError(action, f"{value!r} is not known{expected}")
 
     def error(self, message: str) -> NoReturn:

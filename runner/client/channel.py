@@ -78,7 +78,9 @@ def metadata(endpoint: Endpoint) -> tuple[tuple[str, str], ...]:
             token = _read(endpoint.token_file).decode("ascii").strip()
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is no text"
-            raise UsageError(f"the token in {endpoint.token_file} cannot be read: {reason}; expected one line of letters and digits") from error
+            raise UsageError(
+                f"the token in {endpoint.token_file} cannot be read: {reason}; expected one line of letters and digits"
+            ) from error
         if not token:
             raise UsageError(f"there is no token in {endpoint.token_file}")
     if token is None:

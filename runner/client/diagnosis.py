@@ -64,7 +64,9 @@ def _refused(error: OSError, address: Tcp | Unix) -> Finding:
                 return Finding(text=text, final=True)
     elif error.errno == errno.ECONNREFUSED:
         return Finding(text="the connection is refused; does a node listen there?")
-    return Finding(text=f"it cannot be reached: {os.strerror(error.errno) if error.errno else error}; is it the right address?")
+    return Finding(
+        text=f"it cannot be reached: {os.strerror(error.errno) if error.errno else error}; is it the right address?"
+    )
 
 
 def _shake_hands(line: socket.socket, endpoint: Endpoint, address: Tcp) -> Finding | None:

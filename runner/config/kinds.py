@@ -291,7 +291,9 @@ def _peers(faults: Faults, path: Place, value: Any) -> dict[str, Endpoint]:
             faults.add(here, f"{quote(name)} is no name of a runner: {NAME_EXPECTED}", about_key=True)
         given = fields.record(faults, here, fields.mapping(faults, here, item, '{target = "host:8443"}'), _PEER)
         if is_pattern and "target" in given:
-            faults.add((*here, "target"), f"{quote(name)} stands for addresses itself, so it has no target; leave it away")
+            faults.add(
+                (*here, "target"), f"{quote(name)} stands for addresses itself, so it has no target; leave it away"
+            )
             continue
         if isinstance(item, dict) and (is_pattern or fields.require(faults, here, given, target="target")):
             endpoint = Endpoint(**{"target": name, **given})

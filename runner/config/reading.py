@@ -195,7 +195,7 @@ def _text(reading: Reading, file: Path) -> str | None:
         raise UsageError(f"cannot read the configuration {file}: {error.strerror}") from None
     if stat.S_ISREG(mode) and mode & stat.S_IWOTH:
         message = "everybody on this machine can write to this file, and so decide what this node does"
-        reading.faults.append(Fault(path=(), message=message, hint="chmod o-w", source=str(file), warning=True))
+        reading.faults.append(Fault(path=(), message=message, hint=f"chmod o-w {file}", source=str(file), warning=True))
     if len(data) > LARGEST_FILE_BYTES:
         message = f"the file has more than {LARGEST_FILE_BYTES:,} bytes, which is the limit"
     else:

@@ -171,7 +171,9 @@ def condition_true(condition: str, scope: Lookup) -> bool:
     if has_template(condition):
         result, confidential = evaluate(condition, scope)
         if confidential:
-            raise TemplateError("`if` names a confidential value; whether a task ran would tell something about it: use another one")
+            raise TemplateError(
+                "`if` names a confidential value; whether a task ran would tell something about it: use another one"
+            )
     else:
         result = condition
     if isinstance(result, bool):

@@ -154,7 +154,9 @@ def _unclosed(text: str, start: int) -> TemplateError:
 def tokens(source: str, base: int) -> Tokens:
     """Takes an expression apart and refuses what can be refused by its looks. `base` is where `source` begins in its text."""
     if len(source) > MAX_EXPRESSION_CHARS:
-        raise TemplateError(f"an expression is longer than {MAX_EXPRESSION_CHARS:,} characters: make several of it", offset=base)
+        raise TemplateError(
+            f"an expression is longer than {MAX_EXPRESSION_CHARS:,} characters: make several of it", offset=base
+        )
     lines: list[str] = []
     offsets: list[int] = []
     depth = 0

@@ -255,7 +255,10 @@ class _Method:
         if received is None:
             raise UsageError(f"the call of {self.name} ended without a request")
         if self._limit is not None and len(received) > self._limit:
-            raise LimitError(f"a request of {self.name} may have {self._limit:,} bytes at most: ask for less at once", limit=self._limit)
+            raise LimitError(
+                f"a request of {self.name} may have {self._limit:,} bytes at most: ask for less at once",
+                limit=self._limit,
+            )
         _size.set(len(received))
         try:
             return self._deserialize(received)

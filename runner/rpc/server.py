@@ -250,7 +250,9 @@ def _check(path: str) -> None:
             f"{path} cannot be listened on: it has more than {most}; give a shorter `listen` or `state_dir`"
         )
     if not os.path.isdir(folder):
-        raise UsageError(f"{path} cannot be listened on: there is no folder {folder}; make it, or listen somewhere else")
+        raise UsageError(
+            f"{path} cannot be listened on: there is no folder {folder}; make it, or listen somewhere else"
+        )
     if not os.access(folder, os.W_OK | os.X_OK):
         raise UsageError(f"{path} cannot be listened on: this user may make nothing in {folder}; listen somewhere else")
 

@@ -84,7 +84,9 @@ class Submissions:
         caller = guard.caller()
         self._traffic.check_staying()
         if head.group.caller != caller.name:  # his would be its secrets then
-            raise ForbiddenError("a group is done again by whoever submitted it, and by nobody else: submit one of your own")
+            raise ForbiddenError(
+                "a group is done again by whoever submitted it, and by nobody else: submit one of your own"
+            )
         _check_upload_id(request.workspace_id)
         public_id = naming.checked_id(request.new_id or request.spare_id)
         id = self._engine.id_for(caller.name, public_id)

@@ -117,7 +117,9 @@ def _is_missing(folder: Path) -> bool:
 def open_database(path: Path, scripts: Sequence[str]) -> sqlite3.Connection:
     """The database at `path`, made if there is none, at the version that `scripts` lead to. The caller holds the lock."""
     if sqlite3.sqlite_version_info < OLDEST_SQLITE:
-        raise StoreError(f"SQLite {sqlite3.sqlite_version} is too old: install {OLDEST_SQLITE[0]}.{OLDEST_SQLITE[1]} or newer")
+        raise StoreError(
+            f"SQLite {sqlite3.sqlite_version} is too old: install {OLDEST_SQLITE[0]}.{OLDEST_SQLITE[1]} or newer"
+        )
     try:
         if not _exists(path):
             _create(path, scripts)

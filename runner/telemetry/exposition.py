@@ -35,7 +35,9 @@ async def _listening(stack: AsyncExitStack, wanted: address.Address, exposition:
         else:
             server = await asyncio.start_server(exposition.answer, wanted.host, wanted.port, limit=LARGEST_HEAD_BYTES)
     except OSError as error:
-        raise UsageError(f"metrics.listen: {wanted} cannot be listened on: {error.strerror or error}; give another address") from error
+        raise UsageError(
+            f"metrics.listen: {wanted} cannot be listened on: {error.strerror or error}; give another address"
+        ) from error
     stack.callback(server.close)
     port = wanted.port if wanted.path is not None else server.sockets[0].getsockname()[1]
     return str(address.Address(host=wanted.host, port=port, path=wanted.path))

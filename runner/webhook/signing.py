@@ -22,7 +22,9 @@ def read_secrets(path: Path) -> Sequence[bytes]:
         with open(path, "rb") as file:
             data = file.read(LARGEST_FILE_BYTES + 1)
     except OSError as error:
-        raise UsageError(f"the secret of the webhook cannot be read from {path}: {error.strerror}; make it readable for the node's user") from error
+        raise UsageError(
+            f"the secret of the webhook cannot be read from {path}: {error.strerror}; make it readable for the node's user"
+        ) from error
     secrets = [_decoded(line) for line in data.split()]
     if not secrets or None in secrets or len(data) > LARGEST_FILE_BYTES:
         raise UsageError(

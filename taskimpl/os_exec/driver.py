@@ -251,7 +251,9 @@ def _working_folder(workspace: str, workdir: str | None) -> str:
     root = os.path.realpath(workspace)
     folder = os.path.realpath(os.path.join(root, workdir))
     if os.path.commonpath((root, folder)) != root:
-        raise DriverError(f"the working folder {workdir!r} lies outside the workspace: name one below it", reason=Reason.BAD_SPEC)
+        raise DriverError(
+            f"the working folder {workdir!r} lies outside the workspace: name one below it", reason=Reason.BAD_SPEC
+        )
     return folder
 
 

@@ -130,7 +130,9 @@ class AttemptFiles(Struct, kw_only=True):
             self.absent.add(self.named_output)
             named = b""
         if len(main) + len(named) > MAX_OUTPUT_FILE_BYTES:
-            raise OutputFileError(f"${VARIABLE}: more than the {MAX_OUTPUT_FILE_BYTES:,} bytes that are allowed; export less, or write a file in the workspace")
+            raise OutputFileError(
+                f"${VARIABLE}: more than the {MAX_OUTPUT_FILE_BYTES:,} bytes that are allowed; export less, or write a file in the workspace"
+            )
         return main, named
 
     def _parsed(self, main: bytes, named: bytes) -> dict[str, str]:

@@ -30,7 +30,13 @@ def find(spec: Mapping[str, Any], confidential: Collection[str]) -> Sequence[Fin
     for path, text in [*_texts(command), *_values(spec.get("envs"))]:
         findings += _warnings(path, _with_dollar(text))
     if spec.get("user") is not None and os.geteuid() != 0:
-        findings.append(Finding(("user",), "this runner is not root, and can run it as its own user alone; run the runner as root, or leave `user` away", True))
+        findings.append(
+            Finding(
+                ("user",),
+                "this runner is not root, and can run it as its own user alone; run the runner as root, or leave `user` away",
+                True,
+            )
+        )
     return findings
 
 

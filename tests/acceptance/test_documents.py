@@ -168,24 +168,6 @@ def test_what_is_no_document(runner: Command, command: str, name: str, message: 
     assert len(done.stderr.splitlines()) <= 2
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        (),
-        ("run",),
-        ("rum", "x"),
-        ("run", "x", "--max-parallel", "0"),
-        ("run", "x", "--no-such"),
-        ("validate",),
-        ("graph", "a", "b"),
-    ],
-)
-def test_usage_errors(runner: Command, arguments: tuple[str, ...]) -> None:
-    done = runner(*arguments)
-    assert done.status == 2
-    assert "usage: runner" in done.stderr
-
-
 def test_standard_input_is_read_once(runner: Command) -> None:
     assert runner("validate", "-", "-", stdin=b"").status == 2
     assert runner("run", "-", "--set-secret", "p=-", stdin=b"").status == 2

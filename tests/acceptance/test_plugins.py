@@ -106,6 +106,7 @@ def test_plugins_that_cannot_be_used_are_named_with_the_reason_and_stop_nobody(r
     for command in ("validate", "run"):
         refused = runner(command, document, environment=environment)
         assert refused.status == 2
+        assert refused.stderr.count("(mend or uninstall it; `runner driver ls` tells of all)") == len(types)
         for number, type in enumerate(types):
             assert f'taskGroup[{number}].type: the task type "{type}" cannot be used: plugin' in refused.stderr
         assert f"plugin absent-plugin 1.0: {REASONS['absent']}" in refused.stderr

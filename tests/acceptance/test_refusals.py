@@ -86,7 +86,10 @@ def refused(say: Say, line: str, message: str, **more: object) -> None:
         ),
         ("graph a b", "runner graph: not expected here: b; `runner graph --help` says more"),
         ("validate", "runner validate: the following arguments are required: FILE; `runner validate --help` says more"),
-        ("logs x --offset=-1", "runner logs: argument --offset: '-1' is no number of bytes; `runner logs --help` says more"),
+        (
+            "logs x --offset=-1",
+            "runner logs: argument --offset: '-1' is no number of bytes; `runner logs --help` says more",
+        ),
         ("certs", "runner certs: the following arguments are required: ACTION; `runner certs --help` says more"),
         (
             "certs issue x --hots=a",
@@ -155,9 +158,19 @@ def test_a_command_that_resembles_none_is_answered_with_all(say: Say) -> None:
         ("info", NODELESS),
         ("context use", "give the name of a context, or --none"),
         ("context add a/b x:1", "'a/b' cannot be the name of a context: expected letters, digits, `.`, `_` and `-`"),
-        ("secrets rotate --state-dir new", "{here}/new has no sealing key: nothing was ever sealed there; give another state directory"),
+        (
+            "secrets rotate --state-dir new",
+            "{here}/new has no sealing key: nothing was ever sealed there; give another state directory",
+        ),
         ("backup group.yaml --state-dir kept", "group.yaml is there already: remove it, or name another file"),
-        ("backup --output json --state-dir kept -", "standard output cannot have both the backup and JSON: name a file"),
+        (
+            "backup --output json --state-dir kept -",
+            "standard output cannot have both the backup and JSON: name a file",
+        ),
+        (
+            "supervisor --state-dir /proc/self/x",
+            "the folder /proc/self/x cannot be made or used: No such file or directory: /proc/self/x; give another one",
+        ),
         ("certs init --dir certs --days 99999", "a certificate can be good for 1 to 36,500 days, not 99,999"),
         ("certs issue x --dir certs", "there is no authority in {here}/certs: `runner certs init` makes one"),
     ],
@@ -173,7 +186,10 @@ def test_refused(say: Say, tmp_path: Path, line: str, message: str) -> None:
     [
         (b"#" * 1_100_000, "{file} is over 1,048,576 bytes: that is no file of contexts; move it away"),
         (b"[contexts.x]", '{file}: contexts.x: target is missing, e.g. target = "build.example:8443"'),
-        (b"[contexts.x]\ntarget = 'unix:'", "{file}: contexts.x: 'unix:' names no socket: expected host:port, [v6 address]:port or unix:/path/of/a/socket"),
+        (
+            b"[contexts.x]\ntarget = 'unix:'",
+            "{file}: contexts.x: 'unix:' names no socket: expected host:port, [v6 address]:port or unix:/path/of/a/socket",
+        ),
     ],
 )
 def test_a_file_of_contexts(say: Say, tmp_path: Path, text: bytes, message: str) -> None:
@@ -193,7 +209,9 @@ def test_contexts_that_cannot_be_kept(say: Say) -> None:
 
 def test_a_token_is_given_once(say: Say) -> None:
     two = {"RUNNER_TOKEN": "a", "RUNNER_TOKEN_FILE": "b"}
-    refused(say, "ls --to host:1", "RUNNER_TOKEN and RUNNER_TOKEN_FILE are two tokens: set one of them", environment=two)
+    refused(
+        say, "ls --to host:1", "RUNNER_TOKEN and RUNNER_TOKEN_FILE are two tokens: set one of them", environment=two
+    )
 
 
 def test_of_a_run_that_is_kept(say: Say, tmp_path: Path) -> None:
@@ -215,6 +233,28 @@ def test_who_does_not_agree_loses_nothing(runner: Command, at_terminal: Open) ->
     assert "runner: nothing was removed: only y or yes is taken for an agreement; --force does not ask" in told
 
 
+@pytest.mark.parametrize(
+    ("taken", "message"),
+    [
+        ("supervisor.lock", "cannot use the state directory {state}: [Errno 21] Is a directory: 'supervisor.lock'; mend that, or give another one"),
+        ("supervisor.sock", "cannot listen in {state}: [Errno 21] Is a directory: 'supervisor.sock'; mend that, or give another folder"),
+    ],
+)  # fmt: skip
+def test_a_supervisor_that_cannot_serve(say: Say, tmp_path: Path, taken: str, message: str) -> None:
+    state = tmp_path / "state"
+    state.mkdir(mode=0o700)
+    (state / taken).mkdir()
+    done = say("supervisor", "--state-dir", "state")
+    assert (done.stderr, done.status) == (f"runner supervisor: {message.format(state=state)}\n", 1)
+
+
+def test_a_backup_is_nothing_for_a_screen(at_terminal: Open) -> None:
+    terminal = at_terminal("backup", "-", columns=200)
+    assert (terminal.end(), terminal.text) == (
+        2, "runner: a backup is not written to a terminal: name a file, or send it somewhere"
+    )  # fmt: skip
+
+
 def test_a_run_that_works_elsewhere_now(say: Say, tmp_path: Path) -> None:
     """`rerun` in another folder says so, and does it."""
     (tmp_path / "false.yaml").write_text(group([shell("a", "false")]))
@@ -228,12 +268,18 @@ def test_a_run_that_works_elsewhere_now(say: Say, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("listen", "message"),
     [
-        ("unix:/proc/self/x", "/proc/self/x cannot be listened on: this user may make nothing in /proc/self; listen somewhere else"),
+        (
+            "unix:/proc/self/x",
+            "/proc/self/x cannot be listened on: this user may make nothing in /proc/self; listen somewhere else",
+        ),
         (
             "unix:{here}/no/x",
             "{here}/no/x cannot be listened on: there is no folder {here}/no; make it, or listen somewhere else",
         ),
-        ("unix:{here}/group.yaml", "{here}/group.yaml is there already and no socket: remove it, or listen somewhere else"),
+        (
+            "unix:{here}/group.yaml",
+            "{here}/group.yaml is there already and no socket: remove it, or listen somewhere else",
+        ),
         ("unix:{here}/used", "{here}/used is in use: another runner listens there; end it, or listen somewhere else"),
     ],
 )

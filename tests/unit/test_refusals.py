@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,16 +17,23 @@ from runner.client.channel import metadata, open_blocking_channel
 from runner.client.packing import pack
 from runner.config import load_settings
 from runner.config.client import load_client_settings
-from runner.errors import RunnerError
+from runner.config.service import Tracing
+from runner.errors import RunnerError, UsageError
+from runner.formatting import formatted
 from runner.model import endpoint
 from runner.model.endpoint import Endpoint
+from runner.runs.run import Run
 from runner.sealing import Sealer, read_key
 from runner.store import trouble
 from runner.store.sqlite import SqliteStore
+from runner.telemetry import opening
+from runner.tokens import Tokens
 from runner.webhook.signing import read_secrets
 from runner.workspace import make_private
+from taskimpl.os_exec import warnings
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
+ID = "0123456789ab"
 SEALED = Sealer(b"k" * 32).seal(b"x", "here")
 
 
@@ -124,6 +132,19 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda here: read_secrets(here / "s"),
         "the secret of the webhook cannot be read from {here}/s: No such file or directory; make it readable for the node's user",
     ),
+    "a run that never began": (
+        lambda here: (opened(here / "state.db"), Run(here, Sealer.ephemeral())),
+        "the run in {here} was never accepted: `runner rm` removes it",
+    ),
+    "a token that stays": (
+        lambda here: ((here / f"tokens/{ID}.json").mkdir(parents=True), Tokens(here).revoke(ID)),
+        f"the token {ID} cannot be revoked: Is a directory: {{here}}/tokens/{ID}.json; remove that file",
+    ),
+    "a document that is no YAML": (
+        lambda here: formatted("a: ["),
+        "it cannot be taken apart: while parsing a flow node\nexpected the node content, but found '<stream end>'\n"
+        '  in "<unicode string>", line 1, column 5:\n    a: [\n        ^',
+    ),
     "a folder in a file": (
         lambda here: (here / "f").write_text("x") and make_private(here / "f/g"),
         "the folder {here}/f/g cannot be made or used: Not a directory: {here}/f/g; give another one",
@@ -168,7 +189,34 @@ def test_what_is_told_of_a_database(code: int, message: str) -> None:
 def test_who_has_no_home_names_a_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HOME", raising=False)
     monkeypatch.setattr(os, "getuid", lambda: 4_000_000_000)  # of whom the system knows nothing
-    with pytest.raises(RunnerError, match=r"^RUNNER_STATE_DIR: there is no home folder to keep state in; set XDG_STATE_HOME or name a folder$"):
+    with pytest.raises(
+        RunnerError,
+        match=r"^RUNNER_STATE_DIR: there is no home folder to keep state in; set XDG_STATE_HOME or name a folder$",
+    ):
         load_settings({})
     with pytest.raises(RunnerError, match=r"^there is no home folder to look for contexts in; set XDG_CONFIG_HOME$"):
         load_client_settings({})
+
+
+def test_what_needs_a_library_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "runner.telemetry.prometheus", None)
+    monkeypatch.setitem(sys.modules, "runner.telemetry.spans", None)
+    halted = "(import of runner.telemetry.{} halted; None in sys.modules)"
+    with pytest.raises(UsageError) as of_metrics:
+        opening.metrics()
+    assert of_metrics.value.message == (
+        f"metrics.listen is set, which needs more: pip install 'runner[metrics]' {halted.format('prometheus')}"
+    )
+    with pytest.raises(UsageError) as of_spans:
+        opening.spans(Tracing(), "n1")
+    assert of_spans.value.message == (
+        f"tracing.endpoint is set, which needs more: pip install 'runner[tracing]' {halted.format('spans')}"
+    )
+
+
+def test_who_is_not_root_is_warned_of_a_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    [finding] = warnings.find({"command": ["true"], "user": "nobody"}, ())
+    assert finding.message == (
+        "this runner is not root, and can run it as its own user alone; run the runner as root, or leave `user` away"
+    )

@@ -136,7 +136,10 @@ def test_every_other_secret_is_refused(tokens: Tokens) -> None:
 )
 def test_what_is_no_token(tokens: Tokens, change: Callable[[str], str]) -> None:
     _, text = tokens.create("ada", now=NOW)
-    with pytest.raises(UnauthenticatedError, match="^the token is malformed: expected `rt_`, an id, `_` and a secret, as `runner token create` has printed it$"):
+    with pytest.raises(
+        UnauthenticatedError,
+        match="^the token is malformed: expected `rt_`, an id, `_` and a secret, as `runner token create` has printed it$",
+    ):
         tokens.verify(change(text), NOW)
 
 
@@ -295,7 +298,9 @@ def test_where_others_could_put_tokens_none_is_made(tokens: Tokens, tmp_path: Pa
     folder.chmod(0o722)
     with pytest.raises(UsageError) as caught:
         tokens.create("ada", now=NOW)
-    assert caught.value.message == f"others may write to the folder {folder}: chmod 700 it, and remove what is not yours"
+    assert (
+        caught.value.message == f"others may write to the folder {folder}: chmod 700 it, and remove what is not yours"
+    )
 
 
 def test_a_folder_of_tokens_that_is_none(tokens: Tokens, tmp_path: Path) -> None:

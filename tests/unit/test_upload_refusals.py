@@ -19,8 +19,14 @@ LONG = "n" * 300
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (tar(entry("/etc/evil")), "the workspace has '/etc/evil', which would lie outside of it: send names below the folder"),
-        (tar(entry("a/../../b")), "the workspace has 'a/../../b', which would lie outside of it: send names below the folder"),
+        (
+            tar(entry("/etc/evil")),
+            "the workspace has '/etc/evil', which would lie outside of it: send names below the folder",
+        ),
+        (
+            tar(entry("a/../../b")),
+            "the workspace has 'a/../../b', which would lie outside of it: send names below the folder",
+        ),
         (tar(entry("a"), entry("a")), "the workspace has 'a' twice: send each name once"),
         (tar(entry("a"), entry("a", LINK, "b")), "the workspace has 'a' twice: send each name once"),
         (
@@ -32,7 +38,10 @@ LONG = "n" * 300
             tar(entry("a", LINK, "/etc")),
             "the workspace has 'a', a symbolic link that leads out of it: leave it out with --exclude",
         ),
-        (tar(entry("a", DEVICE)), "the workspace has 'a', which is no regular file, folder or symbolic link: leave it out with --exclude"),
+        (
+            tar(entry("a", DEVICE)),
+            "the workspace has 'a', which is no regular file, folder or symbolic link: leave it out with --exclude",
+        ),
         (
             tar((entry(LONG), b"x")),
             f"the workspace has '{LONG}', which cannot be made: File name too long; leave it out with --exclude",

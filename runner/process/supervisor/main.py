@@ -28,7 +28,9 @@ def _take_state(state_dir: str) -> tuple[int, socket.socket]:
     except BlockingIOError:
         raise RefusedError("locked", f"another supervisor serves {state_dir}") from None
     except OSError as error:
-        raise RefusedError("cannot_serve", f"cannot use the state directory {state_dir}: {error}") from None
+        raise RefusedError(
+            "cannot_serve", f"cannot use the state directory {state_dir}: {error}; mend that, or give another one"
+        ) from None
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     former = os.umask(0o177)
     try:
@@ -37,7 +39,9 @@ def _take_state(state_dir: str) -> tuple[int, socket.socket]:
         listener.bind(wire.SOCKET_NAME)
         listener.listen(8)
     except OSError as error:
-        raise RefusedError("cannot_serve", f"cannot listen in {state_dir}: {error}") from None
+        raise RefusedError(
+            "cannot_serve", f"cannot listen in {state_dir}: {error}; mend that, or give another folder"
+        ) from None
     finally:
         os.umask(former)
     return lock, listener

@@ -65,7 +65,9 @@ class Program:
         try:
             os.chdir(self.cwd)
         except OSError as error:
-            message = f"cannot enter the working folder {self.cwd!r}: {error.strerror}; make it, or name another `workdir`"
+            message = (
+                f"cannot enter the working folder {self.cwd!r}: {error.strerror}; make it, or name another `workdir`"
+            )
             raise CannotStartError(COULD_NOT_START, message) from None
 
     def explained(self, error: Exception) -> CannotStartError:
@@ -109,7 +111,9 @@ def _find(name: str, path: str) -> str:
             return candidate
         forbidden = forbidden or candidate
     if forbidden is not None:
-        raise CannotStartError(NOT_EXECUTABLE, f"{forbidden!r} is not an executable file: chmod +x it, or run it with its interpreter")
+        raise CannotStartError(
+            NOT_EXECUTABLE, f"{forbidden!r} is not an executable file: chmod +x it, or run it with its interpreter"
+        )
     raise CannotStartError(NOT_FOUND, f"{name!r} was not found in PATH ({path}): install it, or give its path")
 
 
@@ -123,9 +127,15 @@ def _explained(error: OSError, program: str) -> CannotStartError:
     if number in _OUR_FAULT:
         return CannotStartError(COULD_NOT_START, f"cannot start {program!r}: {error.strerror}")
     if number == errno.ENOENT and os.path.exists(program):
-        return CannotStartError(NOT_EXECUTABLE, f"{program!r} names an interpreter that does not exist: mend its first line, or install that")
+        return CannotStartError(
+            NOT_EXECUTABLE,
+            f"{program!r} names an interpreter that does not exist: mend its first line, or install that",
+        )
     if number in (errno.ENOENT, errno.ENOTDIR):
         return CannotStartError(NOT_FOUND, f"{program!r} does not exist: give the path of a program")
     if number == errno.ENOEXEC:
-        return CannotStartError(NOT_EXECUTABLE, f"{program!r} is neither a program nor a script with a '#!' line: write one, or run it with its interpreter")
+        return CannotStartError(
+            NOT_EXECUTABLE,
+            f"{program!r} is neither a program nor a script with a '#!' line: write one, or run it with its interpreter",
+        )
     return CannotStartError(NOT_EXECUTABLE, f"{program!r} cannot be executed: {error.strerror}; may this user do that?")

@@ -73,8 +73,12 @@ def test_not_executable_is_126(real_lab: Lab, tmp_path: Path, limits: ProcessLim
         expected = {
             ("/etc",): "'/etc' cannot be executed: Permission denied; may this user do that?",
             (str(plain),): f"'{plain}' cannot be executed: Permission denied; may this user do that?",
-            (str(no_line),): f"'{no_line}' is neither a program nor a script with a '#!' line: write one, or run it with its interpreter",
-            (str(bad_interpreter),): f"'{bad_interpreter}' names an interpreter that does not exist: mend its first line, or install that",
+            (
+                str(no_line),
+            ): f"'{no_line}' is neither a program nor a script with a '#!' line: write one, or run it with its interpreter",
+            (
+                str(bad_interpreter),
+            ): f"'{bad_interpreter}' names an interpreter that does not exist: mend its first line, or install that",
             ("./plain",): "'./plain' cannot be executed: Permission denied; may this user do that?",
             ("plain",): f"'{plain}' is not an executable file: chmod +x it, or run it with its interpreter",
         }
@@ -113,7 +117,8 @@ def test_what_cannot_be_started(real_lab: Lab, tmp_path: Path, limits: ProcessLi
 def test_missing_folder_is_125(real_lab: Lab, tmp_path: Path, limits: ProcessLimits | None) -> None:
     async def scenario(host: ProcessHost) -> None:
         with pytest.raises(
-            StartError, match="^cannot enter the working folder '/no/such/folder': No such file or directory; make it, or name another `workdir`$"
+            StartError,
+            match="^cannot enter the working folder '/no/such/folder': No such file or directory; make it, or name another `workdir`$",
         ) as caught:
             await host.spawn("k", program(["true"], cwd="/no/such/folder", limits=limits), Sink())
         assert caught.value.exit_code == 125

@@ -46,7 +46,11 @@ REFUSED: list[tuple[str, Any, str]] = [
         pb.GetTaskGroupRequest(id="g", tasks=["a"] * 20_000),
         "at most 1,000 tasks may be named: ask for the others apart, or for pages",
     ),
-    ("SignalTask", pb.SignalTaskRequest(id="g", task="a", signal="wink"), f"there is no signal 'wink'; there are {SIGNALS}"),
+    (
+        "SignalTask",
+        pb.SignalTaskRequest(id="g", task="a", signal="wink"),
+        f"there is no signal 'wink'; there are {SIGNALS}",
+    ),
     (
         "ReadLog",
         pb.ReadLogRequest(id="g", task="a", offset=3),
@@ -137,4 +141,7 @@ async def test_calls_that_are_none(tmp_path: Path) -> None:
         assert await called(b"\xff") == (
             f"the request of {METHOD} cannot be read: expected a message as the runner's protocol has it, and text in UTF-8"
         )
-        assert await called(b"x" * 5_000_000) == f"a request of {METHOD} may have 4,194,304 bytes at most: ask for less at once"
+        assert (
+            await called(b"x" * 5_000_000)
+            == f"a request of {METHOD} may have 4,194,304 bytes at most: ask for less at once"
+        )

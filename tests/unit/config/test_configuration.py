@@ -328,7 +328,9 @@ def test_a_file_that_everybody_can_write(tmp_path: Path) -> None:
     (tmp_path / "runner.toml").touch()
     (tmp_path / "runner.toml").chmod(0o666)
     [warning] = warnings(load(tmp_path))
-    assert "everybody on this machine can write to this file" in warning
+    assert warning.endswith(
+        f"everybody on this machine can write to this file, and so decide what this node does (chmod o-w {tmp_path}/runner.toml)"
+    )
 
 
 def test_names_are_unique() -> None:

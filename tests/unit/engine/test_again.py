@@ -7,19 +7,22 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
-from runner.engine import again
+from runner.engine import again, guests
 from runner.engine.engine import Engine
 from runner.errors import UsageError
+from runner.model import codec
 from runner.model.event import Kind
 from runner.model.group import TaskGroup
 from runner.model.result import Outcome, Status
-from runner.model.task import Export, Import, Scope, Task, When
+from runner.model.task import Export, Forward, Import, Scope, Task, When
 from runner.model.value import Value
 from runner.sealing import Sealer
 from runner.simulator.clock import VirtualClock
 from runner.simulator.executor import ScriptedExecutor
 from runner.simulator.script import Script
+from runner.store.base import GroupRow
 from runner.store.memory import MemoryStore
 
 Ends = Callable[[str], Outcome]
@@ -206,3 +209,28 @@ def test_it_ends_as_a_fresh_run_does_and_runs_exactly_what_follows_from_what_fai
         assert world.ran("h") == again_ & world.ran("fresh")
         outputs = [{name: it.outputs for name, it in world.engine.result(id).results.items()} for id in ("h", "fresh")]
         assert outputs[0] == outputs[1]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda row: replace(row, id=f"{guests._PREFIX}g"),
+            "the group belongs to another runner: run it again there",
+        ),
+        (
+            lambda row: replace(
+                row, document=codec.encode_group(TaskGroup(forward=Forward(to="b"), tasks=(task("a"),)))
+            ),
+            "the group is carried out by another runner as a whole, which takes nothing over: submit it again",
+        ),
+    ],
+)
+def test_groups_of_which_another_runner_has_more(
+    world: World, change: Callable[[GroupRow], GroupRow], message: str
+) -> None:
+    world.run(task("a"))
+    record = world.engine.record_of("g")
+    with pytest.raises(UsageError) as caught:
+        again.prepare(replace(record, group=change(record.group)), world.sealer, "h", "h", ())
+    assert caught.value.message == message

@@ -61,7 +61,9 @@ async def test_one_caller_leaves_places_for_others() -> None:
         with pytest.raises(LimitError) as refused:
             await receiver.receive("eve", sent(), whole)
         assert (refused.value.limit, refused.value.retry_after) == (MOST_OF_ONE, 5.0)
-        assert refused.value.message == f"this runner receives {MOST_OF_ONE} workspaces of 'eve' at once; try again later"
+        assert (
+            refused.value.message == f"this runner receives {MOST_OF_ONE} workspaces of 'eve' at once; try again later"
+        )
         assert await receiver.receive("ada", sent(b"abc"), whole) == 3
         held += await hold("mallory", MOST_UPLOADS - MOST_OF_ONE)
         with pytest.raises(LimitError) as refused:
