@@ -97,13 +97,17 @@ def refused(say: Say, line: str, message: str, **more: object) -> None:
         ),
         (
             "token create x --expires soon",
-            "runner token create: argument --expires: 'soon': expected a duration such as 90, 1.5s, 2m30s or 1h, or `never`; "
-            "`runner token create --help` says more",
+            (
+                "runner token create: argument --expires: 'soon': expected a duration such as 90, 1.5s, 2m30s or 1h, or `never`; "
+                "`runner token create --help` says more"
+            ),
         ),
         (
             "token create x --expires 1ms",
-            "runner token create: argument --expires: '1ms': a token is good for a second at least; "
-            "`runner token create --help` says more",
+            (
+                "runner token create: argument --expires: '1ms': a token is good for a second at least; "
+                "`runner token create --help` says more"
+            ),
         ),
     ],
 )
@@ -350,8 +354,10 @@ def test_a_task_that_cannot_be(say: Say, tmp_path: Path, text: str, message: str
     [
         (
             "{name: a, type: os_exec, spec: {command: x}, forward: {to: b}}",
-            "group.yaml:2:57: warning: taskGroup[0].forward: whether there is such a runner is known to the node that the group "
-            "is submitted to (`runner run` has no peers; a node says so before anything runs)\n",
+            (
+                "group.yaml:2:57: warning: taskGroup[0].forward: whether there is such a runner is known to the node that the group "
+                "is submitted to (`runner run` has no peers; a node says so before anything runs)\n"
+            ),
         ),
     ],
 )

@@ -173,7 +173,7 @@ async def test_runs_that_are_in_use_are_left_for_later(tmp_path: Path) -> None:
     assert traces_of(former, tmp_path / "runs" / "a") == []
     assert traces_of(former, tmp_path / "runs" / "b") != []
     with pytest.raises(
-        UsageError, match="^the key of .* is being replaced: let `runner secrets rotate` come to its end first$"
+        UsageError, match=r"^the key of .* is being replaced: let `runner secrets rotate` come to its end first$"
     ):
         take(tmp_path, io.BytesIO(), with_key=True, now=0.0)
     done = rotate(tmp_path)

@@ -37,9 +37,11 @@ ID = "0123456789ab"
 SEALED = Sealer(b"k" * 32).seal(b"x", "here")
 
 
-def opened(path: Path, text: str = "") -> None:
-    """Open it as a state, of which an empty database may be made this one."""
-    if text:
+def opened(path: Path, text: str | bytes = "") -> None:
+    """Open it as a state, which holds these bytes, or what these statements make of an empty database."""
+    if isinstance(text, bytes):
+        path.write_bytes(text)
+    elif text:
         database = sqlite3.connect(path)
         database.executescript(text)
         database.close()
@@ -52,6 +54,16 @@ def issued(here: Path, name: str, text: str) -> None:
     authority.issue(Kind.CLIENT, "ada")
     (here / "certs" / name).write_text(text)
     Authority(here / "certs", NOW).revoke(Kind.CLIENT, "ada")
+
+
+def never_began(here: Path) -> None:
+    opened(here / "state.db")
+    Run(here, Sealer.ephemeral())
+
+
+def token_that_stays(here: Path) -> None:
+    (here / f"tokens/{ID}.json").mkdir(parents=True)
+    Tokens(here).revoke(ID)
 
 
 def shrinking(here: Path) -> None:
@@ -68,7 +80,7 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     "a key's size": (lambda here: Sealer(b"k" * 16), "a key has 32 bytes, not 16"),
     "a key's name": (lambda here: Sealer.open_or_create("a\0b"), "'a\\x00b' is not a path: embedded null byte"),
     "a key that is no file": (
-        lambda here: Sealer.open_or_create(here),
+        Sealer.open_or_create,
         "the key file {here} is not a file: give another path",
     ),
     "no key": (
@@ -88,7 +100,7 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
         "the sealed value of 'there' was altered, or sealed for another place; restore a backup of the state",
     ),
     "a state that is a folder": (
-        lambda here: opened(here),
+        opened,
         "the state {here} is a folder, not a file: give another path",
     ),
     "a state's name": (lambda here: opened(Path("a\0b")), "'a\\x00b' is not a path: embedded null byte"),
@@ -97,7 +109,7 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
         "{here}/db is a database of another application (0x00000000): give another path",
     ),
     "a state that is damaged": (
-        lambda here: (here / "db").write_bytes(b"x" * 200) and opened(here / "db"),
+        lambda here: opened(here / "db", b"x" * 200),
         "the state {here}/db is damaged: it is not a database; it is left as it is: restore a copy, or move it away to begin anew",
     ),
     "a certificate that is none": (
@@ -133,17 +145,19 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
         "the secret of the webhook cannot be read from {here}/s: No such file or directory; make it readable for the node's user",
     ),
     "a run that never began": (
-        lambda here: (opened(here / "state.db"), Run(here, Sealer.ephemeral())),
+        never_began,
         "the run in {here} was never accepted: `runner rm` removes it",
     ),
     "a token that stays": (
-        lambda here: ((here / f"tokens/{ID}.json").mkdir(parents=True), Tokens(here).revoke(ID)),
+        token_that_stays,
         f"the token {ID} cannot be revoked: Is a directory: {{here}}/tokens/{ID}.json; remove that file",
     ),
     "a document that is no YAML": (
         lambda here: formatted("a: ["),
-        "it cannot be taken apart: while parsing a flow node\nexpected the node content, but found '<stream end>'\n"
-        '  in "<unicode string>", line 1, column 5:\n    a: [\n        ^',
+        (
+            "it cannot be taken apart: while parsing a flow node\nexpected the node content, but found '<stream end>'\n"
+            '  in "<unicode string>", line 1, column 5:\n    a: [\n        ^'
+        ),
     ),
     "a folder in a file": (
         lambda here: (here / "f").write_text("x") and make_private(here / "f/g"),

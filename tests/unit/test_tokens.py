@@ -138,7 +138,7 @@ def test_what_is_no_token(tokens: Tokens, change: Callable[[str], str]) -> None:
     _, text = tokens.create("ada", now=NOW)
     with pytest.raises(
         UnauthenticatedError,
-        match="^the token is malformed: expected `rt_`, an id, `_` and a secret, as `runner token create` has printed it$",
+        match=r"^the token is malformed: expected `rt_`, an id, `_` and a secret, as `runner token create` has printed it$",
     ):
         tokens.verify(change(text), NOW)
 

@@ -118,7 +118,7 @@ def test_missing_folder_is_125(real_lab: Lab, tmp_path: Path, limits: ProcessLim
     async def scenario(host: ProcessHost) -> None:
         with pytest.raises(
             StartError,
-            match="^cannot enter the working folder '/no/such/folder': No such file or directory; make it, or name another `workdir`$",
+            match=r"^cannot enter the working folder '/no/such/folder': No such file or directory; make it, or name another `workdir`$",
         ) as caught:
             await host.spawn("k", program(["true"], cwd="/no/such/folder", limits=limits), Sink())
         assert caught.value.exit_code == 125
@@ -129,7 +129,7 @@ def test_missing_folder_is_125(real_lab: Lab, tmp_path: Path, limits: ProcessLim
 @pytest.mark.parametrize("size", [140_000, 20 << 20])
 def test_too_long_arguments_are_125_and_say_what_to_do(real_lab: Lab, tmp_path: Path, size: int) -> None:
     async def scenario(host: ProcessHost) -> None:
-        with pytest.raises(StartError, match="are too long.*; pass large values in files$") as caught:
+        with pytest.raises(StartError, match=r"are too long.*; pass large values in files$") as caught:
             await host.spawn("k", program(["true"], env={"A": "x" * size}), Sink())
         assert caught.value.exit_code == 125
         assert (await (await host.spawn("k", program(["true"]), Sink())).wait()).exit_code == 0

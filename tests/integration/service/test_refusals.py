@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import pytest
@@ -56,7 +56,7 @@ REFUSED: list[tuple[str, Any, str]] = [
         pb.ReadLogRequest(id="g", task="a", offset=3),
         "an `offset` is one of a single `stream`, and goes without a `position`",
     ),
-    (LIST, pb.ListTaskGroupsRequest(statuses=[77]), "there is no status 77; there are 1 to 7"),
+    (LIST, pb.ListTaskGroupsRequest(statuses=[cast("pb.Status", 77)]), "there is no status 77; there are 1 to 7"),
     (
         "RerunTaskGroup",
         pb.RerunTaskGroupRequest(id="waits"),
@@ -135,7 +135,8 @@ async def test_calls_that_are_none(tmp_path: Path) -> None:
                 for piece in sent:
                     yield piece
 
-            return await told(at.channel.stream_unary(METHOD)(pieces()))
+            call: Any = at.channel.stream_unary(METHOD)
+            return await told(call(pieces()))
 
         assert await called() == f"the call of {METHOD} ended without a request"
         assert await called(b"\xff") == (

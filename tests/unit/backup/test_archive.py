@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import io
-import re
 import os
 import random
+import re
 import subprocess
 import tarfile
 from collections.abc import Callable

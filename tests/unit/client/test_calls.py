@@ -220,9 +220,9 @@ async def test_a_client_that_is_closed_ends_its_uploads(tmp_path: Path, large: P
         upload = asyncio.create_task(client.upload_workspace(large))
         await node.has_heard.wait()
         await client.close()
-        with pytest.raises(UnreachableError, match="^the client was closed meanwhile$"):
+        with pytest.raises(UnreachableError, match=r"^the client was closed meanwhile$"):
             await upload
-        with pytest.raises(UsageError, match="^this client is closed: make another one$"):
+        with pytest.raises(UsageError, match=r"^this client is closed: make another one$"):
             await client.upload_workspace(large)
 
 

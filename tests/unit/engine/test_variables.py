@@ -135,6 +135,6 @@ def test_a_condition_that_is_neither_true_nor_false_is_an_error() -> None:
 def test_a_condition_may_not_tell_about_a_secret() -> None:
     with pytest.raises(
         TemplateError,
-        match="^`if` names a confidential value; whether a task ran would tell something about it: use another one$",
+        match=r"^`if` names a confidential value; whether a task ran would tell something about it: use another one$",
     ):
         variables.condition_holds("{{ .a.v == 'x' }}", _bindings(v=Value("x", confidential=True)))
