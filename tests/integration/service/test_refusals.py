@@ -56,7 +56,11 @@ REFUSED: list[tuple[str, Any, str]] = [
         pb.ReadLogRequest(id="g", task="a", offset=3),
         "an `offset` is one of a single `stream`, and goes without a `position`",
     ),
-    (LIST, pb.ListTaskGroupsRequest(statuses=[cast("pb.Status.ValueType", 77)]), "there is no status 77; there are 1 to 7"),
+    (
+        LIST,
+        pb.ListTaskGroupsRequest(statuses=[cast("pb.Status.ValueType", 77)]),
+        "there is no status 77; there are 1 to 7",
+    ),
     (
         "RerunTaskGroup",
         pb.RerunTaskGroupRequest(id="waits"),
