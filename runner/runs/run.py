@@ -42,7 +42,7 @@ class Run:
             self._library = Library(self._store, sealer, lambda _: None)
             rows = self._store.groups(GroupQuery(limit=1)).rows
             if not rows:
-                raise GroupNotFoundError(f"the run in {folder} was never accepted: `runner rm` removes it")
+                raise GroupNotFoundError(f"the run in {folder} was never accepted: remove that folder")
         except BaseException:
             self._store.close()
             raise

@@ -146,7 +146,7 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "a run that never began": (
         never_began,
-        "the run in {here} was never accepted: `runner rm` removes it",
+        "the run in {here} was never accepted: remove that folder",
     ),
     "a token that stays": (
         token_that_stays,
