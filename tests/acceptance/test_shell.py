@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable
@@ -11,6 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from runner import visits
+from runner.errors import GroupInUseError
+from runner.runs.runs import Runs
 from tests.acceptance.command import Command, group, shell
 from tests.acceptance.screens import Open, Terminal, gate, open_gate
 
@@ -38,6 +43,7 @@ DOCUMENT = group(
         },
         shell("later", "true", depends_on=["build"]),
         {"name": "evaluated", "type": "expression_evaluation", "spec": {"string_to_evaluate": "x"}},
+        {**shell("each", "true"), "matrix": {"os": ["a", "b"]}},
     ],
     name="shelled",
     env={"OF": "{{ .group.name }}"},
@@ -138,10 +144,31 @@ def test_a_reader_who_has_enough_ends_it(kept: Command) -> None:
     assert not is_alive(pid)
 
 
+def test_what_cannot_be_written_ends_it(kept: Command) -> None:
+    command = ["shell", "@last", "in-site", "--", "sh", "-c", "echo x; sleep 1000"]
+    with open("/dev/full", "wb") as full:
+        process = kept.start(*command, stdin=subprocess.DEVNULL, stdout=full, stderr=subprocess.PIPE)
+    assert process.communicate(timeout=30)[1] == b"runner: stdout was lost: No space left on device\n"
+    assert process.returncode == 1
+
+
+def test_a_run_that_somebody_looks_at_and_goes_on_looking_at_stays(
+    kept: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who is asked to leave, and does not."""
+    state = kept.home / ".local/state/runner"
+    (folder,) = [path.parent for path in (state / "runs").glob("*/state.db")]
+    monkeypatch.setattr(visits, "END_SECONDS", 0.1)
+    monkeypatch.setattr(os, "kill", lambda pid, number: None)
+    with visits.visit(folder), pytest.raises(GroupInUseError) as caught:
+        asyncio.run(Runs(state / "runs", state / "key").remove(folder.name))
+    assert caught.value.message == "somebody looks at it by `runner shell`, which does not end"
+
+
 def test_what_is_missing_on_the_line_is_named(runner: Command) -> None:
     done = runner("shell", "it", "--", "ls")
     assert done.status == 2
-    assert done.stderr.endswith("the following arguments are required: TASK\n")
+    assert "the following arguments are required: TASK" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -149,6 +176,7 @@ def test_what_is_missing_on_the_line_is_named(runner: Command) -> None:
     [
         (["@last", "later"], "the task 'later' did not run, there is no place to look at: it is skipped"),
         (["@last", "evaluated"], 'a task of the type "expression_evaluation" has no shell; `runner driver ls` shows'),
+        (["@last", "each"], "nothing runs for 'each' itself: name one of its instances, as `runner get` shows them"),
         (["@last", "biuld"], "the group has no task 'biuld' (did you mean 'build'?)"),
         (["@last", "build", "--attempt", "2"], "the task 'build' has no attempt 2: the last one was 1"),
         (["zz", "build"], "there is no run 'zz'"),

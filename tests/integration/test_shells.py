@@ -170,7 +170,7 @@ async def test_a_kind_of_terminal_is_a_word_or_none(tmp_path: Path, hostile: str
         (start("g", size=pb.TerminalSize(rows=10_000, columns=80)), "a terminal has 1 to 9,999 rows"),
         (start("g", "waits", ""), "a command names a program"),
         (start("g", "waits", "a\0b"), "a command names a program"),
-        (start("g", "waits", *["x"] * 1001), "a command has 1,000 words"),
+        (start("g", "waits", *["x"] * 1001), "a command has 1,000 words and 100,000 bytes at most"),
     ],
 )
 async def test_nonsense_is_refused(tmp_path: Path, request_: pb.ShellRequest, words: str) -> None:
@@ -185,6 +185,9 @@ async def test_nonsense_in_the_middle_ends_it(tmp_path: Path) -> None:
         talk = await Talk(at.stub).begin(start("g"))
         await talk.call.write(start("g"))
         assert (await talk.end()).cut == "a shell is not begun twice"
+        talk = await Talk(at.stub).begin(start("g"))
+        await talk.call.write(pb.ShellRequest(input=b"x" * 65_537))
+        assert (await talk.end()).cut == "at most 65,536 bytes may be typed at once"
 
 
 # Who may.

@@ -10,14 +10,15 @@ import os
 import socket
 import tarfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 
-from runner.client import AsyncClient, Client, Endpoint, GroupFilter, Patience
+from runner.client import AsyncClient, Client, Endpoint, GroupFilter, Patience, shelling
 from runner.client.channel import open_blocking_channel
 from runner.client.packing import pack
 from runner.client.uploading import Uploads
@@ -28,12 +29,14 @@ from runner.errors import (
     GroupInUseError,
     GroupNotFoundError,
     LimitError,
+    NoShellError,
     UnavailableError,
     UnreachableError,
     UsageError,
 )
 from runner.model.fault import Fault
 from runner.model.result import Status
+from runner.model.shell import ShellRequest
 from runner.rpc.convert import fault_to_proto
 from runner.v1 import runner_pb2 as pb
 from tests.unit.client.scripted import Cut, Hear, ScriptedNode, Wait, cut_line, serving
@@ -53,6 +56,19 @@ async def test_a_submission_is_repeated_with_the_id_that_it_had(tmp_path: Path) 
     assert (first.id, first.source, dict(first.inputs), dict(first.labels)) == ("", "a.yaml", {"a": "b"}, {"k": "v"})
     assert first.document == b"document"
     assert len(first.spare_id) == 16
+
+
+async def test_a_node_without_shells_is_told_as_one(tmp_path: Path) -> None:
+    class Older(ScriptedNode):
+        async def Shell(self, request_iterator: Any, context: Any) -> AsyncIterator[Any]:  # noqa: N802 - the protocol calls it so
+            await context.abort(grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
+            yield
+
+    async with serving(Older(), tmp_path) as target, AsyncClient(target, patience=PATIENT) as client:
+        with pytest.raises(NoShellError) as caught:
+            async with shelling.opened(client, "g", ShellRequest(task="t")):
+                pass
+    assert caught.value.message == "that runner is older than this one, and has no shells"
 
 
 async def test_a_group_is_removed_once_however_often_it_is_asked_for(tmp_path: Path) -> None:

@@ -176,7 +176,12 @@ def test_its_program_and_its_terminal_are_those_that_were_asked_for(tmp_path: Pa
         ("shelled", {}, DriverError("there is no place"), "there is no place"),
         ("shelled", {}, ShellProgram, "gave an object of type StructMeta"),
         ("shelled", {}, ShellProgram(program=cast(Any, "x")), "gave a ShellProgram without a ProcessSpec"),
-        ("shelled", {}, KeyError("correct horse"), 'the driver of "shelled" failed to make a shell'),
+        (
+            "shelled",
+            {},
+            KeyError("correct horse"),
+            'the driver of "shelled" failed to make a shell; the runner\'s log says more',
+        ),
         ("os_exec", {"command": "x", "workdir": "absent"}, None, "'absent' is not in the workspace any more"),
         ("os_exec", {"command": "x", "envs": {"A": "{{ .b.c }}"}}, None, "cannot be made again"),
     ],
@@ -193,6 +198,21 @@ def test_where_there_is_none_it_is_said_why(
         with pytest.raises(NoShellError) as caught:
             await opened(all_of_them, place(tmp_path, type, spec))
         assert words in caught.value.message
+
+    asyncio.run(main())
+
+
+def test_a_driver_that_takes_too_long_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Slow(Shelled):
+        async def shell(self, ctx: ShellContext, key: str) -> ShellProgram:
+            await asyncio.Event().wait()
+            raise AssertionError
+
+    async def main() -> None:
+        monkeypatch.setattr("runner.dispatch.shells.STARTING_SECONDS", 0.01)
+        with pytest.raises(NoShellError) as caught:
+            await opened(shells(tmp_path, Terminals(), Guarded(Slow())), place(tmp_path, "shelled"))
+        assert caught.value.message == 'the driver of "shelled" has not made a shell in time'
 
     asyncio.run(main())
 
