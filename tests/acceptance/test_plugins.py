@@ -65,7 +65,7 @@ def test_a_plugin_is_a_task_type_like_any_other(runner: Command, packages: Path)
         ("greet", "greetings", "2.1", False),
     ]
     text = runner("driver", "ls", environment=environment).stdout
-    assert re.search(r"^greet +greetings 2.1 +rerun +- +healthy$", text, re.MULTILINE)
+    assert re.search(r"^greet +greetings 2.1 +rerun +- +- +healthy$", text, re.MULTILINE)
     shown = runner("driver", "show", "greet", environment=environment)
     assert "Greets somebody." in shown.stdout
     assert "who: text, required" in shown.stdout
