@@ -11,7 +11,7 @@ from msgspec import Struct
 from runner.clock import rfc3339
 from runner.dispatch.base import Dispatcher, GroupDispatcher
 from runner.dispatch.remote import RemoteDispatcher
-from runner.engine.targets import Changed, Refusal, Unreachable
+from runner.engine.targets import Changed, Gone, Refusal, Unreachable
 from runner.model.fault import nearest
 from runner.model.load import Load
 from runner.model.result import Reason
@@ -66,6 +66,7 @@ class Peers:
             peer.namesake = partial(self._namesake, peer)
         self._reach = reach
         self._changed: Changed = lambda name, there: None
+        self._gone: Gone = lambda executor: None
         self._found: dict[object, Sequence[_Candidate] | Unreachable] = {}
         """Who fits what was asked for; until somebody comes or goes."""
 
@@ -83,6 +84,7 @@ class Peers:
         peer = self._peers.pop(name, None)
         if peer is not None:
             peer.retire(why)
+            self._gone(peer)
             self._notice(name, False)
 
     def _know(self, peer: RemoteDispatcher) -> None:
@@ -121,8 +123,8 @@ class Peers:
     def all(self) -> Iterable[Dispatcher]:
         return (self.here, *self._peers.values())
 
-    def subscribe(self, changed: Changed) -> None:
-        self._changed = changed
+    def subscribe(self, changed: Changed, gone: Gone) -> None:
+        self._changed, self._gone = changed, gone
         for peer in self._peers.values():
             peer.on_change = self._notice
 

@@ -14,13 +14,13 @@ from functools import partial
 
 from runner.clock import Clock, Moment, Timer
 from runner.dispatch.base import Sink
-from runner.dispatch.claims import faults_taken, told
+from runner.dispatch.claims import told
 from runner.dispatch.handed import Copies, Handed, HandedGroup, HandedTask
+from runner.dispatch.questions import Answered, Questions
 from runner.dispatch.releases import Releases
 from runner.dispatch.unheard import Unheard
 from runner.errors import UsageError
 from runner.model.dispatch import PAUSES, WHOLE, AttemptId, Dispatch, Finished, GroupDispatch, Report
-from runner.model.fault import Fault
 from runner.model.load import Load
 from runner.model.peer import PeerState
 from runner.model.result import Outcome, Reason, Status
@@ -29,7 +29,6 @@ from runner.model.session import (
     Afresh,
     Begin,
     Cancel,
-    Check,
     Checked,
     ExecutorHello,
     FromExecutor,
@@ -46,7 +45,6 @@ from runner.model.session import (
 from runner.model.task import Task
 
 Send = Callable[[FromOrigin], None]
-Answered = Callable[[Sequence[Fault] | None], None]
 
 _log = logging.getLogger(__name__)
 
@@ -81,6 +79,8 @@ class RemoteDispatcher:
         self._clock = clock
         self._logs = logs
         self._lost_after = lost_after
+        self._lost = f"{name} has been away for {lost_after:g} s"
+        """Why it is given up, if it is."""
         self._hello: ExecutorHello | None = None
         self._load = Load(slots=0, taken=0, waiting=0)
         self._send: Send | None = None
@@ -93,9 +93,7 @@ class RemoteDispatcher:
         self._groups: set[str] = set()
         """Of which something was handed to it."""
         self._releases = Releases()
-        self._asked = 0
-        self._questions: dict[int, Answered] = {}
-        """That were asked in the present session and are not answered."""
+        self._questions = Questions()
         self._sink: Sink = lambda report: None
         self._is_ready = False
         self._on_ready: Callable[[], None] = lambda: None
@@ -191,17 +189,13 @@ class RemoteDispatcher:
         self.disconnected(why)
         if self._lost_timer is not None:
             self._lost_timer.cancel()
-        self._give_up_all(f"{self._name} is no peer of this runner any more; the attempt may still run there")
+        self._lost_after, self._lost = 0.0, f"{self._name} is no peer of this runner any more"
+        self._lose()
 
     def check(self, tasks: Sequence[Task], on_behalf_of: str, answered: Answered) -> None:
         """Ask what it would say of these tasks. `answered` is called once: with its faults, whose paths begin with the place of the task
         among these, or with None where it cannot be heard."""
-        if self._send is None:
-            answered(None)
-            return
-        self._asked += 1
-        self._questions[self._asked] = answered
-        self._send(Check(number=self._asked, tasks=tuple(tasks), on_behalf_of=on_behalf_of))
+        self._questions.ask(tasks, on_behalf_of, answered, self._send)
 
     # What is known of the peer.
 
@@ -298,9 +292,8 @@ class RemoteDispatcher:
                     self._end(handed, Status.ERRORED, reason, f"{self._name} does not take it: {told(text)}")
             case Loaded(load=load):
                 self._load = load
-            case Checked(number=number, faults=faults):
-                if (answered := self._questions.pop(number, None)) is not None:
-                    answered(faults_taken(faults))
+            case Checked():
+                self._questions.answer(message)
 
     def disconnected(self, why: str) -> None:
         """The session has ended, or none could begin."""
@@ -312,9 +305,7 @@ class RemoteDispatcher:
         self._send = None
         self._since = self._clock.now()
         self._releases.cut(self._since.boot)
-        questions, self._questions = self._questions, {}
-        for answered in questions.values():
-            answered(None)
+        self._questions.cut()
         _log.warning("peer %s is away: %s", self._name, why, extra={"action": "peer_lost", "peer": self._name})
         self._watch_for_loss()
         self.on_change(self._name, False)
@@ -371,12 +362,9 @@ class RemoteDispatcher:
 
     def _lose(self) -> None:
         self._lost_timer = None
-        self._give_up_all(f"{self._name} has been away for {self._lost_after:g} s; the attempt may still run there")
-
-    def _give_up_all(self, error: str) -> None:
         for handed in self._under_way():
             self._unheard.add(handed)
-            self._end(handed, Status.ERRORED, Reason.RUNNER_LOST, error)
+            self._end(handed, Status.ERRORED, Reason.RUNNER_LOST, f"{self._lost}; the attempt may still run there")
 
     def _over(self, handed: Handed) -> None:
         if not handed.is_over:

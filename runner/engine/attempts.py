@@ -184,10 +184,23 @@ class Attempts:
 
     def _lost(self, attempt: AttemptState) -> None:
         """Nobody knows what has become of it. What still runs is not wanted any more, and what it says is late."""
-        self.unconfirmed[attempt.id] = attempt.executor
+        if attempt.forwarded:  # else its runner is none that this one knows
+            self.go_on_without(attempt)
         if attempt.cancel_at is None:
             attempt.cancel_at, attempt.cancel_grace = self._services.clock.now(), self._services.grace
             self._services.journal.anyway(partial(attempt.executor.cancel, attempt.id, attempt.cancel_grace))
+
+    def go_on_without(self, attempt: AttemptState) -> None:
+        """Nobody has said that it stopped. That is late then, where its runner may still say it."""
+        if self._services.targets.named(attempt.runner) is attempt.executor:
+            self.unconfirmed[attempt.id] = attempt.executor
+
+    def forget(self, executor: Dispatcher) -> bool:
+        """It says nothing any more. Whether something was expected of it."""
+        silent = [id for id, its in self.unconfirmed.items() if its is executor]
+        for id in silent:
+            del self.unconfirmed[id]
+        return bool(silent)
 
     def _measured(self, state: TaskState, attempt: AttemptState, started_at: float | None) -> None:
         """Take both ends of an attempt from whoever measured it: `Started` tells the time at which it was said, a little later."""
@@ -244,7 +257,7 @@ class Attempts:
 
     def _force(self, state: TaskState, attempt: AttemptState) -> None:
         attempt.force_timer = None
-        self.unconfirmed[attempt.id] = attempt.executor
+        self.go_on_without(attempt)
         outcome = Outcome(
             status=Status.ABORTED,
             kill={"confirmed": False},

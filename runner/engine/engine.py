@@ -88,7 +88,7 @@ class Engine:
             traced=traced,
             max_output_bytes=max_output_bytes,
         )
-        targets.subscribe(abroad.changed)
+        targets.subscribe(abroad.changed, self._roster.forget)
 
     @property
     def name(self) -> str:

@@ -285,7 +285,7 @@ class Entrusted:
 
     def _force(self, attempt: AttemptState) -> None:
         attempt.force_timer = None
-        self._run.attempts.unconfirmed[attempt.id] = attempt.executor
+        self._run.attempts.go_on_without(attempt)
         error = f"{attempt.runner} did not confirm that the group stopped; it may still run there"
         self._give_up(attempt, Outcome(status=Status.ABORTED, kill={"confirmed": False}, error=error))
         self._services.journal.wake()
@@ -294,7 +294,7 @@ class Entrusted:
 
     def _lose(self, attempt: AttemptState, outcome: Outcome) -> None:
         """Nobody knows what has become of it. What still runs there is not wanted any more, and what it says is late."""
-        self._run.attempts.unconfirmed[attempt.id] = attempt.executor
+        self._run.attempts.go_on_without(attempt)
         if attempt.cancel_at is None:
             attempt.cancel_at, attempt.cancel_grace = self._services.clock.now(), self._services.grace
             self._services.journal.anyway(partial(attempt.executor.cancel, attempt.id, attempt.cancel_grace))

@@ -92,6 +92,12 @@ class Roster:
         if run is not None:
             run.attempts.report(executor, report)
 
+    def forget(self, executor: Dispatcher) -> None:
+        """It says nothing any more of what it has."""
+        for run in list(self.runs.values()):
+            if run.attempts.forget(executor):
+                self._look(run.id)
+
     def rest(self, done: Callable[[], None]) -> None:
         """See `Engine.rest`."""
         self.slots.closed = True
@@ -124,14 +130,18 @@ class Roster:
                 _tell_end(run.row())
                 self.on_end()
         for id in dict.fromkeys(event.group for event in events):
-            over = self.runs.get(id)
-            if over is not None and over.idle and not self.journal.is_unwritten(over):
-                self._let_go(self.runs.pop(id).leave())
+            self._look(id)
         self._audience.committed(events)
         if self._resting and not self.slots.taken:
             callbacks, self._resting = self._resting, []
             for done in callbacks:
                 done()
+
+    def _look(self, id: str) -> None:
+        """Whether anything of the group may still come."""
+        over = self.runs.get(id)
+        if over is not None and over.idle and not self.journal.is_unwritten(over):
+            self._let_go(self.runs.pop(id).leave())
 
     def _let_go(self, tasks: MutableSequence[TaskState]) -> None:
         """A hundred thousand of them would take a while to be freed."""

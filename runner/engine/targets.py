@@ -17,6 +17,9 @@ from runner.model.task import Forward
 Changed = Callable[[str, bool], None]
 """Told of a runner's name, and whether it is there now."""
 
+Gone = Callable[[Dispatcher], None]
+"""Told of an executor that nobody will hear of any more."""
+
 
 class Unreachable(Struct, frozen=True, kw_only=True):
     """None of the runners that could take a task is there at present. `why` says of each what it lacks, for a person."""
@@ -53,8 +56,9 @@ class Targets(Protocol):
     def all(self) -> Iterable[Dispatcher]:
         """Every executor that may have something of this engine: `here` and all peers."""
 
-    def subscribe(self, changed: Changed) -> None:
-        """Call `changed` whenever a runner has come or gone, so that what waits is decided anew. To be called once."""
+    def subscribe(self, changed: Changed, gone: Gone) -> None:
+        """Call `changed` whenever a runner has come or gone, so that what waits is decided anew, and `gone` when one is no peer any more,
+        behind what it has said of its attempts. To be called once."""
 
 
 class Alone:
@@ -78,5 +82,5 @@ class Alone:
     def all(self) -> Iterable[Dispatcher]:
         return (self.here,)
 
-    def subscribe(self, changed: Changed) -> None:
-        del changed  # nobody comes or goes
+    def subscribe(self, changed: Changed, gone: Gone) -> None:
+        del changed, gone  # nobody comes or goes

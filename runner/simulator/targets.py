@@ -8,7 +8,7 @@ from functools import partial
 
 from runner.clock import Clock, Timer
 from runner.dispatch.base import Dispatcher, GroupDispatcher, Sink
-from runner.engine.targets import Changed, Refusal, Unreachable
+from runner.engine.targets import Changed, Gone, Refusal, Unreachable
 from runner.model.dispatch import AttemptId, Dispatch, Finished, Report, Started
 from runner.model.result import Outcome, Reason, Status
 from runner.model.task import Forward
@@ -237,7 +237,8 @@ class ScriptedTargets:
     def all(self) -> Sequence[Dispatcher]:
         return [self.here, *(dispatcher for _, dispatcher, _ in self._peers.values())]
 
-    def subscribe(self, changed: Changed) -> None:
+    def subscribe(self, changed: Changed, gone: Gone) -> None:
+        del gone  # nobody stops being a peer
         self._changed = changed
 
     def _fits(self, forward: Forward, name: str) -> bool:

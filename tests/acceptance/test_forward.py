@@ -6,6 +6,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,6 +14,7 @@ import pytest
 
 from runner.client.blocking import Client
 from runner.config.service import Scope
+from runner.errors import GroupInUseError
 from runner.model.endpoint import Endpoint
 from runner.model.event import Event, Kind
 from runner.model.result import Status, TaskGroupResult
@@ -73,6 +75,13 @@ class Pair:
             assert time.monotonic() < end, "it never came to that"
             time.sleep(0.02)
         return found
+
+    def is_removed(self, id: str) -> bool:
+        """Whether the group is gone now; it stays while anybody reads it, or something of it may still be told."""
+        with self.client() as client, suppress(GroupInUseError):
+            client.remove(id)
+            return True
+        return False
 
     def has_nowhere(self, secret: str) -> None:
         """Assert that no file of the two has it; both are ended for that."""

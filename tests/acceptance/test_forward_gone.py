@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +44,7 @@ def test_a_peer_that_was_renamed_is_lost_and_nothing_is_begun_here(nodes: Pair) 
     assert task.error == "the runner that it was given to is no peer of this one any more; it may still run there"
     nodes.until(lambda: not Path(f"/proc/{pid}").exists())
     assert len(nodes.grown("pids")) == 1
+    nodes.until(lambda: nodes.is_removed(id))
 
 
 @pytest.mark.parametrize("whole", [False, True])
@@ -63,21 +63,13 @@ def test_what_has_ended_there_while_nobody_heard_of_it_is_told_late(nodes: Pair,
     _point(nodes, "unix:/nowhere", nodes.onprem.socket)
     (late,) = nodes.until(lambda: nodes.events(id, Kind.LATE_RESULT))
     assert (late.task, late.fields["status"]) == (None if whole else "far", "success")
-    nodes.until(lambda: _is_removed(nodes, id))
+    nodes.until(lambda: nodes.is_removed(id))
 
 
 def _statuses(node: Node) -> list[Status]:
     """Of the groups that it has."""
     with Client(Endpoint(target=node.socket)) as client:
         return [each.status for each in client.list()]
-
-
-def _is_removed(nodes: Pair, id: str) -> bool:
-    """Once nobody reads it any more."""
-    with nodes.client() as client, suppress(GroupInUseError):
-        client.remove(id)
-        return True
-    return False
 
 
 def _point(nodes: Pair, old: str, new: str) -> None:

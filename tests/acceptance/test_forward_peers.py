@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,7 @@ def test_a_peer_that_is_elsewhere_now_goes_on_with_what_it_has(pair: Pair) -> No
 
 
 def test_a_peer_that_is_not_named_any_more_has_lost_what_it_had(pair: Pair) -> None:
+    """And nothing is expected of it any more, so that its groups can be removed."""
     id = pair.submit(shell("far", f"echo $$ >> {pair.folder}/pids; sleep 1000", forward=ONPREM))
     whole = pair.submit(shell("a", f"echo $$ >> {pair.folder}/pids; sleep 1000"), forward=ONPREM)
     pair.until(lambda: len(pair.grown("pids")) == 2)
@@ -91,8 +93,21 @@ def test_a_peer_that_is_not_named_any_more_has_lost_what_it_had(pair: Pair) -> N
         end = pair.finished(each).results[task]
         assert (end.status, end.reason) == (Status.ERRORED, Reason.RUNNER_LOST)
         assert "no peer of this runner any more" in (end.error or "")
+        pair.until(partial(pair.is_removed, each))
     reload(pair, onprem(pair))
     pair.until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))
+
+
+def test_of_a_peer_that_was_lost_and_is_none_any_more_nothing_is_expected(pair: Pair) -> None:
+    far = shell("far", f"echo $$ >> {pair.folder}/pids; sleep 1000")
+    ids = [pair.submit({**far, "forward": ONPREM}), pair.submit(far, forward=ONPREM)]
+    pair.until(lambda: len(pair.grown("pids")) == 2)
+    reload(pair, '[peers.onprem]\ntarget = "unix:/nowhere"')
+    assert [pair.finished(id).results["far"].reason for id in ids] == [Reason.RUNNER_LOST] * 2
+    assert not any(pair.is_removed(id) for id in ids), "it may come back and tell"
+    reload(pair, "[peers]")
+    for id in ids:
+        pair.until(partial(pair.is_removed, id))
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from runner.clock import Clock
 from runner.dispatch.base import Dispatcher
 from runner.engine.engine import Engine
-from runner.engine.targets import Changed, Refusal, Targets, Unreachable
+from runner.engine.targets import Changed, Gone, Refusal, Targets, Unreachable
 from runner.model.result import Status
 from runner.model.task import Forward, Retry
 from runner.simulator.rules import TO_PEER
@@ -89,12 +89,12 @@ class Passing:
     def choose(self, forward: Forward, types: Collection[str]) -> Dispatcher | Unreachable | Refusal:
         return self.inner.choose(forward, types)
 
-    def subscribe(self, changed: Changed) -> None:
-        self.inner.subscribe(changed)
+    def subscribe(self, changed: Changed, gone: Gone) -> None:
+        self.inner.subscribe(changed, gone)
 
 
 class Deaf(Passing):
-    def subscribe(self, changed: Changed) -> None:
+    def subscribe(self, changed: Changed, gone: Gone) -> None:
         pass
 
 

@@ -149,7 +149,7 @@ def test_an_executor_is_found_by_the_name_that_was_written_down() -> None:
 def test_who_comes_and_goes_is_told() -> None:
     told: list[tuple[str, bool]] = []
     onprem = peer("onprem", there=False)
-    peers(onprem).subscribe(lambda name, there: told.append((name, there)))
+    peers(onprem).subscribe(lambda name, there: told.append((name, there)), lambda executor: None)
     hello = ExecutorHello(node="n", name="their-own-name", instance="i", load=IDLE)
     onprem.connected(hello, lambda message: None)
     onprem.disconnected("cut")
@@ -173,7 +173,7 @@ def test_who_fits_is_asked_anew_when_somebody_comes_goes_or_is_called_otherwise(
     a, b = peer("a", site="eu"), peer("b", there=False)
     own = {"site": "us"}
     targets = peers(a, b, labels=own)
-    targets.subscribe(lambda name, there: None)
+    targets.subscribe(lambda name, there: None, lambda executor: None)
     eu = Forward(labels={"site": "eu"})
     assert chosen(targets, eu) == "a"
     a.disconnected("cut")

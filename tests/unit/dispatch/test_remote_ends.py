@@ -106,6 +106,17 @@ def test_a_signal_is_passed_on_now_or_when_the_peer_is_back(origin: Origin) -> N
 # Refusals and losses.
 
 
+def test_what_is_handed_to_one_that_is_no_peer_any_more_is_lost_at_once(origin: Origin) -> None:
+    origin.connect()
+    origin.dispatcher.retire("gone")
+    origin.send()
+    assert origin.reports == [], "nothing is reported from within a verb"
+    origin.pass_seconds(0)
+    [end] = origin.finished()
+    assert end.outcome.reason == Reason.RUNNER_LOST
+    assert end.outcome.error == "onprem is no peer of this runner any more; the attempt may still run there"
+
+
 def test_what_the_peer_refuses_is_over(origin: Origin) -> None:
     origin.connect()
     origin.send()

@@ -7,7 +7,7 @@ from typing import Any
 
 from runner.dispatch.base import Dispatcher, GroupDispatcher, Sink
 from runner.engine.engine import Engine
-from runner.engine.targets import Changed, Refusal, Unreachable
+from runner.engine.targets import Changed, Gone, Refusal, Unreachable
 from runner.model.dispatch import WHOLE, AttemptId, Dispatch, Fact, Finished, GroupDispatch, Told
 from runner.model.event import Event, Kind
 from runner.model.group import TaskGroup
@@ -90,6 +90,7 @@ class Choice:
         self.chosen = chosen
         self.asked: list[tuple[Forward, Collection[str]]] = []
         self.changed: Changed = lambda name, there: None
+        self.gone: Gone = lambda executor: None
         self.known = {peer.name: peer}
 
     def choose(self, forward: Forward, types: Collection[str]) -> Dispatcher | Unreachable | Refusal:
@@ -106,8 +107,8 @@ class Choice:
     def all(self) -> Iterable[Dispatcher]:
         return (self.here, *self.known.values())
 
-    def subscribe(self, changed: Changed) -> None:
-        self.changed = changed
+    def subscribe(self, changed: Changed, gone: Gone) -> None:
+        self.changed, self.gone = changed, gone
 
 
 class World:
