@@ -15,7 +15,7 @@ from runner.engine.targets import Changed, Gone, Refusal, Unreachable
 from runner.model.fault import nearest
 from runner.model.load import Load
 from runner.model.result import Reason
-from runner.model.session import ExecutorHello
+from runner.model.session import ExecutorHello, is_of
 from runner.model.task import Forward
 
 MOST_KEPT = 1000
@@ -105,10 +105,12 @@ class Peers:
     def here(self) -> Dispatcher:
         return self._own.dispatcher
 
-    def choose(self, forward: Forward, types: Collection[str]) -> Dispatcher | Unreachable | Refusal:
+    def choose(
+        self, forward: Forward, types: Collection[str], hops: Sequence[str] = ()
+    ) -> Dispatcher | Unreachable | Refusal:
         if forward.to is not None:
             return self._called(forward.to, types)
-        return self._fitting(forward.labels, types)
+        return self._fitting(forward.labels, types, hops)
 
     def named(self, runner: str) -> Dispatcher:
         peer = self._peers.get(runner)
@@ -151,20 +153,22 @@ class Peers:
             return Refusal(reason=Reason.UNKNOWN_TYPE, message=message)
         return peer
 
-    def _fitting(self, labels: Mapping[str, str], types: Collection[str]) -> Dispatcher | Unreachable:
+    def _fitting(
+        self, labels: Mapping[str, str], types: Collection[str], hops: Sequence[str]
+    ) -> Dispatcher | Unreachable:
         own = self._own.labels()
-        wanted = frozenset(labels.items()), frozenset(types), frozenset(own.items())
+        wanted = frozenset(labels.items()), frozenset(types), frozenset(own.items()), frozenset(hops)
         found = self._found.get(wanted)
         if found is None:
             if len(self._found) >= MOST_KEPT:
                 self._found.clear()
-            found = self._found[wanted] = self._find(labels, types, own)
+            found = self._found[wanted] = self._find(labels, types, own, hops)
         if isinstance(found, Unreachable):
             return found
         return min(found, key=lambda candidate: (candidate.burden(), candidate.name)).dispatcher
 
     def _find(
-        self, labels: Mapping[str, str], types: Collection[str], own: Mapping[str, str]
+        self, labels: Mapping[str, str], types: Collection[str], own: Mapping[str, str], hops: Sequence[str]
     ) -> Sequence[_Candidate] | Unreachable:
         """All that fit now."""
         lacking: list[str] = []
@@ -188,6 +192,8 @@ class Peers:
         for peer in self._peers.values():
             if (hello := peer.hello) is None:
                 away.append(peer)
+            elif any(is_of(came, hello.node) for came in hops):
+                lacking.append(f"{peer.name} is one of the runners that the group came by")
             else:
                 its = _Candidate(peer.name, peer, partial(_burden_of, peer))
                 look(its, hello.labels, hello.types, hello.unusable.get)

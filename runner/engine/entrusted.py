@@ -75,7 +75,7 @@ class Entrusted:
         except TemplateError as error:
             self._refuse(Refusal(reason=Reason.BAD_TEMPLATE, message=f"forward.to: {error.message}"))
             return
-        chosen = self._services.targets.choose(forward, self._types)
+        chosen = self._services.targets.choose(forward, self._types, self._run.hops)
         if isinstance(chosen, Unreachable):
             self._wait(chosen.why)
         elif isinstance(chosen, Refusal):

@@ -41,7 +41,7 @@ class Forwarding:
         except TemplateError as error:
             self._run.refuse(state, Reason.BAD_TEMPLATE, f"forward.to: {error.message}")
             return
-        chosen = services.targets.choose(wanted, (state.task.type,))
+        chosen = services.targets.choose(wanted, (state.task.type,), self._run.hops)
         if isinstance(chosen, Unreachable):
             self._wait(state, chosen.why)
         elif isinstance(chosen, Refusal):

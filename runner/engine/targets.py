@@ -5,7 +5,7 @@ The engine asks where a task goes when it could start; it does not know what a p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Protocol
 
 from msgspec import Struct
@@ -41,9 +41,11 @@ class Targets(Protocol):
     def here(self) -> Dispatcher:
         """Where tasks run that go nowhere else. What it carries out holds a slot of the engine."""
 
-    def choose(self, forward: Forward, types: Collection[str]) -> Dispatcher | Unreachable | Refusal:
+    def choose(
+        self, forward: Forward, types: Collection[str], hops: Sequence[str] = ()
+    ) -> Dispatcher | Unreachable | Refusal:
         """Where a task of this type goes now, or a group with tasks of these; `forward` has been rendered. It may be `here`, where
-        labels allow it. What was chosen is written down with the attempt and stays its executor."""
+        labels allow it, and labels do not choose one of the `hops`, the runners that the group came by. What was chosen is written down with the attempt and stays its executor."""
 
     def named(self, runner: str) -> Dispatcher:
         """The executor of an attempt that was dispatched before, whether it is there at present or not. `here` where nobody else is
@@ -67,8 +69,10 @@ class Alone:
     def __init__(self, here: Dispatcher) -> None:
         self.here = here
 
-    def choose(self, forward: Forward, types: Collection[str]) -> Dispatcher | Unreachable | Refusal:
-        del forward, types
+    def choose(
+        self, forward: Forward, types: Collection[str], hops: Sequence[str] = ()
+    ) -> Dispatcher | Unreachable | Refusal:
+        del forward, types, hops
         return Refusal(reason=Reason.NO_SUCH_RUNNER, message="this runner has no peers that it could forward to")
 
     def named(self, runner: str) -> Dispatcher:

@@ -39,6 +39,11 @@ def hop(name: str, node: str) -> str:
     return f"{name} ({node})"
 
 
+def is_of(hop: str, node: str) -> bool:
+    """Whether it is that of the runner with this identity."""
+    return hop == node or hop.endswith(f"({node})")
+
+
 # From the origin.
 
 

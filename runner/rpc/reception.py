@@ -22,7 +22,7 @@ from runner.model.fault import Fault, Faults, spell_path
 from runner.model.group import TaskGroup
 from runner.model.limits import Limits
 from runner.model.result import Reason, Status
-from runner.model.session import Submit, SubmitGroup, hop
+from runner.model.session import Submit, SubmitGroup, hop, is_of
 from runner.model.task import Task
 from runner.model.taskparse import Given
 from runner.rpc import guard, policy
@@ -216,7 +216,7 @@ class Reception:
 
     def _judge_chain(self, said: Submit | SubmitGroup) -> None:
         node = self._premises.node_id
-        circle = self._origin.node == node or any(came == node or came.endswith(f"({node})") for came in said.hops)
+        circle = self._origin.node == node or any(is_of(came, node) for came in said.hops)
         if circle or len(said.hops) > MAX_HOPS:
             chain = " → ".join((*said.hops, hop(self._engine.name, node)))
             why = "goes in a circle" if circle else f"is longer than {MAX_HOPS}"

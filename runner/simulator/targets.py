@@ -213,8 +213,10 @@ class ScriptedTargets:
         self._peers[link.name] = link, reached_by or link, labels or {}
         link.changed = partial(self._notice, link.name)
 
-    def choose(self, forward: Forward, types: Collection[str]) -> Dispatcher | Unreachable | Refusal:
-        del types  # every type is known everywhere
+    def choose(
+        self, forward: Forward, types: Collection[str], hops: Sequence[str] = ()
+    ) -> Dispatcher | Unreachable | Refusal:
+        del types, hops  # every type is known everywhere
         if forward.to is not None and forward.to == self.here.name:
             return self.here
         fitting = [name for name in sorted(self._peers) if self._fits(forward, name)]

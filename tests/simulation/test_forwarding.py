@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 
 import pytest
 from msgspec.structs import replace
@@ -86,8 +86,10 @@ class Passing:
         self.peer = inner.peer
         self.all = inner.all
 
-    def choose(self, forward: Forward, types: Collection[str]) -> Dispatcher | Unreachable | Refusal:
-        return self.inner.choose(forward, types)
+    def choose(
+        self, forward: Forward, types: Collection[str], hops: Sequence[str] = ()
+    ) -> Dispatcher | Unreachable | Refusal:
+        return self.inner.choose(forward, types, hops)
 
     def subscribe(self, changed: Changed, gone: Gone) -> None:
         self.inner.subscribe(changed, gone)
@@ -101,21 +103,27 @@ class Deaf(Passing):
 class Shy(Passing):
     """Believes that nobody is there."""
 
-    def choose(self, forward: Forward, types: Collection[str]) -> Dispatcher | Unreachable | Refusal:
+    def choose(
+        self, forward: Forward, types: Collection[str], hops: Sequence[str] = ()
+    ) -> Dispatcher | Unreachable | Refusal:
         return Unreachable(why="nobody answers")
 
 
 class Lazy(Passing):
     """Does everything itself."""
 
-    def choose(self, forward: Forward, types: Collection[str]) -> Dispatcher | Unreachable | Refusal:
+    def choose(
+        self, forward: Forward, types: Collection[str], hops: Sequence[str] = ()
+    ) -> Dispatcher | Unreachable | Refusal:
         return self.here
 
 
 class Blind(Passing):
     """Does not look whether somebody is there."""
 
-    def choose(self, forward: Forward, types: Collection[str]) -> Dispatcher | Unreachable | Refusal:
+    def choose(
+        self, forward: Forward, types: Collection[str], hops: Sequence[str] = ()
+    ) -> Dispatcher | Unreachable | Refusal:
         return self.inner.named("peer")
 
 

@@ -191,6 +191,21 @@ def test_who_fits_is_asked_anew_when_somebody_comes_goes_or_is_called_otherwise(
     assert chosen(targets, eu) == "c"
 
 
+def test_labels_do_not_choose_a_runner_that_the_group_came_by() -> None:
+    targets = peers(peer("a", site="eu"), peer("b", site="eu"))
+    eu = Forward(labels={"site": "eu"})
+    for hops, told in (((), "a"), (("first (x)", "whatever-it-is-called (a)"), "b")):
+        choice = targets.choose(eu, (TASK.type,), hops)
+        assert isinstance(choice, RemoteDispatcher)
+        assert choice.name == told
+    nobody = targets.choose(eu, (TASK.type,), ("one (a)", "two (b)"))
+    assert isinstance(nobody, Unreachable)
+    assert nobody.why == (
+        "no runner fits site=eu: cloud has no label site; a is one of the runners that the group came by; "
+        "b is one of the runners that the group came by"
+    )
+
+
 def test_an_address_is_asked_for_once() -> None:
     asked: list[str] = []
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from runner.dispatch.base import Dispatcher, GroupDispatcher, Sink
@@ -93,7 +93,9 @@ class Choice:
         self.gone: Gone = lambda executor: None
         self.known = {peer.name: peer}
 
-    def choose(self, forward: Forward, types: Collection[str]) -> Dispatcher | Unreachable | Refusal:
+    def choose(
+        self, forward: Forward, types: Collection[str], hops: Sequence[str] = ()
+    ) -> Dispatcher | Unreachable | Refusal:
         self.asked.append((forward, types))
         return self.chosen
 
