@@ -112,13 +112,13 @@ class Abortion:
         self._stop(run.services.grace)
 
     def adopt(self, reason: Abort, because_of: str | None) -> None:
-        """The runner that carries the group out has begun to end it, by itself: no more than told is to be done for it."""
+        """The runner that carries the group out has begun to end it, by itself: no more than told is to be done for it. No
+        caller of this runner has cancelled it, and `count` stays as it is."""
         run = self._run
         self.reason, self.because_of = reason, because_of
         self.at = self.at or run.services.clock.now()
-        self.count += reason is Abort.CANCELLED
         run.services.journal.mark(run)
-        run.event(Kind.CANCEL_REQUESTED, reason=reason.value, because_of=because_of, count=self.count or None)
+        run.event(Kind.CANCEL_REQUESTED, reason=reason.value, because_of=because_of)
 
     def _close(self, grace: float) -> None:
         """Clean-up has had its time."""

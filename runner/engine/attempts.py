@@ -6,12 +6,14 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from runner.dispatch.base import Dispatcher
 from runner.engine.services import CONFIRM_SECONDS, Services
 from runner.engine.state import AttemptState, TaskState
 from runner.model.dispatch import PAUSES, WHOLE, AttemptId, Dispatch, Finished, Noticed, Report, Started
 from runner.model.event import Kind
-from runner.model.result import Outcome, Reason, Status, Waiting
+from runner.model.result import Abort, Outcome, Reason, Status, Waiting
 
 if TYPE_CHECKING:
     from runner.engine.group_run import GroupRun
@@ -25,6 +27,12 @@ def release(services: Services, group: str, runners: Sequence[str]) -> None:
         if executor is not here:
             # Behind what it is told at the beginning of a life, which waits for that too.
             services.journal.anyway(partial(executor.release, group))
+
+
+def _of_own_accord(attempt: AttemptState, outcome: Outcome) -> Outcome:
+    """Where its runner ended it unasked, that is no abort of the group here."""
+    is_so = attempt.forwarded and attempt.cancel_at is None and outcome.status is Status.ABORTED
+    return replace(outcome, reason=Reason.ENDED_BY_RUNNER) if is_so and outcome.reason in set(Abort) else outcome
 
 
 class Attempts:
@@ -179,7 +187,7 @@ class Attempts:
             self._acknowledge(attempt.executor, report)
             if report.outcome.reason == Reason.RUNNER_LOST:
                 self._lost(attempt)
-            run.ended(state, attempt, report.outcome)
+            run.ended(state, attempt, _of_own_accord(attempt, report.outcome))
             run.settle()
 
     def _lost(self, attempt: AttemptState) -> None:

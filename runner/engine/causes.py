@@ -71,6 +71,11 @@ class TaskCauses:
                 limit = self._document.timeout
                 text = f"the group's `timeout`{'' if limit is None else f' of {duration(limit)}'} was over{when}"
                 because = ()
+            case Abort.CANCELLED if not row.abort_count:
+                text = (
+                    f"the runner that carries it out ended the group, which no caller of this one had asked for{when}"
+                )
+                because = ()
             case _:
                 again = ", and again, which ends clean-up as well" if row.abort_count >= CLOSING_CANCELS else ""
                 text = f"a caller cancelled the group{when}{again}"

@@ -94,10 +94,11 @@ class _Group:
         return causes + self._troubles()
 
     def _troubles(self) -> list[Cause]:
-        """What failed, and what was ended or skipped."""
-        causes = self._those(TROUBLE)
+        """What failed, and what was ended or skipped. What was ended in a group that goes on has a reason of its own."""
+        is_ending = self._row.abort is not None
+        causes = self._those(TROUBLE if is_ending else (*TROUBLE, Status.ABORTED))
         counts = self._store.task_counts(self._row.id)
-        for status in (Status.ABORTED, Status.SKIPPED):
+        for status in (Status.ABORTED, Status.SKIPPED) if is_ending else (Status.SKIPPED,):
             number = counts.get(status, 0)
             if number:
                 names = [row.name for row in self._store.tasks_in(self._row.id, (status,), MOST_NAMED)]
