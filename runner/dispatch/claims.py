@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -26,6 +27,8 @@ MOST_FAULTS = 1000
 """That one answer to a question may find."""
 MOST_FAULT_CHARS = 2000
 """Of what is said of one."""
+_REASON = re.compile(r"[\w.:-]{1,100}")
+"""What a reason looks like, of a driver of its own too."""
 
 
 class Claims:
@@ -40,7 +43,11 @@ class Claims:
         """As it is passed on; None for one notice too many."""
         match report:
             case Finished():
-                return replace(report, outcome=_believable(report.outcome, self._task, self._runner))
+                outcome = _believable(report.outcome, self._task, self._runner)
+                if outcome.reason == Reason.RUNNER_LOST:
+                    # Whom to give up this runner says by itself: the other one is there, and what it ran is lost to it alone.
+                    outcome = replace(outcome, reason=Reason.SUPERVISOR_LOST)
+                return replace(report, outcome=outcome)
             case Noticed():
                 self._noticed += 1
                 return replace(report, fields=_short_fields(report.fields)) if self._noticed <= MOST_NOTICED else None
@@ -59,7 +66,8 @@ class GroupClaims:
     def taken(self, report: Report) -> Report | None:
         match report:
             case Finished():
-                return replace(report, outcome=replace(_short(report.outcome), outputs={}))
+                # That it ended otherwise than its tasks tell is for this runner to say.
+                return replace(report, outcome=replace(_short(report.outcome), outputs={}, error=None))
             case Told():
                 facts = tuple(taken for fact in report.facts if (taken := self._fact(fact)) is not None)
                 return replace(report, facts=facts)
@@ -80,6 +88,21 @@ class GroupClaims:
         return Fact(event=replace(event, fields=_short_fields(event.fields)), outcome=outcome)
 
 
+def late(outcome: Outcome) -> Outcome:
+    """What is kept of how something has ended that was given up: that, and no more."""
+    reason = _reason(outcome.reason)
+    return Outcome(
+        status=outcome.status,
+        reason=None if reason == Reason.RUNNER_LOST else reason,  # it is known now
+        finished_at=outcome.finished_at,
+    )
+
+
+def refusal(reason: str) -> Reason:
+    """Why another runner does not take something."""
+    return Reason(reason) if reason in set(Reason) else Reason.REFUSED
+
+
 def told(text: str, most: int = MOST_TOLD_CHARS) -> str:
     """What is kept of a text for persons."""
     return text if len(text) <= most else f"{text[:most]}…"
@@ -98,11 +121,17 @@ def faults_taken(faults: Sequence[Fault]) -> Sequence[Fault]:
 
 
 def _short_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: told(value) if isinstance(value, str) else value for name, value in fields.items()}
+    short = {name: told(value) if isinstance(value, str) else value for name, value in fields.items()}
+    return short if "reason" not in short else {**short, "reason": _reason(short["reason"])}
 
 
 def _short(outcome: Outcome) -> Outcome:
-    return replace(outcome, error=told(outcome.error) if outcome.error else None)
+    return replace(outcome, reason=_reason(outcome.reason), error=told(outcome.error) if outcome.error else None)
+
+
+def _reason(reason: str | None) -> str | None:
+    """It is a word, whoever gives it."""
+    return reason if not reason or _REASON.fullmatch(reason) else Reason.DRIVER_ERROR.value
 
 
 def _believable(outcome: Outcome, task: Task, runner: str) -> Outcome:

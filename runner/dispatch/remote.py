@@ -12,9 +12,11 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
+from msgspec.structs import replace
+
 from runner.clock import Clock, Moment, Timer
 from runner.dispatch.base import Sink
-from runner.dispatch.claims import told
+from runner.dispatch.claims import late, refusal, told
 from runner.dispatch.handed import Copies, Handed, HandedGroup, HandedTask
 from runner.dispatch.questions import Answered, Questions
 from runner.dispatch.releases import Releases
@@ -139,6 +141,7 @@ class RemoteDispatcher:
     def cancel(self, id: AttemptId, grace: float) -> None:
         if id in self._unheard:
             self._unheard.cancel(id, grace)
+            self._tell(Cancel(id=id, grace=grace))
             return
         handed = self._handed.get(id)
         if handed is None:
@@ -281,8 +284,8 @@ class RemoteDispatcher:
                 handed = self._part_of(message.id)
                 if handed is not None and not handed.is_over:
                     handed.printed(message)
-            case Refused(id=id, reason=reason, message=text):
-                handed = self._handed.get(id)
+            case Refused(id=id, message=text):
+                handed, reason = self._handed.get(id), refusal(message.reason)
                 if id in self._unheard:
                     outcome = Outcome(status=Status.ERRORED, reason=reason, finished_at=self._clock.now().wall)
                     self._report(Finished(id=id, sequence=1, outcome=outcome))
@@ -333,7 +336,7 @@ class RemoteDispatcher:
             # Of one that is over here since it was given up: how it ended becomes an event at most.
             if isinstance(report, Finished):
                 self._unheard.remove(report.id)
-                self._sink(report)
+                self._sink(replace(report, outcome=late(report.outcome)))
                 self._tell(Acknowledge(id=report.id, sequence=report.sequence))
         elif not handed.is_over and report.sequence > handed.heard:
             taken = handed.taken(report)

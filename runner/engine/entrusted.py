@@ -217,7 +217,7 @@ class Entrusted:
                 try:
                     self._mirror.take(fact, attempt)
                 except ImpossibleError as error:
-                    self._distrust(attempt, str(error))
+                    self._lose(attempt, _impossible(attempt, str(error)))
                     return
 
     def _finished(self, attempt: AttemptState, report: Finished) -> None:
@@ -233,11 +233,9 @@ class Entrusted:
             else:
                 self._give_up(attempt, outcome)
         else:
-            self._distrust(attempt, f"that the group is over, and not what became of {self._run.open:,} of its tasks")
-
-    def _distrust(self, attempt: AttemptState, what: str) -> None:
-        error = f"{attempt.runner} tells what cannot be: {what}; what it was given may still run there"
-        self._lose(attempt, Outcome(status=Status.ERRORED, reason=Reason.RUNNER_LOST, error=error))
+            # Nothing is heard of it any more.
+            what = f"that the group is over, and not what became of {self._run.open:,} of its tasks"
+            self._give_up(attempt, _impossible(attempt, what))
 
     def _late(self, executor: Dispatcher, report: Report) -> None:
         if not isinstance(report, Finished):
@@ -329,6 +327,11 @@ class Entrusted:
         if aborted:
             self.refusal = Refusal(reason=Reason.RUNNER_LOST, message="the group was ended before it was forwarded")
         self._run.decide_here()
+
+
+def _impossible(attempt: AttemptState, what: str) -> Outcome:
+    error = f"{attempt.runner} tells what cannot be: {what}; what it was given may still run there"
+    return Outcome(status=Status.ERRORED, reason=Reason.RUNNER_LOST, error=error)
 
 
 def _is_unconfirmed(outcome: Outcome) -> bool:

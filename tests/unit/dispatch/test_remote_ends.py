@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from runner.model.result import Reason, Status
+from runner.model.dispatch import Finished
+from runner.model.result import Outcome, Reason, Status
 from runner.model.session import (
     Acknowledge,
     Cancel,
@@ -13,6 +14,7 @@ from runner.model.session import (
     Signal,
     Submit,
 )
+from runner.model.value import Value
 from tests.unit.dispatch.origin import ID, LOST_AFTER, Origin, finished, started
 
 # Cancels and signals.
@@ -204,6 +206,57 @@ def test_how_one_has_ended_that_its_group_did_not_wait_for_is_asked_for(origin: 
     assert origin.told == [Release(group=ID.group), Cancel(id=ID, grace=5.0)]
     origin.hear(finished(12))
     assert [end.sequence for end in origin.finished()] == [12]
+
+
+def test_what_is_to_end_that_was_given_up_is_told_so_at_once(origin: Origin) -> None:
+    """It may be that another life of the peer, which has refused it, has it."""
+    origin.connect()
+    origin.send()
+    origin.dispatcher.heard(Refused(id=ID, reason=Reason.RUNNER_LOST, message="it was given to another life"))
+    origin.dispatcher.cancel(ID, 5.0)
+    assert origin.told[-1] == Cancel(id=ID, grace=5.0)
+
+
+@pytest.mark.parametrize("reason", ["x" * 2000, "with blanks", "runner_lost", "oom", None])
+def test_of_a_late_end_no_more_is_kept_than_it_is_told_for(origin: Origin, reason: str | None) -> None:
+    origin.connect()
+    origin.send()
+    origin.dispatcher.disconnected("cut")
+    origin.pass_seconds(LOST_AFTER + 1)
+    origin.connect()
+    outcome = Outcome(
+        status=Status.FAILED, reason=reason, error="e" * 1000, outputs={"key": Value("v")}, kill={"survivors": 0}
+    )
+    origin.hear(Finished(id=ID, sequence=9, outcome=outcome))
+    kept = {"oom": "oom", "runner_lost": None, None: None}.get(reason, "driver_error")
+    assert origin.finished()[-1].outcome == Outcome(status=Status.FAILED, reason=kept)
+
+
+@pytest.mark.parametrize("reason", ["x" * 2000, "no reason of ours"])
+def test_who_does_not_take_it_gives_no_reason_of_his_own(origin: Origin, reason: str) -> None:
+    origin.connect()
+    origin.send()
+    origin.dispatcher.heard(Refused(id=ID, reason=reason, message="no"))
+    assert [end.outcome.reason for end in origin.finished()] == ["refused"]
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ("runner_lost", "supervisor_lost"),
+        ("x" * 2000, "driver_error"),
+        ("a b", "driver_error"),
+        ("oom.killed", "oom.killed"),
+    ],
+)
+def test_a_peer_that_is_there_gives_no_reason_that_is_for_this_runner_to_say(
+    origin: Origin, said: str, kept: str
+) -> None:
+    """Nobody would ever hear how an attempt has ended that is said to be lost by the runner that has it."""
+    origin.connect()
+    origin.send()
+    origin.hear(Finished(id=ID, sequence=9, outcome=Outcome(status=Status.ERRORED, reason=said)))
+    assert [end.outcome.reason for end in origin.finished()] == [kept]
 
 
 @pytest.mark.parametrize("safe", [True, False])
