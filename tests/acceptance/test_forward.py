@@ -6,7 +6,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,14 +30,16 @@ ONPREM = {"to": "onprem"}
 class Pair:
     """`cloud` takes groups, `onprem` the tasks that it forwards."""
 
-    def __init__(self, folder: Path, **onprem: Any) -> None:
-        """`onprem` is what is special about its node."""
+    def __init__(self, folder: Path, *, lost_after: str = "10m", **onprem: Any) -> None:
+        """`onprem` is what is special about its node. With a short `lost_after` a machine that is busy loses it where that is not to be."""
         self.folder = folder
         for name in ("cloud", "onprem"):
             (folder / name).mkdir()
         self.onprem = Node(folder / "onprem" / "state", options=["--name", "on-premises"], **onprem)
         config = folder / "cloud" / "runner.toml"
-        config.write_text(f'name = "cloud"\nlost_after = "5s"\n[peers.onprem]\ntarget = "{self.onprem.socket}"\n')
+        config.write_text(
+            f'name = "cloud"\nlost_after = "{lost_after}"\n[peers.onprem]\ntarget = "{self.onprem.socket}"\n'
+        )
         self.cloud = Node(folder / "cloud" / "state", options=["--config", str(config)])
 
     def dispatch_token(self) -> str:
@@ -101,15 +103,27 @@ class Pair:
         return path.read_text().splitlines() if path.exists() else []
 
 
-@pytest.fixture
-def pair(tmp_path: Path) -> Iterator[Pair]:
-    pair = Pair(tmp_path)
+@contextmanager
+def started(pair: Pair) -> Iterator[Pair]:
     pair.onprem.start()
     pair.cloud.start()
     pair.until(lambda: pair.has_said("peer_back"))
     yield pair
     pair.cloud.remove()
     pair.onprem.remove()
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Iterator[Pair]:
+    with started(Pair(tmp_path)) as pair:
+        yield pair
+
+
+@pytest.fixture
+def impatient(tmp_path: Path) -> Iterator[Pair]:
+    """A pair for which it is to be lost."""
+    with started(Pair(tmp_path, lost_after="5s")) as pair:
+        yield pair
 
 
 def test_it_looks_like_a_task_that_runs_here(pair: Pair) -> None:
@@ -226,7 +240,8 @@ def test_a_cancel_reaches_a_peer_that_was_away(pair: Pair) -> None:
     pair.until(lambda: not Path(f"/proc/{pid}").exists())
 
 
-def test_a_peer_that_stays_away_is_given_up_and_ends_what_it_has_when_it_is_back(pair: Pair) -> None:
+def test_a_peer_that_stays_away_is_given_up_and_ends_what_it_has_when_it_is_back(impatient: Pair) -> None:
+    pair = impatient
     script = f"echo $$ >> {pair.folder}/pids; sleep 1000"
     id = pair.submit(shell("far", script, forward=ONPREM))
     pid = int(pair.until(lambda: pair.grown("pids"))[0])

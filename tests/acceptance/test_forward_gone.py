@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +16,13 @@ from runner.model.event import Kind
 from runner.model.result import Reason, Status
 from tests.acceptance.command import shell
 from tests.acceptance.mortal import Node
-from tests.acceptance.test_forward import ONPREM, Pair
+from tests.acceptance.test_forward import ONPREM, Pair, impatient
+
+__all__ = ["impatient"]
 
 
-@pytest.fixture
-def nodes(tmp_path: Path) -> Iterator[Pair]:
-    pair = Pair(tmp_path)
-    pair.onprem.start()
-    pair.cloud.start()
-    pair.until(lambda: pair.has_said("peer_back"))
-    yield pair
-    pair.cloud.remove()
-    pair.onprem.remove()
-
-
-def test_a_peer_that_was_renamed_is_lost_and_nothing_is_begun_here(nodes: Pair) -> None:
+def test_a_peer_that_was_renamed_is_lost_and_nothing_is_begun_here(impatient: Pair) -> None:
+    nodes = impatient
     far = shell("far", f"echo $$ >> {nodes.folder}/pids; sleep 1000", forward=ONPREM)
     id = nodes.submit(far)
     pid = int(nodes.until(lambda: nodes.grown("pids"))[0])
@@ -48,8 +39,9 @@ def test_a_peer_that_was_renamed_is_lost_and_nothing_is_begun_here(nodes: Pair) 
 
 
 @pytest.mark.parametrize("whole", [False, True])
-def test_what_has_ended_there_while_nobody_heard_of_it_is_told_late(nodes: Pair, whole: bool) -> None:
+def test_what_has_ended_there_while_nobody_heard_of_it_is_told_late(impatient: Pair, whole: bool) -> None:
     """It has been given up by then, and its group can be removed from then on."""
+    nodes = impatient
     far = shell("far", f"echo $$ > {nodes.folder}/pid; while [ ! -e {nodes.folder}/go ]; do sleep 0.05; done")
     more: dict[str, Any] = {"forward": ONPREM} if whole else {}
     id = nodes.submit(far if whole else {**far, "forward": ONPREM}, **more)

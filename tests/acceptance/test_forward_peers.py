@@ -13,15 +13,15 @@ import pytest
 from runner.model.result import Reason, Status
 from tests.acceptance.command import shell
 from tests.acceptance.mortal import Node
-from tests.acceptance.test_forward import ONPREM, Pair
+from tests.acceptance.test_forward import ONPREM, Pair, impatient
 from tests.acceptance.test_forward_whole import pair
 
-__all__ = ["pair"]
+__all__ = ["impatient", "pair"]
 
 
-def reload(pair: Pair, *peers: str) -> None:
+def reload(pair: Pair, *peers: str, lost_after: str = "10m") -> None:
     config = pair.folder / "cloud" / "runner.toml"
-    config.write_text("\n".join(('name = "cloud"', 'lost_after = "5s"', *peers)) + "\n")
+    config.write_text("\n".join(('name = "cloud"', f'lost_after = "{lost_after}"', *peers)) + "\n")
     told = (pair.folder / "cloud" / "node.log").read_text().count('"action": "reloaded"')
     os.kill(pair.cloud.pid, signal.SIGHUP)
     pair.until(lambda: (pair.folder / "cloud" / "node.log").read_text().count('"action": "reloaded"') > told)
@@ -98,11 +98,12 @@ def test_a_peer_that_is_not_named_any_more_has_lost_what_it_had(pair: Pair) -> N
     pair.until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))
 
 
-def test_of_a_peer_that_was_lost_and_is_none_any_more_nothing_is_expected(pair: Pair) -> None:
+def test_of_a_peer_that_was_lost_and_is_none_any_more_nothing_is_expected(impatient: Pair) -> None:
+    pair = impatient
     far = shell("far", f"echo $$ >> {pair.folder}/pids; sleep 1000")
     ids = [pair.submit({**far, "forward": ONPREM}), pair.submit(far, forward=ONPREM)]
     pair.until(lambda: len(pair.grown("pids")) == 2)
-    reload(pair, '[peers.onprem]\ntarget = "unix:/nowhere"')
+    reload(pair, '[peers.onprem]\ntarget = "unix:/nowhere"', lost_after="5s")
     assert [pair.finished(id).results["far"].reason for id in ids] == [Reason.RUNNER_LOST] * 2
     assert not any(pair.is_removed(id) for id in ids), "it may come back and tell"
     reload(pair, "[peers]")

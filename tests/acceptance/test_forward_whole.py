@@ -11,9 +11,9 @@ import pytest
 from runner.model.event import Kind
 from runner.model.result import Status
 from tests.acceptance.command import shell
-from tests.acceptance.test_forward import ONPREM, SECRET, Pair, pair
+from tests.acceptance.test_forward import ONPREM, SECRET, Pair, impatient, pair
 
-__all__ = ["pair"]
+__all__ = ["impatient", "pair"]
 
 
 def test_it_looks_like_a_group_that_runs_here(pair: Pair) -> None:
@@ -201,7 +201,8 @@ def test_cancelled_while_it_waits_nothing_of_it_runs_anywhere(pair: Pair) -> Non
     assert not (pair.folder / "ran").exists()
 
 
-def test_a_peer_that_stays_away_is_given_up_and_ends_what_it_has_when_it_is_back(pair: Pair) -> None:
+def test_a_peer_that_stays_away_is_given_up_and_ends_what_it_has_when_it_is_back(impatient: Pair) -> None:
+    pair = impatient
     tasks = [
         shell("far", f"echo $$ >> {pair.folder}/pids; sleep 1000"),
         shell("next", f"touch {pair.folder}/ran", depends_on=["far"]),

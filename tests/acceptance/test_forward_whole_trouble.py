@@ -16,10 +16,10 @@ from runner.model.event import Kind
 from runner.model.result import Status
 from tests.acceptance.command import group, shell
 from tests.acceptance.mortal import Node
-from tests.acceptance.test_forward import ONPREM, SECRET, Pair, pair
+from tests.acceptance.test_forward import ONPREM, SECRET, Pair, impatient, pair
 from tests.acceptance.test_full_disk import fill
 
-__all__ = ["pair"]
+__all__ = ["impatient", "pair"]
 
 
 def is_gone(pid: int) -> bool:
@@ -55,7 +55,8 @@ def test_nor_does_its_timeout(pair: Pair) -> None:
     assert result.results["long"].kill is not None
 
 
-def test_its_timeout_strikes_while_its_runner_is_away(pair: Pair) -> None:
+def test_its_timeout_strikes_while_its_runner_is_away(impatient: Pair) -> None:
+    pair = impatient
     id = pair.submit(shell("long", f"echo $$ > {pair.folder}/pid; exec sleep 1000"), forward=ONPREM, timeout=2)
     pid = int(pair.until(lambda: pair.grown("pid"))[0])
     pair.onprem.end()
