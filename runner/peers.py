@@ -244,4 +244,4 @@ def _missing(types: Collection[str], known: Collection[str]) -> str | None:
 
 def _away(peer: RemoteDispatcher) -> str:
     """Without what is wrong: that names addresses and files, and whoever submits a group reads this."""
-    return f"{peer.name} is away since {rfc3339(peer.since.wall)}"
+    return f"{peer.name} is away since {rfc3339(peer.since.wall)[:19]}Z"

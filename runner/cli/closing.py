@@ -80,10 +80,15 @@ def _rest(tasks: Sequence[TaskResult], shown: Sequence[TaskResult]) -> str:
     return ", ".join(f"{number:,} {status}" for status, number in left.items() if number)
 
 
+def _has_begun(task: TaskResult) -> bool:
+    """Whether there may be something that it printed: not of an only attempt that nobody took."""
+    return task.attempts > 1 or (task.attempts == 1 and task.reason not in (Reason.REFUSED, Reason.UNKNOWN_TYPE))
+
+
 def _more(result: TaskGroupResult, failed: Sequence[TaskResult], place: str) -> Iterator[str]:
     if result.status is Status.SUCCESS or not result.status.terminal or result.reason == Reason.STATE_NOT_WRITTEN:
         return
-    printed = next((task.name for task in failed if task.attempts), None)
+    printed = next((task.name for task in failed if _has_begun(task)), None)
     commands = [(f"runner logs {result.id} {shlex.quote(printed)}{place}", "all that it printed")] if printed else []
     commands += [
         (f"runner explain {result.id}{place}", "why it ended like this"),

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from runner.cli.terminal import visible
+from runner.model.caller import LOCAL
 from runner.model.event import Event, Kind
 from runner.model.result import Abort, Reason, Skip, Status, TaskGroupResult, TaskResult, Waiting
 from runner.model.value import MASK
@@ -42,6 +43,8 @@ _REASONS: Mapping[str, str] = {
     Abort.FAIL_FAST: "failFast",
     Reason.STATE_NOT_WRITTEN: "its state cannot be written",
     Reason.RUNNER_LOST: "its runner is gone",
+    Reason.ENDED_BY_RUNNER: "ended at its runner, unasked",
+    Reason.LOG_FAILED: "its log could not be kept",
 }
 
 
@@ -161,6 +164,8 @@ def ending(task: TaskResult) -> str:
     if task.unreached_since is not None:
         return f"{task.status} on {visible(task.runner or '')}, of which nothing has been heard since {task.unreached_since[:19]}Z"
     fields = {"reason": task.reason, "exit_code": task.exit_code, "error": task.error, "signal": task.signal}
+    if task.status is Status.RUNNING and task.runner not in (None, LOCAL):
+        return f"{task.status} on {visible(task.runner or '')}"
     tries = f" in {task.attempts} attempts" if task.attempts > 1 else ""
     return f"{task.status}{tries}{_why(fields)}"
 

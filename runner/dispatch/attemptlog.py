@@ -17,7 +17,7 @@ from runner.masking import Masker
 from runner.model.dispatch import AttemptId
 from runner.model.event import Kind
 from runner.model.log import LogGap, Redaction
-from runner.model.result import Outcome, Status
+from runner.model.result import Outcome, Reason, Status
 from runner.model.task import Task
 
 
@@ -85,7 +85,7 @@ class AttemptLog:
         except (OSError, StoreCorruptError) as error:
             self._complain("log_redact", error)
             message = "what became confidential while it ran could not be masked in its log, which still shows it"
-            return replace(outcome, status=Status.ERRORED, reason="log_failed", error=message, outputs={})
+            return replace(outcome, status=Status.ERRORED, reason=Reason.LOG_FAILED, error=message, outputs={})
         for redaction in told:
             reports.noticed(Kind.LOG_REDACTED, stream=redaction.stream, marks=redaction.marks, offset=redaction.offset)
         return outcome

@@ -27,6 +27,7 @@ _REASONS: Mapping[str, str] = {
     Reason.RUNNER_LOST: "its runner cannot be counted on any more",
     Reason.NO_SUCH_RUNNER: "there is no runner that it could be forwarded to",
     Reason.REFUSED: "the runner that it was forwarded to does not take it",
+    Reason.LOG_FAILED: "what it printed could not be kept as it has to be",
     Reason.ENDED_BY_RUNNER: "it was ended at the runner that it was forwarded to, which this one had not asked for",
     Abort.CANCELLED: "the group was cancelled",
     Abort.FAIL_FAST: "it was ended for `failFast`",

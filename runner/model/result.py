@@ -84,6 +84,7 @@ class Reason(StrEnum):
     """The runner that it was forwarded to does not take it."""
     ENDED_BY_RUNNER = "ended_by_runner"
     """The runner that it was forwarded to has ended it, and was not asked to."""
+    LOG_FAILED = "log_failed"
     CLEANUP_TIMEOUT = "cleanup_timeout"
     STATE_NOT_WRITTEN = "state_not_written"
     """Of a group: it is over, and that could not be recorded."""

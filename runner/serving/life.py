@@ -101,7 +101,9 @@ class _Life:
             self._neighbours.reload(new.service)
         logging.getLogger().setLevel(new.log_level.upper())
         self._configuration = new
-        extra: dict[str, object] = {"action": "reloaded", "changed": _differences(old, new)}
+        changed = _differences(old, new)
+        # Also where nothing has: certificates and rules of it are read anew.
+        extra: dict[str, object] = {"action": "reloaded", **({"changed": changed} if changed else {})}
         _log.info("the configuration was reloaded", extra=extra)
         if waiting := _differences(new, wanted):
             extra = {"action": "reload_incomplete", "keys": waiting}

@@ -105,6 +105,8 @@ def test_reloads(runner: Command, state: Path) -> None:
         runner.write(CONFIGURATION.replace('"eu"', '"us"') + "[limits]\nworkspace = 5\nstreams = 1", "runner.toml")
         assert "refused" not in node.reload()["STATUS"]
         assert node.until_said("reloaded")["changed"] == ["labels", "limits.streams"]
+        node.reload()
+        assert "changed" not in node.until_said("reloaded", 2)
         assert node.until_said("reload_incomplete")["keys"] == ["limits.workspace"]
         assert labels_of(node) == {"site": "us"}
 

@@ -83,7 +83,7 @@ def chosen(targets: Peers, forward: Forward, task: Task = TASK) -> str:
     [
         ("onprem-1", "onprem-1"),
         ("cloud", "cloud"),
-        ("onprem-3", "away: onprem-3 is away since 2023-11-14T22:13:20.000000Z"),
+        ("onprem-3", "away: onprem-3 is away since 2023-11-14T22:13:20Z"),
         ("onprem-2x", "no_such_runner: this runner has no peer 'onprem-2x' (did you mean 'onprem-3'?)"),
         ("nothing-of-the-kind", "no_such_runner: this runner has no peer 'nothing-of-the-kind' (known are cloud, onprem-1, onprem-3, other)"),
         ("other", "unknown_type: other has no task type 'probe': it can do vault"),

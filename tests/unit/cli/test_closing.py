@@ -67,7 +67,8 @@ def test_nothing_is_advised_that_would_not_work(status: Status, reason: str) -> 
 
 def test_a_log_is_offered_where_there_is_one() -> None:
     never = TaskResult(id="a", name="a", status=Status.ERRORED, reason="bad_template")
-    lines = list(closing(result(never, status=Status.ERRORED), Tails()))
+    refused = [task(f"r{reason}", Status.ERRORED, reason=reason) for reason in ("refused", "unknown_type")]
+    lines = list(closing(result(never, *refused, status=Status.ERRORED), Tails()))
     assert [line.split()[1] for line in lines if line.startswith("  runner")] == ["explain", "rerun"]
 
 

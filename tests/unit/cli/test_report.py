@@ -156,3 +156,25 @@ def test_what_survived_is_told() -> None:
     assert "\x1b" not in line
     assert (event_line(event(Kind.KILL_REPORT, left=kill["left"]), None) or "").startswith(warning)
     assert event_line(event(Kind.KILL_REPORT, signals=[["SIGTERM", 0.0]], left=[]), None) is None
+
+
+def test_it_is_told_where_a_task_runs_that_was_given_to_another_runner() -> None:
+    tasks = [
+        TaskResult(id=name, name=name, status=Status.RUNNING, attempts=1, runner=runner)
+        for name, runner in (("far", "b/c\x1b"), ("near", "local"), ("begun", None))
+    ]
+    told = list(
+        summary(TaskGroupResult(id="g", name="g", status=Status.RUNNING, results={task.name: task for task in tasks}))
+    )
+    assert [line.rstrip() for line in told[1:]] == [
+        "  far    running on b/c\\x1b",
+        "  near   running",
+        "  begun  running",
+    ]
+
+
+def test_no_reason_of_ours_is_told_as_it_is_spelt() -> None:
+    failed = TaskResult(id="a", name="a", status=Status.ERRORED, attempts=1, reason="log_failed")
+    assert "log_failed" not in "\n".join(
+        summary(TaskGroupResult(id="g", name="g", status=Status.ERRORED, results={"a": failed}))
+    )
