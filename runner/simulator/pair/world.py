@@ -210,7 +210,7 @@ class PairWorld:
             steps=origin.fate.steps,
             interrupted=frozenset(origin.interrupted),
             forgotten_stops=frozenset(stops),
-            stop_reasons=frozenset({None, Abort.CANCELLED.value}),
+            stop_reasons=frozenset({None, Abort.CANCELLED.value, Reason.ENDED_BY_RUNNER.value}),
             other_ends=(restarted,) if faults.executor_power else (),
             told={},
         )

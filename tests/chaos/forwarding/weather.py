@@ -21,7 +21,7 @@ JUMPS = ("jump-origin", "jump-executor")
 EXCUSES = {
     "reboot-origin": ("cloud", frozenset({"host_restarted"})),
     "reboot-executor": ("onprem", frozenset({"host_restarted"})),
-    "restore": ("onprem", frozenset({"host_restarted", "runner_lost", "cancelled"})),
+    "restore": ("onprem", frozenset({"host_restarted", "runner_lost", "cancelled", "ended_by_runner"})),
     "lost": ("onprem", frozenset({"runner_lost"})),
 }
 """What may cost a task on this runner its outcome, and what is said of it then. Nothing may cost it a second start."""
