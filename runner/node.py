@@ -283,7 +283,13 @@ async def _assembled(
         from runner.neighbours import Neighbours
         from runner.peers import Own
 
-        own = Own(dispatcher=dispatcher, types=types, labels=forwarding.labels, load=lambda: engine.load)
+        own = Own(
+            dispatcher=dispatcher,
+            types=types,
+            labels=forwarding.labels,
+            load=lambda: engine.load,
+            is_over=lambda group: engine.is_over(group),  # noqa: PLW0108 - it comes into being behind this
+        )
         neighbours = Neighbours(forwarding, own, role.name, clock, logs)
     engine = Engine(
         store=store,

@@ -40,6 +40,8 @@ class Own(Struct, frozen=True, kw_only=True):
     types: Types
     labels: Callable[[], Mapping[str, str]]
     load: Callable[[], Load]
+    is_over: Callable[[str], bool] = lambda group: False
+    """Whether nothing of a group can be wanted any more."""
 
 
 class _Candidate(NamedTuple):
@@ -63,7 +65,7 @@ class Peers:
         self._own = own
         self._peers = {peer.name: peer for peer in peers}
         for peer in self._peers.values():
-            peer.namesake = partial(self._namesake, peer)
+            peer.namesake, peer.is_over = partial(self._namesake, peer), own.is_over
         self._reach = reach
         self._changed: Changed = lambda name, there: None
         self._gone: Gone = lambda executor: None
@@ -90,7 +92,7 @@ class Peers:
     def _know(self, peer: RemoteDispatcher) -> None:
         self._peers[peer.name] = peer
         peer.on_change = self._notice
-        peer.namesake = partial(self._namesake, peer)
+        peer.namesake, peer.is_over = partial(self._namesake, peer), self._own.is_over
         self._found.clear()
 
     def _namesake(self, peer: RemoteDispatcher, hello: ExecutorHello) -> str | None:

@@ -21,6 +21,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from threading import Lock
 
@@ -38,6 +39,8 @@ FORSAKEN_SECONDS = 7 * 86_400.0
 _CLAIMED = ".claimed"
 _SEEN = ".seen"
 _OVER = ".over"
+MOST_LOOKED_AT = 10_000
+"""Of shared workspaces, to find those of one runner."""
 
 
 class Workspaces:
@@ -117,9 +120,26 @@ class Workspaces:
             # First, so that there is no folder that nothing says the age of.
             seen = path.with_name(path.name + _SEEN)
             self._touch(seen)
+            if not path.exists():
+                seen.write_text(f"{origin}\0{group}")
+                self._touch(seen)
             path.with_name(path.name + _OVER).unlink(missing_ok=True)
             path.mkdir(mode=0o700, exist_ok=True)
         return path
+
+    def kept(self, origin: str, most: int) -> list[str]:
+        """Groups of another runner whose workspaces are shared here and were not released, as far as they are found soon."""
+        found: list[str] = []
+        for seen in islice(self._guests.glob("*" + _SEEN), MOST_LOOKED_AT):
+            with suppress(OSError, UnicodeDecodeError):
+                whose, _, group = seen.read_text().rpartition("\0")
+                path = seen.with_suffix("")
+                # One that was not written to its end names another place.
+                if whose == origin and path == self._shared(origin, group) and not path.with_suffix(_OVER).exists():
+                    found.append(group)
+            if len(found) == most:
+                break
+        return found
 
     def release(self, origin: str, group: str, keep_seconds: float = 0.0) -> None:
         """The other runner's group is over: its workspace here goes, or is kept for so long, counted from now on."""

@@ -71,6 +71,8 @@ class RemoteDispatcher:
         """Told whenever the peer has come or gone."""
         self.namesake: Callable[[ExecutorHello], str | None] = lambda hello: None
         """What else the runner that says this is called here; None where nothing."""
+        self.is_over: Callable[[str], bool] = lambda group: False
+        """Whether nothing of a group of this runner can be wanted any more."""
         self.trouble = "it was not reached yet"
         """Why it is not there, where it is not."""
         self.under_way = 0
@@ -180,9 +182,7 @@ class RemoteDispatcher:
                 if handed.id.group == group:
                     self._unheard.add(handed)
             self._forget(lambda id: id.group == group)
-        if group not in self._groups:
-            return
-        self._groups.discard(group)
+        self._groups.discard(group)  # or it was handed out by a former life, and was over by the end of that
         self._releases.add(group)
         if (send := self._send) is not None:
             self._releases.tell(self._clock.now().boot, lambda group: send(Release(group=group)))
@@ -268,6 +268,9 @@ class RemoteDispatcher:
         for handed in self._handed.values():
             handed.is_handed_over = False
         send(Begin(live=tuple(handed.id for handed in self._under_way())))
+        for group in hello.kept:  # also since a former life of this runner, which could not tell
+            if group not in self._groups and self.is_over(group):
+                self._releases.add(group)
         self._releases.tell(self._since.boot, lambda group: send(Release(group=group)))
         self._unheard.ask(send)
         for handed in self._under_way():

@@ -25,6 +25,9 @@ LARGEST_SUBMIT_BYTES = 32 << 20
 """Of one `Submit`, `SubmitGroup` or `Check` on its way: what every executor takes, however small its `limits.message` is. A
 larger one would end the session, and each one after it."""
 
+MOST_KEPT = 1000
+"""Of groups whose workspaces an executor names in its hello."""
+
 NOTICED = frozenset(
     {
         Kind.KILL_REPORT, Kind.MASK_SKIPPED, Kind.LOG_REDACTED, Kind.LOG_GAP,
@@ -141,6 +144,8 @@ class ExecutorHello(Struct, frozen=True, kw_only=True):
     load: Load
     version: int = VERSION
     unusable: Mapping[str, str] = {}
+    kept: tuple[str, ...] = ()
+    """Groups of the origin whose workspaces are kept, at most `MOST_KEPT`: it may have been killed before it could tell that they are over."""
 
 
 class Reported(Struct, frozen=True, kw_only=True):

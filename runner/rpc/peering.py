@@ -138,7 +138,7 @@ class PeerServicer(peer_pb2_grpc.PeerServiceServicer):
             greeted = self._greeted.setdefault(key, [])
             greeted.append(present)
             try:
-                yield peerwire.from_executor_to_proto(await self._answer())
+                yield peerwire.from_executor_to_proto(await self._answer(reception.whose))
                 begin = await _begin(heard)
                 if begin is None:
                     return
@@ -169,11 +169,12 @@ class PeerServicer(peer_pb2_grpc.PeerServiceServicer):
         """With what he may do now: the rules may have changed since he called."""
         return self._policy().admit(Identity(name=caller.name, kind=caller.kind, most=caller.scopes))
 
-    async def _answer(self) -> session.ExecutorHello:
+    async def _answer(self, whose: str) -> session.ExecutorHello:
         registry = self._premises.registry
         conditions = await registry.conditions()
         unusable = {one.driver.type: one.health.description for one in conditions if not one.health.healthy}
         unusable.update({one.type: str(one) for one in registry.load() if one.type not in registry.types})
+        kept = await asyncio.to_thread(self._premises.workspaces.kept, whose, session.MOST_KEPT)
         return session.ExecutorHello(
             node=self._premises.node_id,
             name=self._service.name,
@@ -182,6 +183,7 @@ class PeerServicer(peer_pb2_grpc.PeerServiceServicer):
             unusable=unusable,
             labels=self._service.labels,
             load=self._premises.engine.load,
+            kept=tuple(kept),
         )
 
 

@@ -275,6 +275,7 @@ def _executor_hello_to_proto(said: model.ExecutorHello) -> pb.ExecutorHello:
         capacity=_load_to_proto(said.load),
         version=said.version,
         unusable=said.unusable,
+        kept=said.kept,
     )
 
 
@@ -290,6 +291,7 @@ def _executor_hello(message: pb.ExecutorHello) -> model.ExecutorHello:
         unusable={
             parts.name_of("unusable", type): parts.text_of("unusable", why) for type, why in message.unusable.items()
         },
+        kept=tuple(parts.group_of(group) for group in message.kept[: model.MOST_KEPT]),
     )
 
 

@@ -107,7 +107,7 @@ class Reception:
             ) from error
         if id is None:
             self._judge(said, submission)
-            self._departures.stay(self._whose, dispatch.id.group)
+            self._departures.stay(self.whose, dispatch.id.group)
             workspace = self.workspace(dispatch.id.group)
             accepted = engine.accept(
                 submission, caller=origin.caller, workspace=str(workspace), traceparent=dispatch.traceparent
@@ -145,11 +145,11 @@ class Reception:
 
     def workspace(self, group: str) -> Path:
         """That of all that comes of this group of the origin, which is there now. Raises StoreError."""
-        return self._premises.workspaces.shared(self._whose, group)
+        return self._premises.workspaces.shared(self.whose, group)
 
     async def release(self, group: str, ending: Collection[str]) -> None:
         """Of this group nothing is wanted any more; `ending` are the guests of it that were told to end."""
-        await self._departures.release(self._whose, group, ending)
+        await self._departures.release(self.whose, group, ending)
 
     def cancel(self, attempt: AttemptId, grace: float) -> str | None:
         """The id of the guest; None where it is not known."""
@@ -229,7 +229,7 @@ class Reception:
         return self._early.of(id) == "pause" or self._engine.is_to_pause(id, task)
 
     @property
-    def _whose(self) -> str:
+    def whose(self) -> str:
         """What tells the origin from others who share workspaces here. Who it is was proved, which node it is was said."""
         return f"{self._origin.caller}\0{self._origin.node}"
 

@@ -767,6 +767,7 @@ class ExecutorHello(google.protobuf.message.Message):
     CAPACITY_FIELD_NUMBER: builtins.int
     VERSION_FIELD_NUMBER: builtins.int
     UNUSABLE_FIELD_NUMBER: builtins.int
+    KEPT_FIELD_NUMBER: builtins.int
     node: builtins.str
     """The identity of the executor's state, and what it is called."""
     name: builtins.str
@@ -791,6 +792,10 @@ class ExecutorHello(google.protobuf.message.Message):
     def unusable(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
         """The task types that it knows and cannot carry out now, and why."""
 
+    @property
+    def kept(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Groups of this origin, as it calls them, whose workspaces are kept here; at most 1,000 of them. It releases those that are over."""
+
     def __init__(
         self,
         *,
@@ -802,9 +807,10 @@ class ExecutorHello(google.protobuf.message.Message):
         capacity: global___Capacity | None = ...,
         version: builtins.int = ...,
         unusable: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
+        kept: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["capacity", b"capacity"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["capacity", b"capacity", "instance", b"instance", "labels", b"labels", "name", b"name", "node", b"node", "types", b"types", "unusable", b"unusable", "version", b"version"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["capacity", b"capacity", "instance", b"instance", "kept", b"kept", "labels", b"labels", "name", b"name", "node", b"node", "types", b"types", "unusable", b"unusable", "version", b"version"]) -> None: ...
 
 global___ExecutorHello = ExecutorHello
 

@@ -364,6 +364,17 @@ class TestWorkspaces:
         assert not path.exists()
         assert all(other.exists() for other in others)
         assert list(spaces.shared("o", "g").iterdir()) == []
+        assert sorted(spaces.kept("o", 10)) == ["g", "h"]
+        assert (len(spaces.kept("o", 1)), spaces.kept("o\0g", 10), spaces.kept("q", 10)) == (1, [""], [])
+        spaces.release("o", "h")
+        assert spaces.kept("o", 10) == ["g"]
+        spaces.release("o", "g", 60.0)
+        assert spaces.kept("o", 10) == [], "it was told, and is kept for a while all the same"
+        spaces.shared("o", "g")
+        assert spaces.kept("o", 10) == ["g"]
+        for seen in (tmp_path / "w" / ".guests").glob("*.seen"):
+            seen.write_text("cut o")
+        assert spaces.kept("o", 10) == []
 
     def test_what_its_runner_has_forsaken_goes(self, tmp_path: Path) -> None:
         path = self.spaces(tmp_path, 1000.0).shared("o", "g")

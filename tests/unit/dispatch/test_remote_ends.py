@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from runner.model.dispatch import Finished
 from runner.model.result import Outcome, Reason, Status
@@ -15,7 +16,7 @@ from runner.model.session import (
     Submit,
 )
 from runner.model.value import Value
-from tests.unit.dispatch.origin import ID, LOST_AFTER, Origin, finished, started
+from tests.unit.dispatch.origin import HELLO, ID, LOST_AFTER, Origin, finished, started
 
 # Cancels and signals.
 
@@ -230,6 +231,16 @@ def test_of_a_late_end_no_more_is_kept_than_it_is_told_for(origin: Origin, reaso
     origin.hear(Finished(id=ID, sequence=9, outcome=outcome))
     kept = {"oom": "oom", "runner_lost": None, None: None}.get(reason, "driver_error")
     assert origin.finished()[-1].outcome == Outcome(status=Status.FAILED, reason=kept)
+
+
+def test_what_a_peer_keeps_of_groups_that_are_over_is_released(origin: Origin) -> None:
+    """A former life was killed before it could tell."""
+    origin.connect()
+    origin.send()
+    origin.dispatcher.disconnected("cut")
+    origin.dispatcher.is_over = lambda group: group != "still"
+    origin.connect(replace(HELLO, kept=("old", ID.group, "still")))
+    assert [said for said in origin.told if isinstance(said, Release)] == [Release(group="old")]
 
 
 @pytest.mark.parametrize("reason", ["x" * 2000, "no reason of ours"])
