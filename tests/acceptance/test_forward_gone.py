@@ -58,6 +58,23 @@ def test_what_has_ended_there_while_nobody_heard_of_it_is_told_late(impatient: P
     nodes.until(lambda: nodes.is_removed(id))
 
 
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_later_life_asks_for_nothing_late_and_lets_nothing_run_on(impatient: Pair, whole: bool) -> None:
+    nodes = impatient
+    far = shell("far", f"echo $$ > {nodes.folder}/pid; exec sleep 1000")
+    id = nodes.submit(far, forward=ONPREM) if whole else nodes.submit({**far, "forward": ONPREM})
+    pid = int(nodes.until(lambda: nodes.grown("pid"))[0])
+    _point(nodes, nodes.onprem.socket, "unix:/nowhere")
+    assert nodes.finished(id).results["far"].reason == Reason.RUNNER_LOST
+    nodes.cloud.end()
+    config = nodes.folder / "cloud" / "runner.toml"
+    config.write_text(config.read_text().replace("unix:/nowhere", nodes.onprem.socket))
+    nodes.cloud.start()
+    nodes.until(lambda: not Path(f"/proc/{pid}").exists())
+    assert nodes.events(id, Kind.LATE_RESULT) == []
+    nodes.until(lambda: nodes.is_removed(id))
+
+
 def _statuses(node: Node) -> list[Status]:
     """Of the groups that it has."""
     with Client(Endpoint(target=node.socket)) as client:
