@@ -75,6 +75,9 @@ class Folders(Workspaces):
         self.held.add((whose, group))
         return Path("/workspaces") / group
 
+    def kept(self, origin: str, most: int) -> list[str]:
+        return sorted(group for whose, group in self.held if whose == origin)[:most]
+
     def release(self, whose: str, group: str, keep_seconds: float = 0.0) -> None:
         self.held.discard((whose, group))
 
