@@ -20,7 +20,7 @@ from msgspec import NODEFAULT
 from msgspec.structs import fields
 
 from runner.errors import StoreCorruptError
-from runner.model.group import Input, TaskGroup
+from runner.model.group import Concurrency, Input, TaskGroup
 from runner.model.result import Outcome, Status
 from runner.model.task import Cell, Export, Forward, Import, Retry, Scope, Task, When
 from runner.model.value import Value
@@ -41,6 +41,8 @@ def encode_group(group: TaskGroup) -> bytes:
         plain["inputs"] = [_without_defaults(item) for item in group.inputs]
     if group.forward is not None:
         plain["forward"] = _without_defaults(group.forward)
+    if group.concurrency is not None:
+        plain["concurrency"] = _without_defaults(group.concurrency)
     return _dump(plain)
 
 
@@ -179,6 +181,8 @@ def _group(parts: dict[str, msgspec.Raw], loads: Callable[[bytes], Any] = json.l
     plain["inputs"] = tuple(Input(**item) for item in plain.get("inputs", ()))
     if "forward" in plain:
         plain["forward"] = Forward(**plain["forward"])
+    if "concurrency" in plain:
+        plain["concurrency"] = Concurrency(**plain["concurrency"])
     return TaskGroup(tasks=tasks, **plain)
 
 

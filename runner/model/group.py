@@ -21,9 +21,17 @@ class Input(Struct, frozen=True, kw_only=True):
     description: str = ""
 
 
+class Concurrency(Struct, frozen=True, kw_only=True):
+    """Of the groups of one caller whose `key` is the same, one at a time has its turn. The key is a text that may name inputs and labels; with
+    `cancel_previous` the group ends those that were accepted before it."""
+
+    key: str
+    cancel_previous: bool = False
+
+
 class TaskGroup(Struct, frozen=True, kw_only=True):
     """The unit of submission. `timeout` and `cleanup_timeout` are in seconds; `tasks` are in declaration order. With `forward` another runner carries all of
-    it out; what that says may name inputs and the group."""
+    it out; what that says may name inputs and the group. `concurrency` counts on the runner that carries it out."""
 
     name: str = ""
     description: str = ""
@@ -35,4 +43,5 @@ class TaskGroup(Struct, frozen=True, kw_only=True):
     cleanup_timeout: float = DEFAULT_CLEANUP_TIMEOUT_SECONDS
     env: Mapping[str, str] = {}
     forward: Forward | None = None
+    concurrency: Concurrency | None = None
     tasks: tuple[Task, ...]

@@ -12,7 +12,7 @@ from runner.model import environment, fields, references, taskparse
 from runner.model.environment import Variable
 from runner.model.fault import Faults, Path, quote
 from runner.model.fields import Readers
-from runner.model.group import Input, TaskGroup
+from runner.model.group import Concurrency, Input, TaskGroup
 from runner.model.limits import Limits
 from runner.model.matrix import Matrix, combinations
 from runner.model.scalars import as_text
@@ -21,8 +21,11 @@ from runner.model.taskparse import Checks as Checks
 
 VERSION = "1"
 TASK_KEYS = ("taskGroup", "tasks")
-NOT_BUILT = frozenset({"cache", "concurrency", "environments", "services"})
+NOT_BUILT = frozenset({"cache", "environments", "services"})
 """Keys of a group."""
+
+MOST_KEY_BYTES = 256
+"""Of a concurrency key."""
 
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 
@@ -43,6 +46,8 @@ class Parsed(Struct, frozen=True, kw_only=True):
     tasks: Path
     """Of the list of tasks; its items are in the order of `group.tasks`."""
     env: tuple[Variable, ...]
+    key: Path = ("concurrency",)
+    """Of the group's concurrency key."""
 
 
 def tasks_key(data: Any) -> str:
@@ -67,7 +72,12 @@ def parse(data: Any, faults: Faults, checks: Checks, *, complete: bool = True, l
     env = given.pop("env", ())
     given.pop("version", None)
     group = TaskGroup(tasks=tuple(tasks), env={variable.name: variable.text for variable in env}, **given)
-    return Parsed(group=group, matrices=matrices, tasks=place, env=tuple(env))
+    key = (
+        ("concurrency", "key")
+        if isinstance(data, dict) and isinstance(data.get("concurrency"), dict)
+        else ("concurrency",)
+    )
+    return Parsed(group=group, matrices=matrices, tasks=place, env=tuple(env), key=key)
 
 
 def _top(faults: Faults, data: Any) -> dict[str, Any]:
@@ -145,6 +155,34 @@ def _input(faults: Faults, path: Path, name: str, value: Any) -> Input:
     return declared
 
 
+def _concurrency(faults: Faults, path: Path, value: Any) -> Concurrency | None:
+    """A mapping, or the key alone."""
+    if not isinstance(value, dict):
+        if as_text(value) is None:
+            fields.expected(faults, path, "a key, or a mapping such as {key: deploy, cancel_previous: true}", value)
+            return None
+        return Concurrency(key=_key(faults, path, value))
+    given = fields.record(faults, path, value, CONCURRENCY)
+    return Concurrency(**given) if fields.require(faults, path, given, key="key") else None
+
+
+def _key(faults: Faults, path: Path, value: Any) -> str:
+    """What is a template is looked at again when it is known what it gives."""
+    key = fields.text(faults, path, value)
+    if as_text(value) is not None and "{{" not in key and (wrong := wrong_key(key)):
+        faults.add(path, wrong)
+    return key
+
+
+def wrong_key(key: str) -> str | None:
+    """What is wrong with the key of a `concurrency`, its templates rendered."""
+    if not key.strip():
+        return "a concurrency key must not be empty"
+    if (size := len(key.encode(errors="replace"))) > MOST_KEY_BYTES:
+        return f"a concurrency key has at most {MOST_KEY_BYTES} bytes, and this one has {size:,}"
+    return None if key.isprintable() else "a concurrency key is one line of printable characters"
+
+
 GROUP: Readers = {
     "version": ("version", _version),
     "name": ("name", fields.one_line),
@@ -157,8 +195,13 @@ GROUP: Readers = {
     "cleanup_timeout": ("cleanup_timeout", fields.seconds),
     "env": ("env", environment.read),
     "forward": ("forward", taskparse.read_forward),
+    "concurrency": ("concurrency", _concurrency),
     "taskGroup": ("tasks", _task_list),
     "tasks": ("tasks", _task_list),
+}
+CONCURRENCY: Readers = {
+    "key": ("key", _key),
+    "cancel_previous": ("cancel_previous", fields.flag),
 }
 INPUT: Readers = {
     "default": ("default", fields.text),

@@ -26,7 +26,7 @@ NOT_RETRIED = frozenset({Status.SUCCESS, Status.ABORTED, Status.SKIPPED})
 RESERVED_NAMES = fields.RESERVED_NAMES | {ROOT}
 """Of tasks."""
 
-NOT_BUILT = frozenset({"cache", "concurrency", "environment", "environments", "services"})
+NOT_BUILT = frozenset({"cache", "environment", "environments", "services"})
 """Keys of a task."""
 
 

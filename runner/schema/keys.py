@@ -142,6 +142,21 @@ _MATRIX = {
     "anyOf": [{"required": ["include"]}, {"not": {"propertyNames": {"enum": list(MATRIX)}}}],
 }
 
+_KEY = matching(
+    rf"\{{\{{|^(?=.*\S)[^\u0000-\u001f\u007f]{{1,{parse.MOST_KEY_BYTES}}}$", "expected one line of printable characters"
+)
+CONCURRENCY: Keys = {
+    "key": Key(
+        "Groups with the same key run one after the other. It may name inputs and labels.",
+        _KEY,
+        ("deploy-{{ .inputs.site }}",),
+    ),
+    "cancel_previous": Key(
+        "Those of the same key that came before are ended; else this one waits for them.", forms.FLAG, (True,)
+    ),
+}
+_CONCURRENCY = record(CONCURRENCY, required=("key",))
+
 _TASK_NAME = but(forms.NAME, **{"not": {"enum": sorted(RESERVED_NAMES)}})
 
 TASK: Keys = {
@@ -217,6 +232,11 @@ GROUP: Keys = {
         ({"LANG": "C.UTF-8"},),
     ),
     "forward": Key("Another runner that carries all of it out.", _FORWARD, ({"to": "onprem-1"},)),
+    "concurrency": Key(
+        "Of groups with the same key one runs at a time: a key, or a mapping.",
+        either(_CONCURRENCY, _KEY),
+        ({"key": "deploy-{{ .inputs.site }}", "cancel_previous": True}, "deploy"),
+    ),
     "taskGroup": Key("The tasks. What does not wait for another one starts at once.", _TASKS, ([_A_TASK],)),
     "tasks": Key("Another spelling of taskGroup.", _TASKS, ([_A_TASK],)),
 }

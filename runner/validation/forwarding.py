@@ -1,4 +1,4 @@
-"""Whether there are the runners that a group and its tasks may be forwarded to, as far as a document alone tells it."""
+"""What of a group needs nodes, as far as a document alone tells it: runners that it is forwarded to, others that it takes turns with."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ def without_peers(group: TaskGroup, tasks: str) -> Iterator[Fault]:
     """What has to be said of a valid group where nothing can be forwarded: a fault, or a warning where another runner may have to
     judge the document."""
     yield from unknown_runners(group, tasks, ())
+    yield from _without_effect(group)
     for path, forward, template in _forwards(group, tasks):
         if forward.to is None or (template and expressions.has_template(forward.to)):
             message = "this runner has no peers: here what is forwarded ends as errored (no_such_runner)"
@@ -45,7 +46,15 @@ def unjudged(group: TaskGroup, tasks: str) -> Iterator[Fault]:
         message = "whether there is such a runner is known to the node that the group is submitted to"
         hint = "`runner run` has no peers; a node says so before anything runs"
         yield Fault(path=path, message=message, hint=hint, warning=True)
-        return
+        break
+    yield from _without_effect(group)
+
+
+def _without_effect(group: TaskGroup) -> Iterator[Fault]:
+    """What only a node can keep to."""
+    if group.concurrency is not None:
+        message = "has no effect in `runner run`: groups take turns on the node that they are submitted to"
+        yield Fault(path=("concurrency",), message=message, hint="`runner submit` it", about_key=True, warning=True)
 
 
 def _forwards(group: TaskGroup, tasks: str) -> Iterator[tuple[Path, Forward, bool]]:

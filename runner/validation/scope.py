@@ -46,6 +46,7 @@ class Scopes:
         """Add every fault of the group's templates."""
         self._check_env()
         self._check_forward()
+        self._check_concurrency()
         for index, task in enumerate(self._parsed.group.tasks):
             self._check_task((*self._parsed.tasks, index), task, self._parsed.matrices.get(index))
 
@@ -78,6 +79,25 @@ class Scopes:
                     self._check_member(text, name, self._shared)
                 else:
                     self._refuse(text, name, "where a group runs can depend only on inputs and group")
+
+    def _check_concurrency(self) -> None:
+        concurrency = self._parsed.group.concurrency
+        if concurrency is None or not expressions.has_template(concurrency.key):
+            return
+        text = _Text(self._parsed.key, concurrency.key)
+        self._check_public(text, "a concurrency key is seen by everyone who sees the group")
+        labels = self._parsed.group.labels
+        for name in self._names(text):
+            if name[0] == "inputs":
+                self._check_member(text, name, self._shared)
+            elif name[0] != "labels":
+                self._refuse(text, name, "a concurrency key can name only inputs and labels")
+            elif len(name) != 2:
+                self._refuse(text, name, "a label is text, named as labels.NAME")
+            elif name[1] not in labels:
+                message = f"{_spelt(name)}: the document does not have this label, so each submission has to give it"
+                offset = text.names().get(name, 0)
+                self._faults.add(text.path, message, hint=f"with --label {name[1]}=…", offset=offset, warning=True)
 
     def _check_task(self, path: Path, task: Task, cells: Cells | None) -> None:
         if not task.template:

@@ -26,9 +26,11 @@ EXAMPLES = Path(__file__).parents[3] / "examples"
 NO_GROUPS = {"manifest.yaml"}
 EXAMPLE_GROUPS = sorted(path for path in EXAMPLES.glob("*.yaml") if path.name not in NO_GROUPS)
 
-# What is wrong with these: names that nobody has, cycles, what templates read, what a driver finds, and null, which YAML
+# What is wrong with these: names that nobody has, cycles, sizes in bytes, what templates read, what a driver finds, and null, which YAML
 # also has where a value was left out.
 NOT_FOR_A_SCHEMA = {
+    "concurrency-key.yaml",
+    "concurrency-long.yaml",
     "confidential-if.yaml",
     "cycles.yaml",
     "driver-check.yaml",
@@ -109,6 +111,7 @@ def test_without_templates_a_condition_is_no_template() -> None:
     ("readers", "described"),
     [
         pytest.param(parse.GROUP, keys.GROUP, id="group"),
+        pytest.param(parse.CONCURRENCY, keys.CONCURRENCY, id="concurrency"),
         pytest.param(parse.INPUT, keys.INPUT, id="input"),
         pytest.param(taskparse.TASK, keys.TASK, id="task"),
         pytest.param(taskparse.IMPORT, keys.IMPORT, id="import"),
@@ -174,6 +177,7 @@ def each(prefix: str, names: Iterable[str], make: Callable[[Any], Any]) -> dict[
 PLACES: Mapping[str, Place] = {
     **each("group", [key for key in keys.GROUP if key not in parse.TASK_KEYS], lambda given: group(**given)),
     **each("group", parse.TASK_KEYS, lambda given: given),
+    **each("concurrency", keys.CONCURRENCY, lambda given: group(concurrency={"key": "k", **given})),
     **each("task", keys.TASK, lambda given: task(**given)),
     **each("input", keys.INPUT, lambda given: group(inputs={"x": given})),
     **each("retry", keys.RETRY, lambda given: task(retry={"attempts": 2, **given})),
@@ -216,6 +220,7 @@ NAMES = (
 NO_TASK_OF_THIS_NAME = dict.fromkeys(["import.from", "import.variable", "import.task_name", "import.name"], NAMES)
 # In JSON null is always written; in YAML the value may have been left out, and that is the empty text.
 NULLS = ([{"key": "A", "value": None}], {"a": None})
+NO_KEY = ("{{ .group.id }}", " {{ .group.id }} ", "x{{ .group.id }}")
 NO_AXES = (
     [{"key": "A"}], [{"key": ""}], [{"from": "a", "variable": "a"}], [{"name": "n"}], [{"name": "n", "x": 1}], [{"name": "a"}],
     [{"from": "a", "task_name": "a", "variable": "a"}], [{"name": "a", "type": "os_exec"}],
@@ -226,6 +231,8 @@ LOOSE: Mapping[str, tuple[Any, ...]] = {
     "task.name": ("a",),  # it is taken
     "task.depends_on": (*NAMES, [True]),
     "group.env": NULLS,
+    "group.concurrency": NO_KEY,
+    "concurrency.key": NO_KEY,
     "variable.value": (None,),
     "entry.value": (None,),
     "matrix.exclude": NO_AXES,
