@@ -13,7 +13,7 @@ from itertools import islice
 
 from msgspec import Struct
 
-from runner.cli.report import cause_text, ending, event_line, reason_text, shortened, skip_reason
+from runner.cli.report import cause_text, ending, event_line, reason_text, replaced, shortened, skip_reason
 from runner.cli.tails import Tails
 from runner.model.event import Event, Kind
 from runner.model.explanation import Cause
@@ -147,6 +147,8 @@ class Board:
         match event.kind:
             case Kind.GROUP_STARTED:
                 self.since, self.note = event.at, ""
+            case Kind.GROUP_READY:
+                self.note = ""
             case Kind.GROUP_WAITING | Kind.GROUP_DISPATCHED | Kind.PEER_LOST | Kind.PEER_BACK:
                 self.note = event_line(event, None) or ""
             case Kind.GROUP_FINISHED:
@@ -154,7 +156,8 @@ class Board:
             case Kind.CANCEL_REQUESTED:
                 reason = str(fields["reason"])
                 because_of = f": {fields['because_of']} failed" if fields.get("because_of") else ""
-                self.note = f"stopping, {reason_text(reason)}{because_of}"
+                why = replaced(str(fields["replaced_by"])) if fields.get("replaced_by") else reason_text(reason)
+                self.note = f"stopping, {why}{because_of}"
                 if reason == Abort.CANCELLED and (fields.get("count") or 1) > 1:
                     self.note = "stopping without clean-up: what still runs is killed"
             case _:

@@ -34,6 +34,7 @@ _WAITS: Mapping[str, str] = {
     Waiting.PAUSED: "being told to go on",
     Waiting.PEER_UNREACHABLE: "a runner that cannot be reached",
     Waiting.MATRIX: "other instances of its matrix",
+    Waiting.CONCURRENCY: "the turn of its group",
 }
 
 _REASONS: Mapping[str, str] = {
@@ -41,6 +42,7 @@ _REASONS: Mapping[str, str] = {
     Abort.CANCELLED: "the group was cancelled",
     Abort.GROUP_TIMEOUT: "the group's time was over",
     Abort.FAIL_FAST: "failFast",
+    Abort.REPLACED: "a newer group took its place",
     Reason.STATE_NOT_WRITTEN: "its state cannot be written",
     Reason.RUNNER_LOST: "its runner is gone",
     Reason.ENDED_BY_RUNNER: "ended at its runner, unasked",
@@ -68,7 +70,9 @@ def event_line(event: Event, seconds: float | None) -> str | None:
             return f"{fields['status']}{took}{_why(fields)}; tried again {_later(fields['seconds'])}"
         case Kind.TASK_SKIPPED:
             return f"skipped {skip_reason(fields['reason'], fields.get('because_of'))}"
-        case Kind.TASK_WAITING | Kind.GROUP_WAITING if fields.get("why"):
+        case Kind.GROUP_WAITING | Kind.GROUP_READY | Kind.CANCEL_REQUESTED:
+            return _turn(event)
+        case Kind.TASK_WAITING if fields.get("why"):
             return f"waits: {shortened(str(fields['why']))}"
         case Kind.GROUP_DISPATCHED | Kind.PEER_LOST | Kind.PEER_BACK:
             return _ABROAD[event.kind].format(visible(str(fields["runner"])))
@@ -92,6 +96,18 @@ def event_line(event: Event, seconds: float | None) -> str | None:
             return None
 
 
+def _turn(event: Event) -> str | None:
+    """What is told of a group that waits before it begins, or is ended by another one."""
+    fields = event.fields
+    if event.kind is Kind.CANCEL_REQUESTED:
+        return f"is ended: {replaced(str(fields['replaced_by']))}" if fields.get("replaced_by") else None
+    if event.kind is Kind.GROUP_READY:
+        return "its turn has come"
+    if fields.get("waits_for"):
+        return f"waits {visible(str(fields.get('why', '')))}"
+    return f"waits: {shortened(str(fields['why']))}" if fields.get("why") else None
+
+
 def skip_reason(reason: str | None, because_of: str | None) -> str:
     """Why a task was never started, e.g. `because build did not succeed`."""
     text = _SKIPS.get(reason or "", "")
@@ -103,6 +119,11 @@ def skip_reason(reason: str | None, because_of: str | None) -> str:
 def headline(name: str, tasks: int, id: str) -> str:
     """What runs, and the id that its state is kept under."""
     return f"{name or 'task group'}: {tasks} task{'s' * (tasks != 1)}, run {id}"
+
+
+def replaced(by: str) -> str:
+    """Why a group was ended in whose place another one has come."""
+    return f"group {visible(by)} took its place"
 
 
 def summary(result: TaskGroupResult, *, reveal: bool = False) -> Iterator[str]:
@@ -119,7 +140,12 @@ def verdict(result: TaskGroupResult) -> str:
     counts = Counter(task.status for task in result.results.values())
     parts = ", ".join(f"{counts[status]} {status}" for status in Status if counts[status])
     seconds = _seconds(result.started_at, result.finished_at)
-    reason = f" ({reason_text(result.reason)})" if result.reason else ""
+    reason = reason_text(result.reason) if result.reason else ""
+    if result.replaced_by:
+        reason = replaced(result.replaced_by)
+    if result.waits_for:
+        reason = f"waits for group {visible(result.waits_for)}, concurrency key {visible(result.concurrency)}"
+    reason = f" ({reason})" if reason else ""
     took = f" after {duration(seconds)}" if seconds is not None else ""
     return f"{result.name or 'task group'}: {result.status}{reason}{took}: {parts}"
 

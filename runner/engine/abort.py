@@ -32,9 +32,16 @@ class Abortion:
         self.because_of: str | None = None
         self.at: Moment | None = None
         self.count = 0
+        self.replaced_by: str | None = None
+        """What the group is called that has taken its place."""
         self.closed = False
         self._next = sys.maxsize
         """The first task that `end_some` has not looked at."""
+        self._rests_since: Moment | None = None
+        """The timeout stands still."""
+        self._rested = 0.0
+        """For how long it did, in seconds."""
+        self._timeout: Timer | None = None
         self._timers: list[Timer] = []
 
     def into(self, row: GroupRow) -> GroupRow:
@@ -44,6 +51,9 @@ class Abortion:
             abort_because_of=self.because_of,
             abort_at=self.at,
             abort_count=self.count,
+            replaced_by=self.replaced_by,
+            rests_since=self._rests_since,
+            rested=self._rested,
         )
 
     def restore(self, row: GroupRow) -> None:
@@ -52,6 +62,8 @@ class Abortion:
         self.because_of = row.abort_because_of
         self.at = row.abort_at
         self.count = row.abort_count
+        self.replaced_by = row.replaced_by
+        self._rests_since, self._rested = row.rests_since, row.rested
         self.closed = self.count >= CLOSING_CANCELS
         if self.reason is not None:
             self._next = 0  # it may have been killed before all had ended
@@ -66,7 +78,7 @@ class Abortion:
         if self._is_in_doubt:
             # It may have begun elsewhere, and was not skipped for the abort then. Here nothing of it can begin.
             return False
-        is_kept_away = entrusted is not None and entrusted.is_kept_away
+        is_kept_away = self._run.turn.is_held or (entrusted is not None and entrusted.is_kept_away)
         return self.closed or is_kept_away or task.when is not When.ALWAYS
 
     def allows_retry(self, task: Task) -> bool:
@@ -94,6 +106,12 @@ class Abortion:
         if self.count == CLOSING_CANCELS:
             self._close(grace=0.0)
 
+    def replaced(self, by: str) -> None:
+        """A newer group of the same concurrency key, which is called so, takes its place."""
+        if self.reason in (None, Abort.FAIL_FAST):
+            self.replaced_by = by
+            self.begin(Abort.REPLACED)
+
     def begin(self, reason: Abort, because_of: str | None = None) -> None:
         run = self._run
         if self.reason is not None:
@@ -108,17 +126,22 @@ class Abortion:
             self._arm_cleanup(self.at)
         run.services.journal.mark(run)
         run.services.journal.wake()  # the time for clean-up counts from this moment, also for the next engine
-        run.event(Kind.CANCEL_REQUESTED, reason=reason.value, because_of=because_of, count=self.count or None)
+        self._tell(reason, because_of)
         self._stop(run.services.grace)
 
-    def adopt(self, reason: Abort, because_of: str | None) -> None:
+    def _tell(self, reason: Abort, because_of: str | None) -> None:
+        by = self.replaced_by if reason is Abort.REPLACED else None
+        count = self.count or None
+        self._run.event(Kind.CANCEL_REQUESTED, reason=reason.value, because_of=because_of, count=count, replaced_by=by)
+
+    def adopt(self, reason: Abort, because_of: str | None, replaced_by: str | None) -> None:
         """The runner that carries the group out has begun to end it, by itself: no more than told is to be done for it. No
         caller of this runner has cancelled it, and `count` stays as it is."""
         run = self._run
-        self.reason, self.because_of = reason, because_of
+        self.reason, self.because_of, self.replaced_by = reason, because_of, replaced_by
         self.at = self.at or run.services.clock.now()
         run.services.journal.mark(run)
-        run.event(Kind.CANCEL_REQUESTED, reason=reason.value, because_of=because_of)
+        run.event(Kind.CANCEL_REQUESTED, reason=reason.value, because_of=because_of, replaced_by=replaced_by)
 
     def _close(self, grace: float) -> None:
         """Clean-up has had its time."""
@@ -180,19 +203,43 @@ class Abortion:
     def arm(self) -> None:
         """Start the clocks that a new or restored group needs. A deadline that passed while no engine was there strikes at
         once: nothing may be begun behind it."""
-        row, timeout = self._run.row(), self._run.group.timeout
+        self._arm_timeout()
         since = self.at  # of an abort that was under way; its clean-up has its own time
-        if timeout is not None and self.reason in (None, Abort.FAIL_FAST):
-            self._at(row.accepted, timeout, lambda: self.begin(Abort.GROUP_TIMEOUT), overdue_now=True)
         if since is not None:
             self._arm_cleanup(since, overdue_now=True)
+
+    def _arm_timeout(self) -> None:
+        timeout = self._run.group.timeout
+        if timeout is not None and self._rests_since is None and self.reason in (None, Abort.FAIL_FAST):
+            accepted = self._run.row().accepted
+            strike = partial(self.begin, Abort.GROUP_TIMEOUT)
+            self._timeout = self._at(accepted, timeout + self._rested, strike, overdue_now=True)
+
+    def rest(self) -> None:
+        """The timeout stands still from now on."""
+        if self._rests_since is None:
+            self._rests_since = self._run.services.clock.now()
+            if self._timeout is not None:
+                self._timeout.cancel()
+            self._run.services.journal.mark(self._run)
+
+    def rest_no_more(self) -> None:
+        if self._rests_since is not None:
+            self._rested += seconds_between(self._rests_since, self._run.services.clock.now())
+            self._rests_since = None
+            self._arm_timeout()
+            self._run.services.journal.mark(self._run)
 
     def _arm_cleanup(self, since: Moment, *, overdue_now: bool = False) -> None:
         if not self.closed:
             close = partial(self._close, self._run.services.grace)
             self._at(since, self._run.group.cleanup_timeout, close, overdue_now=overdue_now)
 
-    def _at(self, since: Moment, seconds: float, action: Callable[[], None], *, overdue_now: bool = False) -> None:
+    def _at(
+        self, since: Moment, seconds: float, action: Callable[[], None], *, overdue_now: bool = False
+    ) -> Timer | None:
+        """None where its time has come."""
+
         def strike() -> None:
             if not self._run.status.terminal:
                 action()
@@ -201,8 +248,10 @@ class Abortion:
         due = self.due(since, seconds)
         if overdue_now and due <= clock.now().boot:
             strike()
-        else:
-            self._timers.append(clock.call_at(due, strike))
+            return None
+        timer = clock.call_at(due, strike)
+        self._timers.append(timer)
+        return timer
 
     def disarm(self) -> None:
         for timer in self._timers:

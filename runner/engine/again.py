@@ -68,6 +68,7 @@ def prepare(record: GroupRecord, sealer: Sealer, id: str, public_id: str, beginn
             former_digest=None if submission.former_digest is None else _digest(submission.former_digest, row.id, kept),
             kept=tuple(kept),
             again=row.public_id,
+            concurrency=variables.concurrency_key(group, inputs),
         ),
         tasks=tuple(task.name for index, task in enumerate(group.tasks) if index in wanted),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from runner.clock import rfc3339
-from runner.engine import endings
+from runner.engine import endings, turns
 from runner.engine.abort import CLOSING_CANCELS
 from runner.engine.abroad import WHOLE_GROUP
 from runner.engine.document import Document
@@ -42,7 +42,7 @@ class TaskCauses:
         self._told: set[int] = set()
         self._is_told_lost = False
         self._told_away: set[str] = set()
-        self.facts = Facts(store, row.id, document)
+        self.facts = Facts(store, row, document)
 
     def lost(self) -> list[Cause]:
         """That nobody carries the group out, where it is so; said once."""
@@ -76,6 +76,8 @@ class TaskCauses:
                     f"the runner that carries it out ended the group, which no caller of this one had asked for{when}"
                 )
                 because = ()
+            case Abort.REPLACED:
+                return turns.replaced(row)
             case _:
                 again = ", and again, which ends clean-up as well" if row.abort_count >= CLOSING_CANCELS else ""
                 text = f"a caller cancelled the group{when}{again}"
@@ -202,6 +204,9 @@ class TaskCauses:
             case Waiting.MATRIX:
                 text, others = self._turn(task)
                 because += others
+            case Waiting.CONCURRENCY:
+                text = "waits for the turn of its group"
+                because += filter(None, [turns.cause(self._row, self._live.line)])
             case _:
                 text = f"waits ({waiting.value})"
         if self._row.abort is not None:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from runner.engine import rules, variables
+from runner.engine import outputs, rules, variables
 from runner.errors import TemplateError
 from runner.model.result import Outcome, Reason, Skip, Status
 from runner.model.task import When
@@ -66,7 +66,7 @@ def _join(run: GroupRun, state: TaskState, instances: Sequence[TaskState]) -> No
     else:
         now = run.services.clock.now().wall
         outcome = Outcome(status=Status.SUCCESS, outputs=_lists(run, state, instances), finished_at=now)
-        run.conclude(state, run.admitted(outcome))
+        run.conclude(state, outputs.admitted(run, outcome))
 
 
 def _lists(run: GroupRun, state: TaskState, instances: Sequence[TaskState]) -> Mapping[str, Value]:

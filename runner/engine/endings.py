@@ -32,6 +32,7 @@ _REASONS: Mapping[str, str] = {
     Abort.CANCELLED: "the group was cancelled",
     Abort.FAIL_FAST: "it was ended for `failFast`",
     Abort.GROUP_TIMEOUT: "the group's time was over",
+    Abort.REPLACED: "a newer group with the same concurrency key took its place",
 }
 
 

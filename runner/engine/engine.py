@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 
-from msgspec.structs import replace
-
 from runner.clock import Clock
 from runner.dispatch.base import Dispatcher
 from runner.engine import admission, guests, recovery, results
@@ -20,6 +18,7 @@ from runner.engine.admission import Acceptance, Submission, hidden_id, new_id
 from runner.engine.audience import Audience
 from runner.engine.facts import Live
 from runner.engine.group_run import GroupRun
+from runner.engine.lanes import Lanes
 from runner.engine.library import Library
 from runner.engine.pace import MOST_AT_ONCE, Pace
 from runner.engine.roster import Living, Roster
@@ -35,9 +34,9 @@ from runner.model.explanation import Explanation
 from runner.model.group import TaskGroup
 from runner.model.load import Load
 from runner.model.peer import PeerState
-from runner.model.result import Abort, Outcome, Status, TaskGroupResult
+from runner.model.result import Outcome, Status, TaskGroupResult
 from runner.sealing import Sealer
-from runner.store.base import GroupHead, GroupPage, GroupQuery, GroupRecord, GroupRow, Store
+from runner.store.base import GroupHead, GroupPage, GroupQuery, GroupRecord, Store
 
 GRACE_SECONDS = 10.0
 
@@ -80,6 +79,7 @@ class Engine:
             journal=self._journal,
             targets=targets,
             abroad=abroad,
+            lanes=Lanes(),
             pace=Pace(clock, self._journal, most_at_once),
             sealer=sealer,
             slots=self._roster.slots,
@@ -109,8 +109,11 @@ class Engine:
             record = self._store.group(id)
             assert record is not None, "the store lists only groups that it has"
             self._roster.add(recovery.restore(record, self._services))
-        for run in list(self._runs.values()):
+        runs, lanes = list(self._runs.values()), self._services.lanes
+        lanes.restore(run.turn for run in runs if run.entrusted is None or run.entrusted.is_here)
+        for run in runs:
             live += recovery.resume(run)
+        lanes.go_on()
         recovery.reconcile(self._services, live)
 
     def submit(
@@ -154,23 +157,10 @@ class Engine:
             return Acceptance(id=known, existed=True)
         public_id = group.id or self._make_id()
         id = submission.sealed_for if submission.guest else self.id_for(caller, public_id)
-        now = self._clock.now()
-        row = GroupRow(
-            id=id,
-            public_id=public_id,
-            caller=caller,
-            name=group.name,
-            digest=submission.digest,
-            task_count=len(group.tasks),
-            document=submission.document,
-            inputs=submission.stored_inputs(id, self._sealer),
-            labels=group.labels,
-            workspace=workspace,
-            accepted=now,
-            traceparent=trace.checked(traceparent),
-        )
-        if submission.cancels:
-            row = replace(row, abort=Abort.CANCELLED.value, abort_at=now, abort_count=submission.cancels)
+        row = admission.first_row(
+            submission, self._sealer, self._services.lanes, id=id, public_id=public_id, caller=caller,
+            now=self._clock.now(), workspace=workspace, traceparent=traceparent,
+        )  # fmt: skip
         events = admission.first_events(row, submission)
         self._store.accept_group(row, events, submission.kept)
         run = GroupRun(row, group, submission.inputs, self._services, submission.plan)
@@ -269,12 +259,14 @@ class Engine:
         """Why the group, or one of its tasks, is as it is. `peers` are what is known of other runners now. Raises GroupNotFoundError for a
         task that it does not have."""
         id, slots = head.group.id, self._roster.slots
+        run = self._runs.get(id)
         live = Live(
             load=slots.load,
             leaving=slots.closed,
             why=partial(self._services.abroad.why, id),
             peers={peer.name: peer for peer in peers},
             lost_after=lost_after,
+            line=() if run is None else self._services.lanes.line(run.turn),
         )
         return self._library.explained(head, task, live, self._clock.now().wall)
 

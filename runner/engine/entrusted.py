@@ -48,6 +48,11 @@ class Entrusted:
         """Why none of its tasks can begin any more."""
 
     @property
+    def is_here(self) -> bool:
+        """It is to be carried out by this runner itself."""
+        return not self.is_elsewhere and self.attempt is not None and not self.attempt.status.terminal
+
+    @property
     def is_kept_away(self) -> bool:
         """None of its tasks may begin here."""
         return self.is_elsewhere or self.refusal is not None
@@ -131,7 +136,8 @@ class Entrusted:
         attempt = self.attempt = AttemptState(id, executor, services.clock.now(), forwarded=forwarded)
         services.journal.mark(attempt)
         if not forwarded:
-            attempt.status = Status.RUNNING
+            attempt.status, self.is_elsewhere = Status.RUNNING, False
+            run.turn.join()
             self._go_on_here()
             return
         services.abroad.left(run, id, attempt.runner, resumed=False)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import islice
 
+from runner.engine import turns
 from runner.engine.abroad import WHOLE_GROUP
 from runner.engine.causes import MOST_OF_A_KIND, TaskCauses
 from runner.engine.document import Document
@@ -54,9 +55,10 @@ class _Group:
             text = "has not begun yet" if status is Status.PENDING else self._causes.runs(row.started_at)
             because += self._causes.lost()
             because += self._whole_group()
+            turn = turns.cause(row, self._live.line)
             if row.abort is not None:
                 because.append(self._causes.abort())
-            because += self._at_work()
+            because += self._at_work() if turn is None else [turn]
         else:
             took = (
                 ""

@@ -7,11 +7,12 @@ from itertools import islice
 
 from msgspec import Struct
 
+from runner.engine import turns
 from runner.engine.document import Document
 from runner.model.load import Load
 from runner.model.peer import PeerState
 from runner.model.result import Skip, Status, Waiting
-from runner.store.base import StoreReader, TaskRow
+from runner.store.base import GroupRow, StoreReader, TaskRow
 
 MOST_LOOKED_AT = 12_000
 """So many rows, and steps from one task to another, one answer is worth: whoever answers has others to serve as well."""
@@ -33,14 +34,17 @@ class Live(Struct, frozen=True, kw_only=True):
     why: Callable[[int], str | None] = lambda index: None
     peers: Mapping[str, PeerState] = {}
     lost_after: float | None = None
+    line: Sequence[str] = ()
+    """What the groups are called that have to be over before it is the turn of this one, as far as that is known."""
 
 
 class Facts:
     """Of tasks by their index."""
 
-    def __init__(self, store: StoreReader, group: str, document: Document) -> None:
+    def __init__(self, store: StoreReader, group: GroupRow, document: Document) -> None:
         self._store = store
-        self._group = group
+        self._group = group.id
+        self._is_held = turns.is_waiting(group)
         self._tasks = document.group.tasks
         self._graph = document.graph
         self._rows: dict[int, TaskRow | None] = {}
@@ -59,6 +63,8 @@ class Facts:
     def waiting(self, index: int) -> Waiting:
         """Of one that is pending."""
         row = self.row(index)
+        if self._is_held and not self._graph.parents[index]:
+            return Waiting.CONCURRENCY
         if row is not None and row.waiting is not None:
             return Waiting(row.waiting)
         return Waiting.DEPENDENCY if self.open_parents(index) or self.unknown_parents(index) else Waiting.SLOT

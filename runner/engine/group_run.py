@@ -15,16 +15,17 @@ from typing import Any
 from msgspec.structs import replace
 
 from runner.dispatch.base import Dispatcher
-from runner.engine import deciding, guests, retry, rules, variables
+from runner.engine import deciding, guests, outputs, retry, rules, variables
 from runner.engine.abort import Abortion
 from runner.engine.attempts import Attempts, release
 from runner.engine.entrusted import Entrusted
 from runner.engine.forwarding import Forwarding
 from runner.engine.frontier import Frontier
+from runner.engine.lanes import Turn
 from runner.engine.matrices import Matrices
 from runner.engine.pace import EFFORT_OF_ONE
 from runner.engine.services import Services
-from runner.engine.state import NO_OUTPUTS, NO_TEXTS, AttemptState, Plan, TaskState
+from runner.engine.state import NO_TEXTS, AttemptState, Plan, TaskState
 from runner.model import trace
 from runner.model.dispatch import AttemptId
 from runner.model.event import Event, Kind
@@ -59,6 +60,7 @@ class GroupRun:
         self._given = guests.bindings(inputs)
         self._lodging = guests.lodging(inputs)
         self.inputs = guests.own_inputs(inputs)
+        self.turn = Turn(self, row)
         self.output_bytes = 0
         self.tasks = plan.tasks
         self.frontier = Frontier(plan)
@@ -116,7 +118,7 @@ class GroupRun:
         return self.trace.traceparent(attempt.task, attempt.attempt)
 
     def row(self) -> GroupRow:
-        return self.abortion.into(self._row)
+        return self.turn.into(self.abortion.into(self._row))
 
     @property
     def idle(self) -> bool:
@@ -126,13 +128,15 @@ class GroupRun:
     def leave(self) -> list[TaskState]:
         """To be called when nobody comes back to it: it is in no cycle any more, which only Python's collector would find. Its tasks, which
         may be many, are for the caller to let go of."""
-        del self.abortion, self.attempts, self.forwarding, self.matrices
+        del self.abortion, self.attempts, self.forwarding, self.matrices, self.turn
         self.entrusted = None
         return self.tasks
 
     def start(self, *, fresh: bool = False) -> None:
-        """Decide what has no edges that are not over; of a `fresh` run nothing is. Deadlines count from acceptance."""
-        if not self.is_elsewhere:
+        """Decide what has no edges that are not over, once it is its turn; of a `fresh` run nothing is. Deadlines count from acceptance."""
+        if self.entrusted is None or self.entrusted.is_here:
+            self.turn.join()
+        if not (self.is_elsewhere or self.turn.is_held):
             self.frontier.begin(fresh=fresh)
             if not fresh:
                 self.matrices.begin()
@@ -142,9 +146,10 @@ class GroupRun:
         self.settle()
 
     def decide_here(self) -> None:
-        """It is not elsewhere any more. What follows is for `settle`."""
-        self.frontier.begin(fresh=False)
-        self.matrices.begin()
+        """It is not elsewhere any more, or it is its turn. What follows is for `settle`."""
+        if not self.turn.is_held:
+            self.frontier.begin(fresh=False)
+            self.matrices.begin()
 
     def granted(self, index: int) -> None:
         """A slot is free for this task, which waits for it: dispatch its next attempt."""
@@ -185,7 +190,7 @@ class GroupRun:
 
     def go_on(self, share: int) -> None:
         """The same, with about the effort `share`."""
-        if self.is_elsewhere:
+        if self.is_elsewhere or self.turn.is_waiting:
             return
         pace = self.services.pace
         until = max(0, pace.left - share)
@@ -249,7 +254,7 @@ class GroupRun:
         may_again = self.abortion.allows_retry(state.task) and not self.matrices.ends(state.task)
         again = may_again and retry.wanted(state.task.retry, state.attempts, outcome)
         if not again:
-            outcome = self.admitted(outcome)
+            outcome = outputs.admitted(self, outcome)
         if outcome.status is Status.ABORTED:
             reason, state.because_of = self._stopped_for(state.task)
             outcome = replace(outcome, reason=reason or outcome.reason)
@@ -267,24 +272,6 @@ class GroupRun:
         if self.matrices.ends(task) and not self.abortion.closes(task):
             return Abort.FAIL_FAST.value, self.matrices.because_of(task)
         return self.abortion.reason_for(task), self.abortion.because_of
-
-    def admitted(self, outcome: Outcome) -> Outcome:
-        """How an attempt ends that had this outcome: the outputs of a group have a limit."""
-        size = output_bytes(outcome.outputs)
-        limit = self.services.max_output_bytes
-        if self.output_bytes + size <= limit:
-            self.output_bytes += size
-            return outcome
-        if outcome.status is Status.ABORTED:
-            return replace(outcome, outputs=NO_OUTPUTS)
-        return replace(
-            outcome,
-            status=Status.ERRORED,
-            reason=Reason.OUTPUTS_TOO_LARGE,
-            outputs=NO_OUTPUTS,
-            error=f"the outputs of the group would exceed {limit} bytes with the {size} bytes of this task;"
-            " pass large data through files in the workspace",
-        )
 
     def conclude(self, state: TaskState, outcome: Outcome) -> None:
         """The task is over with this outcome of its last attempt."""
@@ -348,6 +335,7 @@ class GroupRun:
         self.event(Kind.GROUP_FINISHED, status=status.value, reason=reason)
         self.services.journal.mark(self)
         self.services.journal.hurry()
+        self.turn.leave()
         # It knows the group's id alone, so that it does not keep the rest.
         self.services.journal.when_durable(partial(release, self.services, self.id, sorted(self.attempts.runners)))
 
@@ -392,8 +380,3 @@ class GroupRun:
             task_name=state.task.name,
             task_attempt=attempt,
         )
-
-
-def output_bytes(outputs: Mapping[str, Value]) -> int:
-    """What outputs count for against the group's limit."""
-    return sum(len(name) + len(value.text.encode()) for name, value in outputs.items())

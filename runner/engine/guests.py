@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from runner.engine import admission
+from runner.engine import admission, variables
 from runner.engine.admission import Submission
 from runner.engine.services import output_context
 from runner.model import codec
@@ -85,14 +85,15 @@ def prepared(origin: Origin, submit: Submit, sealer: Sealer, cancels: int = 0) -
 
 
 def prepared_group(origin: Origin, submit: SubmitGroup, sealer: Sealer, cancels: int = 0) -> Submission:
-    """As `prepared`, of a whole group."""
+    """As `prepared`, of a whole group. Raises UsageError for a concurrency key that is none."""
     dispatch = submit.dispatch
+    key = variables.concurrency_key(dispatch.group, dispatch.inputs)
     group = replace(dispatch.group, id=origin.public_id(dispatch.id), forward=None, labels={})
     # How it came here, and on whose behalf, may be told otherwise the next time: see `_guest`.
     told = Lodging(group_id=dispatch.public_id, on_behalf_of=dispatch.on_behalf_of, hops=submit.hops)
     beside = {_GROUP: Value(msgspec.json.encode(told).decode())}
     submission = admission.sealed(group, dispatch.inputs, sealer, origin.id(dispatch.id), beside)
-    return _guest(submission, origin, dispatch, cancels)
+    return replace(_guest(submission, origin, dispatch, cancels), concurrency=key)
 
 
 class Lodging(Struct, frozen=True, kw_only=True):
@@ -118,7 +119,8 @@ def _guest(submission: Submission, origin: Origin, dispatch: Dispatch | GroupDis
     # The labels take no part in the digest: an origin may be called otherwise by the time that it sends this again.
     labels = {ORIGIN: origin.name, ORIGIN_GROUP: dispatch.id.group, ON_BEHALF_OF: dispatch.on_behalf_of}
     labelled = replace(submission.group, labels={name: text for name, text in labels.items() if text})
-    return replace(submission, group=labelled, guest=True, cancels=cancels)
+    on_behalf_of = dispatch.on_behalf_of
+    return replace(submission, group=labelled, guest=True, on_behalf_of=on_behalf_of, cancels=cancels)
 
 
 def bindings(values: Mapping[str, Value]) -> Bindings | None:
@@ -189,6 +191,6 @@ def _flat(dispatch: Dispatch) -> dict[str, Value]:
     }
     values = {_DISPATCH: Value(json.dumps(plain, sort_keys=True))}
     values |= {f"{_INPUTS}{name}": value for name, value in given.inputs.items()}
-    for task, variables in given.imports.items():
-        values |= {f"{_IMPORTS}{task}/{name}": value for name, value in variables.items()}
+    for task, imported in given.imports.items():
+        values |= {f"{_IMPORTS}{task}/{name}": value for name, value in imported.items()}
     return values

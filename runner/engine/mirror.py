@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from runner.engine.outputs import admitted
 from runner.engine.state import AttemptState, TaskState
 from runner.model.dispatch import AttemptId, Fact
 from runner.model.event import Event, Kind
@@ -50,6 +51,10 @@ class Mirror:
         if event.task is None:
             if event.kind is Kind.CANCEL_REQUESTED:
                 self._aborted(event)
+            elif event.kind is Kind.GROUP_WAITING and run.status is Status.PENDING and "waits_for" in event.fields:
+                run.turn.wait(event.fields["waits_for"])
+            elif event.kind is Kind.GROUP_READY:
+                run.turn.wait_no_more()
             elif event.kind is Kind.GROUP_STARTED and run.status is Status.PENDING:
                 run.begin()
             return  # the rest is known here, or told here by itself
@@ -89,7 +94,8 @@ class Mirror:
         except ValueError as error:
             raise ImpossibleError(f"an abort ({error})") from None
         if abortion.reason is None or (abortion.reason is Abort.FAIL_FAST and reason is not Abort.FAIL_FAST):
-            abortion.adopt(reason, event.fields.get("because_of"))
+            by = event.fields.get("replaced_by") if reason is Abort.REPLACED else None
+            abortion.adopt(reason, event.fields.get("because_of"), by)
 
     def _waits(self, state: TaskState, fact: Fact, carrier: AttemptState) -> None:
         del carrier
@@ -179,7 +185,7 @@ class Mirror:
         if (number := fact.event.attempt or 0) != state.attempts:
             raise ImpossibleError(f"that attempt {number} of {name!r} is over behind attempt {state.attempts}")
         state.because_of = fact.event.fields.get("because_of")
-        self._conclude(state, self._run.admitted(outcome))
+        self._conclude(state, admitted(self._run, outcome))
 
     def _skipped(self, state: TaskState, fact: Fact, carrier: AttemptState) -> None:
         del carrier

@@ -8,7 +8,8 @@ from functools import partial
 
 from runner.dispatch.base import Dispatcher
 from runner.engine import retry, variables
-from runner.engine.group_run import GroupRun, output_bytes
+from runner.engine.group_run import GroupRun
+from runner.engine.outputs import output_bytes
 from runner.engine.services import Services, input_context, output_context
 from runner.engine.state import AttemptState, TaskState
 from runner.model import codec

@@ -9,6 +9,7 @@ from functools import partial
 from msgspec.structs import replace
 
 from runner.clock import rfc3339
+from runner.engine import turns
 from runner.engine.graph import Graph, build
 from runner.engine.services import output_context
 from runner.engine.state import NO_TEXTS
@@ -33,6 +34,9 @@ def group_result(record: GroupRecord, sealer: Sealer) -> TaskGroupResult:
         status=row.status,
         reason=row.reason,
         labels=row.labels,
+        concurrency=row.concurrency,
+        waits_for=row.waits_for if turns.is_waiting(row) else None,
+        replaced_by=row.replaced_by,
         started_at=_time(row.started_at),
         finished_at=_time(row.finished_at),
         results={task.name: task for task in tasks},
@@ -56,7 +60,7 @@ def task_results(
         if known is not None:
             results.append(_task_result(row, task, known, sealer))
         else:
-            waiting = _waiting(group, graph, rows, index)
+            waiting = _waiting(row, group, graph, rows, index)
             pending = TaskResult(
                 id=_id(row, task), name=task.name, status=Status.PENDING, waiting=waiting, matrix=_values(task)
             )
@@ -101,12 +105,12 @@ def _global(task: Task, outputs: Mapping[str, Value]) -> dict[str, Value]:
     return {name: value for name, value in outputs.items() if name in shown}
 
 
-def _waiting(group: TaskGroup, graph: Graph, rows: Mapping[str, TaskRow], index: int) -> Waiting:
+def _waiting(row: GroupRow, group: TaskGroup, graph: Graph, rows: Mapping[str, TaskRow], index: int) -> Waiting:
     for parent in graph.parents[index]:
-        row = rows.get(group.tasks[parent].name)
-        if row is None or not row.status.terminal:
+        before = rows.get(group.tasks[parent].name)
+        if before is None or not before.status.terminal:
             return Waiting.DEPENDENCY
-    return Waiting.SLOT
+    return Waiting.CONCURRENCY if turns.is_waiting(row) else Waiting.SLOT
 
 
 def _time(wall: float | None) -> str | None:

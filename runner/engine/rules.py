@@ -26,7 +26,7 @@ def is_ended_by_matrix(state: TaskState) -> bool:
 
 def verdict(abort: Abort | None, ends: Collection[Status]) -> tuple[Status, str | None]:
     """The status of a group that is over, and its reason. `ends` are those of its tasks that count."""
-    if abort in (Abort.CANCELLED, Abort.GROUP_TIMEOUT):
+    if abort in (Abort.CANCELLED, Abort.GROUP_TIMEOUT, Abort.REPLACED):
         return Status.ABORTED, abort.value
     if abort is None and Status.ABORTED in ends:
         return Status.ABORTED, None  # somebody ended a task by a signal

@@ -10,6 +10,7 @@ from runner.clock import Clock
 from runner.dispatch.base import Dispatcher
 from runner.engine.abroad import Abroad
 from runner.engine.journal import Journal
+from runner.engine.lanes import Lanes
 from runner.engine.pace import Pace
 from runner.engine.slots import SlotQueue
 from runner.engine.targets import Targets
@@ -34,6 +35,7 @@ class Services(Struct, frozen=True, kw_only=True):
     pace: Pace
     targets: Targets
     abroad: Abroad
+    lanes: Lanes
     sealer: Sealer
     slots: SlotQueue
     sink: Callable[[Dispatcher, Report], None]

@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping
 from msgspec.structs import replace
 
 from runner.errors import TemplateError, UsageError
-from runner.expressions import Lookup, Scope, evaluate, has_template, render
+from runner.expressions import DataScope, Lookup, Scope, evaluate, has_template, render
 from runner.model.fault import nearest
 from runner.model.group import TaskGroup
+from runner.model.parse import wrong_key
 from runner.model.result import Skip, Status
 from runner.model.task import Export, Task
 from runner.model.value import Bindings, Value
@@ -157,6 +158,24 @@ def runner_named(to: str, bindings: Bindings) -> str:
     if not rendered.text.strip():
         raise TemplateError("it must give the name of a runner, and gives nothing")
     return rendered.text.strip()
+
+
+def concurrency_key(group: TaskGroup, inputs: Mapping[str, Value]) -> str:
+    """The key of its `concurrency`; empty where it has none. Raises UsageError."""
+    if group.concurrency is None:
+        return ""
+    key = group.concurrency.key
+    scope = DataScope({"inputs": inputs, "labels": dict(group.labels)})
+    try:
+        rendered = render(key, scope) if has_template(key) else Value(key)
+    except TemplateError as error:
+        raise UsageError(f"concurrency.key: {error.message}; a label is given with --label NAME=…") from error
+    if rendered.confidential:
+        raise UsageError("concurrency.key: it names a confidential value, and is seen by everyone who sees the group")
+    text = rendered.text.strip()
+    if (wrong := wrong_key(text)) is not None:
+        raise UsageError(f"concurrency.key: {wrong}; look at the inputs and labels that it names")
+    return text
 
 
 def condition_holds(condition: str | bool | None, bindings: Bindings) -> bool:

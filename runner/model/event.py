@@ -13,11 +13,14 @@ class Kind(StrEnum):
     """What an event says. In brackets: its fields besides `task` and `attempt`."""
 
     GROUP_ACCEPTED = "group_accepted"  # [name, caller, again, kept]; the last two of one that is run again
-    GROUP_WAITING = "group_waiting"  # [waiting, why]; before it is forwarded; `why` is for a person
+    GROUP_WAITING = (
+        "group_waiting"  # [waiting, why, waits_for]; before it is forwarded, or for its turn; `why` is for a person
+    )
+    GROUP_READY = "group_ready"  # it has waited for its turn, which has come
     GROUP_DISPATCHED = "group_dispatched"  # [runner]; the whole of it was forwarded
     GROUP_STARTED = "group_started"
     GROUP_FINISHED = "group_finished"  # [status, reason]
-    CANCEL_REQUESTED = "cancel_requested"  # [reason, because_of, count]; also failFast and the group's timeout
+    CANCEL_REQUESTED = "cancel_requested"  # [reason, because_of, count, replaced_by]; also failFast, the group's timeout, and a newer group
     TASK_WAITING = "task_waiting"  # [waiting, seconds, why]; `why` is for a person
     TASK_READY = "task_ready"
     TASK_DISPATCHED = "task_dispatched"  # [runner]

@@ -40,6 +40,8 @@ class Waiting(StrEnum):
     PAUSED = "paused"
     MATRIX = "matrix"
     """For other instances of its matrix, of which `max_parallel` are under way."""
+    CONCURRENCY = "concurrency"
+    """For the turn of its group, of those with the same concurrency key."""
 
 
 class Skip(StrEnum):
@@ -61,6 +63,8 @@ class Abort(StrEnum):
     CANCELLED = "cancelled"
     FAIL_FAST = "fail_fast"
     GROUP_TIMEOUT = "group_timeout"
+    REPLACED = "replaced"
+    """Another group with the same concurrency key has come, and `cancel_previous`."""
 
 
 class Reason(StrEnum):
@@ -143,13 +147,19 @@ class TaskGroupResult(Struct, frozen=True, kw_only=True):
     status: Status
     reason: str | None = None
     labels: Mapping[str, str] = {}
+    concurrency: str = ""
+    """Its concurrency key, if it has one."""
+    waits_for: str | None = None
+    """What the group is called that has to be over before it is the turn of this one."""
+    replaced_by: str | None = None
+    """What the group is called that took its place, where that is the reason."""
     started_at: str | None = None
     finished_at: str | None = None
     results: Mapping[str, TaskResult] = {}
 
     def as_json(self, *, reveal: bool = False) -> dict[str, Any]:
         """Plain data for `json.dumps`; confidential outputs are `***` unless `reveal`."""
-        return {
+        plain: dict[str, Any] = {
             "id": self.id,
             "name": self.name,
             "status": self.status.value,
@@ -157,8 +167,16 @@ class TaskGroupResult(Struct, frozen=True, kw_only=True):
             "labels": dict(self.labels),
             "started_at": self.started_at,
             "finished_at": self.finished_at,
-            "results": {name: _task_json(result, reveal) for name, result in self.results.items()},
+            **concurrency_json(self.concurrency, self.waits_for, self.replaced_by),
         }
+        plain["results"] = {name: _task_json(result, reveal) for name, result in self.results.items()}
+        return plain
+
+
+def concurrency_json(key: str, waits_for: str | None, replaced_by: str | None) -> dict[str, str]:
+    """What is said of a group's concurrency, where there is something to be said."""
+    told = {"concurrency": key or None, "waits_for": waits_for, "replaced_by": replaced_by}
+    return {name: text for name, text in told.items() if text is not None}
 
 
 def _task_json(result: TaskResult, reveal: bool) -> dict[str, Any]:

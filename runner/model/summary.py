@@ -10,7 +10,8 @@ from runner.model.result import Status
 
 
 class GroupSummary(Struct, frozen=True, kw_only=True):
-    """Times in seconds since the epoch. `counts` tells how many tasks have which status, where that was asked for."""
+    """Times in seconds since the epoch. `counts` tells how many tasks have which status, where that was asked for. `concurrency` and what
+    follows it as in `TaskGroupResult`."""
 
     id: str
     name: str
@@ -22,3 +23,6 @@ class GroupSummary(Struct, frozen=True, kw_only=True):
     started_at: float | None = None
     finished_at: float | None = None
     counts: Mapping[Status, int] = {}
+    concurrency: str = ""
+    waits_for: str | None = None
+    replaced_by: str | None = None

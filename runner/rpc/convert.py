@@ -69,6 +69,9 @@ def summary_to_proto(summary: GroupSummary, last_event: int = 0) -> pb.TaskGroup
         finished_at=timestamp(summary.finished_at),
         last_event=last_event,
         counts=[pb.StatusCount(status=STATUSES[status], tasks=count) for status, count in summary.counts.items()],
+        concurrency=summary.concurrency,
+        waits_for=summary.waits_for or "",
+        replaced_by=summary.replaced_by or "",
     )
 
 
@@ -84,6 +87,9 @@ def summary_from_proto(message: pb.TaskGroup) -> GroupSummary:
         started_at=seconds(message.started_at) if message.HasField("started_at") else None,
         finished_at=seconds(message.finished_at) if message.HasField("finished_at") else None,
         counts={STATUSES_BACK[item.status]: item.tasks for item in message.counts},
+        concurrency=message.concurrency,
+        waits_for=message.waits_for or None,
+        replaced_by=message.replaced_by or None,
     )
 
 
@@ -147,6 +153,9 @@ def result_from_proto(group: pb.TaskGroup, tasks: Sequence[pb.TaskResult]) -> Ta
         status=STATUSES_BACK[group.status],
         reason=group.reason or None,
         labels=dict(group.labels),
+        concurrency=group.concurrency,
+        waits_for=group.waits_for or None,
+        replaced_by=group.replaced_by or None,
         started_at=_time_from_proto(group, "started_at"),
         finished_at=_time_from_proto(group, "finished_at"),
         results={task.name: task_from_proto(task) for task in tasks},

@@ -71,7 +71,8 @@ _RUNNER = (_text("runner"),)
 
 _FIELDS: dict[Kind, tuple[_Field, ...]] = {
     Kind.GROUP_ACCEPTED: (_always("name"), _always("caller"), _text("again"), _number("kept")),
-    Kind.GROUP_WAITING: (_text("waiting"), _text("why")),
+    Kind.GROUP_WAITING: (_text("waiting"), _text("why"), _text("waits_for")),
+    Kind.GROUP_READY: (),
     Kind.GROUP_DISPATCHED: _RUNNER,
     Kind.GROUP_STARTED: (),
     Kind.GROUP_FINISHED: (_STATUS, _REASON),
@@ -79,6 +80,7 @@ _FIELDS: dict[Kind, tuple[_Field, ...]] = {
         _REASON,
         _CAUSE,
         _Field("count", lambda message, count: setattr(message, "count", count), lambda message: message.count or None),
+        _text("replaced_by"),
     ),
     Kind.TASK_WAITING: (_text("waiting"), _span("duration"), _text("why")),
     Kind.TASK_READY: (_text("waiting"),),

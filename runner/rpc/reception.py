@@ -253,7 +253,10 @@ def _prepared(origin: Origin, said: Submit | SubmitGroup, sealer: Sealer, cancel
     for fault in faults.all():
         where = spell_path(fault.path)
         raise RefusedError(Reason.REFUSED, f"the group cannot be carried out: {where}: {fault.message}")
-    return guests.prepared_group(origin, said, sealer, cancels)
+    try:
+        return guests.prepared_group(origin, said, sealer, cancels)
+    except UsageError as error:
+        raise RefusedError(Reason.REFUSED, f"the group cannot be carried out: {error.message}") from error
 
 
 def _of_another_life(attempt: AttemptId) -> str:

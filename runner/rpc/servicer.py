@@ -15,6 +15,7 @@ from drivers import listing
 from runner import __version__
 from runner.clock import rfc3339
 from runner.config.service import Scope, Service
+from runner.engine import turns
 from runner.engine.document import read as read_document
 from runner.engine.story import Part
 from runner.errors import ForbiddenError, GroupNotFoundError, UsageError
@@ -257,7 +258,16 @@ class RunnerServicer(runner_pb2_grpc.RunnerServiceServicer):
             started_at=row.started_at,
             finished_at=row.finished_at,
             counts=self._engine.library.counts(counted) if counted else {},
+            concurrency=row.concurrency,
+            waits_for=self._named(row.waits_for, row, caller) if turns.is_waiting(row) else None,
+            replaced_by=self._named(row.replaced_by, row, caller),
         )
+
+    def _named(self, public_id: str | None, row: GroupRow, caller: Caller) -> str | None:
+        """What this caller has to call another group of the one who has submitted the group of `row`."""
+        if public_id is None or row.caller == caller.name:
+            return public_id
+        return self._engine.find(row.caller, public_id) or public_id
 
     # The node itself.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from runner.engine import results
+from runner.engine import results, turns
 from runner.engine.facts import Live
 from runner.engine.library import Library
 from runner.engine.story import Story
@@ -83,6 +83,9 @@ class Run:
             started_at=row.started_at,
             finished_at=row.finished_at,
             counts=self._library.counts(head) if counts else {},
+            concurrency=row.concurrency,
+            waits_for=row.waits_for if turns.is_waiting(row) else None,
+            replaced_by=row.replaced_by,
         )
 
     def result(self) -> TaskGroupResult:

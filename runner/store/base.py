@@ -21,7 +21,9 @@ class GroupRow(Struct, frozen=True, kw_only=True):
     `document` is the parsed model as canonical JSON (`model.codec`), `inputs` likewise with confidential ones
     sealed, and with them the confidential defaults that `document` is without; `digest` is over both. `timeout` is counted
     from `accepted`. `abort` is the first cause, `abort_count` how often a caller asked to cancel. `traceparent` is the span for which
-    it was submitted, empty for none. Times without a `Moment` are for display: seconds since the epoch.
+    it was submitted, empty for none. `concurrency` is the key that it has, rendered, and `waits_for` what the group is called before which it does
+    not begin; `replaced_by` what that is called which has ended it for a key. The timeout `rests_since` then, and has `rested` for so many seconds
+    before. Times without a `Moment` are for display: seconds since the epoch.
 
     `document` and `inputs` may be large: they are written once, by `accept_group`, and left alone afterwards.
     """
@@ -46,6 +48,11 @@ class GroupRow(Struct, frozen=True, kw_only=True):
     abort_at: Moment | None = None
     abort_count: int = 0
     traceparent: str = ""
+    concurrency: str = ""
+    waits_for: str | None = None
+    replaced_by: str | None = None
+    rests_since: Moment | None = None
+    rested: float = 0.0
 
 
 class TaskRow(Struct, frozen=True, kw_only=True):

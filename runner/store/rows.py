@@ -64,6 +64,11 @@ def group_values(row: GroupRow) -> Values:
         _moment_text(row.abort_at),
         row.abort_count,
         row.traceparent,
+        row.concurrency,
+        row.waits_for,
+        row.replaced_by,
+        _moment_text(row.rests_since),
+        row.rested,
     )
 
 
@@ -88,8 +93,13 @@ def group_row(values: Values) -> GroupRow:
         abort_at=_moment_or_none(values[15]),
         abort_count=values[16],
         traceparent=values[17],
-        document=values[18],
-        inputs=values[19],
+        concurrency=values[18],
+        waits_for=values[19],
+        replaced_by=values[20],
+        rests_since=_moment_or_none(values[21]),
+        rested=values[22],
+        document=values[23],
+        inputs=values[24],
     )
 
 

@@ -683,6 +683,9 @@ class TaskGroup(google.protobuf.message.Message):
     FINISHED_AT_FIELD_NUMBER: builtins.int
     LAST_EVENT_FIELD_NUMBER: builtins.int
     COUNTS_FIELD_NUMBER: builtins.int
+    CONCURRENCY_FIELD_NUMBER: builtins.int
+    WAITS_FOR_FIELD_NUMBER: builtins.int
+    REPLACED_BY_FIELD_NUMBER: builtins.int
     id: builtins.str
     """By which it is asked for."""
     name: builtins.str
@@ -690,11 +693,17 @@ class TaskGroup(google.protobuf.message.Message):
     status: global___Status.ValueType
     """What has become of it so far."""
     reason: builtins.str
-    """Why it ended so: `cancelled`, `group_timeout`, `state_not_written`; else empty."""
+    """Why it ended so: `cancelled`, `group_timeout`, `replaced` (by another group with its concurrency key), `state_not_written`; else empty."""
     caller: builtins.str
     """Who submitted it."""
     last_event: builtins.int
     """The number of the last event."""
+    concurrency: builtins.str
+    """Its concurrency key, rendered; empty where it has none."""
+    waits_for: builtins.str
+    """The group that has to be over before it is the turn of this one, of those with the same key; empty where it does not wait for its turn."""
+    replaced_by: builtins.str
+    """The group with the same key that took its place, where `reason` is `replaced`."""
     @property
     def labels(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
         """Those of the document and those that were added to it."""
@@ -729,9 +738,12 @@ class TaskGroup(google.protobuf.message.Message):
         finished_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         last_event: builtins.int = ...,
         counts: collections.abc.Iterable[global___StatusCount] | None = ...,
+        concurrency: builtins.str = ...,
+        waits_for: builtins.str = ...,
+        replaced_by: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["accepted_at", b"accepted_at", "finished_at", b"finished_at", "started_at", b"started_at"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["accepted_at", b"accepted_at", "caller", b"caller", "counts", b"counts", "finished_at", b"finished_at", "id", b"id", "labels", b"labels", "last_event", b"last_event", "name", b"name", "reason", b"reason", "started_at", b"started_at", "status", b"status"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["accepted_at", b"accepted_at", "caller", b"caller", "concurrency", b"concurrency", "counts", b"counts", "finished_at", b"finished_at", "id", b"id", "labels", b"labels", "last_event", b"last_event", "name", b"name", "reason", b"reason", "replaced_by", b"replaced_by", "started_at", b"started_at", "status", b"status", "waits_for", b"waits_for"]) -> None: ...
 
 global___TaskGroup = TaskGroup
 
@@ -827,7 +839,7 @@ class TaskResult(google.protobuf.message.Message):
     """The task that was the cause of that."""
     waiting: builtins.str
     """What it waits for, unless it runs or is over: dependency, slot, retry_delay, peer_unreachable, secret_holder, cache_flight,
-    environment, paused or matrix (for other instances of its matrix).
+    environment, paused, matrix (for other instances of its matrix) or concurrency (for the turn of its group).
     """
     exit_code: builtins.int
     """128+n after signal n. Unset until it is known, and for what has none."""
@@ -1973,6 +1985,7 @@ class Event(google.protobuf.message.Message):
     LATE_RESULT_FIELD_NUMBER: builtins.int
     GROUP_WAITING_FIELD_NUMBER: builtins.int
     GROUP_DISPATCHED_FIELD_NUMBER: builtins.int
+    GROUP_READY_FIELD_NUMBER: builtins.int
     number: builtins.int
     """From 1 within the group, without gaps."""
     task: builtins.str
@@ -2075,6 +2088,10 @@ class Event(google.protobuf.message.Message):
     def group_dispatched(self) -> global___GroupDispatched:
         """It was handed to another runner."""
 
+    @property
+    def group_ready(self) -> global___GroupReady:
+        """It is its turn."""
+
     def __init__(
         self,
         *,
@@ -2105,10 +2122,11 @@ class Event(google.protobuf.message.Message):
         late_result: global___LateResult | None = ...,
         group_waiting: global___GroupWaiting | None = ...,
         group_dispatched: global___GroupDispatched | None = ...,
+        group_ready: global___GroupReady | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["at", b"at", "cancel_requested", b"cancel_requested", "fact", b"fact", "group_accepted", b"group_accepted", "group_dispatched", b"group_dispatched", "group_finished", b"group_finished", "group_started", b"group_started", "group_waiting", b"group_waiting", "kill_report", b"kill_report", "late_result", b"late_result", "log_gap", b"log_gap", "log_redacted", b"log_redacted", "mask_skipped", b"mask_skipped", "peer_back", b"peer_back", "peer_lost", b"peer_lost", "task_dispatched", b"task_dispatched", "task_export", b"task_export", "task_finished", b"task_finished", "task_paused", b"task_paused", "task_ready", b"task_ready", "task_resumed", b"task_resumed", "task_retrying", b"task_retrying", "task_skipped", b"task_skipped", "task_started", b"task_started", "task_waiting", b"task_waiting"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["at", b"at", "attempt", b"attempt", "cancel_requested", b"cancel_requested", "fact", b"fact", "group_accepted", b"group_accepted", "group_dispatched", b"group_dispatched", "group_finished", b"group_finished", "group_started", b"group_started", "group_waiting", b"group_waiting", "kill_report", b"kill_report", "late_result", b"late_result", "log_gap", b"log_gap", "log_redacted", b"log_redacted", "mask_skipped", b"mask_skipped", "number", b"number", "peer_back", b"peer_back", "peer_lost", b"peer_lost", "task", b"task", "task_dispatched", b"task_dispatched", "task_export", b"task_export", "task_finished", b"task_finished", "task_paused", b"task_paused", "task_ready", b"task_ready", "task_resumed", b"task_resumed", "task_retrying", b"task_retrying", "task_skipped", b"task_skipped", "task_started", b"task_started", "task_waiting", b"task_waiting"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["fact", b"fact"]) -> typing.Literal["group_accepted", "group_started", "group_finished", "cancel_requested", "task_waiting", "task_ready", "task_dispatched", "task_started", "task_export", "task_paused", "task_resumed", "task_retrying", "task_finished", "task_skipped", "kill_report", "mask_skipped", "log_redacted", "log_gap", "peer_lost", "peer_back", "late_result", "group_waiting", "group_dispatched"] | None: ...
+    def HasField(self, field_name: typing.Literal["at", b"at", "cancel_requested", b"cancel_requested", "fact", b"fact", "group_accepted", b"group_accepted", "group_dispatched", b"group_dispatched", "group_finished", b"group_finished", "group_ready", b"group_ready", "group_started", b"group_started", "group_waiting", b"group_waiting", "kill_report", b"kill_report", "late_result", b"late_result", "log_gap", b"log_gap", "log_redacted", b"log_redacted", "mask_skipped", b"mask_skipped", "peer_back", b"peer_back", "peer_lost", b"peer_lost", "task_dispatched", b"task_dispatched", "task_export", b"task_export", "task_finished", b"task_finished", "task_paused", b"task_paused", "task_ready", b"task_ready", "task_resumed", b"task_resumed", "task_retrying", b"task_retrying", "task_skipped", b"task_skipped", "task_started", b"task_started", "task_waiting", b"task_waiting"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["at", b"at", "attempt", b"attempt", "cancel_requested", b"cancel_requested", "fact", b"fact", "group_accepted", b"group_accepted", "group_dispatched", b"group_dispatched", "group_finished", b"group_finished", "group_ready", b"group_ready", "group_started", b"group_started", "group_waiting", b"group_waiting", "kill_report", b"kill_report", "late_result", b"late_result", "log_gap", b"log_gap", "log_redacted", b"log_redacted", "mask_skipped", b"mask_skipped", "number", b"number", "peer_back", b"peer_back", "peer_lost", b"peer_lost", "task", b"task", "task_dispatched", b"task_dispatched", "task_export", b"task_export", "task_finished", b"task_finished", "task_paused", b"task_paused", "task_ready", b"task_ready", "task_resumed", b"task_resumed", "task_retrying", b"task_retrying", "task_skipped", b"task_skipped", "task_started", b"task_started", "task_waiting", b"task_waiting"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["fact", b"fact"]) -> typing.Literal["group_accepted", "group_started", "group_finished", "cancel_requested", "task_waiting", "task_ready", "task_dispatched", "task_started", "task_export", "task_paused", "task_resumed", "task_retrying", "task_finished", "task_skipped", "kill_report", "mask_skipped", "log_redacted", "log_gap", "peer_lost", "peer_back", "late_result", "group_waiting", "group_dispatched", "group_ready"] | None: ...
 
 global___Event = Event
 
@@ -2146,25 +2164,41 @@ global___GroupAccepted = GroupAccepted
 
 @typing.final
 class GroupWaiting(google.protobuf.message.Message):
-    """It is to be forwarded as a whole, and no runner can take it now. `waiting` as in TaskWaiting; `why` is for a person."""
+    """It is to be forwarded as a whole, and no runner can take it now; or it waits for its turn. `waiting` as in TaskWaiting; `why` is for a person."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     WAITING_FIELD_NUMBER: builtins.int
     WHY_FIELD_NUMBER: builtins.int
+    WAITS_FOR_FIELD_NUMBER: builtins.int
     waiting: builtins.str
     """As in TaskResult."""
     why: builtins.str
     """What it waits for in words, for a person."""
+    waits_for: builtins.str
+    """As in TaskGroup."""
     def __init__(
         self,
         *,
         waiting: builtins.str = ...,
         why: builtins.str = ...,
+        waits_for: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["waiting", b"waiting", "why", b"why"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["waiting", b"waiting", "waits_for", b"waits_for", "why", b"why"]) -> None: ...
 
 global___GroupWaiting = GroupWaiting
+
+@typing.final
+class GroupReady(google.protobuf.message.Message):
+    """It has waited for its turn, which has come."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+global___GroupReady = GroupReady
 
 @typing.final
 class GroupDispatched(google.protobuf.message.Message):
@@ -2220,27 +2254,31 @@ global___GroupFinished = GroupFinished
 
 @typing.final
 class CancelRequested(google.protobuf.message.Message):
-    """Its early end was asked for: by a caller, by failFast, or by its timeout."""
+    """Its early end was asked for: by a caller, by failFast, by its timeout, or by a group that takes its place."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     REASON_FIELD_NUMBER: builtins.int
     BECAUSE_OF_FIELD_NUMBER: builtins.int
     COUNT_FIELD_NUMBER: builtins.int
+    REPLACED_BY_FIELD_NUMBER: builtins.int
     reason: builtins.str
-    """`cancelled`, `fail_fast` or `group_timeout`."""
+    """`cancelled`, `fail_fast`, `group_timeout` or `replaced`."""
     because_of: builtins.str
     """The task whose failure was the cause."""
     count: builtins.int
     """How often callers have asked by now."""
+    replaced_by: builtins.str
+    """As in TaskGroup."""
     def __init__(
         self,
         *,
         reason: builtins.str = ...,
         because_of: builtins.str = ...,
         count: builtins.int = ...,
+        replaced_by: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["because_of", b"because_of", "count", b"count", "reason", b"reason"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["because_of", b"because_of", "count", b"count", "reason", b"reason", "replaced_by", b"replaced_by"]) -> None: ...
 
 global___CancelRequested = CancelRequested
 

@@ -4,10 +4,11 @@
 -- With a number that no group had of which rows are left.
 INSERT INTO groups (
     number, id, public_id, caller, name, digest, task_count, labels_json, workspace, status, reason, accepted, started_at,
-    finished_at, abort, abort_because_of, abort_at, abort_count, traceparent
+    finished_at, abort, abort_because_of, abort_at, abort_count, traceparent,
+    concurrency, waits_for, replaced_by, rests_since, rested
 ) VALUES (
     1 + max((SELECT coalesce(max(number), 0) FROM groups), (SELECT coalesce(max(group_number), 0) FROM removed)),
-    ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?
+    ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?
 );
 
 -- name: insert_document
@@ -17,7 +18,7 @@ INSERT INTO documents (group_number, document, inputs) VALUES (?, ?, ?);
 UPDATE groups SET
     id = ?, public_id = ?, caller = ?, name = ?, digest = ?, task_count = ?, labels_json = ?, workspace = ?, status = ?,
     reason = ?, accepted = ?, started_at = ?, finished_at = ?, abort = ?, abort_because_of = ?, abort_at = ?,
-    abort_count = ?, traceparent = ?
+    abort_count = ?, traceparent = ?, concurrency = ?, waits_for = ?, replaced_by = ?, rests_since = ?, rested = ?
 WHERE number = ?;
 
 -- name: replace_task
@@ -42,13 +43,15 @@ FROM groups WHERE id = ?;
 -- name: select_group
 SELECT
     id, public_id, caller, name, digest, task_count, labels_json, workspace, status, reason, accepted, started_at,
-    finished_at, abort, abort_because_of, abort_at, abort_count, traceparent, document, inputs
+    finished_at, abort, abort_because_of, abort_at, abort_count, traceparent, concurrency,
+    waits_for, replaced_by, rests_since, rested, document, inputs
 FROM groups JOIN documents ON group_number = number WHERE number = ?;
 
 -- name: select_head
 SELECT
     id, public_id, caller, name, digest, task_count, labels_json, workspace, status, reason, accepted, started_at,
-    finished_at, abort, abort_because_of, abort_at, abort_count, traceparent, x'', x''
+    finished_at, abort, abort_because_of, abort_at, abort_count, traceparent, concurrency,
+    waits_for, replaced_by, rests_since, rested, x'', x''
 FROM groups WHERE number = ?;
 
 -- name: find_public
@@ -61,7 +64,8 @@ SELECT document FROM documents WHERE group_number = ?;
 -- Of the last groups before one at most so many are looked at; those that fit are given, with their numbers.
 SELECT
     id, public_id, caller, name, digest, task_count, labels_json, workspace, status, reason, accepted, started_at,
-    finished_at, abort, abort_because_of, abort_at, abort_count, traceparent, x'', x'', number
+    finished_at, abort, abort_because_of, abort_at, abort_count, traceparent, concurrency,
+    waits_for, replaced_by, rests_since, rested, x'', x'', number
 FROM (
     SELECT * FROM groups WHERE number < :before AND (:caller IS NULL OR caller = :caller) ORDER BY number DESC LIMIT :scan
 )

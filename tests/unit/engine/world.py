@@ -31,6 +31,8 @@ class Watched(MemoryStore):
     full = False
     hold: Callable[[Callable[[Exception | None], None]], None] | None = None
     """Takes the answers to syncs, where the disk takes its time."""
+    recorded: Callable[[Batch], None] = staticmethod(lambda batch: None)
+    """Told behind each transaction."""
 
     def sync(self, done: Callable[[Exception | None], None]) -> None:
         if self.hold is not None:
@@ -43,6 +45,7 @@ class Watched(MemoryStore):
             raise StoreFullError
         self.largest = max(self.largest, len(batch.tasks) + len(batch.attempts) + len(batch.events))
         super().record(batch)
+        self.recorded(batch)
 
 
 class World:

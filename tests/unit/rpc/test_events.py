@@ -31,12 +31,13 @@ KILL = st.fixed_dictionaries(
 
 FIELDS: dict[Kind, st.SearchStrategy[dict[str, Any]]] = {
     Kind.GROUP_ACCEPTED: st.fixed_dictionaries({"name": st.just("") | TEXT, "caller": TEXT}),
-    Kind.GROUP_WAITING: st.fixed_dictionaries({"waiting": TEXT}, optional={"why": TEXT}),
+    Kind.GROUP_WAITING: st.fixed_dictionaries({"waiting": TEXT}, optional={"why": TEXT, "waits_for": TEXT}),
+    Kind.GROUP_READY: st.just({}),
     Kind.GROUP_DISPATCHED: st.fixed_dictionaries({"runner": TEXT}),
     Kind.GROUP_STARTED: st.just({}),
     Kind.GROUP_FINISHED: st.fixed_dictionaries({"status": STATUS}, optional={"reason": TEXT}),
     Kind.CANCEL_REQUESTED: st.fixed_dictionaries(
-        {"reason": TEXT}, optional={"because_of": TEXT, "count": st.integers(1, 9)}
+        {"reason": TEXT}, optional={"because_of": TEXT, "count": st.integers(1, 9), "replaced_by": TEXT}
     ),
     Kind.TASK_WAITING: st.fixed_dictionaries({"waiting": TEXT}, optional={"seconds": SECONDS, "why": TEXT}),
     Kind.TASK_READY: st.fixed_dictionaries({"waiting": TEXT}),
