@@ -62,6 +62,9 @@ class GroupModel:
     abort: str | None = None
     abort_because_of: str | None = None
     abort_at: float = math.inf
+    replaced_by: str | None = None
+    turn_at: float = math.inf
+    """When it began to be its turn, of the groups with its key; at once, where it has none."""
     cancels: int = 0
     calls: list[float | Signal] = field(default_factory=list)
     """The cancels and signals that are still to come."""
@@ -102,7 +105,7 @@ class Reference:
                 continue
             yield from map(_at, group.calls)
             if not group.timed_out and submission.group.timeout is not None:
-                yield submission.at + submission.group.timeout
+                yield group.turn_at + submission.group.timeout
             if group.abort is not None and not group.cleanup_over:
                 yield group.abort_at + submission.group.cleanup_timeout
             for task in group.tasks.values():
@@ -127,7 +130,7 @@ class Reference:
                 elif not group.status.terminal:
                     self._cancel(group)
             timeout = submission.group.timeout
-            if timeout is not None and submission.at + timeout <= now and not group.timed_out:
+            if timeout is not None and group.turn_at + timeout <= now and not group.timed_out:
                 group.timed_out = True
                 self._abort(group, "group_timeout")
             if group.abort_at + submission.group.cleanup_timeout <= now and not group.cleanup_over:
@@ -145,7 +148,21 @@ class Reference:
         }
         tasks = {task.name: TaskModel(task) for task in submission.group.tasks}
         calls: list[float | Signal] = sorted([*submission.cancels, *submission.signals], key=_at)
+        for former in self._before(submission) if submission.replaces else ():
+            self._abort(former, "replaced")
+            if former.abort == "replaced" and former.replaced_by is None:
+                former.replaced_by = submission.id
         self.groups[submission.id] = GroupModel(submission, tasks, inputs, calls=calls)
+
+    def _before(self, submission: Submission) -> list[GroupModel]:
+        """Those with its key that were accepted before it and are not over."""
+        found = []
+        for group in self.groups.values():
+            if group.submission.id == submission.id:
+                break
+            if submission.lane is not None and group.submission.lane == submission.lane and not group.status.terminal:
+                found.append(group)
+        return found
 
     # Running attempts.
 
@@ -228,7 +245,7 @@ class Reference:
             return
         group.abort, group.abort_because_of, group.abort_at = reason, because_of, self._now
         for task in group.tasks.values():
-            if task.task.when is not When.ALWAYS:
+            if task.task.when is not When.ALWAYS or group.turn_at == math.inf:
                 self._stop(group, task, GRACE_SECONDS)
 
     def _end_cleanup(self, group: GroupModel, grace: float) -> None:
@@ -255,7 +272,8 @@ class Reference:
     @staticmethod
     def _is_closed(group: GroupModel, task: TaskModel) -> bool:
         """Whether the abort of the group ends it."""
-        return group.abort is not None and (group.cleanup_over or task.task.when is not When.ALWAYS)
+        is_clean_up = task.task.when is When.ALWAYS and group.turn_at < math.inf and not group.cleanup_over
+        return group.abort is not None and not is_clean_up
 
     @staticmethod
     def _ended_by(group: GroupModel, task: TaskModel) -> str | None:
@@ -281,7 +299,9 @@ class Reference:
 
     def _settle(self) -> None:
         for group in self.groups.values():
-            while self._decide_one(group):
+            if group.turn_at == math.inf and group.abort is None and not self._before(group.submission):
+                group.turn_at = self._now
+            while group.turn_at < math.inf and self._decide_one(group):
                 pass
             if not group.status.terminal and all(task.terminal for task in group.tasks.values()):
                 self._finish(group)

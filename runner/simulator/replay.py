@@ -37,7 +37,7 @@ class _Abort:
             self.count += 1
             if event.fields["count"] != self.count:
                 yield f"event {event.number} is the cancel {event.fields['count']}, expected {self.count}"
-        elif self.reason is not None and (self.reason, reason) != (Abort.FAIL_FAST, Abort.GROUP_TIMEOUT):
+        elif self.reason is not None and (self.reason != Abort.FAIL_FAST or reason == Abort.FAIL_FAST):
             yield f"event {event.number} tells of {reason}, which changes nothing after {self.reason}"
         if self.reason in (None, Abort.FAIL_FAST):
             self.reason, self.because_of = reason, event.fields.get("because_of")

@@ -185,7 +185,7 @@ def retried(task: Task, attempt: int, outcome: Outcome) -> bool:
 
 def group_status(abort: str | None, ends: Sequence[tuple[Task, End]]) -> tuple[Status, str | None]:
     """The status and reason of a group whose tasks are all terminal."""
-    if abort in ("cancelled", "group_timeout"):
+    if abort in ("cancelled", "group_timeout", "replaced"):
         return Status.ABORTED, abort
     # What an instance of a matrix took with it does not count beside it.
     counted = {

@@ -45,8 +45,19 @@ class Submission(Struct, frozen=True, kw_only=True):
 
     @property
     def is_disturbed(self) -> bool:
-        """Whether something may cut the group short or hold it up, so that the moment decides what becomes of its tasks."""
+        """As in `Scenario.is_disturbed`, but for other groups."""
         return bool(_ends_itself(self.group) or self.group.timeout is not None or self.cancels or self.signals)
+
+    @property
+    def lane(self) -> tuple[str, str] | None:
+        """Who has submitted it, and its concurrency key; None where it has none. Of templates scenarios use one."""
+        if self.group.concurrency is None:
+            return None
+        return self.caller, self.group.concurrency.key.replace("{{ .labels.team }}", self.group.labels["team"])
+
+    @property
+    def replaces(self) -> bool:
+        return self.group.concurrency is not None and self.group.concurrency.cancel_previous
 
     @property
     def id(self) -> str:
@@ -68,6 +79,11 @@ class Scenario(Struct, frozen=True, kw_only=True):
     """How many seconds the other runner may be silent before what it carries out is given up."""
     ties: bool = False
     """Much happens at the same instant, and nobody says in which order."""
+
+    def is_disturbed(self, submission: Submission) -> bool:
+        """Whether something may cut the group short or hold it up, so that the moment decides what becomes of its tasks."""
+        others = (item for item in self.submissions if item is not submission and item.lane == submission.lane)
+        return submission.is_disturbed or (submission.lane is not None and any(item.replaces for item in others))
 
     def script(self, id: AttemptId) -> Script:
         return self.scripts.get(id, DEFAULT_SCRIPT)

@@ -97,6 +97,11 @@ def random_faults(seed: int, steps: int, seconds: float) -> Faults:
     return Faults(crashes=tuple(crashes), full_disk=((full, full + draw.seconds(2)),) if draw.one_in(12) else ())
 
 
+def another_submission(random: Random, grid: float, id: str, most: int) -> Submission:
+    """One of a group of at most so many tasks."""
+    return _submission(_Draw(random, grid), id, most)
+
+
 def _submission(draw: _Draw, id: str, most: int) -> Submission:
     random = draw.random
     size = min(most, 1 + int(random.expovariate(1 / 8)))

@@ -26,7 +26,7 @@ from runner.model.event import Kind
 from runner.model.result import Outcome, Reason, Status, TaskResult
 from runner.model.task import Scope, Task, When
 from runner.model.value import Value
-from runner.simulator import abroad
+from runner.simulator import abroad, lanes
 from runner.simulator.reference import CONFIRM_SECONDS, GRACE_SECONDS, GroupModel, Reference, TaskModel
 from runner.simulator.replay import replay
 from runner.simulator.rules import End, Errored, Joins, Runs, decide, group_status, has_ended_others, retried
@@ -51,6 +51,7 @@ def differences(scenario: Scenario, played: Played) -> list[str]:
         *_heard(scenario, played),
         *_groups(scenario, played),
         *abroad.differences(scenario, played),
+        *lanes.differences(scenario, played),
     ]
 
 
@@ -62,14 +63,14 @@ def _groups(scenario: Scenario, played: Played) -> Iterator[str]:
     # Whoever has to hand an attempt to another machine once more does that a moment later.
     known = turns_known and not played.faults.delaying and not (scenario.forwards and played.crashes)
     certain = not played.interrupted and not (scenario.forwards and played.faults.may_lose(scenario.lost_after))
-    if known and not (scenario.ties and any(item.is_disturbed for item in scenario.submissions)):
+    if known and not (scenario.ties and any(map(scenario.is_disturbed, scenario.submissions))):
         yield from _dispatches(reference, played)
     for submission in scenario.submissions:
         if submission.id not in played.records:
             yield f"{submission.id}: the group was never accepted"
             continue
-        exact = known and not (scenario.ties and submission.is_disturbed)
-        if exact or (certain and not submission.is_disturbed):
+        exact = known and not (scenario.ties and scenario.is_disturbed(submission))
+        if exact or (certain and not scenario.is_disturbed(submission)):
             yield from compared(reference.groups[submission.id], played, times=exact)
         else:
             yield from consistent(scenario, submission, played)
@@ -148,6 +149,7 @@ def compared(model: GroupModel, played: Played, *, times: bool) -> Iterator[str]
     result = played.results[id]
     yield from _unequal(f"{id}: status", model.status.value, result.status.value)
     yield from _unequal(f"{id}: reason", model.reason, result.reason)
+    yield from _unequal(f"{id}: replaced_by", model.replaced_by, result.replaced_by)
     if times:
         yield from _apart(f"{id}: started_at", played.began + model.started_at, result.started_at)
         yield from _apart(f"{id}: finished_at", played.began + model.finished_at, result.finished_at)
@@ -214,7 +216,7 @@ def _in_time(submission: Submission, played: Played) -> Iterator[str]:
     its end is told of it in that time, although the disk be full. Another end may have to wait for the disk."""
     row, group = played.records[submission.id].group, submission.group
     delay = played.faults.delay if played.crashes else 0.0
-    latest = math.inf if group.timeout is None else row.accepted.wall + group.timeout
+    latest = math.inf if group.timeout is None else row.accepted.wall + group.timeout + row.rested
     if row.abort_at is not None:
         latest = min(latest, row.abort_at.wall)
     latest += group.cleanup_timeout + GRACE_SECONDS + CONFIRM_SECONDS + delay

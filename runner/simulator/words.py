@@ -42,7 +42,10 @@ def _crash(crash: CrashAt) -> str:
 
 def _group(group: TaskGroup) -> str:
     timeout = "" if group.timeout is None else f"timeout {group.timeout:.3f}, "
-    return f"{'failFast, ' if group.fail_fast else ''}{timeout}cleanup_timeout {group.cleanup_timeout:.3f}"
+    lane = ""
+    if group.concurrency is not None:
+        lane = f"key {group.concurrency.key}, {'cancel_previous, ' if group.concurrency.cancel_previous else ''}"
+    return f"{'failFast, ' if group.fail_fast else ''}{timeout}{lane}cleanup_timeout {group.cleanup_timeout:.3f}"
 
 
 def _task(task: Task) -> str:

@@ -68,7 +68,7 @@ class Asked(SlippingStore):
 def kinds_of(row: TaskRow | None) -> tuple[str | None, ...]:
     """By which words a task in this state may be told."""
     if row is None:
-        return (Waiting.DEPENDENCY, Waiting.SLOT)
+        return (Waiting.DEPENDENCY, Waiting.SLOT, Waiting.CONCURRENCY)
     if row.status is Status.SKIPPED:
         return (row.reason,)
     if row.status is Status.PENDING:
@@ -93,8 +93,15 @@ def test_every_transition_has_an_answer() -> None:
     for seed in SEEDS:
         assert not play_seed(seed, make).differences
     # It was about all that there is.
-    reasons = {*Skip, Abort.CANCELLED, Abort.FAIL_FAST, Abort.GROUP_TIMEOUT}
-    waits = {Waiting.DEPENDENCY, Waiting.SLOT, Waiting.RETRY_DELAY, Waiting.PEER_UNREACHABLE, Waiting.MATRIX}
+    reasons = {*Skip, Abort.CANCELLED, Abort.FAIL_FAST, Abort.GROUP_TIMEOUT, Abort.REPLACED}
+    waits = {
+        Waiting.DEPENDENCY,
+        Waiting.SLOT,
+        Waiting.RETRY_DELAY,
+        Waiting.PEER_UNREACHABLE,
+        Waiting.MATRIX,
+        Waiting.CONCURRENCY,
+    }
     others = {"attempt", "not_repeated", "allowed", "called_for", "placed", "stopping", "see"}
     wanted = {*reasons, *waits, *others, *(status.value for status in Status)} - {
         Status.SKIPPED.value,

@@ -80,7 +80,7 @@ def _groups(scenario: Scenario, played: PlayedPair) -> Iterator[str]:
     certain = not (lost or faults.executor_power or faults.origin_power)
     reference = Reference(scenario).play() if certain else None
     for item in scenario.submissions:
-        if reference is not None and not item.is_disturbed:
+        if reference is not None and not scenario.is_disturbed(item):
             yield from compared(reference.groups[item.id], played.origin, times=False)
         else:
             yield from consistent(scenario, item, played.origin)
