@@ -1,5 +1,5 @@
-"""A node is killed in the middle of a task, and the next one goes on: nothing is lost, and nothing runs twice. Ends with 0 when all of
-that is so.
+"""A node is killed in the middle of a task, and the next one goes on: nothing is lost, and nothing runs twice. Two groups of one
+concurrency key take turns. Ends with 0 when all of that is so.
 
 The second part of `make demo`, or `python -m examples.node_demo` where the command `runner` is on PATH.
 """
@@ -41,6 +41,7 @@ def play(folder: Path) -> list[str]:
                 with stage.service("runner", "serve"):
                     said += list(lines)
                     _examine(stage, said)
+                    _take_turns(stage, folder / "go")
     return stage.faults
 
 
@@ -57,6 +58,17 @@ def _examine(stage: Stage, said: list[str]) -> None:
     ]
     starts = [event for event in events if event["kind"] == "task_started" and event["task"] == "copy"]
     stage.expect(len(starts) == 1, f"`copy` was started {len(starts)} times")
+
+
+def _take_turns(stage: Stage, go: Path) -> None:
+    stage.say("Two deployments to one site: the second waits for the first, as their concurrency key says.")
+    for id in ("first", "second"):
+        stage.run("runner", "submit", "--id", id, "--set", f"go={go}", "examples/deploy.yaml")
+    told = stage.run("runner", "explain", "second")
+    stage.expect("waits for group first (concurrency key deploy-staging)" in told, f"it is said that {told}")
+    stage.run("runner", "ls", "--limit", "2")
+    go.touch()
+    stage.run("runner", "watch", "second")
 
 
 if __name__ == "__main__":
