@@ -74,7 +74,7 @@ class AsyncClient:
         self._uploads = Uploads()
         self._closed = False
 
-    async def submit(
+    async def submit(  # noqa: PLR0913 - what a submission has, each named
         self,
         document: bytes | str,
         *,
@@ -85,6 +85,7 @@ class AsyncClient:
         workspace_id: str = "",
         traceparent: str | None = None,
         spare_id: str = "",
+        pause_on_failure: bool = False,
     ) -> Submission:
         """Have a task group carried out. On return it is recorded and survives a loss of power.
 
@@ -92,10 +93,9 @@ class AsyncClient:
         up where neither it nor the document gives one. `labels` are added to those of the document. The group works in
         what `upload_workspace` has brought, or in an empty folder. `traceparent` is the span that the group's is a part of; without it,
         `TRACEPARENT` of the environment. `spare_id` is the one that is made up, where you want to know it also when no answer comes:
-        what was accepted all the same is one group with what is submitted again by that `id`.
-
-        Raises DocumentError with every fault, UsageError for inputs that do not fit, GroupExistsError when the id is taken by
-        different content, LimitError when the node has enough to do, ForbiddenError where its policy says no.
+        what was accepted all the same is one group with what is submitted again by that `id`. With `pause_on_failure` it stands still when a
+        task has failed, until `signal` says what follows. Raises DocumentError with every fault, UsageError for inputs that do not fit,
+        GroupExistsError when the id has different content, LimitError when the node has enough to do, ForbiddenError where its policy says no.
         """
         request = pb.SubmitTaskGroupRequest(
             document=document.encode() if isinstance(document, str) else document,
@@ -104,8 +104,8 @@ class AsyncClient:
             id=id or "",
             spare_id=spare_id or secrets.token_hex(8),
             labels=labels or {},
-            workspace_id=workspace_id,
-        )
+            workspace_id=workspace_id, pause_on_failure=pause_on_failure,
+        )  # fmt: skip
         try:
             answer = await self._call(self._stub.SubmitTaskGroup, request, more=_span(traceparent))
         except DocumentError as error:

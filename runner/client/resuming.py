@@ -11,7 +11,7 @@ from runner.rpc import convert, events
 from runner.rpc.wire import STREAMS
 from runner.v1 import runner_pb2 as pb
 
-_ENDS = frozenset({Kind.TASK_FINISHED, Kind.TASK_RETRYING})
+_ENDS = frozenset({Kind.TASK_FINISHED, Kind.TASK_RETRYING, Kind.TASK_HELD})
 
 
 class WatchProgress:

@@ -154,6 +154,7 @@ class Abortion:
         run = self._run
         if run.entrusted is not None and run.entrusted.stop(grace):
             return
+        run.pausing.end()
         for index in sorted(run.running):
             if self.closes(run.tasks[index].task):
                 run.attempts.stop(run.tasks[index], grace)

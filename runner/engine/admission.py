@@ -18,6 +18,7 @@ from runner.engine import lanes, variables
 from runner.engine.lanes import Lanes
 from runner.engine.services import group_digest, input_context
 from runner.engine.state import Plan
+from runner.errors import UsageError
 from runner.model import codec, trace
 from runner.model.event import Event, Kind
 from runner.model.group import TaskGroup
@@ -42,7 +43,8 @@ class Submission(Struct, frozen=True, kw_only=True):
     """A validated group with its inputs, ready to be accepted. `sealed` is how the inputs are stored of a group of the id
     `sealed_for`. `former_digest` is the one that it would have had before the sealing key was replaced, where that is not over. A
     `guest` is known to the engine by the id that it is sealed for, and comes `on_behalf_of` somebody; it was cancelled so often before it came. The tasks that are `kept` are over
-    already: they were those of the group that its caller calls `again`. `concurrency` is its key, rendered."""
+    already: they were those of the group that its caller calls `again`. `concurrency` is its key, rendered. With `pause_on_failure` it stands still
+    when a task of it has failed."""
 
     group: TaskGroup
     inputs: Mapping[str, Value]
@@ -58,6 +60,7 @@ class Submission(Struct, frozen=True, kw_only=True):
     kept: tuple[TaskRow, ...] = ()
     again: str = ""
     concurrency: str = ""
+    pause_on_failure: bool = False
 
     def stored_inputs(self, id: str, sealer: Sealer) -> bytes:
         """How the inputs are stored of a group of this id."""
@@ -108,8 +111,12 @@ def first_row(  # noqa: PLR0913 - what is known of the group, each named
     workspace: str,
     traceparent: str,
 ) -> GroupRow:
-    """How a group is recorded when it is accepted."""
+    """How a group is recorded when it is accepted. Raises UsageError."""
     group = submission.group
+    if submission.pause_on_failure and group.forward is not None:
+        raise UsageError(
+            "a group that another runner carries out as a whole does not pause on failure: leave that away, or forward its tasks one by one"
+        )
     row = GroupRow(
         id=id,
         public_id=public_id,
@@ -124,6 +131,7 @@ def first_row(  # noqa: PLR0913 - what is known of the group, each named
         accepted=now,
         traceparent=trace.checked(traceparent),
         concurrency=submission.concurrency,
+        pause_on_failure=submission.pause_on_failure,
     )
     if submission.cancels:
         row = replace(row, abort=Abort.CANCELLED.value, abort_at=now, abort_count=submission.cancels)

@@ -186,7 +186,11 @@ class TaskCauses:
                 text = f"waits for a runner: {why}" if why else "waits for a runner that is there and takes it"
                 because += self._unreached(task)
             case Waiting.PAUSED:
-                text = "was paused, and waits to be told to go on"
+                text = "waits until its group goes on"
+                because += [self.task(held, depth + 1) for held in self._held_ones()]
+            case Waiting.DECISION:
+                text = turns.DECISION
+                because += self._tries(task, 0 if row is None else row.attempt)
             case Waiting.DEPENDENCY:
                 open_ones, unknown = self.facts.open_parents(index), self.facts.unknown_parents(index)
                 if open_ones:
@@ -200,7 +204,7 @@ class TaskCauses:
                 else:
                     kind, text = "deciding", "is about to be decided: all that it waited for is over"
             case Waiting.SLOT:
-                text = self._slot()
+                text = turns.slot(self._live.load, is_leaving=self._live.leaving)
             case Waiting.MATRIX:
                 text, others = self._turn(task)
                 because += others
@@ -212,6 +216,11 @@ class TaskCauses:
         if self._row.abort is not None:
             because.append(self.abort())
         return Cause(kind=kind, text=f"{task.name} {text}", task=task.name, at=at, because=tuple(because))
+
+    def _held_ones(self) -> list[int]:
+        """The first task for whose failure the group stands still."""
+        index = self._graph.index.get(self._row.paused_by or "")
+        return [] if index is None else [index]
 
     def _skipped(self, index: int, row: TaskRow, depth: int) -> Cause:
         task, parent = self._tasks[index], row.because_of
@@ -252,18 +261,6 @@ class TaskCauses:
         if all(export.default is None for export in wanted):
             return ""  # those of confidential ones are not looked at
         return "; a default would count only where that was skipped by its own conditions, or its failure is allowed"
-
-    def _slot(self) -> str:
-        load = self._live.load
-        if self._live.leaving:
-            return "waits for a slot: the runner begins nothing more, and goes on when it is started again"
-        if load is None:
-            return "waits for a slot"
-        if load.taken < load.slots:
-            return f"waits for a slot, and is about to get one: {load.taken} of {load.slots} are taken"
-        return (
-            f"waits for a slot: all {load.slots} are taken, and {counted(load.waiting, 'task')} wait for one, in turn"
-        )
 
     def _turn(self, task: Task) -> tuple[str, list[Cause]]:
         """Of an instance that waits for others of its matrix: and which are under way."""

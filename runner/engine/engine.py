@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 
+from msgspec.structs import replace
+
 from runner.clock import Clock
 from runner.dispatch.base import Dispatcher
 from runner.engine import admission, guests, recovery, results
@@ -28,7 +30,7 @@ from runner.engine.targets import Alone, Targets
 from runner.errors import GroupExistsError, GroupNotFoundError
 from runner.model import trace
 from runner.model.caller import LOCAL
-from runner.model.dispatch import AttemptId
+from runner.model.dispatch import DECISIONS, AttemptId
 from runner.model.event import Event
 from runner.model.explanation import Explanation
 from runner.model.group import TaskGroup
@@ -124,9 +126,10 @@ class Engine:
         caller: str = "",
         workspace: str = "",
         traceparent: str = "",
+        pause_on_failure: bool = False,
     ) -> str:
         """Accept a validated group; its id. As `accept` of what was `prepared`."""
-        submission = self.prepared(group, inputs)
+        submission = replace(self.prepared(group, inputs), pause_on_failure=pause_on_failure)
         return self.accept(submission, caller=caller, workspace=workspace, traceparent=traceparent).id
 
     def prepared(self, group: TaskGroup, inputs: Mapping[str, str] | None = None, id: str = "") -> Submission:
@@ -219,14 +222,15 @@ class Engine:
 
     def signal(self, id: str, task: str, signal: str) -> bool:
         """Send `pause`, `start` or `destroy` to a running task; False when it does not run. The first two are written down like a
-        cancel, and hold in later lives of this engine. Raises GroupNotFoundError."""
+        cancel, and hold in later lives of this engine. Or `retry` or `continue` to one for whose failure its group stands still; False when
+        it does not. Raises GroupNotFoundError."""
         run = self._runs.get(id)
         if run is None:
             self._library.head(id)
             return False
         if task not in run.graph.index:
             raise GroupNotFoundError(f"group {id!r} has no task {task!r}")
-        return run.attempts.signal(task, signal)
+        return run.pausing.decide(task, signal) if signal in DECISIONS else run.attempts.signal(task, signal)
 
     def is_to_pause(self, id: str, task: str) -> bool:
         """Whether the task's running attempt was told to pause, and not to go on since."""

@@ -56,6 +56,8 @@ class _Group:
             because += self._causes.lost()
             because += self._whole_group()
             turn = turns.cause(row, self._live.line)
+            if row.paused_by is not None:
+                text += f", and {turns.paused(row)}"
             if row.abort is not None:
                 because.append(self._causes.abort())
             because += self._at_work() if turn is None else [turn]

@@ -45,6 +45,7 @@ class Facts:
         self._store = store
         self._group = group.id
         self._is_held = turns.is_waiting(group)
+        self._is_paused = group.paused_by is not None
         self._tasks = document.group.tasks
         self._graph = document.graph
         self._rows: dict[int, TaskRow | None] = {}
@@ -67,7 +68,9 @@ class Facts:
             return Waiting.CONCURRENCY
         if row is not None and row.waiting is not None:
             return Waiting(row.waiting)
-        return Waiting.DEPENDENCY if self.open_parents(index) or self.unknown_parents(index) else Waiting.SLOT
+        if self.open_parents(index) or self.unknown_parents(index):
+            return Waiting.DEPENDENCY
+        return Waiting.PAUSED if self._is_paused else Waiting.SLOT
 
     def open_parents(self, index: int) -> list[int]:
         """What it depends on and is not over, of what is known."""

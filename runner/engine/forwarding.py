@@ -30,6 +30,9 @@ class Forwarding:
         if entrusted is not None and entrusted.refusal is not None:
             self._run.refuse(state, entrusted.refusal.reason, entrusted.refusal.message)
             return
+        if self._run.pausing.keeps(state):
+            self._run.pausing.defer(state)
+            return
         if forward is None:
             self._run.enqueue(state)
             return

@@ -6,7 +6,7 @@ import heapq
 from collections import deque
 
 from runner.engine.state import Plan, TaskState
-from runner.model.result import Status
+from runner.model.result import Status, Waiting
 
 
 class Frontier:
@@ -33,7 +33,10 @@ class Frontier:
             self._decidable = [
                 state.index
                 for state in self._plan.tasks
-                if state.missing == 0 and state.status is Status.PENDING and state.retry_at is None
+                if state.missing == 0
+                and state.status is Status.PENDING
+                and state.retry_at is None
+                and state.waiting is not Waiting.DECISION
             ]
 
     def over(self, state: TaskState) -> None:

@@ -24,6 +24,7 @@ from runner.engine.frontier import Frontier
 from runner.engine.lanes import Turn
 from runner.engine.matrices import Matrices
 from runner.engine.pace import EFFORT_OF_ONE
+from runner.engine.pausing import Pausing
 from runner.engine.services import Services
 from runner.engine.state import NO_TEXTS, AttemptState, Plan, TaskState
 from runner.model import trace
@@ -61,6 +62,7 @@ class GroupRun:
         self._lodging = guests.lodging(inputs)
         self.inputs = guests.own_inputs(inputs)
         self.turn = Turn(self, row)
+        self.pausing = Pausing(self, row)
         self.output_bytes = 0
         self.tasks = plan.tasks
         self.frontier = Frontier(plan)
@@ -118,7 +120,7 @@ class GroupRun:
         return self.trace.traceparent(attempt.task, attempt.attempt)
 
     def row(self) -> GroupRow:
-        return self.turn.into(self.abortion.into(self._row))
+        return self.pausing.into(self.turn.into(self.abortion.into(self._row)))
 
     @property
     def idle(self) -> bool:
@@ -128,7 +130,7 @@ class GroupRun:
     def leave(self) -> list[TaskState]:
         """To be called when nobody comes back to it: it is in no cycle any more, which only Python's collector would find. Its tasks, which
         may be many, are for the caller to let go of."""
-        del self.abortion, self.attempts, self.forwarding, self.matrices, self.turn
+        del self.abortion, self.attempts, self.forwarding, self.matrices, self.pausing, self.turn
         self.entrusted = None
         return self.tasks
 
@@ -196,7 +198,8 @@ class GroupRun:
         until = max(0, pace.left - share)
         while pace.left > until and (effort := self._step(pace.left - until)):
             pace.spend(effort)
-        if self.frontier or self.abortion.is_ending or self.matrices.is_ending:
+        has_more = bool(self.frontier) and not self.pausing.is_paused
+        if has_more or self.abortion.is_ending or self.matrices.is_ending:
             pace.later(self)
             return
         if self.open == 0 and not self._row.status.terminal:
@@ -204,13 +207,14 @@ class GroupRun:
 
     def _step(self, most: int) -> int:
         """Do some of it, with about the effort `most`; how much it was, 0 where nothing is left."""
-        if self.frontier.is_telling:
+        is_paused = self.pausing.is_paused
+        if self.frontier.is_telling and not is_paused:
             return self.frontier.tell(most)
         if self.abortion.is_ending:
             return self.abortion.end_some(most)
         if self.matrices.is_ending:
             return self.matrices.end_some(most)
-        state = self.frontier.take()
+        state = None if is_paused else self.frontier.take()
         if state is None:
             return 0
         if state.status is not Status.PENDING:
@@ -264,7 +268,7 @@ class GroupRun:
         attempt.outcome = outcome
         if again:
             retry.later(self, state, outcome)
-        else:
+        elif not self.pausing.holds(state, outcome):
             self.conclude(state, outcome)
 
     def _stopped_for(self, task: Task) -> tuple[str | None, str | None]:

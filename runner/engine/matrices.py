@@ -146,6 +146,8 @@ class Matrices:
     def end(self, state: TaskState) -> None:
         """Of one that does not run."""
         run, because_of = self._run, self.because_of(state.task)
+        if run.pausing.stands(state):
+            return
         if state.attempts == 0:
             run.skip(state, Skip.FAIL_FAST, because_of)
             return

@@ -42,6 +42,8 @@ def restore(record: GroupRecord, services: Services) -> GroupRun:
             if not run.is_elsewhere:
                 run.attempts.begun(state.attempt, resumed=True)
             run.running.add(state.index)
+        elif state.status is Status.PENDING:
+            run.pausing.restore(state)
     _recount(run)
     return run
 
@@ -76,6 +78,7 @@ def resume(run: GroupRun) -> list[AttemptId]:
         elif state.retry_at is not None:
             retry.arm(run, state)
     run.start()
+    run.pausing.resume()
     if run.entrusted is not None:
         run.entrusted.resume()
     return live

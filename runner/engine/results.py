@@ -37,6 +37,7 @@ def group_result(record: GroupRecord, sealer: Sealer) -> TaskGroupResult:
         concurrency=row.concurrency,
         waits_for=row.waits_for if turns.is_waiting(row) else None,
         replaced_by=row.replaced_by,
+        paused_by=row.paused_by,
         started_at=_time(row.started_at),
         finished_at=_time(row.finished_at),
         results={task.name: task for task in tasks},
@@ -110,6 +111,8 @@ def _waiting(row: GroupRow, group: TaskGroup, graph: Graph, rows: Mapping[str, T
         before = rows.get(group.tasks[parent].name)
         if before is None or not before.status.terminal:
             return Waiting.DEPENDENCY
+    if row.paused_by is not None:
+        return Waiting.PAUSED
     return Waiting.CONCURRENCY if turns.is_waiting(row) else Waiting.SLOT
 
 

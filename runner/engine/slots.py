@@ -59,6 +59,11 @@ class SlotQueue:
         entry.waiting.add(index)
         heapq.heappush(entry.ready, index)
 
+    def waiting(self, caller: str, group: str) -> list[int]:
+        """The tasks of the group that wait, in their order."""
+        entry = self._entry(caller, group)
+        return [] if entry is None else sorted(entry.waiting)
+
     def drop(self, caller: str, group: str, index: int) -> None:
         """The task does not wait any more, if it did."""
         entry = self._entry(caller, group)

@@ -16,7 +16,7 @@ from runner.model.event import Event, Kind
 from runner.model.log import Frame
 from runner.model.watch import Happening, LogChunk
 
-ENDS = frozenset({Kind.TASK_FINISHED, Kind.TASK_RETRYING})
+ENDS = frozenset({Kind.TASK_FINISHED, Kind.TASK_RETRYING, Kind.TASK_HELD})
 """What tells of the end of an attempt."""
 
 MOST_EVENTS = 1000

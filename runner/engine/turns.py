@@ -1,4 +1,4 @@
-"""How it is told to a person that a group waits for its turn, or lost its place, because of its concurrency key. Pure."""
+"""How it is told to a person what keeps something from beginning: that others come first, or somebody has to say what follows. Pure."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ from collections.abc import Sequence
 
 from runner.clock import rfc3339
 from runner.model.explanation import Cause
+from runner.model.load import Load
 from runner.model.result import Abort, Status, Waiting
 from runner.model.words import counted
 from runner.store.base import GroupRow
+
+DECISION = "has failed, and its group stands still until somebody says whether it is tried once more (`retry`) or the failure stands (`continue`)"
 
 
 def is_waiting(row: GroupRow) -> bool:
@@ -33,3 +36,19 @@ def replaced(row: GroupRow) -> Cause:
     when = "" if at is None else f" at {rfc3339(at)[:19]}Z"
     text = f"group {row.replaced_by} with the same concurrency key ({row.concurrency}) and `cancel_previous` took its place{when}"
     return Cause(kind=Abort.REPLACED.value, text=text, at=at)
+
+
+def paused(row: GroupRow) -> str:
+    """What is said of a group that stands still."""
+    return f"stands still because {row.paused_by} has failed: what runs goes on, nothing else begins, and its `timeout` rests"
+
+
+def slot(load: Load | None, *, is_leaving: bool) -> str:
+    """What a task waits for that nothing else holds back."""
+    if is_leaving:
+        return "waits for a slot: the runner begins nothing more, and goes on when it is started again"
+    if load is None:
+        return "waits for a slot"
+    if load.taken < load.slots:
+        return f"waits for a slot, and is about to get one: {load.taken} of {load.slots} are taken"
+    return f"waits for a slot: all {load.slots} are taken, and {counted(load.waiting, 'task')} wait for one, in turn"

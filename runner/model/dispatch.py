@@ -16,8 +16,12 @@ from runner.model.result import Outcome
 from runner.model.task import Task
 from runner.model.value import Bindings, Value
 
-PAUSES = ("pause", "start")
+SIGNALS = ("pause", "start", "destroy")
+"""What a running attempt can be sent."""
+PAUSES = SIGNALS[:2]
 """The signals that say what is to hold from then on: whether an attempt is paused."""
+RETRY, CONTINUE = DECISIONS = ("retry", "continue")
+"""What follows from a failure for which its group stands still: the task is tried once more, or the failure stands."""
 
 
 WHOLE = ""

@@ -29,6 +29,7 @@ class Kind(StrEnum):
     TASK_PAUSED = "task_paused"
     TASK_RESUMED = "task_resumed"
     TASK_RETRYING = "task_retrying"  # [status, reason, exit_code, signal, error, seconds]
+    TASK_HELD = "task_held"  # [status, reason, exit_code, signal, error]; the group stands still until somebody says what follows
     TASK_FINISHED = "task_finished"  # [status, reason, exit_code, signal, error]
     TASK_SKIPPED = "task_skipped"  # [reason, because_of]
     KILL_REPORT = "kill_report"  # [signals, containment, leftovers, left, survivors]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any
+from typing import Any, Protocol
 
 from msgspec import Struct
 
@@ -42,6 +42,8 @@ class Waiting(StrEnum):
     """For other instances of its matrix, of which `max_parallel` are under way."""
     CONCURRENCY = "concurrency"
     """For the turn of its group, of those with the same concurrency key."""
+    DECISION = "decision"
+    """It has failed, and somebody has to say what follows."""
 
 
 class Skip(StrEnum):
@@ -153,6 +155,8 @@ class TaskGroupResult(Struct, frozen=True, kw_only=True):
     """What the group is called that has to be over before it is the turn of this one."""
     replaced_by: str | None = None
     """What the group is called that took its place, where that is the reason."""
+    paused_by: str | None = None
+    """The task for whose failure it stands still."""
     started_at: str | None = None
     finished_at: str | None = None
     results: Mapping[str, TaskResult] = {}
@@ -167,15 +171,31 @@ class TaskGroupResult(Struct, frozen=True, kw_only=True):
             "labels": dict(self.labels),
             "started_at": self.started_at,
             "finished_at": self.finished_at,
-            **concurrency_json(self.concurrency, self.waits_for, self.replaced_by),
+            **standing(self),
         }
         plain["results"] = {name: _task_json(result, reveal) for name, result in self.results.items()}
         return plain
 
 
-def concurrency_json(key: str, waits_for: str | None, replaced_by: str | None) -> dict[str, str]:
-    """What is said of a group's concurrency, where there is something to be said."""
-    told = {"concurrency": key or None, "waits_for": waits_for, "replaced_by": replaced_by}
+class _Standing(Protocol):
+    @property
+    def concurrency(self) -> str: ...
+    @property
+    def waits_for(self) -> str | None: ...
+    @property
+    def replaced_by(self) -> str | None: ...
+    @property
+    def paused_by(self) -> str | None: ...
+
+
+def standing(group: _Standing) -> dict[str, str]:
+    """What is said of a group's turn, and of what it stands still for, where there is something to be said."""
+    told = {
+        "concurrency": group.concurrency or None,
+        "waits_for": group.waits_for,
+        "replaced_by": group.replaced_by,
+        "paused_by": group.paused_by,
+    }
     return {name: text for name, text in told.items() if text is not None}
 
 

@@ -11,7 +11,7 @@ from runner.model.result import Status
 
 class GroupSummary(Struct, frozen=True, kw_only=True):
     """Times in seconds since the epoch. `counts` tells how many tasks have which status, where that was asked for. `concurrency` and what
-    follows it as in `TaskGroupResult`."""
+    follows it are as in `TaskGroupResult`."""
 
     id: str
     name: str
@@ -26,3 +26,4 @@ class GroupSummary(Struct, frozen=True, kw_only=True):
     concurrency: str = ""
     waits_for: str | None = None
     replaced_by: str | None = None
+    paused_by: str | None = None

@@ -72,6 +72,7 @@ def summary_to_proto(summary: GroupSummary, last_event: int = 0) -> pb.TaskGroup
         concurrency=summary.concurrency,
         waits_for=summary.waits_for or "",
         replaced_by=summary.replaced_by or "",
+        paused_by=summary.paused_by or "",
     )
 
 
@@ -90,6 +91,7 @@ def summary_from_proto(message: pb.TaskGroup) -> GroupSummary:
         concurrency=message.concurrency,
         waits_for=message.waits_for or None,
         replaced_by=message.replaced_by or None,
+        paused_by=message.paused_by or None,
     )
 
 
@@ -156,6 +158,7 @@ def result_from_proto(group: pb.TaskGroup, tasks: Sequence[pb.TaskResult]) -> Ta
         concurrency=group.concurrency,
         waits_for=group.waits_for or None,
         replaced_by=group.replaced_by or None,
+        paused_by=group.paused_by or None,
         started_at=_time_from_proto(group, "started_at"),
         finished_at=_time_from_proto(group, "finished_at"),
         results={task.name: task_from_proto(task) for task in tasks},

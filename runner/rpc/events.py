@@ -90,6 +90,7 @@ _FIELDS: dict[Kind, tuple[_Field, ...]] = {
     Kind.TASK_PAUSED: (),
     Kind.TASK_RESUMED: (),
     Kind.TASK_RETRYING: (*_ENDING, _span("delay")),
+    Kind.TASK_HELD: _ENDING,
     Kind.TASK_FINISHED: (*_ENDING, _CAUSE),
     Kind.TASK_SKIPPED: (_REASON, _CAUSE),
     Kind.MASK_SKIPPED: (_always("name"),),

@@ -17,7 +17,7 @@ from runner.engine.engine import GRACE_SECONDS
 from runner.engine.guests import Origin
 from runner.errors import GroupExistsError, GroupNotFoundError, RunnerError, UsageError
 from runner.model import references, taskparse
-from runner.model.dispatch import WHOLE, AttemptId, GroupDispatch
+from runner.model.dispatch import SIGNALS, WHOLE, AttemptId, GroupDispatch
 from runner.model.fault import Fault, Faults, spell_path
 from runner.model.group import TaskGroup
 from runner.model.limits import Limits
@@ -29,7 +29,6 @@ from runner.rpc import guard, policy
 from runner.rpc.departures import Departures
 from runner.rpc.identity import Caller
 from runner.rpc.premises import Premises
-from runner.rpc.servicer import SIGNALS
 from runner.rpc.submissions import SMALL_DOCUMENT_BYTES
 from runner.rpc.traffic import Traffic
 from runner.sealing import Sealer

@@ -20,7 +20,7 @@ from runner.engine.document import read as read_document
 from runner.engine.story import Part
 from runner.errors import ForbiddenError, GroupNotFoundError, UsageError
 from runner.model import trace
-from runner.model.dispatch import AttemptId
+from runner.model.dispatch import DECISIONS, SIGNALS, AttemptId
 from runner.model.result import Status, TaskResult
 from runner.model.summary import GroupSummary
 from runner.rpc import convert, guard, naming
@@ -40,7 +40,6 @@ from runner.v1 import runner_pb2_grpc
 T = TypeVar("T")
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"  # generic in its stubs alone
 
-SIGNALS = ("pause", "start", "destroy")
 MOST_TASKS = 1000
 MOST_GROUPS = 1000
 USUAL_GROUPS = 100
@@ -202,8 +201,9 @@ class RunnerServicer(runner_pb2_grpc.RunnerServiceServicer):
 
     async def SignalTask(self, request: pb.SignalTaskRequest, context: Context) -> pb.SignalTaskResponse:
         id = self._visible(request.id).group.id
-        if request.signal not in SIGNALS:
-            raise UsageError(f"there is no signal {request.signal!r}; there are {', '.join(SIGNALS)}")
+        known = (*SIGNALS, *DECISIONS)
+        if request.signal not in known:
+            raise UsageError(f"there is no signal {request.signal!r}; there are {', '.join(known)}")
         self._engine.library.task(id, request.task)
         delivered = self._engine.signal(id, request.task, request.signal)
         if delivered and request.signal != "destroy":  # which is an end, and not written down
@@ -261,6 +261,7 @@ class RunnerServicer(runner_pb2_grpc.RunnerServiceServicer):
             concurrency=row.concurrency,
             waits_for=self._named(row.waits_for, row, caller) if turns.is_waiting(row) else None,
             replaced_by=self._named(row.replaced_by, row, caller),
+            paused_by=row.paused_by,
         )
 
     def _named(self, public_id: str | None, row: GroupRow, caller: Caller) -> str | None:

@@ -75,7 +75,8 @@ class Submissions:
         """And how large the document and its inputs are together."""
         inputs = dict(request.inputs)
         size = document_bytes + sum(len(name) + len(text.encode()) for name, text in inputs.items())
-        return self._engine.prepared(group, inputs, id), size
+        submission = replace(self._engine.prepared(group, inputs, id), pause_on_failure=request.pause_on_failure)
+        return submission, size
 
     async def rerun(
         self, head: GroupHead, request: pb.RerunTaskGroupRequest, traceparent: str

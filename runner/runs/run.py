@@ -86,6 +86,7 @@ class Run:
             concurrency=row.concurrency,
             waits_for=row.waits_for if turns.is_waiting(row) else None,
             replaced_by=row.replaced_by,
+            paused_by=row.paused_by,
         )
 
     def result(self) -> TaskGroupResult:

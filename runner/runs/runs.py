@@ -15,14 +15,17 @@ from runner import removal, visits
 from runner.engine import again, places
 from runner.engine.again import Again
 from runner.errors import GroupInUseError, GroupNotFoundError, RunnerError, UsageError
+from runner.model.dispatch import DECISIONS
 from runner.model.ends import Ends
 from runner.model.explanation import Explanation
 from runner.model.log import Frame, Stream
 from runner.model.query import GroupFilter
-from runner.model.result import Status, TaskGroupResult
+from runner.model.result import Status, TaskGroupResult, Waiting
 from runner.model.shell import ShellPlace
 from runner.model.summary import GroupSummary
 from runner.model.watch import Happening, LogChunk
+from runner.runs import decisions
+from runner.runs.decisions import Decision
 from runner.runs.run import Run
 from runner.sealing import Sealer
 from runner.store import retirement
@@ -170,10 +173,24 @@ class Runs:
 
     async def signal(self, id: str, task: str, signal: str) -> bool:
         with self._opened(id) as run:
-            run.task(task)
+            waiting = run.task(task).waiting
+            if signal in DECISIONS:
+                return waiting is Waiting.DECISION and await self._decided(run, Decision(task=task, decision=signal))
         raise UsageError(
             f"the tasks of `runner run` take no signals from outside ({signal}); a node's do: start one with `runner serve`"
         )
+
+    async def _decided(self, run: Run, decision: Decision) -> bool:
+        """Once the process that carries it out has heard of it. Raises UsageError where there is none."""
+        left = decisions.leave(self._folder / run.id, decision)
+        while left.exists():
+            if not run.is_held:
+                left.unlink(missing_ok=True)
+                raise UsageError(
+                    f"nothing carries the run {run.id} out: `runner run --id {run.id}` with the same file takes it up again"
+                )
+            await asyncio.sleep(LOOK_SECONDS)
+        return True
 
     @contextmanager
     def _opened(self, id: str) -> Iterator[Run]:

@@ -23,7 +23,7 @@ class GroupRow(Struct, frozen=True, kw_only=True):
     from `accepted`. `abort` is the first cause, `abort_count` how often a caller asked to cancel. `traceparent` is the span for which
     it was submitted, empty for none. `concurrency` is the key that it has, rendered, and `waits_for` what the group is called before which it does
     not begin; `replaced_by` what that is called which has ended it for a key. The timeout `rests_since` then, and has `rested` for so many seconds
-    before. Times without a `Moment` are for display: seconds since the epoch.
+    before. With `pause_on_failure` it stands still when a task has failed; `paused_by` is the first one for which it does. Times without a `Moment` are for display: seconds since the epoch.
 
     `document` and `inputs` may be large: they are written once, by `accept_group`, and left alone afterwards.
     """
@@ -53,6 +53,8 @@ class GroupRow(Struct, frozen=True, kw_only=True):
     replaced_by: str | None = None
     rests_since: Moment | None = None
     rested: float = 0.0
+    pause_on_failure: bool = False
+    paused_by: str | None = None
 
 
 class TaskRow(Struct, frozen=True, kw_only=True):

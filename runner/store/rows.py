@@ -69,6 +69,8 @@ def group_values(row: GroupRow) -> Values:
         row.replaced_by,
         _moment_text(row.rests_since),
         row.rested,
+        row.pause_on_failure,
+        row.paused_by,
     )
 
 
@@ -98,8 +100,10 @@ def group_row(values: Values) -> GroupRow:
         replaced_by=values[20],
         rests_since=_moment_or_none(values[21]),
         rested=values[22],
-        document=values[23],
-        inputs=values[24],
+        pause_on_failure=bool(values[23]),
+        paused_by=values[24],
+        document=values[25],
+        inputs=values[26],
     )
 
 

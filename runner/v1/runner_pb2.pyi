@@ -146,6 +146,7 @@ class SubmitTaskGroupRequest(google.protobuf.message.Message):
     LABELS_FIELD_NUMBER: builtins.int
     WORKSPACE_ID_FIELD_NUMBER: builtins.int
     SPARE_ID_FIELD_NUMBER: builtins.int
+    PAUSE_ON_FAILURE_FIELD_NUMBER: builtins.int
     document: builtins.bytes
     """The document, YAML or JSON, as it was written."""
     source: builtins.str
@@ -158,6 +159,10 @@ class SubmitTaskGroupRequest(google.protobuf.message.Message):
     """An upload that becomes the group's workspace; empty for an empty folder."""
     spare_id: builtins.str
     """The group's id where neither the document nor `id` names one: made up by the client, so that it can repeat the submission safely."""
+    pause_on_failure: builtins.bool
+    """When a task has failed that may not, and is not tried again by itself, the group stands still: what runs goes on, nothing else begins, until
+    SignalTask says what follows or the group is cancelled. INVALID_ARGUMENT for a group that is forwarded as a whole.
+    """
     @property
     def inputs(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
         """Values for the inputs that the document declares. Which of them are confidential the document says."""
@@ -176,8 +181,9 @@ class SubmitTaskGroupRequest(google.protobuf.message.Message):
         labels: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
         workspace_id: builtins.str = ...,
         spare_id: builtins.str = ...,
+        pause_on_failure: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["document", b"document", "id", b"id", "inputs", b"inputs", "labels", b"labels", "source", b"source", "spare_id", b"spare_id", "workspace_id", b"workspace_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["document", b"document", "id", b"id", "inputs", b"inputs", "labels", b"labels", "pause_on_failure", b"pause_on_failure", "source", b"source", "spare_id", b"spare_id", "workspace_id", b"workspace_id"]) -> None: ...
 
 global___SubmitTaskGroupRequest = SubmitTaskGroupRequest
 
@@ -686,6 +692,7 @@ class TaskGroup(google.protobuf.message.Message):
     CONCURRENCY_FIELD_NUMBER: builtins.int
     WAITS_FOR_FIELD_NUMBER: builtins.int
     REPLACED_BY_FIELD_NUMBER: builtins.int
+    PAUSED_BY_FIELD_NUMBER: builtins.int
     id: builtins.str
     """By which it is asked for."""
     name: builtins.str
@@ -704,6 +711,8 @@ class TaskGroup(google.protobuf.message.Message):
     """The group that has to be over before it is the turn of this one, of those with the same key; empty where it does not wait for its turn."""
     replaced_by: builtins.str
     """The group with the same key that took its place, where `reason` is `replaced`."""
+    paused_by: builtins.str
+    """The task for whose failure it stands still, the first where they are several; empty where it does not."""
     @property
     def labels(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
         """Those of the document and those that were added to it."""
@@ -741,9 +750,10 @@ class TaskGroup(google.protobuf.message.Message):
         concurrency: builtins.str = ...,
         waits_for: builtins.str = ...,
         replaced_by: builtins.str = ...,
+        paused_by: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["accepted_at", b"accepted_at", "finished_at", b"finished_at", "started_at", b"started_at"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["accepted_at", b"accepted_at", "caller", b"caller", "concurrency", b"concurrency", "counts", b"counts", "finished_at", b"finished_at", "id", b"id", "labels", b"labels", "last_event", b"last_event", "name", b"name", "reason", b"reason", "replaced_by", b"replaced_by", "started_at", b"started_at", "status", b"status", "waits_for", b"waits_for"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["accepted_at", b"accepted_at", "caller", b"caller", "concurrency", b"concurrency", "counts", b"counts", "finished_at", b"finished_at", "id", b"id", "labels", b"labels", "last_event", b"last_event", "name", b"name", "paused_by", b"paused_by", "reason", b"reason", "replaced_by", b"replaced_by", "started_at", b"started_at", "status", b"status", "waits_for", b"waits_for"]) -> None: ...
 
 global___TaskGroup = TaskGroup
 
@@ -839,7 +849,8 @@ class TaskResult(google.protobuf.message.Message):
     """The task that was the cause of that."""
     waiting: builtins.str
     """What it waits for, unless it runs or is over: dependency, slot, retry_delay, peer_unreachable, secret_holder, cache_flight,
-    environment, paused, matrix (for other instances of its matrix) or concurrency (for the turn of its group).
+    environment, paused, matrix (for other instances of its matrix), concurrency (for the turn of its group) or decision (it has failed,
+    and somebody has to say what follows).
     """
     exit_code: builtins.int
     """128+n after signal n. Unset until it is known, and for what has none."""
@@ -1347,7 +1358,7 @@ class SignalTaskRequest(google.protobuf.message.Message):
     task: builtins.str
     """The task's name: the attempt of it that runs is meant."""
     signal: builtins.str
-    """`pause`, `start` (go on) or `destroy` (kill)."""
+    """`pause`, `start` (go on) or `destroy` (kill); where the group stands still for the task: `retry` (once more) or `continue` (the failure stands)."""
     def __init__(
         self,
         *,
@@ -1367,7 +1378,7 @@ class SignalTaskResponse(google.protobuf.message.Message):
 
     DELIVERED_FIELD_NUMBER: builtins.int
     delivered: builtins.bool
-    """False where the task was not running."""
+    """False where the task was not running, or nobody was waiting for what follows from its failure."""
     def __init__(
         self,
         *,
@@ -1986,6 +1997,7 @@ class Event(google.protobuf.message.Message):
     GROUP_WAITING_FIELD_NUMBER: builtins.int
     GROUP_DISPATCHED_FIELD_NUMBER: builtins.int
     GROUP_READY_FIELD_NUMBER: builtins.int
+    TASK_HELD_FIELD_NUMBER: builtins.int
     number: builtins.int
     """From 1 within the group, without gaps."""
     task: builtins.str
@@ -2092,6 +2104,10 @@ class Event(google.protobuf.message.Message):
     def group_ready(self) -> global___GroupReady:
         """It is its turn."""
 
+    @property
+    def task_held(self) -> global___TaskHeld:
+        """It has failed, and the group stands still until somebody says what follows."""
+
     def __init__(
         self,
         *,
@@ -2123,10 +2139,11 @@ class Event(google.protobuf.message.Message):
         group_waiting: global___GroupWaiting | None = ...,
         group_dispatched: global___GroupDispatched | None = ...,
         group_ready: global___GroupReady | None = ...,
+        task_held: global___TaskHeld | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["at", b"at", "cancel_requested", b"cancel_requested", "fact", b"fact", "group_accepted", b"group_accepted", "group_dispatched", b"group_dispatched", "group_finished", b"group_finished", "group_ready", b"group_ready", "group_started", b"group_started", "group_waiting", b"group_waiting", "kill_report", b"kill_report", "late_result", b"late_result", "log_gap", b"log_gap", "log_redacted", b"log_redacted", "mask_skipped", b"mask_skipped", "peer_back", b"peer_back", "peer_lost", b"peer_lost", "task_dispatched", b"task_dispatched", "task_export", b"task_export", "task_finished", b"task_finished", "task_paused", b"task_paused", "task_ready", b"task_ready", "task_resumed", b"task_resumed", "task_retrying", b"task_retrying", "task_skipped", b"task_skipped", "task_started", b"task_started", "task_waiting", b"task_waiting"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["at", b"at", "attempt", b"attempt", "cancel_requested", b"cancel_requested", "fact", b"fact", "group_accepted", b"group_accepted", "group_dispatched", b"group_dispatched", "group_finished", b"group_finished", "group_ready", b"group_ready", "group_started", b"group_started", "group_waiting", b"group_waiting", "kill_report", b"kill_report", "late_result", b"late_result", "log_gap", b"log_gap", "log_redacted", b"log_redacted", "mask_skipped", b"mask_skipped", "number", b"number", "peer_back", b"peer_back", "peer_lost", b"peer_lost", "task", b"task", "task_dispatched", b"task_dispatched", "task_export", b"task_export", "task_finished", b"task_finished", "task_paused", b"task_paused", "task_ready", b"task_ready", "task_resumed", b"task_resumed", "task_retrying", b"task_retrying", "task_skipped", b"task_skipped", "task_started", b"task_started", "task_waiting", b"task_waiting"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["fact", b"fact"]) -> typing.Literal["group_accepted", "group_started", "group_finished", "cancel_requested", "task_waiting", "task_ready", "task_dispatched", "task_started", "task_export", "task_paused", "task_resumed", "task_retrying", "task_finished", "task_skipped", "kill_report", "mask_skipped", "log_redacted", "log_gap", "peer_lost", "peer_back", "late_result", "group_waiting", "group_dispatched", "group_ready"] | None: ...
+    def HasField(self, field_name: typing.Literal["at", b"at", "cancel_requested", b"cancel_requested", "fact", b"fact", "group_accepted", b"group_accepted", "group_dispatched", b"group_dispatched", "group_finished", b"group_finished", "group_ready", b"group_ready", "group_started", b"group_started", "group_waiting", b"group_waiting", "kill_report", b"kill_report", "late_result", b"late_result", "log_gap", b"log_gap", "log_redacted", b"log_redacted", "mask_skipped", b"mask_skipped", "peer_back", b"peer_back", "peer_lost", b"peer_lost", "task_dispatched", b"task_dispatched", "task_export", b"task_export", "task_finished", b"task_finished", "task_held", b"task_held", "task_paused", b"task_paused", "task_ready", b"task_ready", "task_resumed", b"task_resumed", "task_retrying", b"task_retrying", "task_skipped", b"task_skipped", "task_started", b"task_started", "task_waiting", b"task_waiting"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["at", b"at", "attempt", b"attempt", "cancel_requested", b"cancel_requested", "fact", b"fact", "group_accepted", b"group_accepted", "group_dispatched", b"group_dispatched", "group_finished", b"group_finished", "group_ready", b"group_ready", "group_started", b"group_started", "group_waiting", b"group_waiting", "kill_report", b"kill_report", "late_result", b"late_result", "log_gap", b"log_gap", "log_redacted", b"log_redacted", "mask_skipped", b"mask_skipped", "number", b"number", "peer_back", b"peer_back", "peer_lost", b"peer_lost", "task", b"task", "task_dispatched", b"task_dispatched", "task_export", b"task_export", "task_finished", b"task_finished", "task_held", b"task_held", "task_paused", b"task_paused", "task_ready", b"task_ready", "task_resumed", b"task_resumed", "task_retrying", b"task_retrying", "task_skipped", b"task_skipped", "task_started", b"task_started", "task_waiting", b"task_waiting"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["fact", b"fact"]) -> typing.Literal["group_accepted", "group_started", "group_finished", "cancel_requested", "task_waiting", "task_ready", "task_dispatched", "task_started", "task_export", "task_paused", "task_resumed", "task_retrying", "task_finished", "task_skipped", "kill_report", "mask_skipped", "log_redacted", "log_gap", "peer_lost", "peer_back", "late_result", "group_waiting", "group_dispatched", "group_ready", "task_held"] | None: ...
 
 global___Event = Event
 
@@ -2453,6 +2470,45 @@ class TaskRetrying(google.protobuf.message.Message):
     def WhichOneof(self, oneof_group: typing.Literal["_signal", b"_signal"]) -> typing.Literal["signal"] | None: ...
 
 global___TaskRetrying = TaskRetrying
+
+@typing.final
+class TaskHeld(google.protobuf.message.Message):
+    """An attempt failed, and the group stands still for it."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    STATUS_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    EXIT_CODE_FIELD_NUMBER: builtins.int
+    SIGNAL_FIELD_NUMBER: builtins.int
+    ERROR_FIELD_NUMBER: builtins.int
+    status: global___Status.ValueType
+    """How the attempt ended."""
+    reason: builtins.str
+    """As in TaskResult."""
+    exit_code: builtins.int
+    """128+n after signal n; unset where there was none."""
+    signal: builtins.int
+    """The signal that ended it; unset where none did."""
+    error: builtins.str
+    """For a person; nothing confidential in it."""
+    def __init__(
+        self,
+        *,
+        status: global___Status.ValueType = ...,
+        reason: builtins.str = ...,
+        exit_code: builtins.int | None = ...,
+        signal: builtins.int | None = ...,
+        error: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_exit_code", b"_exit_code", "_signal", b"_signal", "exit_code", b"exit_code", "signal", b"signal"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_exit_code", b"_exit_code", "_signal", b"_signal", "error", b"error", "exit_code", b"exit_code", "reason", b"reason", "signal", b"signal", "status", b"status"]) -> None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_exit_code", b"_exit_code"]) -> typing.Literal["exit_code"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_signal", b"_signal"]) -> typing.Literal["signal"] | None: ...
+
+global___TaskHeld = TaskHeld
 
 @typing.final
 class TaskFinished(google.protobuf.message.Message):

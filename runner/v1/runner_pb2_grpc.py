@@ -171,7 +171,8 @@ class RunnerServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def SignalTask(self, request, context):
-        """Send a signal to a running task. On return a `pause` or a `start` is recorded and survives a loss of power.
+        """Send a signal to a running task, or say what follows from a failure for which its group stands still. On return all but a `destroy` is
+        recorded and survives a loss of power.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -112,7 +112,9 @@ class RunnerServiceStub:
         runner.v1.runner_pb2.SignalTaskRequest,
         runner.v1.runner_pb2.SignalTaskResponse,
     ]
-    """Send a signal to a running task. On return a `pause` or a `start` is recorded and survives a loss of power."""
+    """Send a signal to a running task, or say what follows from a failure for which its group stands still. On return all but a `destroy` is
+    recorded and survives a loss of power.
+    """
 
     Shell: grpc.StreamStreamMultiCallable[
         runner.v1.runner_pb2.ShellRequest,
@@ -223,7 +225,9 @@ class RunnerServiceAsyncStub:
         runner.v1.runner_pb2.SignalTaskRequest,
         runner.v1.runner_pb2.SignalTaskResponse,
     ]
-    """Send a signal to a running task. On return a `pause` or a `start` is recorded and survives a loss of power."""
+    """Send a signal to a running task, or say what follows from a failure for which its group stands still. On return all but a `destroy` is
+    recorded and survives a loss of power.
+    """
 
     Shell: grpc.aio.StreamStreamMultiCallable[
         runner.v1.runner_pb2.ShellRequest,
@@ -356,7 +360,9 @@ class RunnerServiceServicer(metaclass=abc.ABCMeta):
         request: runner.v1.runner_pb2.SignalTaskRequest,
         context: _ServicerContext,
     ) -> typing.Union[runner.v1.runner_pb2.SignalTaskResponse, collections.abc.Awaitable[runner.v1.runner_pb2.SignalTaskResponse]]:
-        """Send a signal to a running task. On return a `pause` or a `start` is recorded and survives a loss of power."""
+        """Send a signal to a running task, or say what follows from a failure for which its group stands still. On return all but a `destroy` is
+        recorded and survives a loss of power.
+        """
 
     @abc.abstractmethod
     def Shell(

@@ -5,10 +5,10 @@
 INSERT INTO groups (
     number, id, public_id, caller, name, digest, task_count, labels_json, workspace, status, reason, accepted, started_at,
     finished_at, abort, abort_because_of, abort_at, abort_count, traceparent,
-    concurrency, waits_for, replaced_by, rests_since, rested
+    concurrency, waits_for, replaced_by, rests_since, rested, pause_on_failure, paused_by
 ) VALUES (
     1 + max((SELECT coalesce(max(number), 0) FROM groups), (SELECT coalesce(max(group_number), 0) FROM removed)),
-    ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?
+    ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?
 );
 
 -- name: insert_document
@@ -18,7 +18,8 @@ INSERT INTO documents (group_number, document, inputs) VALUES (?, ?, ?);
 UPDATE groups SET
     id = ?, public_id = ?, caller = ?, name = ?, digest = ?, task_count = ?, labels_json = ?, workspace = ?, status = ?,
     reason = ?, accepted = ?, started_at = ?, finished_at = ?, abort = ?, abort_because_of = ?, abort_at = ?,
-    abort_count = ?, traceparent = ?, concurrency = ?, waits_for = ?, replaced_by = ?, rests_since = ?, rested = ?
+    abort_count = ?, traceparent = ?, concurrency = ?, waits_for = ?, replaced_by = ?, rests_since = ?, rested = ?,
+    pause_on_failure = ?, paused_by = ?
 WHERE number = ?;
 
 -- name: replace_task
@@ -44,14 +45,14 @@ FROM groups WHERE id = ?;
 SELECT
     id, public_id, caller, name, digest, task_count, labels_json, workspace, status, reason, accepted, started_at,
     finished_at, abort, abort_because_of, abort_at, abort_count, traceparent, concurrency,
-    waits_for, replaced_by, rests_since, rested, document, inputs
+    waits_for, replaced_by, rests_since, rested, pause_on_failure, paused_by, document, inputs
 FROM groups JOIN documents ON group_number = number WHERE number = ?;
 
 -- name: select_head
 SELECT
     id, public_id, caller, name, digest, task_count, labels_json, workspace, status, reason, accepted, started_at,
     finished_at, abort, abort_because_of, abort_at, abort_count, traceparent, concurrency,
-    waits_for, replaced_by, rests_since, rested, x'', x''
+    waits_for, replaced_by, rests_since, rested, pause_on_failure, paused_by, x'', x''
 FROM groups WHERE number = ?;
 
 -- name: find_public
@@ -65,7 +66,7 @@ SELECT document FROM documents WHERE group_number = ?;
 SELECT
     id, public_id, caller, name, digest, task_count, labels_json, workspace, status, reason, accepted, started_at,
     finished_at, abort, abort_because_of, abort_at, abort_count, traceparent, concurrency,
-    waits_for, replaced_by, rests_since, rested, x'', x'', number
+    waits_for, replaced_by, rests_since, rested, pause_on_failure, paused_by, x'', x'', number
 FROM (
     SELECT * FROM groups WHERE number < :before AND (:caller IS NULL OR caller = :caller) ORDER BY number DESC LIMIT :scan
 )

@@ -47,6 +47,7 @@ FIELDS: dict[Kind, st.SearchStrategy[dict[str, Any]]] = {
     Kind.TASK_PAUSED: st.just({}),
     Kind.TASK_RESUMED: st.just({}),
     Kind.TASK_RETRYING: st.fixed_dictionaries({"status": STATUS, "seconds": SECONDS}, optional=ENDING),
+    Kind.TASK_HELD: st.fixed_dictionaries({"status": STATUS}, optional=ENDING),
     Kind.TASK_FINISHED: st.fixed_dictionaries({"status": STATUS}, optional={**ENDING, "because_of": TEXT}),
     Kind.TASK_SKIPPED: st.fixed_dictionaries({"reason": TEXT}, optional={"because_of": TEXT}),
     Kind.KILL_REPORT: KILL,
