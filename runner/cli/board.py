@@ -13,7 +13,7 @@ from itertools import islice
 
 from msgspec import Struct
 
-from runner.cli.report import cause_text, ending, event_line, reason_text, replaced, shortened, skip_reason
+from runner.cli.report import cause_text, ending, event_line, reason_text, replaced, shortened, skip_reason, standstill
 from runner.cli.tails import Tails
 from runner.model.event import Event, Kind
 from runner.model.explanation import Cause
@@ -182,6 +182,11 @@ class Board:
             case Kind.TASK_WAITING:
                 row.note = shortened(str(fields.get("why") or ""))
                 self._move(row, Status.PENDING, str(fields["waiting"]))
+            case Kind.TASK_HELD:
+                row.took = None if row.since is None else max(0.0, event.at - row.since)
+                row.note, row.last = cause_text(fields), self._tails.last_line(row.name, row.attempt)
+                self.note = standstill(row.name)
+                self._move(row, Status.FAILED)
             case Kind.TASK_RETRYING:
                 row.note = f"{fields['status']}{_colon(cause_text(fields))}"
                 row.due = event.at + float(fields.get("seconds") or 0)

@@ -13,7 +13,7 @@ from runner.cli.options import add_output_argument
 from runner.cli.place import add_place_arguments, with_groups
 from runner.cli.terminal import STDOUT, Output, visible
 from runner.model.explanation import Cause, Explanation
-from runner.model.result import Status
+from runner.model.result import Status, Waiting
 
 INDENT = "  "
 
@@ -37,7 +37,11 @@ async def _explain(groups: Groups, options: Namespace) -> int:
 def told(explanation: Explanation) -> Iterator[str]:
     """A line for each statement, those that explain it below it, further in; and what shows more."""
     yield from _lines(explanation.cause, "")
-    failed = next(_failures(explanation.cause), None)
+    held = next(_held(explanation.cause), None)
+    if held is not None:
+        command = f"runner signal {explanation.id} {shlex.quote(held)}"
+        yield f"what follows: {command} retry, or {command} continue; runner cancel {explanation.id} ends the group"
+    failed = held or next(_failures(explanation.cause), None)
     if failed is not None:
         yield f"what it printed: runner logs {explanation.id} {shlex.quote(failed)}"
 
@@ -48,6 +52,14 @@ def _lines(cause: Cause, indent: str) -> Iterator[str]:
     yield from (f"{indent}{INDENT}{INDENT}{visible(line)}" for line in more)
     for each in cause.because:
         yield from _lines(each, indent + INDENT)
+
+
+def _held(cause: Cause) -> Iterator[str]:
+    """The tasks that failed, and for which their group stands still."""
+    if cause.kind == Waiting.DECISION and cause.task:
+        yield cause.task
+    for each in cause.because:
+        yield from _held(each)
 
 
 def _failures(cause: Cause) -> Iterator[str]:

@@ -26,7 +26,7 @@ MAX_LINE_BYTES = 64 << 10
 MAX_NAME_WIDTH = 24
 
 _NEWLINE = re.compile(rb"\r\n|\n|\r")
-_ENDS = (Kind.TASK_FINISHED, Kind.TASK_RETRYING)
+_ENDS = (Kind.TASK_FINISHED, Kind.TASK_RETRYING, Kind.TASK_HELD)
 
 Attempt = tuple[str, int]
 """A task's name and the number of the attempt."""

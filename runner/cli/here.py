@@ -6,8 +6,8 @@ from __future__ import annotations
 import asyncio
 import os
 from argparse import Namespace
-from collections.abc import Callable, Iterator
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -19,10 +19,11 @@ from runner.cli.interrupts import INTERRUPTED, Interrupts
 from runner.cli.tails import Tails
 from runner.cli.terminal import complain
 from runner.cli.tidying import Tidying
-from runner.cli.view import Nothing, Outlets, Shown, opened
+from runner.cli.view import Nothing, Outlets, Shown, View, opened
 from runner.config import Settings
-from runner.errors import UsageError
+from runner.errors import GroupNotFoundError, UsageError
 from runner.model.result import Reason, Status
+from runner.model.watch import Happening
 from runner.removal import remove_tree
 
 CALLER = "local"
@@ -90,11 +91,10 @@ async def carry_out(
             interrupts.cancels(lambda: node.engine.cancel(id))
             stack.enter_context(Tidying(partial(_tidy, settings)))
             await asyncio.to_thread(outlets.accepted)
-            if outlets.quiet:
-                await Nothing(tails).show(node.watch(id))
-            else:
+            view: View = Nothing(tails)
+            if not outlets.quiet:
                 view = await opened(shown, outlets.story, tails, live=outlets.live)
-                await view.show(node.watch(id))
+            await view.show(_story(stack, node, id, run_dir, options, view))
             result = node.engine.unwritten_end(id) or node.engine.result(id)
         place = _place(options) if result.status is not Status.SUCCESS else ""
         text = outcome.closed(result, tails, place, machine=machine, reveal=options.reveal)
@@ -108,6 +108,25 @@ async def carry_out(
     if interrupts.count and result.status is Status.ABORTED:
         return INTERRUPTED
     return stdout.status(outcome.status(result))
+
+
+def _story(
+    stack: AsyncExitStack, node: nodes.Node, id: str, run_dir: Path, options: Namespace, view: View
+) -> AsyncIterator[Sequence[Happening]]:
+    """That of the group; who sees it is asked what follows where it stands still."""
+    head = node.store.head(id)
+    if head is None or not head.group.pause_on_failure:
+        return node.watch(id)
+    from runner.cli.standstill import Answers, Standstill
+
+    def decide(task: str, decision: str) -> None:
+        with suppress(GroupNotFoundError):  # whoever asked for it from beside has been told
+            node.engine.signal(id, task, decision)
+
+    answers = Answers(decide, lambda: node.engine.cancel(id), run_dir)
+    standstill = Standstill(id, _place(options), answers, view.typed)
+    stack.enter_context(standstill.attended())
+    return standstill.tapped(node.watch(id))
 
 
 def _place(options: Namespace) -> str:

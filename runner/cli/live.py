@@ -38,6 +38,10 @@ class Live:
         self._with_complaints = with_complaints
         self._size = screen.size
 
+    def typed(self, lines: int) -> None:
+        """A person has pressed Enter so often."""
+        self._screen.typed(lines)
+
     async def show(self, story: AsyncIterator[Sequence[Happening]]) -> None:
         """Show all of it, to its end; what is seen last stays on the screen."""
         with ExitStack() as stack:

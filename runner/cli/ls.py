@@ -11,7 +11,7 @@ from runner.cli import plain
 from runner.cli.groups import Groups
 from runner.cli.options import add_output_argument, label, positive
 from runner.cli.place import add_place_arguments, chosen, with_groups
-from runner.cli.report import reason_text, replaced
+from runner.cli.report import reason_text, replaced, standstill
 from runner.cli.terminal import STDOUT, Output, complain, visible
 from runner.model import duration as durations
 from runner.model.query import GroupFilter
@@ -71,6 +71,8 @@ def _row(summary: GroupSummary) -> Sequence[str]:
         reason = replaced(summary.replaced_by)
     if summary.waits_for:
         reason = f"waits for group {visible(summary.waits_for)}"
+    if summary.paused_by:
+        reason = standstill(summary.paused_by)
     status = f"{summary.status} ({reason})" if reason else summary.status.value
     end = summary.finished_at or (None if summary.status.terminal else time.time())
     took = "" if summary.started_at is None or end is None else duration(max(0.0, end - summary.started_at))

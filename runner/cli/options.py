@@ -118,3 +118,11 @@ def add_workspace_arguments(parser: ArgumentParser) -> None:
 def add_output_argument(parser: ArgumentParser, what: str) -> None:
     """`what` is what JSON gives."""
     parser.add_argument("--output", choices=("text", "json"), default="text", help=f"json: {what}")
+
+
+def add_pause_argument(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--pause-on-failure",
+        action="store_true",
+        help="when a task has failed for good, begin nothing more until you say what follows: with a key, or with `runner signal`",
+    )

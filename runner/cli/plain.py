@@ -9,7 +9,7 @@ from typing import Any
 from runner.clock import rfc3339
 from runner.model.event import Event
 from runner.model.explanation import Cause, Explanation
-from runner.model.result import concurrency_json
+from runner.model.result import standing
 from runner.model.summary import GroupSummary
 from runner.model.watch import Happening, LogChunk
 
@@ -30,7 +30,7 @@ def summary(summary: GroupSummary) -> dict[str, Any]:
         "started_at": None if summary.started_at is None else rfc3339(summary.started_at),
         "finished_at": None if summary.finished_at is None else rfc3339(summary.finished_at),
     }
-    plain |= concurrency_json(summary.concurrency, summary.waits_for, summary.replaced_by)
+    plain |= standing(summary)
     if summary.counts:
         plain["counts"] = {status.value: count for status, count in summary.counts.items()}
     return plain

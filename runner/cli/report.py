@@ -35,6 +35,7 @@ _WAITS: Mapping[str, str] = {
     Waiting.PEER_UNREACHABLE: "a runner that cannot be reached",
     Waiting.MATRIX: "other instances of its matrix",
     Waiting.CONCURRENCY: "the turn of its group",
+    Waiting.DECISION: "somebody to say what follows from its failure",
 }
 
 _REASONS: Mapping[str, str] = {
@@ -66,8 +67,10 @@ def event_line(event: Event, seconds: float | None) -> str | None:
             return "started" if (event.attempt or 1) == 1 else f"started, attempt {event.attempt}"
         case Kind.TASK_FINISHED:
             return f"{fields['status']}{took}{_why(fields)}"
-        case Kind.TASK_RETRYING:
-            return f"{fields['status']}{took}{_why(fields)}; tried again {_later(fields['seconds'])}"
+        case Kind.TASK_RETRYING | Kind.TASK_HELD:
+            held = event.kind is Kind.TASK_HELD
+            then = "the group stands still" if held else f"tried again {_later(fields['seconds'])}"
+            return f"{fields['status']}{took}{_why(fields)}; {then}"
         case Kind.TASK_SKIPPED:
             return f"skipped {skip_reason(fields['reason'], fields.get('because_of'))}"
         case Kind.GROUP_WAITING | Kind.GROUP_READY | Kind.CANCEL_REQUESTED:
@@ -126,6 +129,11 @@ def replaced(by: str) -> str:
     return f"group {visible(by)} took its place"
 
 
+def standstill(task: str) -> str:
+    """Why a group stands still."""
+    return f"stands still: {visible(task)} has failed"
+
+
 def summary(result: TaskGroupResult, *, reveal: bool = False) -> Iterator[str]:
     """What became of a group: one line for the whole, then one for every task that did not succeed, then its outputs."""
     yield verdict(result)
@@ -145,6 +153,8 @@ def verdict(result: TaskGroupResult) -> str:
         reason = replaced(result.replaced_by)
     if result.waits_for:
         reason = f"waits for group {visible(result.waits_for)}, concurrency key {visible(result.concurrency)}"
+    if result.paused_by:
+        reason = standstill(result.paused_by)
     reason = f" ({reason})" if reason else ""
     took = f" after {duration(seconds)}" if seconds is not None else ""
     return f"{result.name or 'task group'}: {result.status}{reason}{took}: {parts}"

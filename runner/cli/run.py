@@ -13,7 +13,7 @@ from runner import workspace
 from runner.cli import given
 from runner.cli.document import read_document
 from runner.cli.inputs import add_input_arguments, check_standard_input, read_inputs
-from runner.cli.options import filled, filled_path, positive, settings_of
+from runner.cli.options import add_pause_argument, filled, filled_path, positive, settings_of
 from runner.cli.report import headline
 from runner.cli.terminal import complain
 from runner.cli.view import Outlets, Shown, add_progress_argument
@@ -56,8 +56,9 @@ def run_once(options: Namespace, interrupts: MakeInterrupts | None = None) -> in
 
     def begin(node: Node, workspace: str) -> str:
         return node.engine.submit(
-            group, inputs, caller=here.CALLER, workspace=workspace, traceparent=settings.traceparent
-        )
+            group, inputs, caller=here.CALLER, workspace=workspace, traceparent=settings.traceparent,
+            pause_on_failure=options.pause_on_failure,
+        )  # fmt: skip
 
     with here.new_run_dir(settings, group.id) as run_dir:
         # In the run's own folder a run that is taken up again finds it, and none that was killed leaves one elsewhere.
@@ -80,6 +81,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--watch-path", metavar="PATTERN", action="append", default=[], type=filled,
         help="and when a file changes that this names, e.g. 'src/**/*.py'; may be repeated",
     )  # fmt: skip
+    add_pause_argument(parser)
     parser.add_argument("--quiet", action="store_true", help="show nothing but the result")
     add_progress_argument(parser)
     parser.add_argument(

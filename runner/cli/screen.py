@@ -66,6 +66,11 @@ class Screen:
         with self._lock:
             self._put("".join(f"{_START_OF_LINE}{line}{_END_OF_LINE}" for line in text.split("\n")))
 
+    def typed(self, lines: int) -> None:
+        """A person has pressed Enter so often: the cursor is so much lower."""
+        with self._lock:
+            self._rows += lines
+
     def leave(self) -> None:
         """What is there stays there; the next frame begins below. Waits for nobody."""
         self._left = True

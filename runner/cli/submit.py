@@ -6,14 +6,16 @@ import asyncio
 import secrets
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from runner.cli import outcome, plain
 from runner.cli.document import read_file, source_name
 from runner.cli.inputs import add_input_arguments, check_standard_input, read_inputs
 from runner.cli.interrupts import INTERRUPTED, Interrupts
-from runner.cli.options import add_output_argument, add_workspace_arguments, label
+from runner.cli.options import add_output_argument, add_pause_argument, add_workspace_arguments, label
 from runner.cli.place import add_place_arguments, found_again, with_node
+from runner.cli.standstill import Answers, Standstill
 from runner.cli.tails import Tails
 from runner.cli.terminal import STDERR, STDOUT, Output, complain
 from runner.cli.view import add_progress_argument, is_live
@@ -73,6 +75,7 @@ async def _submitted(client: AsyncClient, raw: bytes, inputs: Mapping[str, str],
             id=options.id,
             labels=dict(options.label),
             workspace_id=workspace_id,
+            pause_on_failure=options.pause_on_failure,
         )
     except asyncio.CancelledError:
         complain("interrupted; the node may have accepted it all the same: `runner ls` tells")
@@ -95,7 +98,12 @@ async def follow(client: AsyncClient, id: str, interrupts: Interrupts, options: 
     async with asyncio.TaskGroup() as cancels:
         interrupts.cancels(lambda: _begun(cancels, client, id, interrupts))
         try:
-            await show(client, id, Output(STDERR) if machine else stdout, tails, live=live)
+            answers = Answers(
+                lambda task, decision: cancels.create_task(_decide(client, id, task, decision)),
+                lambda: cancels.create_task(_cancel(client, id, at_once=False)),
+            )
+            standstill = partial(Standstill, id, found_again(options), answers)
+            await show(client, id, Output(STDERR) if machine else stdout, tails, standstill, live=live)
             result = await client.result(id, reveal=options.reveal)
         except RunnerError as error:
             failure = error
@@ -120,6 +128,13 @@ async def _cancel(client: AsyncClient, id: str, *, at_once: bool) -> None:
         await client.cancel(id, at_once=at_once)
     except RunnerError as error:
         complain(f"{id} could not be cancelled: {error.message}")
+
+
+async def _decide(client: AsyncClient, id: str, task: str, decision: str) -> None:
+    try:
+        await client.signal(id, task, decision)
+    except RunnerError as error:
+        complain(f"{task} of {id} was not told {decision}: {error.message}")
 
 
 def _again(raw: bytes, id: str | None, spare_id: str) -> str:
@@ -179,6 +194,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--label", metavar="KEY=VALUE", action="append", default=[], type=label, help="label the group; may be repeated"
     )
+    add_pause_argument(parser)
     parser.add_argument("--follow", action="store_true", help="show it to its end")
     add_progress_argument(parser, "with --follow: ")
     parser.add_argument("--reveal", action="store_true", help="with --follow: show confidential outputs in the result")

@@ -101,7 +101,9 @@ class Tails:
         task, attempt = happening.task or "", happening.attempt or 0
         if happening.kind is Kind.TASK_RETRYING:
             self._running.pop((task, attempt), None)
-        elif happening.kind is Kind.TASK_FINISHED:
+        elif happening.kind is Kind.TASK_DISPATCHED:
+            self._failed.pop(task, None)
+        elif happening.kind in (Kind.TASK_FINISHED, Kind.TASK_HELD):
             tail = self._running.pop((task, attempt), None)
             is_failure = happening.fields.get("status") in (Status.FAILED, Status.ERRORED)
             if tail is not None and is_failure and len(self._failed) < MOST_FAILURES:

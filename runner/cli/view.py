@@ -29,6 +29,9 @@ class View(Protocol):
     async def show(self, story: AsyncIterator[Sequence[Happening]]) -> None:
         """Show all of it, to its end."""
 
+    def typed(self, lines: int) -> None:
+        """A person has pressed Enter so often."""
+
 
 class Shown(Struct, frozen=True, kw_only=True):
     """What is known of a group before its story is told: the names of its tasks, or the first of `total`; which tasks each waits
@@ -126,6 +129,9 @@ class _Lines:
     async def show(self, story: AsyncIterator[Sequence[Happening]]) -> None:
         await self._follower.show(self._tails.tapped(story))
 
+    def typed(self, lines: int) -> None:
+        del lines  # what is below is not drawn anew
+
 
 class Nothing:
     """Shows nothing."""
@@ -136,6 +142,9 @@ class Nothing:
     async def show(self, story: AsyncIterator[Sequence[Happening]]) -> None:
         async for _ in self._tails.tapped(story):
             pass
+
+    def typed(self, lines: int) -> None:
+        del lines
 
 
 def _live(shown: Shown, descriptor: int, tails: Tails) -> View:

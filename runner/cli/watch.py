@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
 from functools import partial
+from typing import Protocol
 
 from runner.cli import ids, outcome, plain
 from runner.cli.groups import Groups
 from runner.cli.options import add_output_argument
 from runner.cli.place import add_place_arguments, found_again, with_groups
 from runner.cli.report import headline
+from runner.cli.standstill import Standstill
 from runner.cli.tails import Tails
 from runner.cli.terminal import STDOUT, Output, complain
 from runner.cli.view import Shown, add_progress_argument, is_live, opened
@@ -36,7 +39,7 @@ async def _watch(groups: Groups, options: Namespace) -> int:
         result = await groups.result(id, limit=1)
     else:
         live, tails = is_live(options.progress, STDOUT, machine=False), Tails()
-        await show(groups, id, stdout, tails, live=live)
+        await show(groups, id, stdout, tails, partial(Standstill, id, found_again(options)), live=live)
         result = await groups.result(id)
         text = outcome.closed(result, tails, found_again(options), machine=False)
         await asyncio.to_thread(stdout.print, f"\n{text}")
@@ -45,8 +48,14 @@ async def _watch(groups: Groups, options: Namespace) -> int:
     return stdout.status(outcome.status(result))
 
 
-async def show(groups: Groups, id: str, output: Output, tails: Tails, *, live: bool) -> None:
-    """Its headline, and its story to the end. `tails` are given the story too."""
+class MakeStandstill(Protocol):
+    def __call__(self, *, typed: Callable[[int], None]) -> Standstill: ...
+
+
+async def show(
+    groups: Groups, id: str, output: Output, tails: Tails, make_standstill: MakeStandstill, *, live: bool
+) -> None:
+    """Its headline, and its story to the end. `tails` are given the story too, and what tells where it stands still."""
     summary = await groups.summary(id)
     first = await groups.result(id, limit=NAMES)
     total = sum(summary.counts.values())
@@ -55,7 +64,9 @@ async def show(groups: Groups, id: str, output: Output, tails: Tails, *, live: b
     ask = partial(groups.explain, id)
     shown = Shown(names=list(first.results), total=total, ask=ask, results=results)
     view = await opened(shown, output, tails, live=live)
-    await view.show(groups.watch_in_batches(id))
+    standstill = make_standstill(typed=view.typed)
+    with standstill.attended():
+        await view.show(standstill.tapped(groups.watch_in_batches(id)))
 
 
 def add_arguments(parser: ArgumentParser) -> None:

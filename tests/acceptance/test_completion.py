@@ -83,7 +83,7 @@ def written(runner: Command) -> Command:
         ("runner context add --us", ["--use"]),
         ("runner serve --log-level d", ["debug"]),
         ("runner serve --config ", ["<files>"]),
-        ("runner signal 1 a ", ["pause", "start", "destroy"]),
+        ("runner signal 1 a ", ["pause", "start", "destroy", "retry", "continue"]),
         ("runner completion ", ["bash", "zsh", "fish"]),
         ("runner nonsense ", []),
         ("runner config nonsense --", []),
