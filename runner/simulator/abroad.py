@@ -35,7 +35,8 @@ def differences(scenario: Scenario, played: Played) -> Iterator[str]:
                 and _outage(played, event.at, inner=True)
             ):
                 yield f"{group}: {event.task} was dispatched while nobody could reach its runner"
-        yield from _waits(group, played, events)
+        may_pause = any(item.pauses for item in scenario.submissions if item.id == group)
+        yield from _waits(group, played, events, may_pause=may_pause)
         if not played.crashes:
             yield from _tidings(group, events)
             yield from _late(scenario, played, group)
@@ -58,8 +59,8 @@ def _started_once(played: Played, id: AttemptId) -> Iterator[str]:
         yield f"{id} was started both here and there"
 
 
-def _waits(group: str, played: Played, events: list[Event]) -> Iterator[str]:
-    """A task waits for its runner while that is not there, and goes on as soon as it is."""
+def _waits(group: str, played: Played, events: list[Event], *, may_pause: bool) -> Iterator[str]:
+    """A task waits for its runner while that is not there, and goes on as soon as it is, unless its group stands still."""
     for number, event in enumerate(events):
         if event.kind is not Kind.TASK_WAITING or event.fields.get("waiting") == Waiting.MATRIX:
             continue
@@ -78,7 +79,7 @@ def _waits(group: str, played: Played, events: list[Event]) -> Iterator[str]:
         allowed = played.faults.delay - held if played.crashes or played.faults.full_disk else 0.0
         if after.kind is Kind.TASK_WAITING and not played.crashes:
             yield f"{where}: tells twice that it waits"
-        elif after.at > outage[1] + allowed + MOMENT_SECONDS and not _outage(played, after.at):
+        elif not may_pause and after.at > outage[1] + allowed + MOMENT_SECONDS and not _outage(played, after.at):
             yield f"{where}: waited until {after.at - played.began:.3f}, its runner was back at {outage[1] - played.began:.3f}"
 
 

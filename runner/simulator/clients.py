@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
+from runner.clock import Clock
 from runner.engine.engine import Engine
+from runner.errors import GroupNotFoundError
+from runner.model.dispatch import AttemptId
 from runner.model.event import Kind
-from runner.model.result import Abort
+from runner.model.result import Abort, Waiting
+from runner.simulator.pauses import decision
 from runner.simulator.scenario import Signal, Submission
 
 PATIENCE_SECONDS = 0.7
@@ -39,7 +45,7 @@ class Client:
             # Else nothing of it is written down: it has arrived when the executor has it.
             return
         if self.cancel == 0:
-            engine.submit(item.group, item.inputs, caller=item.caller)
+            engine.submit(item.group, item.inputs, caller=item.caller, pause_on_failure=item.pauses)
         elif not self._known(engine):
             engine.cancel(item.id)
         engine.when_durable(answer)
@@ -53,3 +59,35 @@ class Client:
             and event.fields["count"] >= self.cancel
             for event in engine.events(self.submission.id)
         )
+
+
+class Onlooker:
+    """Says what follows from the failures for which a group stands still, as long as its engine lives."""
+
+    def __init__(self, engine: Engine, clock: Clock, submission: Submission) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._submission = submission
+        self._seen: set[AttemptId] = set()
+        engine.subscribe(submission.id, self.look)
+
+    def look(self) -> None:
+        """See what is held by now."""
+        id = self._submission.id
+        with suppress(GroupNotFoundError):
+            for row in self._engine.record_of(id).tasks:
+                attempt = AttemptId(id, row.name, row.attempt)
+                if row.waiting == Waiting.DECISION and attempt not in self._seen:
+                    self._seen.add(attempt)
+                    self._plan(attempt)
+
+    def _plan(self, attempt: AttemptId) -> None:
+        told = self._engine.events(attempt.group, limit=1_000_000)
+        held = (attempt.task, attempt.attempt, Kind.TASK_HELD)
+        at = next(event.at for event in told if (event.task, event.attempt, event.kind) == held)
+        seconds, said = decision(self._submission, attempt)
+        now = self._clock.now()
+        self._clock.call_at(now.boot + max(0.0, at + seconds - now.wall), partial(self._say, attempt, said))
+
+    def _say(self, attempt: AttemptId, said: str) -> None:
+        self._engine.signal(attempt.group, attempt.task, said)

@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from msgspec.structs import replace
 
 from runner.engine import retry
-from runner.model.dispatch import AttemptId
+from runner.model.dispatch import RETRY, AttemptId
 from runner.model.result import Outcome, Status
 from runner.model.task import Task, When
 from runner.model.value import Value
+from runner.simulator.pauses import decision
 from runner.simulator.rules import End, Errored, Imports, Joins, Runs, decide, group_status, retried
 from runner.simulator.scenario import Scenario, Signal, Submission
 from runner.simulator.script import Course
@@ -38,6 +39,11 @@ class TaskModel:
     course: Course | None = None
     """Its running attempt."""
     imports: Imports = field(default_factory=dict)
+    held_at: float | None = None
+    """When it failed, while somebody is to say what follows."""
+    decide_at: float = math.inf
+    chosen: bool = False
+    """Somebody has tried it once more."""
 
     @property
     def terminal(self) -> bool:
@@ -72,6 +78,23 @@ class GroupModel:
     """Which instance of each was the first to fail, where that ends the others."""
     cleanup_over: bool = False
     timed_out: bool = False
+    rested: float = 0.0
+    """For how long it stood still before."""
+    rests_since: float | None = None
+
+    @property
+    def paused(self) -> bool:
+        return self.abort is None and any(task.held_at is not None for task in self.tasks.values())
+
+    @property
+    def due(self) -> float:
+        """When its time will be over, if nothing more happens to it."""
+        timeout = self.submission.group.timeout
+        return math.inf if timeout is None or self.rests_since is not None else self.turn_at + self.rested + timeout
+
+    def may_begin(self, task: TaskModel) -> bool:
+        """One that is ready."""
+        return task.ready and (task.chosen or not self.paused)
 
 
 class Reference:
@@ -104,12 +127,13 @@ class Reference:
             if group.status.terminal:
                 continue
             yield from map(_at, group.calls)
-            if not group.timed_out and submission.group.timeout is not None:
-                yield group.turn_at + submission.group.timeout
+            if not group.timed_out:
+                yield group.due
             if group.abort is not None and not group.cleanup_over:
                 yield group.abort_at + submission.group.cleanup_timeout
             for task in group.tasks.values():
                 yield task.retry_at
+                yield task.decide_at
                 if task.course is not None:
                     yield task.course.start_at()
                     yield task.course.end()[0]
@@ -129,8 +153,7 @@ class Reference:
                     self._signal(group.tasks[call.task], call.signal)
                 elif not group.status.terminal:
                     self._cancel(group)
-            timeout = submission.group.timeout
-            if timeout is not None and group.turn_at + timeout <= now and not group.timed_out:
+            if group.due <= now and not group.timed_out:
                 group.timed_out = True
                 self._abort(group, "group_timeout")
             if group.abort_at + submission.group.cleanup_timeout <= now and not group.cleanup_over:
@@ -138,6 +161,8 @@ class Reference:
             for task in group.tasks.values():
                 if task.retry_at <= now:
                     task.retry_at, task.ready = math.inf, True
+                elif task.decide_at <= now:
+                    self._decided(group, task)
                 elif task.course is not None:
                     self._go_on(group, task, task.course)
 
@@ -188,9 +213,41 @@ class Reference:
             task.retry_at = self._now + retry.delay(task.task.retry, id)
         elif outcome.status is Status.ABORTED:
             self._aborted(group, task, outcome.outputs)
+        elif not stopped and ended_by is None and self._is_held(group, task, outcome):
+            seconds, _ = decision(group.submission, AttemptId(group.submission.id, task.task.name, task.end.attempts))
+            task.end.status, task.chosen = Status.PENDING, False
+            task.held_at, task.decide_at = self._now, self._now + seconds
+            group.rests_since = self._now if group.rests_since is None else group.rests_since
         else:
             because_of = ended_by if outcome.status is not Status.SUCCESS else None
             self._end(group, task, outcome.status, outcome.reason, because_of, outcome.outputs)
+
+    @staticmethod
+    def _is_held(group: GroupModel, task: TaskModel, outcome: Outcome) -> bool:
+        """Whether somebody has to say what follows from this end."""
+        failed = outcome.status in (Status.FAILED, Status.ERRORED) and not task.task.allow_failure
+        return failed and group.submission.pauses and group.abort is None
+
+    def _decided(self, group: GroupModel, task: TaskModel) -> None:
+        """Somebody says what follows from its failure."""
+        _, said = decision(group.submission, AttemptId(group.submission.id, task.task.name, task.end.attempts))
+        if said == RETRY:
+            task.held_at, task.decide_at = None, math.inf
+            task.ready = task.chosen = True
+        else:
+            self._stands(group, task)
+        if not group.paused and group.rests_since is not None:
+            group.rested += self._now - group.rests_since
+            group.rests_since = None
+
+    def _stands(self, group: GroupModel, task: TaskModel) -> None:
+        """Its failure does."""
+        outcome, at = task.end.outcome, task.held_at
+        assert outcome is not None
+        assert at is not None
+        task.held_at, task.decide_at = None, math.inf
+        self._end(group, task, outcome.status, outcome.reason, self._ended_by(group, task), outcome.outputs)
+        task.end.at = at
 
     def _aborted(self, group: GroupModel, task: TaskModel, outputs: Mapping[str, Value]) -> None:
         """The reason is the group's; of clean-up that was not ended by a caller it is that its time was over. If that does not end it, it is
@@ -245,6 +302,9 @@ class Reference:
             return
         group.abort, group.abort_because_of, group.abort_at = reason, because_of, self._now
         for task in group.tasks.values():
+            if task.held_at is not None:
+                self._stands(group, task)
+        for task in group.tasks.values():
             if task.task.when is not When.ALWAYS or group.turn_at == math.inf:
                 self._stop(group, task, GRACE_SECONDS)
 
@@ -262,6 +322,8 @@ class Reference:
             self._attempt_ended(group, task, Outcome(status=Status.ABORTED), stopped=True)
         elif task.course is not None:
             task.course.stop(self._now, grace)
+        elif task.held_at is not None:
+            self._stands(group, task)
         elif task.end.attempts:
             self._aborted(group, task, {})
         elif self._is_closed(group, task):
@@ -301,7 +363,7 @@ class Reference:
         for group in self.groups.values():
             if group.turn_at == math.inf and group.abort is None and not self._before(group.submission):
                 group.turn_at = self._now
-            while group.turn_at < math.inf and self._decide_one(group):
+            while group.turn_at < math.inf and not group.paused and self._decide_one(group):
                 pass
             if not group.status.terminal and all(task.terminal for task in group.tasks.values()):
                 self._finish(group)
@@ -335,19 +397,19 @@ class Reference:
         """To the callers in turn, of each to its groups in turn, in a group in declaration order. Who is forwarded needs none."""
         for whole in self.groups.values():
             for model in whole.tasks.values():
-                if model.ready and model.forwarded:
+                if model.forwarded and whole.may_begin(model):
                     self._begin(whole, model)
         self._turns.look(self._waiting())
         while self._taken() < self._scenario.max_parallel and (next_one := self._turns.next()) is not None:
             group = self.groups[next_one]
-            self._begin(group, next(task for task in group.tasks.values() if task.ready))
+            self._begin(group, next(filter(group.may_begin, group.tasks.values())))
             self._turns.look(self._waiting())
 
     def _waiting(self) -> dict[str, list[str]]:
         """The groups of each caller in which a task waits for a slot."""
         waiting: dict[str, list[str]] = {}
         for id, group in self.groups.items():
-            if any(task.ready for task in group.tasks.values()):
+            if any(map(group.may_begin, group.tasks.values())):
                 waiting.setdefault(group.submission.caller, []).append(id)
         return waiting
 

@@ -121,7 +121,7 @@ def _tell(task: _Told, event: Event) -> Iterator[str]:
         if event.attempt != task.attempt or task.started == task.attempt:
             yield f"event {event.number}: {event.task} started twice, or an attempt that was not dispatched"
         task.started = task.attempt
-    elif kind is Kind.TASK_RETRYING:
+    elif kind in (Kind.TASK_RETRYING, Kind.TASK_HELD):
         task.status = Status.PENDING
     elif kind is Kind.TASK_FINISHED:
         task.status = Status(fields["status"])

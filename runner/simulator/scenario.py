@@ -42,6 +42,8 @@ class Submission(Struct, frozen=True, kw_only=True):
     inputs: Mapping[str, str] = {}
     cancels: tuple[float, ...] = ()
     signals: tuple[Signal, ...] = ()
+    pauses: bool = False
+    """It stands still when a task has failed."""
 
     @property
     def is_disturbed(self) -> bool:
@@ -80,10 +82,15 @@ class Scenario(Struct, frozen=True, kw_only=True):
     ties: bool = False
     """Much happens at the same instant, and nobody says in which order."""
 
+    def beside(self, submission: Submission) -> list[Submission]:
+        """Those with its concurrency key, itself too."""
+        of_lane = [item for item in self.submissions if item.lane is not None and item.lane == submission.lane]
+        return of_lane or [submission]
+
     def is_disturbed(self, submission: Submission) -> bool:
         """Whether something may cut the group short or hold it up, so that the moment decides what becomes of its tasks."""
-        others = (item for item in self.submissions if item is not submission and item.lane == submission.lane)
-        return submission.is_disturbed or (submission.lane is not None and any(item.replaces for item in others))
+        others = (item for item in self.beside(submission) if item is not submission)
+        return submission.is_disturbed or any(item.replaces for item in others)
 
     def script(self, id: AttemptId) -> Script:
         return self.scripts.get(id, DEFAULT_SCRIPT)

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from runner.simulator.forwarded import forwarded, random_outages
 from runner.simulator.lanes import with_keys
 from runner.simulator.matrices import with_matrices
+from runner.simulator.pauses import with_pauses
 from runner.simulator.scenario import NO_FAULTS, Faults, Scenario
 from runner.simulator.scenarios import random_faults, random_scenario
 from runner.simulator.verify import differences
@@ -34,7 +35,7 @@ def play(scenario: Scenario, faults: Faults = NO_FAULTS, make: Engines = make_en
 
 def play_seed(seed: int, make: Engines = make_engine) -> Verdict:
     """The first run of the seed that is not as it should be, else the last."""
-    scenario = forwarded(seed, with_keys(seed, with_matrices(seed, random_scenario(seed))))
+    scenario = with_pauses(seed, forwarded(seed, with_keys(seed, with_matrices(seed, random_scenario(seed)))))
     alone = play(scenario, NO_FAULTS, make)
     if alone.differences:
         return alone

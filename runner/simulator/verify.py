@@ -21,12 +21,12 @@ from runner.engine.group_run import END_PATIENCE_SECONDS
 from runner.engine.journal import STORE_RETRY_SECONDS
 from runner.engine.services import output_context
 from runner.model import codec
-from runner.model.dispatch import WHOLE, AttemptId
+from runner.model.dispatch import RETRY, WHOLE, AttemptId
 from runner.model.event import Kind
 from runner.model.result import Outcome, Reason, Status, TaskResult
 from runner.model.task import Scope, Task, When
 from runner.model.value import Value
-from runner.simulator import abroad, lanes
+from runner.simulator import abroad, lanes, pauses
 from runner.simulator.reference import CONFIRM_SECONDS, GRACE_SECONDS, GroupModel, Reference, TaskModel
 from runner.simulator.replay import replay
 from runner.simulator.rules import End, Errored, Joins, Runs, decide, group_status, has_ended_others, retried
@@ -52,6 +52,7 @@ def differences(scenario: Scenario, played: Played) -> list[str]:
         *_groups(scenario, played),
         *abroad.differences(scenario, played),
         *lanes.differences(scenario, played),
+        *pauses.differences(scenario, played),
     ]
 
 
@@ -69,7 +70,7 @@ def _groups(scenario: Scenario, played: Played) -> Iterator[str]:
         if submission.id not in played.records:
             yield f"{submission.id}: the group was never accepted"
             continue
-        exact = known and not (scenario.ties and scenario.is_disturbed(submission))
+        exact = known and not (scenario.ties and any(map(scenario.is_disturbed, scenario.beside(submission))))
         if exact or (certain and not scenario.is_disturbed(submission)):
             yield from compared(reference.groups[submission.id], played, times=exact)
         else:
@@ -239,7 +240,8 @@ def _retries_in_time(scenario: Scenario, submission: Submission, played: Played)
             late = event.at - due.pop(event.task)
             if late < -ROUNDED_SECONDS:
                 yield f"{submission.id}/{event.task}: attempt {event.attempt} came {-late:.3f} s before its time"
-            if late > ROUNDED_SECONDS + played.faults.delay and not scenario.slots_matter:
+            may_wait = scenario.slots_matter or submission.pauses
+            if late > ROUNDED_SECONDS + played.faults.delay and not may_wait:
                 yield f"{submission.id}/{event.task}: attempt {event.attempt} came {late:.3f} s after its time"
 
 
@@ -323,8 +325,8 @@ def _attempts_consistent(
     """Every attempt ended as its script, a stop or the loss of power made it; retries are those that were asked for. It `may_stop` for
     another instance of its matrix."""
     record = played.records[last.group]
-    task = next(item for submission in scenario.submissions if submission.id == last.group
-                for item in submission.group.tasks if item.name == last.task)  # fmt: skip
+    submission = next(item for item in scenario.submissions if item.id == last.group)
+    task = next(item for item in submission.group.tasks if item.name == last.task)
     aborted = record.group.abort is not None or may_stop
     if last.attempt == 0:
         yield f"{last.group}/{last.task}: should have run, but is {end.status} ({end.reason})"
@@ -342,11 +344,12 @@ def _attempts_consistent(
         elif not aborted and id not in played.forgotten_stops:
             yield f"{id}: was aborted, but nobody asked for it"
         again = retried(task, number, outcome)
-        if number < last.attempt and not again:
+        said_again = submission.pauses and pauses.decision(submission, id)[1] == RETRY
+        if number < last.attempt and not (again or said_again):
             yield f"{id}: was retried after {_essence(outcome)}"
         if number == last.attempt and again and not aborted:
             yield f"{id}: was not retried after {_essence(outcome)}"
-        if number == last.attempt and end.status is not outcome.status and not (aborted and again):
+        if number == last.attempt and end.status is not outcome.status and not (aborted and (again or said_again)):
             yield f"{id}: ended {outcome.status}, its task {end.status}"
     if end.status is Status.ABORTED:
         # A failFast that a cancel or the timeout overtook had ended tasks of its own before.

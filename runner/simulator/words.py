@@ -27,6 +27,7 @@ def describe(scenario: Scenario, faults: Faults) -> Iterator[str]:
     for submission in scenario.submissions:
         cancels = "".join(f", cancelled at {at:.3f}" for at in submission.cancels)
         cancels += "".join(f", {item.signal} {item.task} at {item.at:.3f}" for item in submission.signals)
+        cancels += ", stands still on failure" if submission.pauses else ""
         yield f"{submission.id} of {submission.caller!r} at {submission.at:.3f}{cancels}; {_group(submission.group)}"
         for task in submission.group.tasks:
             yield f"  {_task(task)}"

@@ -19,7 +19,7 @@ from runner.model.dispatch import AttemptId
 from runner.model.event import Event
 from runner.model.result import Outcome, Reason, TaskGroupResult
 from runner.sealing import Sealer
-from runner.simulator.clients import PATIENCE_SECONDS, Client
+from runner.simulator.clients import PATIENCE_SECONDS, Client, Onlooker
 from runner.simulator.clock import VirtualClock
 from runner.simulator.executor import ScriptedExecutor
 from runner.simulator.life import Crash, Fate, Life, LivingClock, LivingDispatcher
@@ -205,7 +205,10 @@ class World:
         self._engine = self._make(store, clock, targets, self._scenario)
         for submission in self._scenario.submissions:
             self._engine.subscribe(submission.id, partial(self._wait_for_end, self._engine, submission.id))
+        onlookers = [Onlooker(self._engine, clock, item) for item in self._scenario.submissions if item.pauses]
         self._engine.recover()
+        for onlooker in onlookers:
+            onlooker.look()
         self._witness.look(self._engine)
         for client in self._clients.values():
             if client.made and not client.acknowledged:

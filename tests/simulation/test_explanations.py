@@ -68,7 +68,7 @@ class Asked(SlippingStore):
 def kinds_of(row: TaskRow | None) -> tuple[str | None, ...]:
     """By which words a task in this state may be told."""
     if row is None:
-        return (Waiting.DEPENDENCY, Waiting.SLOT, Waiting.CONCURRENCY)
+        return (Waiting.DEPENDENCY, Waiting.SLOT, Waiting.CONCURRENCY, Waiting.PAUSED)
     if row.status is Status.SKIPPED:
         return (row.reason,)
     if row.status is Status.PENDING:
@@ -100,6 +100,8 @@ def test_every_transition_has_an_answer() -> None:
         Waiting.RETRY_DELAY,
         Waiting.PEER_UNREACHABLE,
         Waiting.MATRIX,
+        Waiting.DECISION,
+        Waiting.PAUSED,
         Waiting.CONCURRENCY,
     }
     others = {"attempt", "not_repeated", "allowed", "called_for", "placed", "stopping", "see"}

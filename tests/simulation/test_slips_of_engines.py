@@ -126,8 +126,16 @@ class Unfair(Engine):
         caller: str = "",
         workspace: str = "",
         traceparent: str = "",
+        pause_on_failure: bool = False,
     ) -> str:
-        return super().submit(group, inputs, caller="everybody", workspace=workspace, traceparent=traceparent)
+        return super().submit(
+            group,
+            inputs,
+            caller="everybody",
+            workspace=workspace,
+            traceparent=traceparent,
+            pause_on_failure=pause_on_failure,
+        )
 
 
 def unfair(store: Store, clock: Clock, targets: Targets, scenario: Scenario) -> Engine:
