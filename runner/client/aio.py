@@ -13,15 +13,13 @@ from typing import Any, Protocol, Self, TypeVar
 from grpc import aio
 from grpc.aio import AioRpcError
 
-from runner.client import answers
+from runner.client import answers, span
 from runner.client.answers import Description, Rerun, Submission, Upload, Validation
 from runner.client.channel import error_of, metadata, open_blocking_channel, open_channel
 from runner.client.patience import Attempts, Patience
 from runner.client.resuming import LogProgress, WatchProgress
 from runner.client.uploading import Uploads
-from runner.config import machine
 from runner.errors import DocumentError, GroupNotFoundError, RunnerError, UnreachableError, UsageError
-from runner.model import trace
 from runner.model.endpoint import Endpoint
 from runner.model.event import Event
 from runner.model.explanation import Explanation
@@ -107,7 +105,7 @@ class AsyncClient:
             workspace_id=workspace_id, pause_on_failure=pause_on_failure,
         )  # fmt: skip
         try:
-            answer = await self._call(self._stub.SubmitTaskGroup, request, more=_span(traceparent))
+            answer = await self._call(self._stub.SubmitTaskGroup, request, more=span.metadata(traceparent))
         except DocumentError as error:
             # An error has room for some faults; all of them are told by a validation.
             faults = (await self.validate(document, source=source)).faults
@@ -135,7 +133,7 @@ class AsyncClient:
             tasks=tasks,
             workspace_id=workspace_id,
         )
-        answer = await self._call(self._stub.RerunTaskGroup, request, more=_span(None))
+        answer = await self._call(self._stub.RerunTaskGroup, request, more=span.metadata(None))
         return Rerun(id=answer.id, existed=answer.existed, tasks=answer.tasks, kept=answer.kept)
 
     async def validate(self, document: bytes | str, *, source: str = "") -> Validation:
@@ -399,9 +397,3 @@ class AsyncClient:
         if self._on_wait is not None:
             self._on_wait(failure, wait)
         await asyncio.sleep(wait)
-
-
-def _span(traceparent: str | None) -> tuple[tuple[str, str], ...]:
-    """Nothing for one that is none: it is nobody's fault, and no reason to refuse anything."""
-    checked = trace.checked(machine.traceparent() if traceparent is None else traceparent)
-    return ((trace.NAME, checked),) if checked else ()

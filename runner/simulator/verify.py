@@ -27,7 +27,8 @@ from runner.model.result import Outcome, Reason, Status, TaskResult
 from runner.model.task import Scope, Task, When
 from runner.model.value import Value
 from runner.simulator import abroad, lanes, pauses
-from runner.simulator.reference import CONFIRM_SECONDS, GRACE_SECONDS, GroupModel, Reference, TaskModel
+from runner.simulator.models import GroupModel, TaskModel
+from runner.simulator.reference import CONFIRM_SECONDS, GRACE_SECONDS, Reference
 from runner.simulator.replay import replay
 from runner.simulator.rules import End, Errored, Joins, Runs, decide, group_status, has_ended_others, retried
 from runner.simulator.scenario import PEER, Scenario, Submission
