@@ -69,7 +69,7 @@ def _apart(former: Submission, later: Submission, played: Played) -> Iterator[st
     """One at a time, in the order in which they were accepted, which is not known of those that were so at one instant."""
     first, second = played.records[former.id].group, played.records[later.id].group
     tied = first.accepted.wall == second.accepted.wall
-    spans = [_span(played.events[item.id]) for item in (former, later)]
+    spans = [span(played.events[item.id]) for item in (former, later)]
     if not (_is_before(*spans) or (tied and _is_before(*reversed(spans)))):
         yield f"{former.id} and {later.id} with the same key ran at once, or in the wrong order: {spans}"
     if later.replaces and not tied and (first.finished_at or 0.0) > second.accepted.wall and first.abort is None:
@@ -81,7 +81,7 @@ def _is_before(one: Span | None, other: Span | None) -> bool:
     return one is None or other is None or one[1] <= other[0]
 
 
-def _span(events: Sequence[Event]) -> Span | None:
+def span(events: Sequence[Event]) -> Span | None:
     """From the first attempt of a group to its end; None where there was none."""
     begin = next((event.at for event in events if event.kind is Kind.TASK_DISPATCHED), None)
     end = next((event.at for event in events if event.kind is Kind.GROUP_FINISHED), None)

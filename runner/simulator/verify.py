@@ -282,8 +282,10 @@ def consistent(scenario: Scenario, submission: Submission, played: Played) -> It
                 yield f"{where}: was skipped because of {end.because_of}, failed have {failed}"
             continue
         verdict = decide(task, tasks, ends, inputs)
-        if isinstance(verdict, Runs) and refusal is not None and (end.status, end.reason) == (Status.ERRORED, refusal):
-            continue  # nothing of the group could begin any more
+        # Nothing of the group could begin any more, or what it waits for was skipped before what that waits for was given up.
+        given_up = (Status.ERRORED, refusal), (Status.SKIPPED, "no_failure")
+        if isinstance(verdict, Runs) and refusal is not None and (end.status, end.reason) in given_up:
+            continue
         if isinstance(verdict, Runs):
             last = AttemptId(id, name, end.attempts)
             yield from _attempts_consistent(scenario, played, last, attempts, end, may_stop=bool(failed))

@@ -15,6 +15,7 @@ from runner.model.result import Status
 from runner.model.task import Task
 from runner.model.value import Value
 from runner.simulator.forwarded import Ways, forwarding, forwarding_whole
+from runner.simulator.lanes import keyed
 from runner.simulator.matrices import with_matrices
 from runner.simulator.pair.faults import BACK, NO_PAIR_FAULTS, THERE, Cut, PairFaults, Restore, Span
 from runner.simulator.pair.verify import differences
@@ -28,6 +29,9 @@ from runner.simulator.words import describe
 _WAYS: Ways = ((TO_PEER, 65), (BY_INPUT, 8), (BY_LABELS, 17), (ANYWHERE, 8), (NOWHERE, 2))
 _EVERY_WHOLE = 3
 """In every third seed some groups are forwarded as a whole."""
+
+_EVERY_KEYED = 2 * _EVERY_WHOLE
+"""In half of them groups have concurrency keys."""
 
 Worlds = Callable[..., PairWorld]
 
@@ -68,7 +72,10 @@ def play_pair_seed(seed: int) -> PairVerdict:
 
 
 def pair_scenario(seed: int) -> Scenario:
-    scenario = forwarding(seed, with_matrices(seed, random_scenario(seed)), _WAYS)
+    scenario = with_matrices(seed, random_scenario(seed))
+    if seed % _EVERY_KEYED == 1:
+        scenario = keyed(seed, scenario)
+    scenario = forwarding(seed, scenario, _WAYS)
     if seed % _EVERY_WHOLE == 1:
         scenario = forwarding_whole(seed, scenario)
     tasks = {(item.id, task.name): task for item in scenario.submissions for task in item.group.tasks}

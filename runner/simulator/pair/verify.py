@@ -7,11 +7,13 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
 
+from runner.engine import guests
 from runner.model import codec
 from runner.model.dispatch import WHOLE, AttemptId
 from runner.model.event import Kind
 from runner.model.log import STREAMS
 from runner.model.result import Outcome, Reason, Status
+from runner.simulator import lanes
 from runner.simulator.pair.executor import ORIGIN
 from runner.simulator.pair.world import PlayedPair
 from runner.simulator.reference import CONFIRM_SECONDS, GRACE_SECONDS, Reference
@@ -44,6 +46,7 @@ def differences(scenario: Scenario, played: PlayedPair) -> list[str]:
         *_given_up(scenario, played),
         *_told(played),
         *_left_over(scenario, played),
+        *_turns(played),
     ]
 
 
@@ -91,7 +94,7 @@ def _in_time(item: Submission, played: PlayedPair) -> Iterator[str]:
     """An abort takes no longer than it may, whatever becomes of the line and of the executor."""
     record = played.origin.records[item.id]
     row = record.group
-    latest = math.inf if item.group.timeout is None else row.accepted.wall + item.group.timeout
+    latest = math.inf if item.group.timeout is None else row.accepted.wall + item.group.timeout + row.rested
     carrier = next((attempt for attempt in record.attempts if attempt.task == WHOLE), None)
     # What the runner of a group ends by itself is over when that is heard.
     began = row.abort_at if carrier is None or carrier.runner != PEER else carrier.cancel_at
@@ -302,3 +305,19 @@ def _essence(outcome: Outcome) -> tuple[object, ...]:
         outcome.started_at,
         outcome.finished_at,
     )
+
+
+def _turns(played: PlayedPair) -> Iterator[str]:
+    """Of the groups that the executor was given as a whole those of one key had their turn one at a time."""
+    store = played.executor.disk.store
+    spans: dict[tuple[str, str], list[tuple[lanes.Span, str]]] = {}
+    for guest in played.executor.guests:
+        there = store.group(guest.group)
+        span = None if there is None else lanes.span(store.events(guest.group, 0, 1_000_000))
+        if there is not None and there.group.concurrency and span is not None:
+            whose = there.group.labels.get(guests.ON_BEHALF_OF, "")
+            spans.setdefault((whose, there.group.concurrency), []).append((span, guest.group))
+    for lane in spans.values():
+        for (one, former), (other, later) in pairwise(sorted(set(lane))):
+            if other[0] < one[1]:
+                yield f"{former} and {later} with the same key were carried out at once: {one}, {other}"
