@@ -181,10 +181,14 @@ class Runs:
         )
 
     async def _decided(self, run: Run, decision: Decision) -> bool:
-        """Once the process that carries it out has heard of it. Raises UsageError where there is none."""
+        """Once the process that carries it out has heard of it; False where somebody else was quicker. Raises UsageError where there is none."""
         left = decisions.leave(self._folder / run.id, decision)
         while left.exists():
-            if not run.is_held:
+            is_held, waiting = run.is_held, run.task(decision.task).waiting
+            if waiting is not Waiting.DECISION and left.exists():
+                left.unlink(missing_ok=True)
+                return False
+            if not is_held:
                 left.unlink(missing_ok=True)
                 raise UsageError(
                     f"nothing carries the run {run.id} out: `runner run --id {run.id}` with the same file takes it up again"
