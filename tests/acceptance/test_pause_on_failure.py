@@ -16,6 +16,7 @@ Ask = Callable[..., Done]
 
 COMMANDS = """\
   runner logs{place} one build             all that it printed
+  runner shell{place} one build            a terminal where it ran
   runner signal{place} one build retry     tries it once more
   runner signal{place} one build continue  lets its failure stand
   runner cancel{place} one                 ends the group
