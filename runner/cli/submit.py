@@ -134,7 +134,7 @@ async def _decide(client: AsyncClient, id: str, task: str, decision: str) -> Non
     try:
         await client.signal(id, task, decision)
     except RunnerError as error:
-        complain(f"{task} of {id} was not told {decision}: {error.message}")
+        complain(f"{id}: {error.message}")
 
 
 def _again(raw: bytes, id: str | None, spare_id: str) -> str:

@@ -191,6 +191,6 @@ def test_the_runner_that_carries_it_out_holds_the_key(pair: Pair) -> None:
 def test_a_run_on_this_machine_says_that_it_waits_for_nobody(runner: Command, tmp_path: Path) -> None:
     (tmp_path / "go").touch()
     name = runner.write(deploy(tmp_path))
-    said = "concurrency: has no effect in `runner run`: groups take turns on the node that they are submitted to"
+    said = "concurrency: has no effect in `runner run`: groups take turns on the node that they are submitted to (`runner submit` it)"
     assert said in runner("run", name).stderr
     assert said in runner("validate", name).stderr

@@ -109,7 +109,7 @@ def test_the_key_is_what_its_templates_give() -> None:
 @pytest.mark.parametrize(
     ("key", "given", "message"),
     [
-        ("{{ .inputs.site }}", {"site": " "}, "must not be empty"),
+        ("{{ .inputs.site }}", {"site": " "}, "must not be empty; look at the inputs and labels that it names"),
         ("{{ .inputs.site }}", {"site": "x" * 257}, "at most 256 bytes, and this one has 257"),
         ("{{ .inputs.site }}", {"site": "a\nb"}, "one line of printable characters"),
         ("{{ .labels.team }}", {}, "a label is given with --label"),
