@@ -33,10 +33,11 @@ class _Abort:
 
     def tell(self, event: Event) -> Iterator[str]:
         reason = event.fields["reason"]
-        if reason == Abort.CANCELLED:
+        count = event.fields.get("count")  # a runner that ends by itself what it was given has none
+        if reason == Abort.CANCELLED and count is not None:
             self.count += 1
-            if event.fields["count"] != self.count:
-                yield f"event {event.number} is the cancel {event.fields['count']}, expected {self.count}"
+            if count != self.count:
+                yield f"event {event.number} is the cancel {count}, expected {self.count}"
         elif self.reason is not None and (self.reason != Abort.FAIL_FAST or reason == Abort.FAIL_FAST):
             yield f"event {event.number} tells of {reason}, which changes nothing after {self.reason}"
         if self.reason in (None, Abort.FAIL_FAST):
