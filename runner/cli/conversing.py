@@ -6,7 +6,8 @@ import asyncio
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
+from threading import Thread
 
 from runner.cli import keyboard
 from runner.cli.terminal import STDERR, STDOUT, Output
@@ -14,7 +15,7 @@ from runner.errors import ShellEndedError
 from runner.model.shell import Conversation
 
 _DIED_OF = 128
-ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
 async def converse(conversation: Conversation, *, at_terminal: bool) -> int:
@@ -73,11 +74,25 @@ async def _show(conversation: Conversation) -> None:
     while (piece := await conversation.read()) is not None:
         stream, data = piece
         output = outputs[stream]
-        await asyncio.to_thread(output.write, data)
+        await _written(output, data)
         if isinstance(output.lost, BrokenPipeError):
             raise output.lost
         if output.lost is not None:
             raise ShellEndedError(f"{stream} was lost: {os.strerror(output.lost.errno or 0)}")
+
+
+async def _written(output: Output, data: bytes) -> None:
+    """When the reader has taken it. Whoever stops waiting for one who takes nothing can end: no thread is waited for."""
+    loop = asyncio.get_running_loop()
+    written = asyncio.Event()
+
+    def write() -> None:
+        output.write(data)
+        with suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(written.set)
+
+    Thread(target=write, daemon=True).start()
+    await written.wait()
 
 
 @contextmanager

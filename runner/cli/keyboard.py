@@ -16,6 +16,7 @@ from runner.model.shell import LARGEST_MEASURE, Size
 STDIN = 0
 READ_BYTES = 32 << 10
 _UNKNOWN = Size(24, 80)
+_NEW_LINE = b"\r\n"
 
 
 def is_terminal() -> bool:
@@ -35,7 +36,7 @@ def size() -> Size:
 @contextmanager
 def raw(on_resize: Callable[[], None]) -> Iterator[None]:
     """While this is entered every key is a byte, those too that would be signals; `on_resize` is called on the loop when the size of
-    the terminal has changed."""
+    the terminal has changed. Never waits for what was shown: a terminal may take nothing."""
     loop = asyncio.get_running_loop()
     before = termios.tcgetattr(STDIN)
     whole = False
@@ -43,22 +44,23 @@ def raw(on_resize: Callable[[], None]) -> Iterator[None]:
     def again() -> None:
         """Whoever has stopped this process and let it go on may have changed the terminal."""
         with suppress(termios.error):
-            tty.setraw(STDIN, termios.TCSADRAIN)
+            tty.setraw(STDIN, termios.TCSANOW)
         on_resize()
 
     loop.add_signal_handler(signal.SIGWINCH, on_resize)
     loop.add_signal_handler(signal.SIGCONT, again)
     try:
-        tty.setraw(STDIN, termios.TCSADRAIN)
+        tty.setraw(STDIN, termios.TCSANOW)
         yield
         whole = True
     finally:
         loop.remove_signal_handler(signal.SIGWINCH)
         loop.remove_signal_handler(signal.SIGCONT)
         with suppress(termios.error):  # it is gone
-            termios.tcsetattr(STDIN, termios.TCSADRAIN, before)
-        if not whole:  # what was shown may have ended anywhere
-            Output(STDERR).write(b"\r\n")
+            termios.tcsetattr(STDIN, termios.TCSANOW, before)
+        output = Output(STDERR)
+        if not whole and output.takes(len(_NEW_LINE)):  # what was shown may have ended anywhere
+            output.write(_NEW_LINE)
 
 
 async def typed() -> bytes:

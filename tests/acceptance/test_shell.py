@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import tempfile
+import termios
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -270,7 +271,7 @@ def test_much_output_of_a_terminal_comes_whole(kept: Command) -> None:
     assert out == b"x" * 10485760
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT])
 def test_a_signal_leaves_the_terminal_whole_and_nothing_running(
     kept: Command, at_terminal: Open, number: signal.Signals
 ) -> None:
@@ -282,6 +283,45 @@ def test_a_signal_leaves_the_terminal_whole_and_nothing_running(
     assert terminal.end() == 128 + number
     terminal.assert_whole()
     assert not any(map(is_alive, pids))
+
+
+def says_for_ever(kept: Command) -> tuple[list[str], Callable[[], int]]:
+    """A command that shows more than anybody takes, and what gives its process, once it does not get rid of it."""
+    (kept.folder / "print").write_text("echo $$ > pids; exec yes > /dev/stdout")
+
+    def stuck() -> int:
+        (pid,) = until_written(kept.folder / "pids")
+        # Once everything on the way is full it has written no more for a while.
+        until(lambda: len({written(pid) for _ in range(20) if not time.sleep(0.01)}) == 1)
+        return pid
+
+    return ["shell", "@last", "build", "--", "sh", str(kept.folder / "print")], stuck
+
+
+def written(pid: int) -> str:
+    return next(line for line in Path(f"/proc/{pid}/io").read_text().splitlines() if line.startswith("wchar"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
+def test_a_terminal_that_takes_nothing_does_not_keep_it(
+    kept: Command, at_terminal: Open, number: signal.Signals
+) -> None:
+    command, stuck = says_for_ever(kept)
+    terminal = at_terminal(*command)
+    pid = stuck()
+    terminal.process.send_signal(number)
+    assert terminal.process.wait(20) == 128 + number
+    assert termios.tcgetattr(terminal._inner) == terminal.settings
+    assert not is_alive(pid)
+
+
+def test_a_pipe_that_takes_nothing_does_not_keep_it(kept: Command) -> None:
+    command, stuck = says_for_ever(kept)
+    process = kept.start(*command, stdin=-1, stdout=-1)
+    pid = stuck()
+    process.terminate()
+    assert process.wait(20) == 128 + signal.SIGTERM
+    assert not is_alive(pid)
 
 
 def test_a_window_that_is_closed_ends_it(kept: Command, at_terminal: Open) -> None:
