@@ -125,6 +125,8 @@ class Workspaces:
                 self._touch(seen)
             path.with_name(path.name + _OVER).unlink(missing_ok=True)
             path.mkdir(mode=0o700, exist_ok=True)
+            with self._occupying:
+                self._unwanted.discard(path)  # somebody was in it when it was released
         return path
 
     def kept(self, origin: str, most: int) -> list[str]:
@@ -151,11 +153,11 @@ class Workspaces:
         self._let_go(path)
 
     def _let_go(self, path: Path) -> None:
-        with self._occupying:
-            if path in self._occupied:
-                self._unwanted.add(path)
-                return
         with self._sharing:
+            with self._occupying:
+                if path in self._occupied:
+                    self._unwanted.add(path)
+                    return
             gone = self._out_of_use(path)
         remove_tree(gone)
 
@@ -190,15 +192,18 @@ class Workspaces:
 
     def vacate(self, path: str) -> None:
         """What was to be removed meanwhile goes, with the last who was in it."""
-        with self._occupying:
-            self._occupied[Path(path)] -= 1
-            if self._occupied[Path(path)] > 0:
-                return
-            del self._occupied[Path(path)]
-            unwanted = Path(path) in self._unwanted
-            self._unwanted.discard(Path(path))
-        if unwanted:
-            remove_tree(path)
+        left = Path(path)
+        with self._sharing:
+            with self._occupying:
+                self._occupied[left] -= 1
+                if self._occupied[left] > 0:
+                    return
+                del self._occupied[left]
+                if left not in self._unwanted:
+                    return
+                self._unwanted.remove(left)
+            gone = self._out_of_use(left) if left.parent == self._guests else left
+        remove_tree(gone)
 
     def _remove(self, path: Path) -> None:
         with self._occupying:
