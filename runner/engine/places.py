@@ -38,7 +38,9 @@ def place_of(record: GroupRecord, sealer: Sealer, name: str, attempt: int = 0) -
         raise NoShellError(f"nothing runs for {name!r} itself: name one of its instances, as `runner get` shows them")
     if not last:
         status = rows[name].status if name in rows else Status.PENDING
-        raise NoShellError(f"the task {name!r} did not run, there is no place to look at: it is {status}")
+        raise NoShellError(
+            f"the task {name!r} has not run, so there is no place to look at: it is {status}; `runner explain` says why"
+        )
     if attempt > last:
         raise GroupNotFoundError(f"the task {name!r} has no attempt {attempt}: the last one was {last}")
     number = attempt or last

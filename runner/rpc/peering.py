@@ -20,6 +20,7 @@ from runner.config.service import Scope, Service
 from runner.engine.guests import Origin
 from runner.errors import (
     ForbiddenError,
+    GroupNotFoundError,
     NoShellError,
     ProtocolError,
     RunnerError,
@@ -113,7 +114,12 @@ class PeerServicer(peer_pb2_grpc.PeerServiceServicer):
         whole = start.origin.whole
         forwarded = AttemptId(start.id, WHOLE if whole else start.task, 1 if whole else start.attempt)
         id = origin.id(forwarded)
-        self._premises.engine.library.head(id)
+        try:
+            self._premises.engine.library.head(id)
+        except GroupNotFoundError:  # whose id is no word of whoever asks
+            raise GroupNotFoundError(
+                f"nothing is known here of what was sent for the task {start.task[:200]!r}: it has been removed, or never came"
+            ) from None
         return Asked(
             group=id,
             known_as=id,

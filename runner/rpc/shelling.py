@@ -24,6 +24,7 @@ from runner.errors import (
     ForbiddenError,
     NoShellError,
     ProcessHostError,
+    RunnerError,
     ShellEndedError,
     StartError,
     UnreachableError,
@@ -345,6 +346,9 @@ def _recorded(place: ShellPlace, request: ShellRequest, asked: Asked) -> Iterato
     began = asyncio.get_running_loop().time()
     try:
         yield ended
+    except RunnerError as error:  # there was none
+        ended["refused"] = error.message
+        raise
     finally:
         seconds = round(asyncio.get_running_loop().time() - began, 3)
         _log.info("a shell has ended", extra={"action": "shell_ended", **about, **ended, "seconds": seconds})

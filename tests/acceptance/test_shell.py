@@ -175,7 +175,10 @@ def test_what_is_missing_on_the_line_is_named(runner: Command) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["@last", "later"], "the task 'later' did not run, there is no place to look at: it is skipped"),
+        (
+            ["@last", "later"],
+            "the task 'later' has not run, so there is no place to look at: it is skipped; `runner explain` says why",
+        ),
         (["@last", "evaluated"], 'a task of the type "expression_evaluation" has no shell; `runner driver ls` shows'),
         (["@last", "each"], "nothing runs for 'each' itself: name one of its instances, as `runner get` shows them"),
         (["@last", "biuld"], "the group has no task 'biuld' (did you mean 'build'?)"),

@@ -18,6 +18,7 @@ from runner.config.service import DEFAULT_SCOPES, Limits, Retention, Rule, Scope
 from runner.rpc.wire import ADMITTED
 from runner.tokens import Tokens
 from runner.v1 import runner_pb2 as pb
+from runner.v1.peer_pb2_grpc import PeerServiceStub
 from tests.integration.test_callers import Calling, Code, reached, waits
 from tests.rpc import Desk, command, desk
 
@@ -438,3 +439,39 @@ async def test_it_is_on_record_and_what_was_said_is_not(tmp_path: Path, caplog: 
         assert about == ["local", "g", "waits", 1, True]
     assert isinstance(vars(ended)["exit_code"], int)
     assert "typed-" not in "".join(str(vars(record)) for record in caplog.records)
+
+
+async def test_one_that_was_refused_is_on_record_with_why(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    async with desk(tmp_path) as at:
+        await at.watched(await at.submit(command("fails", "exit 1"), id="g"))
+        while (tmp_path / "workspaces" / "g").exists():  # noqa: ASYNC110 - it is removed beside the loop
+            await asyncio.sleep(0.01)
+        await refused(at.stub, start("g", "fails"))
+    (ended,) = (vars(record) for record in caplog.records if getattr(record, "action", "") == "shell_ended")
+    assert ended["exit_code"] is None
+    assert ended["refused"].startswith("the workspace of the group is gone (")
+
+
+async def test_an_origin_has_shells_where_its_own_guests_are_alone(tmp_path: Path) -> None:
+    """Whatever it says of itself; and what it is told names nothing that it does not know."""
+    peer = Rule(callers=("cloud",), scopes=frozenset({Scope.DISPATCH, Scope.SHELL}), on_behalf_of=("ada",))
+    async with reached(tmp_path, MAY, OPS, peer) as (at, as_caller):
+        ada, ops, cloud = as_caller("ada"), as_caller("ops"), as_caller("cloud")
+        await ada.submit(waits(tmp_path))
+        await until_touched(at, ada, "g")
+        (listed,) = (await ops("ListTaskGroups", pb.ListTaskGroupsRequest())).groups
+        stub = PeerServiceStub(at.channel)
+        for id in ("g", listed.id, "..", "g\0", "", "x" * 100_000):
+            for origin in ({}, {"node": "../n"}, {"whole": True}, {"hops": ["h" * 1000] * 100}):
+                about = pb.ShellOrigin(**{"node": "n", "name": "cloud", "on_behalf_of": "ada", **origin})
+                code, said = await refused(stub, start(id, attempt=1, origin=about), metadata_of(cloud))
+                assert code is Code.NOT_FOUND
+                assert (
+                    said
+                    == "nothing is known here of what was sent for the task 'waits': it has been removed, or never came"
+                )
+        about = pb.ShellOrigin(node="n", name="cloud", on_behalf_of="ops")
+        code, said = await refused(stub, start("g", attempt=1, origin=about), metadata_of(cloud))
+        assert code is Code.PERMISSION_DENIED
+        assert said.endswith("on behalf of 'ops'")
