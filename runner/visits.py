@@ -21,15 +21,29 @@ _NAMES = "shell-*.lock"
 def visit(run_dir: Path) -> Iterator[None]:
     """While this is entered the run is looked at by this process. Raises OSError."""
     path = run_dir / f"shell-{os.getpid()}.lock"
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    descriptor = _locked(path)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
         os.write(descriptor, str(os.getpid()).encode())
         yield
     finally:
         with suppress(FileNotFoundError):
             path.unlink()
         os.close(descriptor)
+
+
+def _locked(path: Path) -> int:
+    """A descriptor of the file at this path, which it holds the lock on."""
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(descriptor), os.stat(path)):
+                    return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)  # whoever looked before it was locked has taken it for that of one that was killed
 
 
 def visitors(run_dir: Path) -> list[int]:
