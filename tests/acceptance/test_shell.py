@@ -294,11 +294,17 @@ def says_for_ever(kept: Command) -> tuple[list[str], Callable[[], int]]:
 
     def stuck() -> int:
         (pid,) = until_written(kept.folder / "pids")
-        # Once everything on the way is full it has written no more for a while.
-        until(lambda: len({written(pid) for _ in range(20) if not time.sleep(0.01)}) == 1)
+        until(lambda: has_paused(pid))  # once everything on the way is full
         return pid
 
     return ["shell", "@last", "build", "--", "sh", str(kept.folder / "print")], stuck
+
+
+def has_paused(pid: int) -> bool:
+    """Whether it has written nothing for a while."""
+    before = written(pid)
+    time.sleep(0.2)
+    return written(pid) == before
 
 
 def written(pid: int) -> str:

@@ -463,8 +463,9 @@ async def test_an_origin_has_shells_where_its_own_guests_are_alone(tmp_path: Pat
         (listed,) = (await ops("ListTaskGroups", pb.ListTaskGroupsRequest())).groups
         stub = PeerServiceStub(at.channel)
         for id in ("g", listed.id, "..", "g\0", "", "x" * 100_000):
-            for origin in ({}, {"node": "../n"}, {"whole": True}, {"hops": ["h" * 1000] * 100}):
-                about = pb.ShellOrigin(**{"node": "n", "name": "cloud", "on_behalf_of": "ada", **origin})
+            for more in ({}, {"node": "../n"}, {"whole": True}, {"hops": ["h" * 1000] * 100}):
+                origin: dict[str, Any] = {"node": "n", "name": "cloud", "on_behalf_of": "ada", **more}
+                about = pb.ShellOrigin(**origin)
                 code, said = await refused(stub, start(id, attempt=1, origin=about), metadata_of(cloud))
                 assert code is Code.NOT_FOUND
                 assert (
