@@ -15,6 +15,8 @@ from runner.rpc.identity import Caller, Context, Proof
 AT_ONCE = 200
 """How many calls are looked at in one turn of the loop: some milliseconds."""
 LEAST_SECONDS = 0.05
+TELLING_SECONDS = 3.0
+"""How long a caller may take to hear why: one who stands still takes nothing, not even that."""
 
 Judge = Callable[[Proof, str, Caller], Exception | None]
 """Why a call of this method has to end, if it has to, by somebody who was this caller when it began."""
@@ -93,6 +95,9 @@ class Ongoing:
             return  # it has come to its end, and must not be touched
         call.error = error
         if call.answers:
-            with suppress(grpc.aio.AbortError, grpc.aio.BaseError, grpc.aio.InternalError, grpc.aio.UsageError):
-                await self._abort(call.context, error)
+            with suppress(
+                TimeoutError, grpc.aio.AbortError, grpc.aio.BaseError, grpc.aio.InternalError, grpc.aio.UsageError
+            ):
+                async with asyncio.timeout(TELLING_SECONDS):
+                    await self._abort(call.context, error)
         call.task.cancel()

@@ -256,8 +256,11 @@ class _Call:
             async with asyncio.timeout(TELLING_SECONDS):
                 await self.over.wait()
                 return
-        with suppress(grpc.aio.AbortError, grpc.aio.BaseError, grpc.aio.InternalError, grpc.aio.UsageError):
-            await abort(self._context, ShellEndedError(f"the shell was ended: {why}"))
+        with suppress(
+            TimeoutError, grpc.aio.AbortError, grpc.aio.BaseError, grpc.aio.InternalError, grpc.aio.UsageError
+        ):
+            async with asyncio.timeout(TELLING_SECONDS):  # nor is that taken by one who stands still
+                await abort(self._context, ShellEndedError(f"the shell was ended: {why}"))
         if not self.over.is_set():
             self._task.cancel()
 

@@ -12,10 +12,12 @@ from typing import Any
 
 import pytest
 
+from runner.config.service import DEFAULT_SCOPES, Scope
+from runner.tokens import Tokens
 from tests.acceptance.command import Command, group, shell
 from tests.acceptance.mortal import Node
 from tests.acceptance.screens import Open
-from tests.acceptance.test_shell import WAITS_FOR_A_SIZE, is_alive, prompts, until, until_written
+from tests.acceptance.test_shell import WAITS_FOR_A_SIZE, has_paused, is_alive, prompts, until, until_written
 
 SECRET = "correct horse battery staple"
 STUBBORN = b"trap '' HUP TERM; setsid sh -c \"trap '' HUP TERM; sleep 1000; :\" & echo $! $$ > %s; wait\n"
@@ -151,6 +153,46 @@ def test_both_that_are_killed_leave_nothing_to_the_next(runner: Command, node: N
     process.wait(40)
     node.start()
     until(lambda: not any(map(is_alive, pids)))
+
+
+def stands_still(runner: Command, there: dict[str, str]) -> tuple[subprocess.Popen[bytes], int]:
+    """A caller who is shown more than anybody takes and does nothing any more, and the process that shows it."""
+    command = ("sh", "-c", "echo $$; exec yes")
+    process = runner.start("shell", "it", "slow", "--", *command, stdin=-1, stdout=-1, environment=there)
+    assert process.stdout is not None
+    pid = int(process.stdout.readline())
+    process.send_signal(signal.SIGSTOP)
+    until(lambda: has_paused(pid))
+    return process, pid
+
+
+def test_a_caller_who_stands_still_does_not_keep_a_group(runner: Command, there: dict[str, str]) -> None:
+    process, pid = stands_still(runner, there)
+    assert runner("cancel", "it", environment=there).status == 0
+    until(lambda: '"running"' not in runner("get", "it", "--output", "json", environment=there).stdout)
+    assert runner("rm", "it", environment=there).status == 0
+    assert not is_alive(pid)
+    process.kill()
+
+
+def test_a_caller_who_stands_still_loses_the_shell_with_the_right(runner: Command, tmp_path: Path) -> None:
+    config = tmp_path / "runner.toml"
+    config.write_text('[[rules]]\ncallers = ["ada"]\nscopes = ["submit", "read", "shell"]\n')
+    node = Node(tmp_path / "state", options=["--config", str(config)])
+    node.start()
+    try:
+        token = node.token("ada", DEFAULT_SCOPES | {Scope.SHELL})
+        there = {"RUNNER_TO": node.socket, "RUNNER_TOKEN": token}
+        document = runner.write(group([shell("slow", "exec sleep 1000")]))
+        assert runner("submit", document, "--id", "it", environment=there).status == 0
+        until(lambda: '"running"' in runner("get", "it", "--output", "json", environment=there).stdout)
+        process, pid = stands_still(runner, there)
+        (use,) = Tokens(tmp_path / "state").all()
+        Tokens(tmp_path / "state").revoke(use.token.id)
+        until(lambda: not is_alive(pid))
+        process.kill()
+    finally:
+        node.remove()
 
 
 def test_the_terminal_is_whole_when_the_node_is_killed(
