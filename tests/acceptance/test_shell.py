@@ -6,7 +6,6 @@ import asyncio
 import os
 import signal
 import subprocess
-import tempfile
 import termios
 import time
 from collections.abc import Callable
@@ -18,7 +17,8 @@ from runner import visits
 from runner.errors import GroupInUseError
 from runner.runs.runs import Runs
 from tests.acceptance.command import Command, group, shell
-from tests.acceptance.screens import Open, Terminal, gate, open_gate
+from tests.acceptance.screens import Open, Terminal
+from tests.acceptance.shelling import is_alive, until, until_written
 
 SECRET = "correct horse battery staple"
 DOCUMENT = group(
@@ -61,27 +61,8 @@ def kept(runner: Command) -> Command:
     return runner
 
 
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
 def prompts(terminal: Terminal) -> bool:
     return terminal.text.endswith(("#", "$"))
-
-
-def until(holds: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 30
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
-def until_written(path: Path) -> list[int]:
-    until(lambda: path.exists() and path.read_text().endswith("\n"))
-    return [int(word) for word in path.read_text().split()]
 
 
 def test_a_pipe_finds_the_folder_the_environment_and_the_streams_apart(kept: Command) -> None:
@@ -366,32 +347,6 @@ def test_a_supervisor_that_is_killed_ends_it_with_a_word(kept: Command) -> None:
     assert not any(map(is_alive, pids))
 
 
-# A group that runs, or goes.
-
-
-def test_what_runs_is_left_alone(runner: Command) -> None:
-    slow = {
-        **shell("slow", f"echo begun > begun; {gate(runner, 'go')}; echo x=own >> $OUTPUT_FILE"),
-        "exports": [{"name": "x", "scope": "global"}],
-    }
-    process = runner.start("run", "--id", "it", "--output", "json", runner.write(group([slow])), stdout=-1, stderr=-1)
-    until((runner.folder / "begun").exists)
-    looked = runner(
-        "shell",
-        "it",
-        "slow",
-        stdin=b"cat begun; echo x=others >> $OUTPUT_FILE; kill 0 2>/dev/null; kill -9 -1 2>/dev/null"
-        if os.getuid()
-        else b"cat begun; echo x=others >> $OUTPUT_FILE",
-    )
-    assert looked.stdout == "begun\n"
-    open_gate(runner, "go")
-    out, _ = process.communicate(timeout=40)
-    assert process.returncode == 0
-    assert b'"x": "own"' in out or b'"own"' in out
-    assert b"others" not in out
-
-
 def test_a_run_that_is_removed_ends_its_shells(kept: Command) -> None:
     process = kept.start("shell", "@last", "build", stdin=-1)
     assert process.stdin is not None
@@ -402,34 +357,3 @@ def test_a_run_that_is_removed_ends_its_shells(kept: Command) -> None:
     assert process.wait(40) == 128 + signal.SIGHUP
     assert not any(map(is_alive, pids))
     assert list((kept.home / ".local/state/runner/runs").iterdir()) == []
-
-
-def test_a_workspace_that_is_about_to_go_ends_its_shells_first(runner: Command) -> None:
-    document = group([shell("slow", f"echo begun > {runner.folder / 'begun'}; {gate(runner, 'go')}")])
-    run = runner.start("run", "--isolated", "--id", "it", runner.write(document), stdout=-1)
-    until((runner.folder / "begun").exists)
-    looks = runner.start("shell", "it", "slow", stdin=-1)
-    assert looks.stdin is not None
-    looks.stdin.write(f"echo $$ > {runner.folder / 'pids'}\n".encode())
-    looks.stdin.flush()
-    pids = until_written(runner.folder / "pids")
-    open_gate(runner, "go")
-    run.communicate(timeout=40)
-    assert run.returncode == 0
-    assert looks.wait(40) == 128 + signal.SIGHUP
-    assert not any(map(is_alive, pids))
-
-
-def test_another_user_and_limits_hold_in_a_shell_too(require: Callable[[str], None]) -> None:
-    require("root")
-    with tempfile.TemporaryDirectory(dir="/tmp") as folder:  # pytest's own cannot be entered by others
-        Path(folder).chmod(0o755)
-        work = Path(folder, "work")
-        work.mkdir()
-        runner = Command(folder=work)
-        spec = {"command": "exit 1", "user": "12345:12345", "limits": {"nofile": 123}, "files": {"own": "text"}}
-        assert runner("run", runner.write(group([{"name": "theirs", "type": "os_exec", "spec": spec}]))).status == 1
-        script = b"id -u; id -g; ulimit -n; cat $FILE_OWN; echo x >> $OUTPUT_FILE && echo written"
-        done = runner("shell", "@last", "theirs", stdin=script)
-        assert done.stderr == ""
-        assert done.stdout.split() == ["12345", "12345", "123", "textwritten"]

@@ -15,8 +15,9 @@ import pytest
 from runner.config.service import Scope
 from tests.acceptance.command import Command, shell
 from tests.acceptance.screens import Open
+from tests.acceptance.shelling import is_alive, until, until_written
 from tests.acceptance.test_forward import ONPREM, Pair
-from tests.acceptance.test_shell import WAITS_FOR_A_SIZE, is_alive, prompts, until, until_written
+from tests.acceptance.test_shell import WAITS_FOR_A_SIZE, prompts
 
 SECRET = "correct horse battery staple"
 STUBBORN = b"trap '' HUP TERM; setsid sh -c \"trap '' HUP TERM; sleep 1000; :\" & echo $! $$ > %s; wait\n"

@@ -17,7 +17,8 @@ from runner.tokens import Tokens
 from tests.acceptance.command import Command, group, shell
 from tests.acceptance.mortal import Node
 from tests.acceptance.screens import Open
-from tests.acceptance.test_shell import WAITS_FOR_A_SIZE, has_paused, is_alive, prompts, until, until_written
+from tests.acceptance.shelling import is_alive, until, until_written
+from tests.acceptance.test_shell import WAITS_FOR_A_SIZE, has_paused, prompts
 
 SECRET = "correct horse battery staple"
 STUBBORN = b"trap '' HUP TERM; setsid sh -c \"trap '' HUP TERM; sleep 1000; :\" & echo $! $$ > %s; wait\n"

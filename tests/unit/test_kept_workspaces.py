@@ -85,3 +85,27 @@ def test_one_that_somebody_is_in_goes_with_the_last(tmp_path: Path, guest: bool)
     path.mkdir()
     spaces.vacate(str(path))
     assert path.is_dir()
+
+
+def test_a_guest_that_comes_while_somebody_is_in_what_was_released_keeps_it(tmp_path: Path) -> None:
+    spaces = opened(tmp_path)
+    path = spaces.shared("o", "g")
+    spaces.occupy(str(path))
+    spaces.release("o", "g")
+    (spaces.shared("o", "g") / "new").touch()
+    spaces.vacate(str(path))
+    assert (path / "new").exists()
+    spaces.release("o", "g")
+    assert not list(tmp_path.glob("w/.guests/*"))
+
+
+def test_somebody_in_a_guests_workspace_leaves_nothing_of_it(tmp_path: Path) -> None:
+    spaces = opened(tmp_path)
+    path = spaces.shared("o", "g")
+    spaces.occupy(str(path))
+    spaces.occupy(str(path))
+    spaces.release("o", "g")
+    spaces.vacate(str(path))
+    assert path.is_dir()
+    spaces.vacate(str(path))
+    assert not list(tmp_path.glob("w/.guests/*"))

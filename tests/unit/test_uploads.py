@@ -349,28 +349,6 @@ class TestWorkspaces:
         assert (path / "a").read_bytes() == b"x"
         assert os.listdir(tmp_path / "w" / ".uploads") == []
 
-    def test_somebody_in_a_guests_workspace_leaves_nothing_of_it(self, tmp_path: Path) -> None:
-        spaces = self.spaces(tmp_path)
-        path = spaces.shared("o", "g")
-        spaces.occupy(str(path))
-        spaces.occupy(str(path))
-        spaces.release("o", "g")
-        spaces.vacate(str(path))
-        assert path.is_dir()
-        spaces.vacate(str(path))
-        assert not list(tmp_path.glob("w/.guests/*"))
-
-    def test_a_guest_that_comes_while_somebody_is_in_what_was_released_keeps_it(self, tmp_path: Path) -> None:
-        spaces = self.spaces(tmp_path)
-        path = spaces.shared("o", "g")
-        spaces.occupy(str(path))
-        spaces.release("o", "g")
-        (spaces.shared("o", "g") / "new").touch()
-        spaces.vacate(str(path))
-        assert (path / "new").exists()
-        spaces.release("o", "g")
-        assert not list(tmp_path.glob("w/.guests/*"))
-
     def test_guests_share_a_workspace_until_it_is_released(self, tmp_path: Path) -> None:
         spaces = self.spaces(tmp_path)
         path = spaces.shared("o", "g")
