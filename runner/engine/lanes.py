@@ -7,7 +7,7 @@ lane is stored beside what each group says of itself: after a restart it is put 
 from __future__ import annotations
 
 import itertools
-from bisect import insort
+from bisect import bisect_left, insort
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -118,6 +118,7 @@ class Lanes:
         self._left: list[Name] = []
         """Their first may have left, and nobody has been given its place."""
         self._is_passing = False
+        self._is_replacing = False
 
     def ahead(self, lane: Name, *, replaces: bool) -> str | None:
         """What the group is called that the next one of this lane will stand behind, if any. With `replaces` all that wait leave."""
@@ -126,26 +127,27 @@ class Lanes:
 
     def line(self, turn: Turn) -> list[str]:
         """What those are called that stand before it, the first at the front."""
-        turns = self._lanes.get(turn.lane, ())
-        return [other.public_id for other in itertools.takewhile(lambda other: other is not turn, turns)]
+        turns = self._lanes.get(turn.lane, [])
+        return [other.public_id for other in turns[: _index(turns, turn) or 0]]
 
     def join(self, turn: Turn) -> None:
         turns = self._lanes.setdefault(turn.lane, [])
-        if turn in turns:
+        if _index(turns, turn) is not None:
             return
         turn.is_held = bool(turns)
         insort(turns, turn, key=_place)
-        if turn.replaces or turns[-1] is not turn:
+        if turn.replaces or max(turns[0], turns[-1], key=_number) is not turn:
             self._replace(turns)
-        index = turns.index(turn)
-        self._look(turns, index)
-        self._look(turns, index + 1)
+        index = _index(turns, turn)
+        if index is not None:  # else a newer one has taken its place at once
+            self._look(turns, index)
+            self._look(turns, index + 1)
 
     def leave(self, turn: Turn) -> None:
         turns = self._lanes.get(turn.lane, [])
-        if turn not in turns:
+        index = _index(turns, turn)
+        if index is None:
             return
-        index = turns.index(turn)
         del turns[index]
         if not turns:
             del self._lanes[turn.lane]
@@ -171,20 +173,30 @@ class Lanes:
 
     def _look(self, turns: list[Turn], index: int) -> None:
         """Let that one know who stands before it."""
-        if 0 < index < len(turns) and turns[index].is_waiting:
+        if 0 < index < len(turns) and turns[index].is_waiting and not self._is_replacing:
             turns[index].wait(turns[index - 1].public_id)
 
     def _replace(self, turns: list[Turn]) -> None:
-        """End those in whose place a newer one has come."""
+        """End those in whose place a newer one has come: all of them before anybody is told who stands before him, or has his turn. Where the
+        first is over at once, it is not for the next one to begin, which is about to be ended as well."""
         newest = max((turn for turn in turns if turn.replaces), key=_number, default=None)
-        if newest is not None:
+        if newest is None:
+            return
+        self._is_replacing = True
+        try:
             for turn in [turn for turn in turns if turn.number < newest.number]:
                 turn.end(newest.public_id)
+        finally:
+            self._is_replacing = False
+        index = _index(turns, newest)
+        if index is not None:
+            self._look(turns, index)
+        self._pass_on(newest.lane)
 
     def _pass_on(self, lane: Name) -> None:
         """Give the turn to the first. It may be over at once, and so may the next ones: one after the other, not one within the other."""
         self._left.append(lane)
-        if self._is_passing:
+        if self._is_passing or self._is_replacing:
             return
         self._is_passing = True
         try:
@@ -199,6 +211,12 @@ class Lanes:
 def _place(turn: Turn) -> tuple[bool, int]:
     """Whose turn it is stands before all others, which stand in the order of their acceptance."""
     return turn.is_held, turn.number
+
+
+def _index(turns: list[Turn], turn: Turn) -> int | None:
+    """Where it stands among them; None where it does not. Thousands may."""
+    index = bisect_left(turns, _place(turn), key=_place)
+    return index if index < len(turns) and turns[index] is turn else None
 
 
 def _number(turn: Turn) -> int:

@@ -9,21 +9,24 @@ from typing import Any
 import pytest
 
 from runner.engine import again
+from runner.engine.targets import Unreachable
 from runner.errors import UsageError
 from runner.model.dispatch import AttemptId
 from runner.model.event import Kind
 from runner.model.group import Concurrency, Input, TaskGroup
-from runner.model.result import Status, TaskGroupResult, Waiting
-from runner.model.task import Forward, Task, When
+from runner.model.result import Outcome, Status, TaskGroupResult, Waiting
+from runner.model.task import Forward, Retry, Task, When
 from runner.simulator.script import OnStop, Script
 from runner.store.base import Batch
+from tests.unit.engine import entrusting
 from tests.unit.engine.world import World
 
+GOOD = Outcome(status=Status.SUCCESS, exit_code=0)
 ANYWHERE = Forward(labels={"os": "linux"})
 
 
 def task(name: str = "a", **more: Any) -> Task:
-    return Task(name=name, type="scripted", **more)
+    return Task(name=name, **{"type": "scripted", **more})
 
 
 def submit(at: World, id: str, key: str = "k", *, replaces: bool = False, caller: str = "", **more: Any) -> str:
@@ -147,6 +150,53 @@ def test_a_newer_one_ends_those_that_run_and_wait_with_their_clean_up() -> None:
     assert at.engine.result("g2").started_at is not None
     ends = spans(at, "g1", "g3")
     assert ends[0][1] <= ends[1][0]
+
+
+def test_where_the_first_is_over_at_once_nothing_begins_of_those_that_are_replaced_with_it() -> None:
+    failed = Outcome(status=Status.FAILED, exit_code=1)
+    at = World(
+        lambda id: Script(start_after=0.0, duration=1.0, outcome=failed if id.group == "g1" else GOOD), slots=100
+    )
+    cleaning = (task(), task("clean", when=When.ALWAYS))
+    submit(at, "g1", tasks=(task(retry=Retry(attempts=2, delay=100.0)),))
+    ids = [submit(at, id, tasks=cleaning) for id in ("g2", "g3", "g4")]
+    at.pass_time(2)
+    assert at.engine.result("g1").results["a"].waiting is Waiting.RETRY_DELAY
+    submit(at, "g5", tasks=cleaning, replaces=True)
+    at.pass_time(10)
+    assert statuses(at, "g1", *ids, "g5") == ["aborted"] * 4 + ["success"]
+    for id in ids:
+        assert {it.status for it in at.engine.result(id).results.values()} == {Status.SKIPPED}
+        assert len(told(at, id, Kind.GROUP_WAITING)) == 1
+
+
+def test_of_one_that_another_runner_carries_out_it_is_not_told_who_stands_here() -> None:
+    elsewhere = entrusting.World()
+    for id in ("g1", "g2", "g3", "g4", "g5"):
+        elsewhere.engine.submit(TaskGroup(id=id, name=id, concurrency=Concurrency(key="k"), tasks=(task(type="t"),)))
+    elsewhere.submit(task(type="t"), name="g", concurrency=Concurrency(key="k"))
+    elsewhere.peer.tell((Kind.GROUP_WAITING, None, 0, {"waiting": "concurrency", "waits_for": "other"}))
+    because = elsewhere.engine.explain(elsewhere.engine.library.head("g")).cause.because
+    own = "it waits for group other (concurrency key k): of the groups with this key one runs at a time"
+    assert because[-1].text == own
+
+
+@pytest.mark.parametrize("first", [(), ("first",)])
+def test_who_comes_to_be_carried_out_here_behind_a_newer_one_that_replaces_it_is_over_at_once(
+    first: Sequence[str],
+) -> None:
+    at = entrusting.World(Unreachable(why="nobody is there"))
+    at.submit(task(type="t"), name="g", concurrency=Concurrency(key="k"), forward=ANYWHERE)
+    for id in (*first, "newer"):
+        concurrency = Concurrency(key="k", cancel_previous=id == "newer")
+        at.engine.submit(TaskGroup(id=id, name=id, tasks=(task(type="t"),), concurrency=concurrency))
+    at.targets.chosen = at.here
+    at.targets.changed("there", True)
+    at.wait(30)
+    result = at.engine.result("g")
+    assert (result.status, result.reason, result.replaced_by) == (Status.ABORTED, "replaced", "newer")
+    assert at.engine.result("newer").status is Status.SUCCESS
+    at.check()
 
 
 def test_what_waits_can_be_cancelled_and_the_next_one_is_told_for_whom_it_waits() -> None:
