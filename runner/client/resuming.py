@@ -11,7 +11,8 @@ from runner.rpc import convert, events
 from runner.rpc.wire import STREAMS
 from runner.v1 import runner_pb2 as pb
 
-_ENDS = frozenset({Kind.TASK_FINISHED, Kind.TASK_RETRYING, Kind.TASK_HELD})
+_ENDS = frozenset({Kind.TASK_FINISHED, Kind.TASK_RETRYING})
+"""Behind which nothing is told of an attempt any more. The end of one whose failure is held may be told once more."""
 
 
 class WatchProgress:

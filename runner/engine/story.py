@@ -87,8 +87,9 @@ class Story:
                 self._positions.setdefault(id, self._part.positions.get(id, 0))  # it had started before `after`
                 if frames := self._take_log(id):
                     return [*taken, *frames]
-                del self._positions[id]
                 self._grown.pop(id, None)
+                if event.kind is not Kind.TASK_HELD:  # else its end may be told once more
+                    del self._positions[id]
             elif event.kind is Kind.TASK_STARTED and self._part.output:
                 self._positions.setdefault(id, self._part.positions.get(id, 0))
                 self._grown[id] = None  # what it printed before anybody looked

@@ -76,6 +76,15 @@ async def test_a_watch_goes_on_where_it_was_cut(tmp_path: Path) -> None:
     assert all(request.output for request in node.asked)
 
 
+async def test_of_a_failure_that_is_held_it_is_known_how_far_its_log_has_come(tmp_path: Path) -> None:
+    held = event(3, Kind.TASK_HELD, "t", 1, status="failed", exit_code=7)
+    finished = event(4, Kind.TASK_FINISHED, "t", 1, status="failed", exit_code=7)
+    over = event(5, Kind.GROUP_FINISHED, status="failed")
+    node = ScriptedNode([on_wire(ACCEPTED, STARTED, ONE, held), Cut()], [on_wire(finished, over)])
+    assert await watched(node, tmp_path) == [ACCEPTED, STARTED, ONE, held, finished, over]
+    assert [item.position for item in node.asked[1].positions] == [10]
+
+
 async def test_what_comes_twice_is_given_once(tmp_path: Path) -> None:
     node = ScriptedNode([on_wire(ACCEPTED, STARTED, ONE, TWO), Cut()], [on_wire(STARTED, TWO, THREE, FINISHED, OVER)])
     assert await watched(node, tmp_path) == [ACCEPTED, STARTED, ONE, TWO, THREE, FINISHED, OVER]

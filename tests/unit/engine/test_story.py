@@ -70,6 +70,16 @@ def test_output_comes_behind_the_start_and_before_the_end() -> None:
     assert kept.story.over
 
 
+def test_the_output_of_a_failure_that_was_held_is_not_told_again_with_its_end() -> None:
+    kept = Kept()
+    kept.happens(Kind.TASK_STARTED, "t", 1)
+    kept.prints("t", b"once")
+    kept.happens(Kind.TASK_HELD, "t", 1)
+    assert kept.take_all() == ["task_started", "t/1: once", "task_held"]
+    kept.happens(Kind.TASK_FINISHED, "t", 1)
+    assert kept.take_all() == ["task_finished"]
+
+
 def test_logs_have_their_turns() -> None:
     kept = Kept()
     for task in ("x", "y"):
