@@ -82,6 +82,8 @@ class Board:
         """What was found out about those that wait, where edges are not known; and the tasks that it names."""
         self.said: list[str] = []
         self.note = ""
+        self._held: dict[str, None] = {}
+        """The tasks for whose failure the group stands still; it is told for the first."""
         """What is to be said of the group as a whole."""
         self.since: float | None = None
         self._tails = tails
@@ -157,6 +159,7 @@ class Board:
                 reason = str(fields["reason"])
                 because_of = f": {fields['because_of']} failed" if fields.get("because_of") else ""
                 why = replaced(str(fields["replaced_by"])) if fields.get("replaced_by") else reason_text(reason)
+                self._held.clear()
                 self.note = f"stopping, {why}{because_of}"
                 if reason == Abort.CANCELLED and (fields.get("count") or 1) > 1:
                     self.note = "stopping without clean-up: what still runs is killed"
@@ -168,6 +171,7 @@ class Board:
         row.attempt = event.attempt or row.attempt
         match event.kind:
             case Kind.TASK_DISPATCHED:
+                self._decide(row.name)
                 row.since, row.took, row.note, row.last, row.due = None, None, "", "", None
                 self._move(row, Status.RUNNING)
             case Kind.TASK_STARTED:
@@ -185,7 +189,7 @@ class Board:
             case Kind.TASK_HELD:
                 row.took = None if row.since is None else max(0.0, event.at - row.since)
                 row.note, row.last = cause_text(fields), self._tails.last_line(row.name, row.attempt)
-                self.note = standstill(row.name)
+                self._hold(row.name)
                 self._move(row, Status.FAILED)
             case Kind.TASK_RETRYING:
                 row.note = f"{fields['status']}{_colon(cause_text(fields))}"
@@ -195,6 +199,7 @@ class Board:
                 row.note = skip_reason(fields["reason"], fields.get("because_of"))
                 self._move(row, Status.SKIPPED)
             case Kind.TASK_FINISHED:
+                self._decide(row.name)
                 row.took = None if row.since is None else max(0.0, event.at - row.since)
                 row.note, row.last = cause_text(fields), self._tails.last_line(row.name, row.attempt)
                 self._move(row, Status(fields["status"]))
@@ -202,6 +207,16 @@ class Board:
                 row.last = ""
             case _:
                 pass
+
+    def _hold(self, name: str) -> None:
+        self._held[name] = None
+        self.note = standstill(next(iter(self._held)))
+
+    def _decide(self, name: str) -> None:
+        """Somebody has, where its failure was held."""
+        if name in self._held:
+            del self._held[name]
+            self.note = standstill(next(iter(self._held))) if self._held else ""
 
     def _move(self, row: Row, status: Status, waiting: str | None = None) -> None:
         self.counts[row.status] -= 1

@@ -115,6 +115,17 @@ def test_warnings_are_to_be_said_and_stay() -> None:
     assert group.board.said == ["a -- warning: pin\\x1b[2J is too short or too common to be masked in the output"]
 
 
+def test_it_stands_still_for_the_first_that_failed_until_that_is_decided() -> None:
+    group = Group("a", "b", "c")
+    for task in ("a", "b"):
+        group.start(task).tell(Kind.TASK_HELD, task, status="failed", exit_code=7)
+    assert group.drawn()[-2] == "stands still: a has failed"
+    group.start("a", attempt=2)
+    assert group.drawn()[-2] == "stands still: b has failed"
+    group.end("b", "failed", exit_code=7)
+    assert "stands still" not in "".join(group.drawn())
+
+
 @pytest.mark.parametrize(
     ("fields", "note"),
     [
