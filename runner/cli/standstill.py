@@ -20,14 +20,15 @@ from runner.model.watch import Happening
 
 STDIN = 0
 LOOK_SECONDS = 0.1
-"""How often a run that stands still looks for what was left for it."""
+"""How often it is looked, while a group stands still, for what was left for it and whether there is somebody at the terminal to listen to."""
 LONGEST_ANSWER_BYTES = 4096
 
 Decide = Callable[[str, str], object]
 """Is given a task and what follows from its failure."""
 
-_KEYS = {"r": RETRY, "c": CONTINUE}
-_ABORT = "a"
+_ANSWERS = {"r": RETRY, RETRY: RETRY, "c": CONTINUE, CONTINUE: CONTINUE}
+"""Whole words: `cancel` is no `continue`."""
+_ABORT = ("a", "abort")
 _HELP = "type r to try it once more, c to let its failure stand, or a to end the group, and Enter"
 
 
@@ -81,6 +82,8 @@ class Standstill:
             self._held[event.task] = cause_text(event.fields) or str(event.fields["status"])
         elif event.kind in (Kind.TASK_DISPATCHED, Kind.TASK_FINISHED):
             self._held.pop(event.task or "", None)
+            if self._told == event.task:
+                self._told = None  # it may have failed again by the time that somebody is told
         elif event.kind is Kind.CANCEL_REQUESTED:
             self._held.clear()
 
@@ -90,8 +93,8 @@ class Standstill:
             complain("\n".join(self._words(first)))
         self._told = first
         self._listen(first is not None)
-        if self._answers is not None and self._answers.folder is not None and first is not None and not self._looking:
-            self._looking = asyncio.get_running_loop().call_later(LOOK_SECONDS, self._look, self._answers.folder)
+        if self._answers is not None and first is not None and not self._looking:
+            self._look_later(self._answers)
 
     def _words(self, task: str) -> Iterator[str]:
         yield f"{task} has failed ({self._held[task]}), and the group stands still: what runs goes on, nothing else begins"
@@ -135,23 +138,30 @@ class Standstill:
             self._listen(False)
             return
         self._typed(typed.count(b"\n"))
-        answer = typed.decode(errors="replace").strip().lower()[:1]
+        answer = typed.decode(errors="replace").strip().lower()
         task = self._told
         if task is None or self._answers is None:
             return
-        if answer in _KEYS:
-            self._answers.decide(task, _KEYS[answer])
-        elif answer == _ABORT:
+        if answer in _ANSWERS:
+            self._answers.decide(task, _ANSWERS[answer])
+        elif answer in _ABORT:
             self._answers.abort()
         else:
             complain(f"{task}: {_HELP}")
 
-    def _look(self, folder: Path) -> None:
-        from runner.runs import decisions  # of use to those alone whose run stands still
+    def _look_later(self, answers: Answers) -> None:
+        self._looking = asyncio.get_running_loop().call_later(LOOK_SECONDS, self._look, answers)
 
+    def _look(self, answers: Answers) -> None:
         self._looking = None
-        if not self._held or self._answers is None:
+        if not self._held:
             return
-        for left in decisions.take(folder):
-            self._answers.decide(left.task, left.decision)
-        self._looking = asyncio.get_running_loop().call_later(LOOK_SECONDS, self._look, folder)
+        if not self._is_listening and self._can_listen:  # it has come to the front (again)
+            self._listen(True)
+            complain(f"{self._told}: {_HELP}")
+        if answers.folder is not None:
+            from runner.runs import decisions  # of use to those alone whose run stands still
+
+            for left in decisions.take(answers.folder):
+                answers.decide(left.task, left.decision)
+        self._look_later(answers)

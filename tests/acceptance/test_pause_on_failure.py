@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from subprocess import DEVNULL
 
 import pytest
 
-from tests.acceptance.command import Command, Done, group, shell
+from tests.acceptance.command import RUNNER, Command, Done, group, shell
 from tests.acceptance.mortal import Node
 from tests.acceptance.screens import Open
 
@@ -96,12 +97,15 @@ def test_keys_at_a_terminal(runner: Command, document: str, at_terminal: Open) -
     terminal.until("type r to try it once more, c to let its failure stand, or a to end the group, and Enter; or")
     terminal.type("x\n")
     terminal.until("build: type r")
-    terminal.type("r\n")
+    terminal.type("cancel\n")
+    terminal.until(lambda seen: seen.all_text.count("build: type r") == 2)
+    terminal.type("Retry\n")
     terminal.until(lambda seen: len((runner.folder / "tries").read_text().split()) == 2)
     terminal.until(lambda seen: seen.all_text.count("and the group stands still") == 2)
     terminal.type("c\n")
     assert terminal.end() == 1
     assert "ship: failed after" in terminal.text
+    assert runner("watch", "one").stdout.count("build  | building\n") == 2  # once for each attempt
     assert terminal.all_text.count("✗ build") == 1  # of all frames the last one is left
     assert "test   skipped because build did not succeed" in terminal.text
     terminal.assert_whole()
@@ -119,6 +123,22 @@ def test_a_at_a_terminal_and_the_first_interrupt_end_it_with_clean_up(
         assert (result["status"], result["reason"]) == ("aborted", "cancelled")
         statuses = {name: it["status"] for name, it in result["results"].items()}
         assert statuses == {"build": "failed", "test": "skipped", "clean": "success"}
+
+
+def test_a_job_is_listened_to_once_it_is_brought_to_the_front(
+    runner: Command, document: str, at_terminal: Open
+) -> None:
+    terminal = at_terminal(command=("bash", "--norc", "-i"))
+    run = shlex.join([*RUNNER, "run", document, "--id", "one", "--pause-on-failure", "--progress", "plain"])
+    terminal.type(f"{run} &\n")
+    terminal.until("ends the group")
+    assert "type r" not in terminal.all_text
+    terminal.type("fg\n")
+    terminal.until("build: type r to try it once more")
+    terminal.type("c\n")
+    terminal.until("runner explain one")
+    terminal.type("exit $?\n")
+    assert terminal.end() == 1
 
 
 @pytest.fixture
