@@ -144,7 +144,6 @@ class Pausing:
             self.stands(self._run.tasks[index])
 
     def _conclude(self, state: TaskState) -> None:
-        state.because_of = self._run.matrices.because_of(state.task)
         assert state.outcome is not None, "an attempt that failed has an outcome"
         self._run.conclude(state, replace(state.outcome, outputs=state.outputs))
 

@@ -166,6 +166,8 @@ class Reference:
         if said == RETRY:
             task.held_at, task.decide_at = None, math.inf
             task.ready = task.chosen = True
+            if task.forwarded:  # which is not decided anew, and waits for no slot
+                self._begin(group, task)
         else:
             self._stands(group, task)
         if not group.paused and group.rests_since is not None:
@@ -178,7 +180,7 @@ class Reference:
         assert outcome is not None
         assert at is not None
         task.held_at, task.decide_at = None, math.inf
-        self._end(group, task, outcome.status, outcome.reason, self._ended_by(group, task), outcome.outputs)
+        self._end(group, task, outcome.status, outcome.reason, outputs=outcome.outputs)
         task.end.at = at
 
     def _aborted(self, group: GroupModel, task: TaskModel, outputs: Mapping[str, Value]) -> None:
