@@ -60,13 +60,17 @@ def differences(scenario: Scenario, played: Played) -> Iterator[str]:
             yield from (f"{item.id}: {text}" for text in _begun(item, played.events[item.id]))
 
 
+_FOLLOWING = (Kind.TASK_DISPATCHED, Kind.TASK_WAITING, Kind.TASK_FINISHED)
+"""What is told of a task once somebody has said what follows from its failure; it waits where the runner that it is forwarded to is away."""
+
+
 def _begun(item: Submission, events: Sequence[Event]) -> Iterator[str]:
     held: set[str | None] = set()
     chosen: set[str | None] = set()
     for _, group in itertools.groupby(events, key=lambda event: event.at):
         at_once = list(group)
         # Of what happens at one instant a decision comes first: nothing tells of it but what follows.
-        decided = {event.task for event in at_once if event.kind in (Kind.TASK_DISPATCHED, Kind.TASK_FINISHED)} & held
+        decided = {event.task for event in at_once if event.kind in _FOLLOWING} & held
         chosen |= decided
         held -= decided
         for event in at_once:
