@@ -84,7 +84,7 @@ def test_tokens_for_programs(runner: Command) -> None:
         (("create", "ada", "--scope", "admin"), "needs a scope beside `admin`"),
         (
             ("create", "ada", "--scope", "read,write"),
-            "'write' is no scope; expected submit, read, cancel, remove, dispatch, admin",
+            "'write' is no scope; expected submit, read, cancel, remove, shell, reveal, dispatch, admin",
         ),
         (("create", "ada", "--expires", "soon"), "'soon': expected a duration such as"),
         (("create", "ada", "--expires", "0"), "good for a second at least"),

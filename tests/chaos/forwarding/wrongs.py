@@ -142,7 +142,7 @@ Reception.take_in = leaky
             "executor",
             """
 from runner.workspaces import Workspaces
-Workspaces.release = lambda self, origin, group: None
+Workspaces.release = lambda self, origin, group, keep_seconds=0.0: None
 Workspaces.expire = lambda self: None
 """,
             faults=NOTHING,

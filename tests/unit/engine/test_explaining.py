@@ -16,7 +16,7 @@ from runner.engine.graph import build
 from runner.model.explanation import Cause
 from runner.model.group import TaskGroup
 from runner.model.peer import PeerState
-from runner.model.result import Skip, Status, Waiting
+from runner.model.result import Abort, Skip, Status, Waiting
 from runner.model.task import Export, Forward, Import, Task, When
 from runner.store.base import Batch, GroupRow, TaskRow
 from runner.store.memory import MemoryStore
@@ -142,7 +142,10 @@ def test_what_is_only_counted_is_counted_in_good_english() -> None:
     statuses = [Status.RUNNING] * 11 + [Status.FAILED] * 10 + [Status.ERRORED] * 2 + [Status.ABORTED] * 12
     rows = [row(tasks, name, status, reason="cancelled") for name, status in zip(names, statuses, strict=False)]
     rows.append(row(tasks, "t35", Status.SKIPPED, reason=Skip.GROUP_ABORTED))
-    lines = [cause.text for cause in Told(tasks, *rows).group().because]
+    told = Told(tasks, *rows)
+    told.row = replace(told.row, abort=Abort.CANCELLED.value, abort_count=1)
+    first, *lines = [cause.text for cause in told.group().because]
+    assert first == "a caller cancelled the group"
     assert lines[10] == "1 more task runs"
     assert lines[21:] == [
         "2 more tasks did not succeed",
