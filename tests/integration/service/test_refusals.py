@@ -19,7 +19,7 @@ pytestmark = pytest.mark.timeout(60)
 SUBMIT, LIST = "SubmitTaskGroup", "ListTaskGroups"
 METHOD = f"/runner.v1.RunnerService/{LIST}"
 DOCUMENT = document(command("a", "true"))
-SIGNALS = "pause, start, destroy"
+SIGNALS = "pause, start, destroy, retry, continue"
 REFUSED: list[tuple[str, Any, str]] = [
     (
         SUBMIT,
