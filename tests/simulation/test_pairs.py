@@ -60,6 +60,11 @@ def test_seeds(first: int) -> None:
         assert verdict.differences == (), f"seed {seed}\n{verdict}"
 
 
+def test_what_an_executor_ends_by_itself_is_no_cancel_of_a_caller() -> None:
+    verdict = play_pair_seed(1183)
+    assert verdict.differences == (), verdict
+
+
 def test_a_seed_is_always_the_same() -> None:
     first, second = play_pair_seed(11), play_pair_seed(11)
     assert (first.scenario, first.faults, first.played.messages) == (

@@ -23,6 +23,12 @@ def test_seeds(first: int) -> None:
         assert verdict.differences == (), f"seed {seed}\n{verdict}"
 
 
+@pytest.mark.parametrize("seed", [2206, 2314, 3346])
+def test_what_stands_still_while_a_matrix_or_a_peer_has_its_say(seed: int) -> None:
+    verdict = play_seed(seed)
+    assert verdict.differences == (), verdict
+
+
 def test_a_seed_is_always_the_same() -> None:
     first, second = play_seed(11), play_seed(11)
     assert (first.scenario, first.faults, first.played.steps) == (second.scenario, second.faults, second.played.steps)

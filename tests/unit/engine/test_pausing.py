@@ -13,7 +13,7 @@ from runner.model.dispatch import AttemptId
 from runner.model.event import Kind
 from runner.model.group import TaskGroup
 from runner.model.result import Outcome, Status
-from runner.model.task import Export, Forward, Retry, Scope, Task, When
+from runner.model.task import Cell, Export, Forward, Retry, Scope, Task, When
 from runner.model.value import Value
 from runner.simulator.script import Script
 from tests.unit.engine.world import World
@@ -120,6 +120,21 @@ def test_several_that_failed_are_decided_one_by_one_and_what_is_tried_again_runs
     assert at.engine.signal("g", "b", "continue")
     at.pass_time(10)
     assert told(at) == {"a": "success", "b": "failed", "c": "success", "d": "success"}
+
+
+@pytest.mark.parametrize("fail_fast", [False, True])
+def test_a_held_failure_that_stands_with_another_is_because_of_nobody(fail_fast: bool) -> None:
+    at = world(("m[0]/1", "m[1]/1"))
+    cells = [
+        task(f"m[{index}]", matrix=Cell(of="m", values={"n": str(index)}, fail_fast=fail_fast)) for index in range(2)
+    ]
+    submit(at, *cells, fail_fast=True)
+    at.pass_time(3)
+    assert set(told(at).values()) == {"decision"}
+    assert at.engine.signal("g", "m[0]", "continue")
+    at.pass_time(3)
+    results = at.engine.result("g").results
+    assert [(each.status, each.because_of) for each in results.values()] == [(Status.FAILED, None)] * 2
 
 
 @pytest.mark.parametrize("decision", ["retry", "continue"])
