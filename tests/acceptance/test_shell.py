@@ -202,15 +202,8 @@ def test_nothing_is_left_in_memory(kept: Command) -> None:
 # At a terminal.
 
 
-def test_a_terminal_has_the_size_the_kind_and_the_keys_of_ours(kept: Command, at_terminal: Open) -> None:
-    terminal = at_terminal("shell", "@last", "build", columns=91, lines=23)
-    terminal.until(prompts)
-    terminal.type("stty size; echo $TERM; tty >/dev/null && echo is one\r")
-    terminal.until(lambda one: "is one" in one.display)
-    assert "23 91" in terminal.display
-    assert "xterm-256color" in terminal.display
-    terminal.type("cat\rtyped back\r")
-    terminal.until(lambda one: one.display.count("typed back") == 2)
+def keys_and_sizes_arrive(terminal: Terminal) -> None:
+    """At one where `cat` runs, to the shell's end."""
     terminal.type("\x03")
     terminal.until(lambda one: any(line.startswith("^C") for line in one.display) and prompts(one))
     terminal.type("echo 'the shell' goes on\r")
@@ -223,6 +216,18 @@ def test_a_terminal_has_the_size_the_kind_and_the_keys_of_ours(kept: Command, at
     terminal.type("exit 5\r")
     assert terminal.end() == 5
     terminal.assert_whole()
+
+
+def test_a_terminal_has_the_size_the_kind_and_the_keys_of_ours(kept: Command, at_terminal: Open) -> None:
+    terminal = at_terminal("shell", "@last", "build", columns=91, lines=23)
+    terminal.until(prompts)
+    terminal.type("stty size; echo $TERM; tty >/dev/null && echo is one\r")
+    terminal.until(lambda one: "is one" in one.display)
+    assert "23 91" in terminal.display
+    assert "xterm-256color" in terminal.display
+    terminal.type("cat\rtyped back\r")
+    terminal.until(lambda one: one.display.count("typed back") == 2)
+    keys_and_sizes_arrive(terminal)
 
 
 def test_an_end_of_what_is_typed_ends_the_shell(kept: Command, at_terminal: Open) -> None:

@@ -18,7 +18,7 @@ from tests.acceptance.command import Command, group, shell
 from tests.acceptance.mortal import Node
 from tests.acceptance.screens import Open
 from tests.acceptance.shelling import is_alive, until, until_written
-from tests.acceptance.test_shell import WAITS_FOR_A_SIZE, has_paused, prompts
+from tests.acceptance.test_shell import has_paused, keys_and_sizes_arrive, prompts
 
 SECRET = "correct horse battery staple"
 STUBBORN = b"trap '' HUP TERM; setsid sh -c \"trap '' HUP TERM; sleep 1000; :\" & echo $! $$ > %s; wait\n"
@@ -85,18 +85,7 @@ def test_a_terminal(runner: Command, there: dict[str, str], at_terminal: Open) -
     terminal.until(lambda one: one.display.count("typed back") == 2)
     assert "23 91" in terminal.display
     assert "xterm-256color" in terminal.display
-    terminal.type("\x03")
-    terminal.until(lambda one: any(line.startswith("^C") for line in one.display) and prompts(one))
-    terminal.type("echo 'the shell' goes on\r")
-    terminal.until(lambda one: "the shell goes on" in one.display)
-    terminal.type(WAITS_FOR_A_SIZE)
-    terminal.until(lambda one: "waits" in one.display)
-    terminal.resize(70, 20)
-    terminal.until(lambda one: "20 70" in one.display)
-    terminal.until(prompts)
-    terminal.type("exit 5\r")
-    assert terminal.end() == 5
-    terminal.assert_whole()
+    keys_and_sizes_arrive(terminal)
 
 
 def begun(runner: Command, there: dict[str, str], **options: Any) -> tuple[subprocess.Popen[bytes], list[int]]:
