@@ -60,8 +60,9 @@ def test_seeds(first: int) -> None:
         assert verdict.differences == (), f"seed {seed}\n{verdict}"
 
 
-def test_what_an_executor_ends_by_itself_is_no_cancel_of_a_caller() -> None:
-    verdict = play_pair_seed(1183)
+@pytest.mark.parametrize("seed", [1183, 4738])
+def test_what_an_executor_ends_by_itself_is_no_cancel_of_a_caller(seed: int) -> None:
+    verdict = play_pair_seed(seed)
     assert verdict.differences == (), verdict
 
 

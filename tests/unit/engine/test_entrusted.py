@@ -264,6 +264,28 @@ def test_an_abort_of_its_runner_is_told_as_that() -> None:
     world.check()
 
 
+def test_the_next_engine_does_not_end_what_its_runner_has_begun_to_end() -> None:
+    """That has time for clean-up there, and a cancel of this runner would count for more than the failFast."""
+    world = World()
+    world.submit(task("a"), task("b", "a", when=When.ALWAYS), fail_fast=True, cleanup_timeout=30.0)
+    world.peer.tell(
+        dispatched("a"), started("a"), finished("a", status="failed"), outcome=Outcome(status=Status.FAILED)
+    )
+    world.peer.tell(
+        (Kind.CANCEL_REQUESTED, None, 0, {"reason": "fail_fast", "because_of": "a"}), dispatched("b"), started("b")
+    )
+    world.restart()
+    world.wait(31)
+    world.restart()
+    assert all(verb != "cancel" for verb, *_ in world.peer.asked)
+    closed = Outcome(status=Status.ABORTED, reason="cleanup_timeout")
+    world.peer.tell(finished("b", status="aborted", reason="cleanup_timeout"), outcome=closed)
+    world.peer.end(Outcome(status=Status.FAILED, reason="fail_fast"))
+    result = world.engine.result("g")
+    assert (result.status, result.reason) == (Status.FAILED, "fail_fast")
+    world.check()
+
+
 def test_a_runner_that_is_no_peer_any_more_has_lost_it() -> None:
     world = World()
     world.submit(task("a"))
