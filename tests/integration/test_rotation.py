@@ -101,6 +101,16 @@ def cut_off(state: Path, after: int) -> int:
     return subprocess.run([sys.executable, "-c", CUT_OFF, state, str(after)], timeout=60, check=False).returncode
 
 
+async def test_what_was_run_again_is_no_work_of_another_version(state: Path) -> None:
+    async with desk(state) as at:
+        again = await at.stub.RerunTaskGroup(pb.RerunTaskGroupRequest(id="given", tasks=["t"]))
+        await at.watched(again.id)
+    done = rotate(state)
+    assert (done.groups, done.unknown) == (3, [])
+    async with desk(state) as at:
+        assert (await at.get(again.id, reveal=True)).tasks[0].outputs["token"].text == "made-hunter2-hunter2"
+
+
 async def test_all_is_sealed_anew(state: Path) -> None:
     former = Sealer.open_or_create(state / "key").key_id
     assert sorted(traces_of(former, state)) == ["state.db", "t.1.log", "t.1.log"]
