@@ -23,7 +23,7 @@ def test_seeds(first: int) -> None:
         assert verdict.differences == (), f"seed {seed}\n{verdict}"
 
 
-@pytest.mark.parametrize("seed", [2206, 2314, 3346])
+@pytest.mark.parametrize("seed", [2206, 2314, 3346, 4738])
 def test_what_stands_still_while_a_matrix_or_a_peer_has_its_say(seed: int) -> None:
     verdict = play_seed(seed)
     assert verdict.differences == (), verdict
