@@ -68,6 +68,7 @@ def load_configuration(
     _check_tls(reading)
     _check_plain_text(reading)
     _check_outgoing(reading)
+    _check_peers(reading)
     warnings = reading.finish()
     values = {name: found.value for name, found in reading.values.items()}
     return Configuration(
@@ -187,11 +188,24 @@ def _check_tls(reading: Reading) -> None:
 
 def _check_outgoing(reading: Reading) -> None:
     """What is missing of what the node sends to others, and what would be sent where others can listen in."""
-    pairs = (("webhook.url", "webhook.secret"), ("webhook.secret", "webhook.url"))
+    pairs = (("webhook.url", "webhook.secret"), ("webhook.secret", "webhook.url"), ("webhook.ca", "webhook.url"))
     _check_files(reading, ("webhook.secret", "webhook.ca"), pairs)
-    _check_files(reading, ("tracing.headers_file", "tracing.ca"), (("tracing.headers_file", "tracing.endpoint"),))
+    pairs = (("tracing.headers_file", "tracing.endpoint"), ("tracing.ca", "tracing.endpoint"))
+    _check_files(reading, ("tracing.headers_file", "tracing.ca"), pairs)
     _check_way(reading, "webhook.url", "insecure")
     _check_way(reading, "tracing.endpoint", "tracing.insecure")
+
+
+def _check_peers(reading: Reading) -> None:
+    """Warn of what peers are reached with and is not there: it is read when they are, so it may still come, and one of them must
+    not keep the node from serving others."""
+    if "peers" in reading.refused:
+        return
+    for name, peer in reading.values["peers"].value.items():
+        for file in ("ca", "certificate", "key", "token_file"):
+            path = getattr(peer, file)
+            if path is not None and not os.path.lexists(path):
+                reading.warn("peers", (name, file), f"there is no {path}; this peer cannot be reached without it")
 
 
 def _check_way(reading: Reading, name: str, insecure: str) -> None:

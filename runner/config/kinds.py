@@ -156,7 +156,7 @@ def _path(faults: Faults, path: Place, value: Any) -> Path:
     return Path()
 
 
-def _url(faults: Faults, path: Place, value: Any) -> str:
+def _url(example: str, faults: Faults, path: Place, value: Any) -> str:
     text = fields.one_line(faults, path, value)
     if not isinstance(value, str) or not text:
         if text == "" and isinstance(value, str):
@@ -168,7 +168,7 @@ def _url(faults: Faults, path: Place, value: Any) -> str:
     except ValueError:
         right = False
     if not right or not text.isascii() or any(char.isspace() for char in text):
-        faults.add(path, f"{quote(text)} is no URL; expected one such as https://example.org/hook")
+        faults.add(path, f"{quote(text)} is no URL; expected one such as {example}")
     elif parts.username is not None or parts.password is not None:
         faults.add(path, "a URL must not have a user or a password in it: others may read it")
     elif parts.fragment:
@@ -178,7 +178,7 @@ def _url(faults: Faults, path: Place, value: Any) -> str:
 
 def _origin(faults: Faults, path: Place, value: Any) -> str:
     """A URL of a host and a port."""
-    text = _url(faults, path, value)
+    text = _url("http://127.0.0.1:4317", faults, path, value)
     if text.partition("://")[2].rstrip("/").count("/") or "?" in text:
         faults.add(path, f"{quote(text)}: expected nothing behind the host and the port")
     return text
@@ -343,7 +343,7 @@ RUNNER_NAME = Kind(wanted="name", read=_name, spelled=spell_text)
 DURATION = Kind(wanted="duration", read=_seconds, spelled=lambda seconds: spell_text(duration.spell(seconds)))
 PATH = Kind(wanted="path", read=_path, spelled=lambda path: spell_text(str(path)), placed=_placed_path)
 LABELS = Kind(wanted="labels", read=_mapping, taken=_taken_mapping, spelled=_spell_mapping)
-URL = Kind(wanted="URL", read=_url, spelled=spell_text)
+URL = Kind(wanted="URL", read=partial(_url, "https://example.org/hook"), spelled=spell_text)
 ORIGIN = Kind(wanted="URL", read=_origin, spelled=spell_text)
 ADDRESSES = Kind(
     wanted="addresses", read=_addresses, taken=split, spelled=_spell_list, placed=_placed_addresses, is_list=True

@@ -81,6 +81,15 @@ class Reading(Struct, kw_only=True):
         fault = Fault(path=path, message=message, hint=hint, source=source.name, line=source.line, column=source.column)
         self.faults.append(fault)
 
+    def warn(self, name: str, within: Place, message: str) -> None:
+        """Warn of what is `within` a key that is not at its default."""
+        source = self.values[name].source
+        path = (*name.split("."), *within) if source.origin is Origin.FILE else within
+        fault = Fault(
+            path=path, message=message, source=source.name, line=source.line, column=source.column, warning=True
+        )
+        self.faults.append(fault)
+
     def finish(self) -> tuple[Fault, ...]:
         """The warnings. Raises ConfigurationError with every fault."""
         if errors := tuple(fault for fault in self.faults if not fault.warning):

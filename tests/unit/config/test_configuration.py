@@ -285,7 +285,11 @@ def test_what_is_sent_to_others_needs_tls_and_a_secret(tmp_path: Path) -> None:
         load(tmp_path, text.format("10.0.0.1"))
     told = "\n".join(map(str, caught.value.faults))
     assert "webhook.url: others could listen in on the way to http://10.0.0.1/h (use https, or insecure = true)" in told
-    for alone, needed in (('url = "https://a"', "webhook.secret"), ('secret = "hook"', "webhook.url")):
+    for alone, needed in (
+        ('url = "https://a"', "webhook.secret"),
+        ('secret = "hook"', "webhook.url"),
+        ('ca = "hook"', "webhook.url"),
+    ):
         with pytest.raises(ConfigurationError, match=f"there is no {needed} with it"):
             load(tmp_path, f"[webhook]\n{alone}")
 
@@ -317,8 +321,9 @@ def test_traces_need_tls_and_an_endpoint(tmp_path: Path) -> None:
         (text.format("10.0.0.1"), r"the way to http://10.0.0.1:4317 \(use https, or tracing.insecure = true\)"),
         ("insecure = true\n" + text.format("10.0.0.1"), "tracing.endpoint: others could listen in"),
         ('[tracing]\nendpoint = "https://a/v1/traces"', "expected nothing behind the host and the port"),
-        ('[tracing]\nendpoint = "a:4317"', "is no URL"),
-        ('[tracing]\nheaders_file = "/dev/null"', "headers_file"),
+        ('[tracing]\nendpoint = "a:4317"', '"a:4317" is no URL; expected one such as http://127.0.0.1:4317$'),
+        ('[tracing]\nheaders_file = "ca"', "tracing.headers_file: there is no tracing.endpoint with it"),
+        ('[tracing]\nca = "ca"', "tracing.ca: there is no tracing.endpoint with it"),
     ):
         with pytest.raises(ConfigurationError, match=told):
             load(tmp_path, wrong)

@@ -48,3 +48,20 @@ def test_what_is_shown_reads_back_as_the_same(tmp_path: Path) -> None:
     shown = as_toml(load_configuration({"HOME": "/h"}, file=file))
     file.write_text(shown)
     assert load_configuration({"HOME": "/h"}, file=file).service.peers == peers
+
+
+def test_files_that_are_not_there_are_warned_of(tmp_path: Path) -> None:
+    file = tmp_path / "runner.toml"
+    (tmp_path / "ca.pem").touch()
+    file.write_text(
+        'name = "x"\n[peers.a]\ntarget = "x:1"\nca = "ca.pem"\ntoken_file = "t"\n[peers.b]\ntarget = "y:1"\nca = "b.pem"\n'
+    )
+    assert [str(one).replace(f"{tmp_path}/", "") for one in load_configuration({"HOME": "/h"}, file=file).warnings] == [
+        "runner.toml:2:1: warning: peers.a.token_file: there is no t; this peer cannot be reached without it",
+        "runner.toml:2:1: warning: peers.b.ca: there is no b.pem; this peer cannot be reached without it",
+    ]
+    environ = {"HOME": "/h", "RUNNER_PEERS": '{a = {target = "x:1", ca = "/nowhere/ca.pem"}}'}
+    file.write_text("")
+    assert [str(one) for one in load_configuration(environ, file=file).warnings] == [
+        "RUNNER_PEERS: warning: a.ca: there is no /nowhere/ca.pem; this peer cannot be reached without it"
+    ]

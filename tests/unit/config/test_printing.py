@@ -25,7 +25,7 @@ def test_what_is_printed_reads_back_as_the_same(tmp_path: Path) -> None:
         again = tmp_path / "again.toml"
         again.write_text(printing.as_toml(first))
         second = load_configuration(ENVIRON, file=again)
-        assert replace(second, values={}, file=None) == replace(first, values={}, file=None)
+        assert replace(second, values={}, file=None, warnings=()) == replace(first, values={}, file=None, warnings=())
 
 
 def test_every_value_has_its_source_beside_it(tmp_path: Path) -> None:
