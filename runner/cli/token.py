@@ -133,7 +133,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         type=_named,
         action="extend",
         metavar="SCOPE",
-        help=f"what it allows, of what the rules allow its holder: {', '.join(Scope)}; may be repeated, or a list with commas (default: all but dispatch and admin)",
+        help=f"what it allows, of what the rules allow its holder: {', '.join(Scope)}; may be repeated, or a list with commas (default: {_scopes(DEFAULT_SCOPES)})",
     )
     days = f"{DEFAULT_LIFETIME_SECONDS / 86400:.0f}d"
     create.add_argument(
