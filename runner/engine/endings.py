@@ -35,6 +35,9 @@ _REASONS: Mapping[str, str] = {
     Abort.REPLACED: "a newer group with the same concurrency key took its place",
 }
 
+_TOLD_BY_THE_REASON = frozenset({Reason.SUPERVISOR_LOST, Reason.HOST_RESTARTED})
+"""Whose errors say the same in other words."""
+
 
 def why(task: Task, outcome: Outcome) -> str:
     """What an end that was no success comes from, e.g. `exit code 3`; empty where nothing is known."""
@@ -51,7 +54,7 @@ def why(task: Task, outcome: Outcome) -> str:
         causes.append(f"ended by {signal_name(outcome.signal)}")
     elif outcome.exit_code and reason != Reason.TIMEOUT:
         causes.append(f"exit code {outcome.exit_code}")
-    if outcome.error:
+    if outcome.error and reason not in _TOLD_BY_THE_REASON:
         causes.append(outcome.error)
     if not causes and outcome.status is Status.ABORTED:
         causes.append("somebody ended it with the signal `destroy`")

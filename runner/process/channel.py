@@ -39,6 +39,9 @@ class RefusedError(ProcessHostError):
         """Of `superseded`, `locked`, `protocol`, `bad_request`, `cannot_serve`."""
 
 
+ENDED = "the supervisor ended"
+
+
 class EndedError(ProcessHostError):
     """The supervisor ended."""
 
@@ -146,7 +149,7 @@ class Channel:
         except BlockingIOError:
             return
         except OSError:  # reset: it ended with something of ours unread
-            self._lose(self._refusal or EndedError())
+            self._lose(self._refusal or EndedError(ENDED))
             return
         for level, kind, payload in ancillary:
             if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
@@ -158,7 +161,7 @@ class Channel:
             self._lose(ProcessHostError("the runner has too many open files to take part in its tasks' output"))
             return
         if not data:
-            self._lose(self._refusal or EndedError())
+            self._lose(self._refusal or EndedError(ENDED))
             return
         try:
             for message in self._decoder.feed(data):

@@ -160,8 +160,7 @@ class LastingHost:
             self._leave(error)
             return
         self.restarts += 1
-        why = "the supervisor ended" if isinstance(error, EndedError) else error.message
-        _log.error("%s; another is started", why, extra={"action": "supervisor_lost", "pid": host.pid})
+        _log.error("%s; another is started", error.message, extra={"action": "supervisor_lost", "pid": host.pid})
         self._end(host.incarnation)
         short = asyncio.get_running_loop().time() - self._born < SHORT_LIFE_SECONDS
         self._short_lives = self._short_lives + 1 if short else 0

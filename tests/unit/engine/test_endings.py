@@ -46,6 +46,15 @@ def test_a_runner_may_be_lost_that_was_heard_of() -> None:
     assert endings.why(task(), lost) == f"its runner cannot be counted on any more, {error}"
 
 
+def test_what_a_reason_says_is_not_said_again() -> None:
+    lost = outcome(Status.ERRORED, reason=Reason.SUPERVISOR_LOST, error="the supervisor ended")
+    assert endings.why(task(), lost) == "the supervisor that kept its processes ended, and they were ended with it"
+    restarted = outcome(
+        Status.ERRORED, reason=Reason.HOST_RESTARTED, error="the machine was restarted while the attempt ran"
+    )
+    assert endings.why(task(), restarted) == "the machine was started anew while it ran"
+
+
 def test_why_nothing_was_tried_again() -> None:
     often = task(retry=Retry(attempts=3, on=frozenset({"failed", "7"})))
     assert endings.not_repeated(task(), 1, outcome(exit_code=1)) is None, "nobody expects it"
