@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from tests.acceptance.command import Command
 
 FILE = 'name = "build-1"\nlisten = ["127.0.0.1:7070"]\n[limits]\ngroups = 5\n'
+PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
+
+
+def test_the_example_of_the_page(runner: Command) -> None:
+    block = PAGE.read_text().split("## What is in effect")[1].split("```console\n$ ")[1].split("```")[0]
+    command, *expected = block.splitlines()
+    file = f"{runner.folder}/{runner.write(chr(10).join(FILE.splitlines()[:2]), 'runner.toml')}"
+    environment = {"RUNNER_CONFIG": file, "RUNNER_STATE_DIR": "/var/lib/runner"}
+    done = runner(*command.split()[1:], environment=environment)
+    lines = [re.sub(r" +# ", " # ", line).replace(file, "/etc/runner/runner.toml") for line in done.stdout.splitlines()]
+    assert expected.pop() == "…"
+    left = iter(lines)
+    assert all(re.sub(r" +# ", " # ", line) in left for line in expected), lines
 
 
 def test_the_effective_configuration(runner: Command) -> None:

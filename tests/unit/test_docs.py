@@ -46,6 +46,22 @@ def test_links_between_documents_lead_somewhere() -> None:
             assert (document.parent / target).exists(), f"{document.name}: {target}"
 
 
+def headings(document: Path) -> set[str]:
+    """What its headings are linked by, as forges make it of them."""
+    text = re.sub(r"^```.*?^```$", "", document.read_text(), flags=re.MULTILINE | re.DOTALL)
+    return {
+        re.sub(r"[^\w -]", "", heading.lower()).strip().replace(" ", "-")
+        for heading in re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    }
+
+
+def test_links_to_headings_lead_to_one() -> None:
+    for document in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("deploy/**/README.md")):
+        for target, heading in re.findall(r"\]\(([^)#:]*)#([^)]+)\)", document.read_text()):
+            there = document.parent / target if target else document
+            assert heading in headings(there), f"{document.name}: {target}#{heading}"
+
+
 def test_every_promise_about_processes_names_a_file_of_tests_that_exists() -> None:
     text = (ROOT / "docs" / "processes.md").read_text()
     letters = dict(re.findall(r"\b([A-Z])\s+is\s+`(tests/[^`]+)`", text))
