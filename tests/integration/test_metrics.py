@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import subprocess
 import sys
 from contextlib import suppress
@@ -55,6 +56,27 @@ def values(text: str) -> dict[tuple[str, ...], float]:
     }
 
 
+def documented() -> dict[str, tuple[str, ...]]:
+    """The labels of each metric by its name, as docs/operation.md has them."""
+    page = (Path(__file__).parents[2] / "docs" / "operation.md").read_text()
+    return {
+        name: tuple(sorted(re.findall(r"`(\w+)`", labels)))
+        for names, labels in re.findall(r"^\| (`runner_[^|]*) \|([^|]*)\|", page, re.MULTILINE)
+        for name in re.findall(r"`(\w+)`", names)
+    }
+
+
+def shown(text: str) -> dict[str, tuple[str, ...]]:
+    """The same of an answer; samples of a histogram are one metric."""
+    found = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            if not sample.name.endswith("_created"):
+                name = family.name if family.type == "histogram" else sample.name
+                found[name] = tuple(sorted(set(sample.labels) - {"le"}))
+    return found
+
+
 async def test_what_has_happened_is_counted(tmp_path: Path) -> None:
     async with desk(tmp_path, metrics=ANYWHERE, max_parallel=1) as at:
         (address,) = at.serving.metrics
@@ -95,6 +117,7 @@ async def test_what_has_happened_is_counted(tmp_path: Path) -> None:
                     if expected.items() <= found.items():
                         break
         assert {name: found.get(name) for name in expected} == expected
+        assert shown(body) == documented()
         for name in (
             "runner_commit_seconds_count",
             "runner_sync_seconds_count",
