@@ -142,7 +142,9 @@ def test_a_state_directory_has_one(tmp_path: Path) -> None:
             env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)}, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False,
         )  # fmt: skip
     assert second.returncode == 1
-    assert second.stderr == f"runner supervisor: another supervisor serves {tmp_path}/state\n"
+    assert second.stderr == (
+        f"runner supervisor: another supervisor serves {tmp_path}/state: end that one, or give another state directory\n"
+    )
 
 
 @contextmanager

@@ -26,7 +26,9 @@ def _take_state(state_dir: str) -> tuple[int, socket.socket]:
         lock = os.open(wire.LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise RefusedError("locked", f"another supervisor serves {state_dir}") from None
+        raise RefusedError(
+            "locked", f"another supervisor serves {state_dir}: end that one, or give another state directory"
+        ) from None
     except OSError as error:
         raise RefusedError(
             "cannot_serve", f"cannot use the state directory {state_dir}: {error}; mend that, or give another one"
