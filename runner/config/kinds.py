@@ -94,13 +94,13 @@ def _taken_mapping(text: str) -> dict[str, str]:
     return pairs
 
 
-def _taken_toml(text: str) -> Any:
+def _taken_toml(example: str, text: str) -> Any:
     import tomllib  # takes 10 ms, and few need it
 
     try:
         return tomllib.loads(f"x = {text}")["x"]
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"this is no TOML value: {error}") from None
+        raise ValueError(f"this is no TOML value such as {example}: {error}") from None
 
 
 def _name(faults: Faults, path: Place, value: Any) -> str:
@@ -248,6 +248,8 @@ _PEER: fields.Readers = {
     "token_file": ("token_file", fields.one_line),
     "insecure": ("insecure", fields.flag),
 }
+_PEERS_EXAMPLE = '{onprem-1 = {target = "host:8443"}}'
+_RULES_EXAMPLE = '[{callers = ["ci-*"], scopes = ["submit", "read"]}]'
 _PEER_FILES = ("ca", "certificate", "key", "token_file")
 
 
@@ -284,7 +286,7 @@ def spell_rule(rule: Rule) -> list[str]:
 
 def _peers(faults: Faults, path: Place, value: Any) -> dict[str, Endpoint]:
     read = {}
-    for name, item in fields.mapping(faults, path, value, '{onprem-1 = {target = "host:8443"}}').items():
+    for name, item in fields.mapping(faults, path, value, _PEERS_EXAMPLE).items():
         here = (*path, name)
         is_pattern = ":" in name
         if not is_pattern and not NAME.fullmatch(name):
@@ -348,8 +350,10 @@ ORIGIN = Kind(wanted="URL", read=_origin, spelled=spell_text)
 ADDRESSES = Kind(
     wanted="addresses", read=_addresses, taken=split, spelled=_spell_list, placed=_placed_addresses, is_list=True
 )
-PEERS = Kind(wanted="peers", read=_peers, taken=_taken_toml, spelled=_spell_peers, placed=_placed_peers)
-RULES = Kind(wanted="rules", read=_rules, taken=_taken_toml, spelled=_spell_rules)
+PEERS = Kind(
+    wanted="peers", read=_peers, taken=partial(_taken_toml, _PEERS_EXAMPLE), spelled=_spell_peers, placed=_placed_peers
+)
+RULES = Kind(wanted="rules", read=_rules, taken=partial(_taken_toml, _RULES_EXAMPLE), spelled=_spell_rules)
 
 
 def lasting(least: float) -> Kind:

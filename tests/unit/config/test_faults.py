@@ -103,7 +103,14 @@ def test_a_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
         ({"RUNNER_LABELS": "a=1,a=2"}, 'RUNNER_LABELS: "a" is given twice'),
         ({"RUNNER_INSECURE": "yes"}, 'RUNNER_INSECURE: expected true or false, found "yes"'),
         ({"RUNNER_LISTEN": "x"}, 'RUNNER_LISTEN: [0]: "x": expected host:port, [v6]:port or unix:/path'),
-        ({"RUNNER_RULES": "x"}, "RUNNER_RULES: this is no TOML value: Invalid value"),
+        (
+            {"RUNNER_RULES": "x"},
+            'RUNNER_RULES: this is no TOML value such as [{callers = ["ci-*"], scopes = ["submit", "read"]}]: Invalid value',
+        ),
+        (
+            {"RUNNER_PEERS": "a=b:1"},
+            'RUNNER_PEERS: this is no TOML value such as {onprem-1 = {target = "host:8443"}}: Invalid value',
+        ),
         ({"RUNNER_NAME": "\udcff"}, "RUNNER_NAME: "),
     ],
 )
