@@ -188,10 +188,10 @@ def _check_tls(reading: Reading) -> None:
 
 def _check_outgoing(reading: Reading) -> None:
     """What is missing of what the node sends to others, and what would be sent where others can listen in."""
-    pairs = (("webhook.url", "webhook.secret"), ("webhook.secret", "webhook.url"), ("webhook.ca", "webhook.url"))
-    _check_files(reading, ("webhook.secret", "webhook.ca"), pairs)
-    pairs = (("tracing.headers_file", "tracing.endpoint"), ("tracing.ca", "tracing.endpoint"))
-    _check_files(reading, ("tracing.headers_file", "tracing.ca"), pairs)
+    hooks = (("webhook.url", "webhook.secret"), ("webhook.secret", "webhook.url"), ("webhook.ca", "webhook.url"))
+    _check_files(reading, ("webhook.secret", "webhook.ca"), hooks)
+    traces = (("tracing.headers_file", "tracing.endpoint"), ("tracing.ca", "tracing.endpoint"))
+    _check_files(reading, ("tracing.headers_file", "tracing.ca"), traces)
     _check_way(reading, "webhook.url", "insecure")
     _check_way(reading, "tracing.endpoint", "tracing.insecure")
 
