@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 from msgspec.structs import replace
 
-from runner.config import address, machine
+from runner.config import address, kinds, machine
 from runner.config.keys import NODE_KEYS, RUN_KEYS, STATE_DIR
 from runner.config.reading import Layers, Reading, Value, find_file, read, slips, state_dir_of
 from runner.config.service import Limits, Metrics, Retention, Service, Tls, Tracing, Webhook
@@ -202,10 +202,15 @@ def _check_peers(reading: Reading) -> None:
     if "peers" in reading.refused:
         return
     for name, peer in reading.values["peers"].value.items():
-        for file in ("ca", "certificate", "key", "token_file"):
-            path = getattr(peer, file)
-            if path is not None and not os.path.lexists(path):
-                reading.warn("peers", (name, file), f"there is no {path}; this peer cannot be reached without it")
+        for key in kinds.PEER_FILES:
+            file = getattr(peer, key)
+            try:
+                if file is not None:
+                    os.stat(file)
+            except PermissionError:
+                continue
+            except OSError as error:
+                reading.warn("peers", (name, key), f"{file}: {error.strerror}; this peer cannot be reached without it")
 
 
 def _check_way(reading: Reading, name: str, insecure: str) -> None:

@@ -250,7 +250,8 @@ _PEER: fields.Readers = {
 }
 _PEERS_EXAMPLE = '{onprem-1 = {target = "host:8443"}}'
 _RULES_EXAMPLE = '[{callers = ["ci-*"], scopes = ["submit", "read"]}]'
-_PEER_FILES = ("ca", "certificate", "key", "token_file")
+PEER_FILES = ("ca", "certificate", "key", "token_file")
+"""Which of its keys name files."""
 
 
 def _rules(faults: Faults, path: Place, value: Any) -> tuple[Rule, ...]:
@@ -321,7 +322,7 @@ def _spell_peer(name: str, peer: Endpoint) -> str:
 def _placed_peers(peers: Mapping[str, Endpoint], folder: Path) -> dict[str, Endpoint]:
     return {
         name: replace(
-            peer, **{key: str(folder / path) for key in _PEER_FILES if (path := getattr(peer, key)) is not None}
+            peer, **{key: str(folder / path) for key in PEER_FILES if (path := getattr(peer, key)) is not None}
         )
         for name, peer in peers.items()
     }
