@@ -22,10 +22,14 @@ LARGEST_FILE_BYTES = 4 << 20
 def read_document(name: str, registry: Registry, judge: Judge | None = None) -> Loaded:
     """The group in the file `name` (`-`: standard input) with its warnings; `judge` is that of `validation.load`. Raises
     DocumentError with every fault, or UsageError when the file cannot be read."""
+    return checked_document(name, read_file(name), registry, judge)
+
+
+def checked_document(name: str, data: bytes, registry: Registry, judge: Judge | None = None) -> Loaded:
+    """The same of what was read already. Raises DocumentError."""
     from runner.validation import load  # a command that submits to a node leaves that to the node
 
-    source = source_name(name)
-    return load(read_file(name), source=source, registry=registry, judge=judge)
+    return load(data, source=source_name(name), registry=registry, judge=judge)
 
 
 def source_name(name: str) -> str:

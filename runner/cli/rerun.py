@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import shlex
 from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,7 @@ def run(options: Namespace) -> int:
 def _here(options: Namespace) -> int:
     from runner import workspace
     from runner.cli.here import CALLER, carry_out, new_run_dir
+    from runner.cli.origin import Origin
     from runner.cli.report import headline
     from runner.cli.view import Outlets, Shown
     from runner.runs.runs import Runs
@@ -42,11 +44,19 @@ def _here(options: Namespace) -> int:
     folder = workspace.current()
     if (before := runs.workspace_of(former)) != str(folder):
         complain(f"{former} worked in {before}, and this works in {folder}")
+    origin = Origin.kept_in(settings.run_dir(former))
+    if origin is not None and (changed := origin.changed()) is not None:
+        complain(
+            f"{changed} has changed since {former}, whose document is done again as it was; "
+            f"`runner run {shlex.quote(changed)}` runs what it says now"
+        )
 
     def begin(node: nodes.Node, workspace: str) -> str:
         accepted = node.engine.accept(
             again.submission, caller=CALLER, workspace=workspace, traceparent=settings.traceparent
         )
+        if origin is not None:
+            origin.keep(run_dir)
         return accepted.id
 
     tasks = {task.name: task for task in again.submission.group.tasks}
@@ -82,7 +92,8 @@ async def _on_node(client: AsyncClient, options: Namespace) -> int:
 def add_arguments(parser: ArgumentParser) -> None:
     parser.description = (
         "Do a group that is over again, as a new one with the same document and inputs: what was successful is taken over with "
-        "its outputs, the rest runs, and with it all that depends on it. The former group stays as it is, with its attempts and logs."
+        "its outputs, the rest runs, and with it all that depends on it. The former group stays as it is, with its attempts and logs. "
+        "A document that has changed since is not read again: `runner run` does."
     )
     parser.add_argument("id", metavar="ID", help=ids.HELP)
     which = parser.add_mutually_exclusive_group()

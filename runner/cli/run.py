@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from runner import workspace
 from runner.cli import given
-from runner.cli.document import read_document
+from runner.cli.document import checked_document, read_file
 from runner.cli.inputs import add_input_arguments, check_standard_input, read_inputs
 from runner.cli.options import add_pause_argument, filled, filled_path, positive, settings_of
 from runner.cli.report import headline
@@ -37,7 +37,8 @@ def run(options: Namespace) -> int:
 def run_once(options: Namespace, interrupts: MakeInterrupts | None = None) -> int:
     settings = settings_of(options)
     check_standard_input(options)
-    loaded = read_document(options.file, registry(settings), without_peers)
+    data = read_file(options.file)
+    loaded = checked_document(options.file, data, registry(settings), without_peers)
     for warning in loaded.warnings:
         complain(str(warning))
     group = given.changed(loaded.group, options)
@@ -53,12 +54,18 @@ def run_once(options: Namespace, interrupts: MakeInterrupts | None = None) -> in
     outlets = Outlets.of(options, headline(group.name, len(group.tasks), group.id))
     outlets.begin()
     from runner.cli import ending, here  # behind the first line, which does not have to wait for them
+    from runner.cli.origin import Origin
+
+    origin = Origin.of(options.file, data)
 
     def begin(node: Node, workspace: str) -> str:
-        return node.engine.submit(
+        id = node.engine.submit(
             group, inputs, caller=here.CALLER, workspace=workspace, traceparent=settings.traceparent,
             pause_on_failure=options.pause_on_failure,
         )  # fmt: skip
+        if origin is not None:
+            origin.keep(run_dir)
+        return id
 
     with here.new_run_dir(settings, group.id) as run_dir:
         # In the run's own folder a run that is taken up again finds it, and none that was killed leaves one elsewhere.

@@ -148,3 +148,22 @@ def test_nobody_does_the_group_of_another_again(runner: Command, node: Node) -> 
         [summary] = list(admin.list())
         with pytest.raises(ForbiddenError, match="by whoever submitted it"):
             admin.rerun(summary.id)
+
+
+def test_a_document_that_has_changed_since_is_not_what_is_done_again(runner: Command, tmp_path: Path) -> None:
+    name = runner.write(group([shell("t", "exit 3")]), "my group.yaml")
+    assert runner("run", name, "--id", "one").status == 1
+    assert runner("rerun", "one", "--id", "two").stderr == ""
+    runner.write(group([shell("t", "true")]), name)
+    said = "runner: my group.yaml has changed since {}, whose document is done again as it was; `runner run 'my group.yaml'` runs what it says now\n"
+    again = runner("rerun", "one", "--id", "three")
+    assert (again.status, again.stderr) == (1, said.format("one"))
+    assert runner("rerun", "three", "--id", "four").stderr == said.format("three"), "it is known of that one as well"
+    (runner.folder / name).unlink()
+    assert runner("rerun", "one", "--id", "five").stderr == ""
+
+
+def test_of_a_document_that_came_by_standard_input_nothing_is_said(runner: Command) -> None:
+    assert runner("run", "-", "--id", "one", stdin=group([shell("t", "exit 3")]).encode()).status == 1
+    again = runner("rerun", "one")
+    assert (again.status, again.stderr) == (1, "")

@@ -1,0 +1,60 @@
+"""Which file a run was of, kept in its folder: who does the run again is told when that file says something else by now."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from runner.cli.document import STDIN, read_file
+from runner.errors import UsageError
+
+FILE = "origin"
+
+
+class Origin(Struct, frozen=True, kw_only=True):
+    """`path` is absolute, and may be no text; `digest` is that of the document's bytes as they were run."""
+
+    path: bytes
+    digest: str
+
+    @classmethod
+    def of(cls, name: str, data: bytes) -> Origin | None:
+        """None for standard input, which cannot be read again."""
+        return None if name == STDIN else cls(path=os.fsencode(os.path.abspath(name)), digest=_digest(data))
+
+    @classmethod
+    def kept_in(cls, run_dir: Path) -> Origin | None:
+        """None where nothing is known of it."""
+        try:
+            return msgspec.json.decode((run_dir / FILE).read_bytes(), type=cls)
+        except (OSError, msgspec.DecodeError):
+            return None
+
+    def keep(self, run_dir: Path) -> None:
+        """Nothing but a hint hangs on it: that it cannot be written is no reason not to run."""
+        with suppress(OSError), open(run_dir / FILE, "wb", opener=_private) as file:
+            file.write(msgspec.json.encode(self))
+
+    def changed(self) -> str | None:
+        """How a person here names the file, if it says something else by now."""
+        path = os.fsdecode(self.path)
+        try:
+            if _digest(read_file(path)) == self.digest:
+                return None
+        except UsageError:
+            return None  # it is gone, and there is nothing else that could be run
+        nearer = os.path.relpath(path)
+        return path if nearer.startswith("..") else nearer
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
