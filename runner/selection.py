@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from msgspec.structs import replace
 
 from runner.errors import UsageError
-from runner.model.fault import nearest
+from runner.model.fault import no_such_task
 from runner.model.group import TaskGroup
 from runner.model.task import Task
 
@@ -53,8 +53,7 @@ def _known(group: TaskGroup, names: Iterable[str]) -> Mapping[str, Task]:
     tasks = {task.name: task for task in group.tasks}
     for name in names:
         if name not in tasks:
-            hint = nearest(name, tasks)
-            raise UsageError(f"the group has no task {name!r}" + (f" ({hint})" if hint else ""))
+            raise UsageError(no_such_task(name, tasks))
     return tasks
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,7 +47,7 @@ def read_file(name: str) -> bytes:
             return file.read(Limits().document_bytes + 1)
     except FileNotFoundError:
         raise UsageError(
-            f"{source}: there is no such file; give the path of a task group, or - for standard input"
+            f"{source}: there is no such file{_meant(name)}; give the path of a task group, or - for standard input"
         ) from None
     except IsADirectoryError:
         raise UsageError(f"{source}: this is a folder; give the path of a task group in it") from None
@@ -55,6 +56,18 @@ def read_file(name: str) -> bytes:
         raise UsageError(
             f"{source}: cannot be read: {detail}; give the path of a task group that you may read"
         ) from None
+
+
+def _meant(name: str) -> str:
+    """The document beside it that has nearly that name; endings are so much the same that they do not count."""
+    from runner.cli import meant  # for those who were mistaken
+
+    folder, last = os.path.split(name)
+    with suppress(OSError, ValueError):
+        entries = sorted(entry for entry in os.listdir(folder or ".") if entry.endswith(meant.DOCUMENTS))
+        named = {os.path.splitext(entry)[0]: os.path.join(folder, entry) for entry in entries}
+        return meant.nearest(os.path.splitext(last)[0], named, named)
+    return ""
 
 
 def read_small_file(option: str, path: Path) -> bytes:

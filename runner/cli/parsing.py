@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from argparse import Action, ArgumentError, ArgumentParser
-from collections.abc import Iterable
+from argparse import Action, ArgumentError, ArgumentParser, _SubParsersAction
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 
@@ -15,19 +15,31 @@ class Parser(ArgumentParser):
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Nothing is left over: the command that was given too much says so, not the one above it, which does not know its
-        options."""
+        options. Nor does argparse tell of an option before a command as long as what is behind it is no command."""
+        if self._subparsers is not None and args and self._is_odd(args[0]):
+            self._refuse(args[:1], None, " (a command's options stand behind it)")
         known, left = super().parse_known_args(args, namespace)
         if left:
-            told = (each + _meant(each.partition("=")[0], self._option_string_actions) for each in left)
-            self.error(f"not expected here: {', '.join(told)}")
+            self._refuse(left, getattr(known, "file", None))
         return known, left
+
+    def _is_odd(self, word: str) -> bool:
+        return word.startswith("-") and word != "--" and word.partition("=")[0] not in self._option_string_actions
+
+    def _refuse(self, words: Sequence[str], file: str | None, otherwise: str = "") -> NoReturn:
+        from runner.cli import meant  # for those who were mistaken
+
+        told = (each + (meant.argument(each, self._option_string_actions, file) or otherwise) for each in words)
+        self.error(f"not expected here: {', '.join(told)}")
 
     def _check_value(self, action: Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:
+            from runner.cli import meant
+
             names = [str(choice) for choice in action.choices]
-            expected = (
-                _meant(value, names) or f"; expected {' or '.join(filter(None, (', '.join(names[:-1]), names[-1])))}"
-            )
+            is_first = isinstance(action, _SubParsersAction) and " " not in self.prog
+            hint = meant.command(value, names) if is_first else meant.nearest(value, names)
+            expected = hint or f"; expected {' or '.join(filter(None, (', '.join(names[:-1]), names[-1])))}"
             raise ArgumentError(action, f"{value!r} is not known{expected}")
 
     def error(self, message: str) -> NoReturn:
@@ -35,10 +47,3 @@ class Parser(ArgumentParser):
         from runner.cli.terminal import visible
 
         self.exit(2, f"{visible(f'{self.prog}: {message}')}; `{self.prog} --help` says more\n")
-
-
-def _meant(given: str, known: Iterable[str]) -> str:
-    from difflib import get_close_matches  # slow to import
-
-    found = get_close_matches(given, known, 1)
-    return f" (is {found[0]} meant?)" if found else ""

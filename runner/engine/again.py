@@ -17,7 +17,7 @@ from runner.engine.rules import SATISFYING_SKIPS
 from runner.engine.services import input_context, output_context
 from runner.errors import UsageError
 from runner.model import codec
-from runner.model.fault import nearest
+from runner.model.fault import no_such_task
 from runner.model.result import Status
 from runner.model.task import Task, When
 from runner.sealing import Sealer
@@ -79,8 +79,7 @@ def _wanted(document: Document, rows: dict[str, TaskRow], beginning: Collection[
     graph, tasks = document.graph, document.group.tasks
     for name in beginning:
         if name not in graph.index:
-            hint = nearest(name, graph.index)
-            raise UsageError(f"the group has no task {name!r}" + (f" ({hint})" if hint else ""))
+            raise UsageError(no_such_task(name, graph.index))
     if beginning:
         left = [graph.index[name] for name in beginning]
         left += [instance for index in left if tasks[index].joins for instance in graph.parents[index]]

@@ -14,7 +14,7 @@ from runner.engine.facts import Live
 from runner.errors import GroupNotFoundError
 from runner.model.dispatch import AttemptId
 from runner.model.explanation import Explanation
-from runner.model.fault import nearest
+from runner.model.fault import no_such_task
 from runner.model.result import Status, TaskResult
 from runner.sealing import Sealer
 from runner.store.base import GroupHead, StoreReader, TaskRow
@@ -138,8 +138,7 @@ class Library:
         """Raises GroupNotFoundError."""
         index = document.graph.index
         if name not in index:
-            hint = nearest(name, index)
-            raise GroupNotFoundError(f"the group has no task {name!r}" + (f" ({hint})" if hint else ""))
+            raise GroupNotFoundError(no_such_task(name, index))
         return index[name]
 
     def _results(self, head: GroupHead, document: Document, indices: Sequence[int]) -> list[TaskResult]:

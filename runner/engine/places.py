@@ -12,7 +12,7 @@ from runner.engine.services import input_context, output_context
 from runner.engine.state import NO_TEXTS
 from runner.errors import GroupNotFoundError, NoShellError
 from runner.model import codec
-from runner.model.fault import nearest
+from runner.model.fault import no_such_task
 from runner.model.result import Status
 from runner.model.shell import ShellPlace
 from runner.model.task import Task
@@ -29,8 +29,7 @@ def place_of(record: GroupRecord, sealer: Sealer, name: str, attempt: int = 0) -
     group, inputs = variables.with_secrets(codec.decode_group(row.document), stored)
     tasks = {task.name: task for task in group.tasks}
     if name not in tasks:
-        hint = nearest(name, tasks)
-        raise GroupNotFoundError(f"the group has no task {name!r}" + (f" ({hint})" if hint else ""))
+        raise GroupNotFoundError(no_such_task(name, tasks))
     task = tasks[name]
     rows = {one.name: one for one in record.tasks}
     last = rows[name].attempt if name in rows else 0

@@ -5,14 +5,19 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Iterable
+from itertools import islice
 
 from msgspec import Struct
+
+from runner.model.words import listed
 
 Path = tuple[str | int, ...]
 
 LONGEST_QUOTE = 80
 LONGEST_COMPARED = 128
 COMPARISONS = 100_000
+MOST_TASKS = 8
+"""So many are named to whoever names none of them."""
 _WORD = re.compile(r"[A-Za-z0-9_-]+")
 _PATH_PART = re.compile(r"""\.?([A-Za-z0-9_-]+)|\[(\d+)\]|\[("(?:[^"\\]|\\.)*")\]""")
 
@@ -82,6 +87,14 @@ def quote(text: str) -> str:
     """`text` in double quotes on one line, cut when it is long, safe to print."""
     short = text if len(text) <= LONGEST_QUOTE else text[: LONGEST_QUOTE - 1] + "…"
     return '"' + "".join(c if c.isprintable() and c not in '"\\' else json.dumps(c)[1:-1] for c in short) + '"'
+
+
+def no_such_task(name: str, tasks: Collection[str]) -> str:
+    """What is said of a task that a group of these does not have."""
+    hint = nearest(name, tasks) or (
+        f"it has {listed(list(islice(tasks, MOST_TASKS)), len(tasks), MOST_TASKS)}" if tasks else ""
+    )
+    return f"the group has no task {name!r}" + (f" ({hint})" if hint else "")
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

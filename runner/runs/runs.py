@@ -76,7 +76,9 @@ class Runs:
         with self._opened(id) as run:
             record = run.record()
             if not record.group.status.terminal and not run.is_held:
-                raise UsageError(f"the run {id} was killed before its end: `runner run --id {id}` takes it up again")
+                raise UsageError(
+                    f"the run {id} was killed before its end: `runner run --id {id}` with the same file takes it up again"
+                )
         return again.prepare(record, self._sealer(), new_id, new_id, beginning)
 
     def workspace_of(self, id: str) -> str:
@@ -155,7 +157,7 @@ class Runs:
                 if not is_held and not run.summary().status.terminal:
                     raise UsageError(
                         f"nothing carries the run {id} out: its runner is gone, and what it ran has been ended with it; "
-                        f"`runner run --id {id}` takes it up again"
+                        f"`runner run --id {id}` with the same file takes it up again"
                     )
                 heard = cancels
                 await asyncio.sleep(LOOK_SECONDS)

@@ -57,7 +57,49 @@ def refused(say: Say, line: str, message: str, **more: object) -> None:
     [
         ("", "runner: the following arguments are required: COMMAND; `runner --help` says more"),
         ("rum x", "runner: argument COMMAND: 'rum' is not known (is rm meant?); `runner --help` says more"),
-        ("--nope ls", "runner: not expected here: --nope; `runner --help` says more"),
+        (
+            "--nope ls",
+            "runner: not expected here: --nope (a command's options stand behind it); `runner --help` says more",
+        ),
+        ("--hlep", "runner: not expected here: --hlep (is --help meant?); `runner --help` says more"),
+        (
+            "--to local ls",
+            "runner: not expected here: --to (a command's options stand behind it); `runner --help` says more",
+        ),
+        (
+            "certs --node=n init",
+            "runner certs: not expected here: --node=n (a command's options stand behind it); `runner certs --help` says more",
+        ),
+        (
+            "group.yaml --set tag=1",
+            "runner: argument COMMAND: 'group.yaml' is not known (is `runner run group.yaml` meant?); `runner --help` says more",
+        ),
+        (
+            "group",
+            "runner: argument COMMAND: 'group' is not known (is `runner run group.yaml` meant?); `runner --help` says more",
+        ),
+        ("help run", "runner: argument COMMAND: 'help' is not known (is --help meant?); `runner --help` says more"),
+        ("status", "runner: argument COMMAND: 'status' is not known (is get meant?); `runner --help` says more"),
+        (
+            "run group.yaml tag=1.10",
+            "runner run: not expected here: tag=1.10 (is --set tag=1.10 meant?); `runner run --help` says more",
+        ),
+        (
+            "validate group.yaml --tag=1",
+            "runner validate: not expected here: --tag=1; `runner validate --help` says more",
+        ),
+        ("graph group.yaml tag=1", "runner graph: not expected here: tag=1; `runner graph --help` says more"),
+        (
+            "run --set tag x group.yaml",
+            "runner run: not expected here: group.yaml ('x' was taken for the FILE); `runner run --help` says more",
+        ),
+        (
+            "run group.yaml -n -j4 -x",
+            (
+                "runner run: not expected here: -n (is --dry-run meant?), -j4 (is --max-parallel meant?), -x; "
+                "`runner run --help` says more"
+            ),
+        ),
         ("run", "runner run: the following arguments are required: FILE; `runner run --help` says more"),
         (
             "run x --max-parallel 0",
@@ -127,6 +169,14 @@ def test_a_command_that_resembles_none_is_answered_with_all(say: Say) -> None:
     ("line", "message"),
     [
         ("run none.yaml", "none.yaml: there is no such file; give the path of a task group, or - for standard input"),
+        (
+            "run group",
+            "group: there is no such file (is group.yaml meant?); give the path of a task group, or - for standard input",
+        ),
+        (
+            "graph ./grup.yml",
+            "./grup.yml: there is no such file (is ./group.yaml meant?); give the path of a task group, or - for standard input",
+        ),
         ("run .", ".: this is a folder; give the path of a task group in it"),
         (
             "run " + "x" * 300,

@@ -93,7 +93,7 @@ def test_one_that_was_killed_is_taken_up_and_not_done_again(runner: Command, tmp
     process.kill()
     process.wait()
     done = runner("rerun", "one")
-    assert (done.status, "`runner run --id one` takes it up again" in done.stderr) == (2, True)
+    assert (done.status, "`runner run --id one` with the same file takes it up again" in done.stderr) == (2, True)
 
 
 @pytest.fixture

@@ -62,7 +62,7 @@ def test_as_on_what_is_kept_here(runner: Command, there: dict[str, str]) -> None
     assert absent.stderr.startswith("runner: not in") or "'no-such-program' was not found in PATH" in absent.stderr
     assert runner("shell", "it", "slow", "--", "sh", "-c", "kill -9 $$", environment=there).status == 137
     for arguments, words in (
-        (["it", "other"], "the group has no task 'other'"),
+        (["it", "other"], "the group has no task 'other' (it has slow and fails)"),
         (["none", "slow"], "there is no group with the id 'none'"),
         (["it", "slow", "--attempt", "2"], "the task 'slow' has no attempt 2: the last one was 1"),
     ):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from runner.model.fault import Fault, Faults, Path, nearest, quote, spell_path
+from runner.model.fault import Fault, Faults, Path, nearest, no_such_task, quote, spell_path
 
 
 @pytest.mark.parametrize(
@@ -43,6 +43,15 @@ def test_a_fault_in_words_and_as_json() -> None:
     warning = Fault(path=(), message="look", warning=True)
     assert str(warning) == "<document>: warning: look"
     assert warning.as_json()["severity"] == "warning"
+
+
+def test_of_a_task_that_there_is_not_it_is_said_what_is_meant_or_which_there_are() -> None:
+    assert no_such_task("bild", ["build", "ship"]) == "the group has no task 'bild' (did you mean 'build'?)"
+    assert no_such_task("x", ["build", "ship"]) == "the group has no task 'x' (it has build and ship)"
+    assert no_such_task("x", {f"t{n}": n for n in range(30)}).endswith(
+        "(it has t0, t1, t2, t3, t4, t5, t6, t7 and 22 more)"
+    )
+    assert no_such_task("x", ()) == "the group has no task 'x'"
 
 
 def test_nearest() -> None:
