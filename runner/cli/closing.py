@@ -17,7 +17,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 
-from runner.cli.report import outputs, shortened, told_of, verdict
+from runner.cli.report import column, is_told_of, outputs, shortened, told_of, verdict
 from runner.cli.tails import MOST_LINES, Tails
 from runner.model.result import Reason, Skip, Status, TaskGroupResult, TaskResult
 from runner.model.words import counted, listed
@@ -31,11 +31,11 @@ _FAILURES = (Status.FAILED, Status.ERRORED)
 def closing(result: TaskGroupResult, tails: Tails, place: str = "", *, reveal: bool = False) -> Iterator[str]:
     """`place` is what commands need beside the id to find the group, with a space before it."""
     yield verdict(result)
-    tasks = [task for task in result.results.values() if task.status is not Status.SUCCESS or any(told_of(task, 0))]
+    tasks = [task for task in result.results.values() if is_told_of(task)]
     failed = [task for task in tasks if task.status in _FAILURES]
     few = len(tasks) <= MOST_ROWS
     shown = tasks if few else (failed or tasks)[:MOST_ROWS]
-    width = max((len(task.name) for task in (result.results.values() if few else shown)), default=0)
+    width = column(task.name for task in shown)
     followers = {} if few else _followers(result)
     for task in shown:
         yield from told_of(task, width)

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 
 from msgspec import Struct, field
 
-from runner.cli.report import event_line
+from runner.cli.report import column, event_line
 from runner.cli.terminal import Output, is_plain, visible_line
 from runner.model.event import Event, Kind
 from runner.model.log import Frame, LogGap, Stream
@@ -23,7 +23,6 @@ from runner.model.watch import Happening
 
 MAX_LINE_BYTES = 64 << 10
 """A longer line is shown in pieces, so that memory stays bounded."""
-MAX_NAME_WIDTH = 24
 
 _NEWLINE = re.compile(rb"\r\n|\n|\r")
 _ENDS = (Kind.TASK_FINISHED, Kind.TASK_RETRYING, Kind.TASK_HELD)
@@ -50,7 +49,7 @@ class Follower:
         shown."""
         self._output = output
         self._events = events
-        self._width = min(MAX_NAME_WIDTH, max(map(len, tasks), default=0))
+        self._width = column(tasks)
         self._logs: dict[Attempt, _Log] = {}
 
     async def show(self, story: AsyncIterator[Sequence[Happening]]) -> None:

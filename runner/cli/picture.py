@@ -25,10 +25,10 @@ from rich.segment import Segment
 from rich.text import Text
 
 from runner.cli.board import Board, Heap, Row, seconds_text
+from runner.cli.report import MAX_NAME_WIDTH
 from runner.cli.terminal import visible
 from runner.model.result import Status, Waiting
 
-MAX_NAME_WIDTH = 24
 MAX_BAR_WIDTH = 40
 MIN_BAR_WIDTH = 10
 WORDS_FROM_WIDTH = 60
@@ -142,7 +142,7 @@ def _table(board: Board, rows: Iterable[Row], width: int) -> list[Text]:
 
 def _line(board: Board, row: Row, word: tuple[str, int], time: tuple[str, int], names: int) -> Text:
     mark, style = _MARKS[row.status]
-    name = Text(visible(row.name))
+    name = Text(_within(visible(row.name), names))
     name.truncate(names, overflow="ellipsis", pad=True)
     line = Text.assemble((mark, style), " ", name)
     if word[1]:
@@ -154,6 +154,14 @@ def _line(board: Board, row: Row, word: tuple[str, int], time: tuple[str, int], 
         line.append("  ")
         line.append(detail, style="bright_black" if row.status in (Status.SUCCESS, Status.RUNNING) else "")
     return line
+
+
+def _within(name: str, cells: int) -> str:
+    """Instances of a matrix begin alike, and often end so: both ends stay."""
+    if cell_len(name) <= cells:
+        return name
+    behind = (cells - 1) // 2
+    return f"{name[: cells - 1 - behind]}…{name[len(name) - behind :]}"
 
 
 def _words(row: Row) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -16,6 +16,9 @@ from runner.model.words import duration, signal_name
 
 MAX_SHOWN = 300
 """How many characters of an error or output a person is shown; the whole is in `--output json`."""
+
+MAX_NAME_WIDTH = 40
+"""How wide a column of names may be. Who has a longer one stands out, and pushes nobody else aside."""
 
 _SKIPS: Mapping[str, str] = {
     Skip.DEPENDENCY_FAILED: "because {because_of} did not succeed",
@@ -137,8 +140,9 @@ def standstill(task: str) -> str:
 def summary(result: TaskGroupResult, *, reveal: bool = False) -> Iterator[str]:
     """What became of a group: one line for the whole, then one for every task that did not succeed, then its outputs."""
     yield verdict(result)
-    width = max((len(task) for task in result.results), default=0)
-    for task in result.results.values():
+    tasks = [task for task in result.results.values() if is_told_of(task)]
+    width = column(task.name for task in tasks)
+    for task in tasks:
         yield from told_of(task, width)
     yield from outputs(result, reveal=reveal)
 
@@ -158,6 +162,16 @@ def verdict(result: TaskGroupResult) -> str:
     reason = f" ({reason})" if reason else ""
     took = f" after {duration(seconds)}" if seconds is not None else ""
     return f"{result.name or 'task group'}: {result.status}{reason}{took}: {parts}"
+
+
+def column(names: Iterable[str]) -> int:
+    """How wide the column is in which these stand one below the other."""
+    return max((length for length in map(len, names) if length <= MAX_NAME_WIDTH), default=0)
+
+
+def is_told_of(task: TaskResult) -> bool:
+    """Whether there is something to be said of it."""
+    return any(told_of(task, 0))
 
 
 def told_of(task: TaskResult, width: int) -> Iterator[str]:

@@ -55,6 +55,14 @@ def test_what_failed_what_it_printed_what_followed_and_what_to_do() -> None:
     ]
 
 
+def test_the_column_of_names_is_as_wide_as_those_take_of_which_something_is_said() -> None:
+    long = "check[" + "x" * 40 + "]"
+    ended = result(task("a-success-with-a-name"), task("lint", Status.FAILED, exit_code=2), skipped("ship", "lint"))
+    assert list(closing(ended, Tails()))[1] == "  lint  failed: exit code 2"
+    ended = result(task(long, Status.FAILED, exit_code=1), task("lint", Status.FAILED, exit_code=2))
+    assert list(closing(ended, Tails()))[1:3] == [f"  {long}  failed: exit code 1", "  lint  failed: exit code 2"]
+
+
 def test_of_a_success_nothing_more_is_said() -> None:
     ended = result(task("a"), task("b", Status.FAILED, exit_code=1), status=Status.SUCCESS)  # which was allowed
     assert list(closing(ended, Tails())) == ["ship: success: 1 success, 1 failed", "  b  failed: exit code 1"]

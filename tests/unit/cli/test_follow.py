@@ -75,8 +75,8 @@ def event(kind: Kind, at: float = 1.0, **fields: Any) -> Event:
     return Event(group="g", number=1, at=at, kind=kind, task="t", attempt=1, fields=fields)
 
 
-async def told(*batches: Sequence[Happening], events: bool = True) -> list[str]:
-    """The lines that a story is shown as."""
+async def told(*batches: Sequence[Happening], events: bool = True, other: str = "other") -> list[str]:
+    """The lines that a story is shown as, of a task `t` beside an `other`."""
     reader, writer = os.pipe()
 
     async def story() -> AsyncIterator[Sequence[Happening]]:
@@ -84,7 +84,7 @@ async def told(*batches: Sequence[Happening], events: bool = True) -> list[str]:
             yield batch
 
     try:
-        await Follower(["t", "other"], Output(writer), events=events).show(story())
+        await Follower(["t", other], Output(writer), events=events).show(story())
         return os.read(reader, 1 << 16).decode().splitlines()
     finally:
         os.close(reader)
@@ -108,6 +108,11 @@ async def test_a_story_is_told_in_lines() -> None:
         "t      | err",
         "t     -- failed after 500 ms: exit code 3",
     ]
+
+
+@pytest.mark.parametrize(("longest", "width"), [(40, 40), (41, 1)])
+async def test_names_stand_in_a_column_that_one_which_is_very_long_does_not_widen(longest: int, width: int) -> None:
+    assert await told(STORY[2], other="x" * longest) == [f"{'t':{width}} -- failed: exit code 3"]
 
 
 async def test_what_is_printed_is_shown_alone_where_that_is_wanted() -> None:

@@ -241,7 +241,16 @@ def test_it_is_never_larger_than_the_terminal(
 
 def test_a_narrow_terminal_has_marks_alone() -> None:
     group = Group("compile-everything").start("compile-everything", NOW - 2).print("compile-everything", b"10%")
-    assert group.drawn(30) == ["▸ compile-e…  2.0 s  10%", "0 of 1 done · 1 running"]
+    assert group.drawn(30) == ["▸ compi…hing  2.0 s  10%", "0 of 1 done · 1 running"]
+
+
+def test_instances_of_a_matrix_are_told_apart_where_their_names_have_no_room() -> None:
+    group = Group("check[debian-bookworm-slim,3.12]", "check[debian-bookworm-slim,3.13]")
+    assert [line.split("  ")[0] for line in group.drawn(80)[:2]] == [
+        "· check[debian-…m-slim,3.12]",
+        "· check[debian-…m-slim,3.13]",
+    ]
+    assert "check[debian-bookworm-slim,3.13]" in group.drawn(120)[1]
 
 
 def colours(lines: list[str]) -> set[str]:
