@@ -55,6 +55,14 @@ def _tidy(settings: Settings) -> None:
     history.prune(settings.runs_dir, keep_days=settings.keep_days, keep_runs=settings.keep_runs)
 
 
+def _cancel(node: nodes.Node, id: str, interrupts: Interrupts, run_dir: Path) -> None:
+    from runner.runs import interrupted  # of use to those alone who end it early
+
+    if interrupts.first is not None:
+        interrupted.note(run_dir, interrupts.first)
+    node.engine.cancel(id)
+
+
 class Begin(Protocol):
     def __call__(self, node: nodes.Node, workspace: str) -> str:
         """Submit a group to the node; its id."""
@@ -88,7 +96,7 @@ async def carry_out(
                 if not options.keep_workspace:
                     stack.callback(_end_visits, run_dir)
             id = begin(node, str(folder))
-            interrupts.cancels(lambda: node.engine.cancel(id))
+            interrupts.cancels(partial(_cancel, node, id, interrupts, run_dir))
             stack.enter_context(Tidying(partial(_tidy, settings)))
             await asyncio.to_thread(outlets.accepted)
             view: View = Nothing(tails)

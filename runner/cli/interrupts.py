@@ -25,12 +25,13 @@ WORDS = (
 
 
 class Interrupts:
-    """Takes the signals while it is entered. `count` is how many came."""
+    """Takes the signals while it is entered. `count` is how many came, `first` what that was: the name of a signal."""
 
     def __init__(self, leave: Callable[[], None], words: Sequence[tuple[str, str]] = WORDS) -> None:
         """`leave` removes what must not stay behind when the command leaves at once. `words` are said for each signal that
         does not make it leave yet: what it does, and a moment later what the next one will do."""
         self.count = 0
+        self.first: str | None = None
         self._leave = leave
         self._words = words
         self._cancel: Callable[[], None] | None = None
@@ -45,7 +46,7 @@ class Interrupts:
         for number in SIGNALS:
             # Whoever started this command with a signal ignored (nohup, a background job) wants it ignored.
             if signal.getsignal(number) is not signal.SIG_IGN:
-                self._loop.add_signal_handler(number, self._signalled)
+                self._loop.add_signal_handler(number, self._signalled, number)
                 signal.signal(number, self._strike)  # beside the loop, which hears of it all the same
                 self._taken.append(number)
         return self
@@ -77,8 +78,9 @@ class Interrupts:
         if self._unheard == len(self._words):
             complain("the runner is held up and has not heard of it yet; once more leaves at once")
 
-    def _signalled(self) -> None:
+    def _signalled(self, number: signal.Signals) -> None:
         self._unheard = 0
+        self.first = self.first or number.name
         if self._deaf is not None:
             return
         self.count += 1

@@ -16,6 +16,7 @@ from runner.cli.interrupts import Interrupts
 from runner.cli.terminal import STDERR, Output, complain
 from runner.errors import DocumentError, UsageError
 from runner.model.words import listed
+from runner.runs import interrupted
 
 REFUSED = 2
 
@@ -46,6 +47,7 @@ class Round(Interrupts):
         if self._changed:
             return
         self._changed = True
+        self.first = self.first or interrupted.CHANGE
         if self._stop is not None and not self.count:
             self._stop()
 

@@ -80,7 +80,7 @@ class TaskCauses:
                 return turns.replaced(row)
             case _:
                 again = ", and again, which ends clean-up as well" if row.abort_count >= CLOSING_CANCELS else ""
-                text = f"a caller cancelled the group{when}{again}"
+                text = f"{self._live.cancelled_by or 'a caller'} cancelled the group{when}{again}"
                 because = ()
         return Cause(kind=str(row.abort), text=text, at=at, because=because)
 

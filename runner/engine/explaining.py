@@ -67,7 +67,7 @@ class _Group:
                 if row.started_at is None or row.finished_at is None
                 else f" after {duration(max(0.0, row.finished_at - row.started_at))}"
             )
-            text = ("succeeded" if status is Status.SUCCESS else status.value) + took
+            text = {Status.SUCCESS: "succeeded", Status.ABORTED: "was aborted"}.get(status, status.value) + took
             because += self._whole_group()
             if row.abort is not None:
                 because.append(self._causes.abort())

@@ -29,6 +29,8 @@ class Live(Struct, frozen=True, kw_only=True):
     `lost_after` is in seconds."""
 
     held: bool = True
+    cancelled_by: str | None = None
+    """What did it, where that is known better than that it was a caller."""
     load: Load | None = None
     leaving: bool = False
     why: Callable[[int], str | None] = lambda index: None

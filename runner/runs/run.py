@@ -19,7 +19,7 @@ from runner.model.explanation import Explanation
 from runner.model.log import Frame, LogGap, Stream
 from runner.model.result import Reason, TaskGroupResult, TaskResult
 from runner.model.summary import GroupSummary
-from runner.runs import holder
+from runner.runs import holder, interrupted
 from runner.sealing import Sealer
 from runner.store.base import GroupQuery, GroupRecord
 from runner.store.reader import SqliteReader
@@ -31,6 +31,7 @@ class Run:
 
     def __init__(self, folder: Path, sealer: Sealer) -> None:
         """Raises GroupNotFoundError where the folder holds no group (yet, or any more), and StoreError."""
+        self._folder = folder
         self._lock = folder / f"{DATABASE}.lock"
         self._sealer = sealer
         self._logs = FileLogReader(folder / "logs")
@@ -97,7 +98,8 @@ class Run:
     def explained(self, task: str | None) -> Explanation:
         """Raises GroupNotFoundError for a task that it does not have."""
         is_held = self.is_held  # asked first: what it writes last is seen
-        return self._library.explained(self._library.head(self.id), task, Live(held=is_held), time.time())
+        live = Live(held=is_held, cancelled_by=interrupted.by(self._folder))
+        return self._library.explained(self._library.head(self.id), task, live, time.time())
 
     @property
     def workspace(self) -> str:

@@ -67,6 +67,13 @@ def is_gone(pid: int) -> bool:
         return True
 
 
+BY = {
+    signal.SIGINT: "Ctrl-C, or `runner cancel`,",
+    signal.SIGTERM: "SIGTERM, which its runner got,",
+    signal.SIGHUP: "the end of its terminal (SIGHUP)",
+}
+
+
 @pytest.mark.parametrize("number", NUMBERS)
 def test_the_first_one_stops_tasks_and_lets_cleanup_run(runner: Command, number: signal.Signals) -> None:
     process, printed = start(runner, shell("work", WORKS), shell("clean", CLEANS, depends_on=["work"], when="always"))
@@ -76,10 +83,13 @@ def test_the_first_one_stops_tasks_and_lets_cleanup_run(runner: Command, number:
     assert status == 130
     assert "work   | asked to end" in out
     assert "clean  | cleaning up" in out
-    assert "\n  work   aborted: the group was cancelled\n" in out
+    assert "\n  work  aborted: the group was cancelled\n" in out
     assert "stopping: running tasks are asked to end" in err
     assert is_gone(pid)
     assert (runner.folder / "cleaned").exists()
+    first, why, *_ = runner("explain", "@last").stdout.splitlines()
+    assert first.startswith("the group was aborted after ")
+    assert why.startswith(f"  {BY[number]} cancelled the group at ")
 
 
 def test_one_that_is_passed_on_twice_is_one(runner: Command) -> None:

@@ -101,8 +101,9 @@ def test_a_change_stops_what_runs_properly_and_begins_anew(runner: Command, fold
     assert "tidy  | tidied\n" in said
     watching.until("long  | up")
     assert watching.ended() == 130
-    rows = [json.loads(line)["status"] for line in runner("ls", "--output", "json").stdout.splitlines()]
-    assert rows == ["aborted", "aborted"]
+    rows = [json.loads(line) for line in runner("ls", "--output", "json").stdout.splitlines()]
+    assert [row["status"] for row in rows] == ["aborted", "aborted"]
+    assert "a change of what `--watch` watches cancelled the group at" in runner("explain", rows[1]["id"]).stdout
 
 
 def test_files_that_were_named_are_watched_too(runner: Command, folder: Path) -> None:
