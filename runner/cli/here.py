@@ -95,7 +95,12 @@ async def carry_out(
                 stack.enter_context(workspace.isolated(folder, keep=options.keep_workspace))
                 if not options.keep_workspace:
                     stack.callback(_end_visits, run_dir)
+            former = node.store.head(run_dir.name)
             id = begin(node, str(folder))
+            if former is not None and former.group.status.terminal:
+                complain(
+                    f"{id} was over before ({former.group.status}): this is what it did then, and nothing runs anew"
+                )
             interrupts.cancels(partial(_cancel, node, id, interrupts, run_dir))
             stack.enter_context(Tidying(partial(_tidy, settings)))
             await asyncio.to_thread(outlets.accepted)

@@ -72,7 +72,7 @@ def _here(options: Namespace) -> int:
 
 async def _on_node(client: AsyncClient, options: Namespace) -> int:
     from runner.cli.interrupts import Interrupts
-    from runner.cli.submit import WORDS, follow, is_followed_live
+    from runner.cli.submit import WORDS, follow, is_followed_live, tell_existed
 
     live = options.follow and is_followed_live(options)
     id = await ids.resolve(client, options.id)
@@ -80,6 +80,8 @@ async def _on_node(client: AsyncClient, options: Namespace) -> int:
     if options.workspace is not None:
         workspace_id = (await client.upload_workspace(options.workspace, exclude=options.exclude)).workspace_id
     answer = await client.rerun(id, options.beginning, new_id=options.new_id, workspace_id=workspace_id)
+    if answer.existed and options.new_id:
+        tell_existed(answer.id)
     if options.follow:
         with Interrupts(lambda: None, WORDS) as interrupts:
             return await follow(client, answer.id, interrupts, options, live=live)

@@ -86,7 +86,14 @@ async def _submitted(client: AsyncClient, raw: bytes, inputs: Mapping[str, str],
         raise
     for warning in submission.warnings:
         complain(str(warning))
+    if submission.existed and submission.id != spare_id:
+        tell_existed(submission.id)
     return submission
+
+
+def tell_existed(id: str) -> None:
+    """Of a group for which somebody has chosen the id: of others a repetition is none of theirs."""
+    complain(f"{id} was submitted before: it is the same group, and nothing of it begins anew")
 
 
 async def follow(client: AsyncClient, id: str, interrupts: Interrupts, options: Namespace, *, live: bool) -> int:

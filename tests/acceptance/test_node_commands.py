@@ -182,8 +182,11 @@ def test_a_workspace_goes_along(ask: Ask) -> None:
 def test_a_submission_may_be_repeated(ask: Ask) -> None:
     document = ask.runner.write(group([shell("t", "true")], id="mine"))
     first = ask("submit", document, "--output", "json").json
-    again = ask("submit", document, "--output", "json").json
-    assert (first["id"], first["existed"], again["existed"]) == ("mine", False, True)
+    repeated = ask("submit", document, "--output", "json")
+    assert (first["id"], first["existed"], repeated.json["existed"]) == ("mine", False, True)
+    said = "runner: mine was submitted before: it is the same group, and nothing of it begins anew\n"
+    assert repeated.stderr == said
+    assert ask("submit", document, "--follow").stderr == said
     other = ask("submit", ask.runner.write(group([shell("t", "false")], id="mine")))
     assert (other.status, other.stdout) == (2, "")
     assert "different content" in other.stderr

@@ -82,7 +82,9 @@ def test_what_was_run_here(runner: Command, tmp_path: Path) -> None:
     assert_done_again(runner, tmp_path, [])
     elsewhere = runner("rerun", "one", "--workspace", str(tmp_path))
     assert (elsewhere.status, "--workspace sends a folder to a node" in elsewhere.stderr) == (2, True)
-    assert runner("rerun", "one", "--id", "two").status == 1, "it is the same again, and is over"
+    again = runner("rerun", "one", "--id", "two")
+    assert again.status == 1, "it is the same again, and is over"
+    assert again.stderr == "runner: two was over before (failed): this is what it did then, and nothing runs anew\n"
     assert ran(tmp_path) == []
 
 
@@ -116,7 +118,9 @@ def test_on_a_node(runner: Command, node: Node, tmp_path: Path) -> None:
     assert_done_again(ask, tmp_path, ["--follow"])
     told = ask("rerun", "one", "--id", "five", "--output", "json").json
     assert told == {"id": "five", "existed": False, "tasks": 2, "kept": 2}
-    assert ask("rerun", "one", "--id", "five", "--output", "json").json == {**told, "existed": True}
+    repeated = ask("rerun", "one", "--id", "five", "--output", "json")
+    assert repeated.json == {**told, "existed": True}
+    assert repeated.stderr == "runner: five was submitted before: it is the same group, and nothing of it begins anew\n"
     node.end()
     for path in (tmp_path / "node").rglob("*"):
         assert not path.is_file() or SECRET.encode() not in path.read_bytes(), path
