@@ -82,10 +82,12 @@ class Board:
         """What was found out about those that wait, where edges are not known; and the tasks that it names."""
         self.said: list[str] = []
         self.note = ""
+        """What is to be said of the group as a whole."""
         self._held: dict[str, None] = {}
         """The tasks for whose failure the group stands still; it is told for the first."""
-        """What is to be said of the group as a whole."""
         self.since: float | None = None
+        self._until: float | None = None
+        """When it was over, which may be long ago."""
         self._tails = tails
         self._now = now
         self._ahead = 0.0
@@ -154,7 +156,7 @@ class Board:
             case Kind.GROUP_WAITING | Kind.GROUP_DISPATCHED | Kind.PEER_LOST | Kind.PEER_BACK:
                 self.note = event_line(event, None) or ""
             case Kind.GROUP_FINISHED:
-                self.note = ""
+                self._until, self.note = event.at, ""
             case Kind.CANCEL_REQUESTED:
                 reason = str(fields["reason"])
                 because_of = f": {fields['because_of']} failed" if fields.get("because_of") else ""
@@ -200,8 +202,10 @@ class Board:
                 self._move(row, Status.SKIPPED)
             case Kind.TASK_FINISHED:
                 self._decide(row.name)
-                row.took = None if row.since is None else max(0.0, event.at - row.since)
-                row.note, row.last = cause_text(fields), self._tails.last_line(row.name, row.attempt)
+                row.note = cause_text(fields)
+                if row.status not in _FAILURES:  # else it is over since its failure was held
+                    row.took = None if row.since is None else max(0.0, event.at - row.since)
+                    row.last = self._tails.last_line(row.name, row.attempt)
                 self._move(row, Status(fields["status"]))
             case Kind.LOG_REDACTED:
                 row.last = ""
@@ -269,7 +273,7 @@ class Board:
 
     def _is_open(self, name: str) -> bool:
         row = self.rows.get(name)
-        return row is not None and not row.status.terminal
+        return row is not None and (not row.status.terminal or name in self._held)
 
     def summary(self) -> Iterator[str]:
         """How many tasks are how, in words."""
@@ -285,7 +289,7 @@ class Board:
             if number:
                 yield f"{number:,} {word}"
         if self.since is not None:
-            yield seconds_text(max(0.0, self.now - self.since))
+            yield seconds_text(max(0.0, (self.now if self._until is None else self._until) - self.since))
 
 
 def seconds_text(seconds: float) -> str:

@@ -64,6 +64,11 @@ def test_a_line_for_each_task_tells_status_time_and_reason() -> None:
     ]
 
 
+def test_of_a_group_that_was_over_before_it_is_told_how_long_it_took() -> None:
+    group = Group("a").tell(Kind.GROUP_STARTED, at=NOW - 90).start("a", NOW - 90).end("a", at=NOW - 88)
+    assert group.tell(Kind.GROUP_FINISHED, at=NOW - 87.5, status="success").drawn()[-1].endswith(" · 2.5 s")
+
+
 def line_of(group: Group, task: str) -> str:
     return next(line for line in group.drawn() if f" {task} " in f"{line} ")
 
@@ -124,6 +129,24 @@ def test_it_stands_still_for_the_first_that_failed_until_that_is_decided() -> No
     assert group.drawn()[-2] == "stands still: b has failed"
     group.end("b", "failed", exit_code=7)
     assert "stands still" not in "".join(group.drawn())
+
+
+def test_what_waits_for_one_whose_failure_is_held_says_so() -> None:
+    group = Group("a", "b", b=["a"]).start("a").tell(Kind.TASK_HELD, "a", status="failed", exit_code=7)
+    assert line_of(group, "b").endswith("waiting         for a")
+
+
+@pytest.mark.parametrize("ended_early", [False, True])
+def test_a_failure_that_was_held_and_stands_took_no_longer_and_keeps_its_last_line(ended_early: bool) -> None:
+    group = Group("a").start("a", NOW - 9).print("a", b"why\n")
+    group.tell(Kind.TASK_HELD, "a", NOW - 8, status="failed", exit_code=7)
+    before = line_of(group, "a")
+    assert before == "✗ a  failed  1.0 s  exit code 7 · why"
+    if ended_early:
+        group.tell(Kind.CANCEL_REQUESTED, reason="cancelled", count=1)
+    assert line_of(group.end("a", "failed", NOW, exit_code=7), "a") == before
+    group.start("a", NOW, attempt=2)
+    assert line_of(group.end("a", at=NOW + 2, attempt=2), "a") == "✓ a  success  2.0 s"
 
 
 @pytest.mark.parametrize(
