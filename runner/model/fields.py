@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from runner.model import duration
+from runner.model import duration, foreign
 from runner.model.fault import Faults, Path, quote
 from runner.model.scalars import Plain, as_text
 
@@ -27,32 +27,6 @@ RESERVED_NAMES = frozenset({"group", "task", "inputs", "env"})
 LONGEST_LINE = 256
 
 SAID_ALREADY = "another key has said this already; keep one of them"
-
-_FOREIGN = {
-    "continue-on-error": "allow_failure",
-    "dependencies": "depends_on",
-    "jobs": "taskGroup",
-    "needs": "depends_on",
-    "outputs": "exports",
-    "strategy": "matrix",
-    "timeout-minutes": "timeout",
-}
-"""Keys of GitHub Actions and others, and what is called so here."""
-
-_OF_THE_SPEC = {
-    "command": "spec: {command: …}",
-    "cmd": "spec: {command: …}",
-    "env": "spec: {envs: …}",
-    "envs": "spec: {envs: …}",
-    "files": "spec: {files: …}",
-    "run": "spec: {command: …}",
-    "script": "spec: {command: …}",
-    "shell": "spec: {shell: …}",
-    "stdin": "spec: {stdin: …}",
-    "workdir": "spec: {workdir: …}",
-    "working-directory": "spec: {workdir: …}",
-}
-"""Keys that somebody gives a task itself, and where they belong."""
 
 _YAML_1_1_BOOLEANS = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false", "n": "false"}
 
@@ -267,16 +241,8 @@ def _refuse_key(faults: Faults, path: Path, readers: Readers, not_built: Collect
     if key in not_built:
         faults.add(path, "is specified but not built yet", hint="leave it out", about_key=True)
     else:
-        hint = _elsewhere(key, readers) or faults.nearest(key, readers) or f"known are {', '.join(readers)}"
+        hint = foreign.key(key, readers) or faults.nearest(key, readers) or f"known are {', '.join(readers)}"
         faults.add(path, "unknown key", hint=hint, about_key=True)
-
-
-def _elsewhere(key: str, readers: Readers) -> str | None:
-    """What a key is called here that comes from GitHub Actions, or stands a level too high."""
-    if key in _OF_THE_SPEC and "spec" in readers:
-        return f"did you mean {_OF_THE_SPEC[key]}?"
-    ours = _FOREIGN.get(key)
-    return f"did you mean {ours!r}?" if ours in readers else None
 
 
 def require(faults: Faults, path: Path, given: Mapping[str, Any], **keys: str) -> bool:

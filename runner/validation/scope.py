@@ -7,6 +7,7 @@ from typing import Any
 
 from runner import expressions
 from runner.errors import TemplateError
+from runner.model import foreign
 from runner.model.fault import Faults, Path, quote
 from runner.model.group import TaskGroup
 from runner.model.matrix import ROOT
@@ -170,7 +171,7 @@ class Scopes:
             self._refuse_variable(text, name)
         else:
             known = [*tables, *self._exports] if len(self._exports) <= 1000 else list(tables)
-            hint = self._faults.nearest(name[0], known)
+            hint = foreign.root(name) or self._faults.nearest(name[0], known)
             self._refuse(text, name, f"nothing is called {quote(name[0])} here", hint)
 
     def _refuse_variable(self, text: _Text, name: Names) -> None:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from drivers.registry import Registry
 from runner import expressions
 from runner.errors import TemplateError
-from runner.model import document, environment, wording
+from runner.model import document, environment, foreign, wording
 from runner.model.fault import Faults, Path, quote
 from runner.model.fields import SAID_ALREADY
 from runner.model.parse import Parsed
@@ -104,7 +104,12 @@ def _report(faults: Faults, place: Path, problem: wording.Problem, model: type[B
         if path[0] in known:
             message = SAID_ALREADY
         else:
-            hint = faults.nearest(str(path[0]), known) or f"known are {', '.join(model.model_fields)}"
+            key = str(path[0])
+            hint = (
+                foreign.key_of_spec(key, known)
+                or faults.nearest(key, known)
+                or f"known are {', '.join(model.model_fields)}"
+            )
     elif problem.wanted and isinstance(value, str) and expressions.has_template(value):
         hint = "a template can be all of this value and not a part of it"
     faults.add((*place, *path), message, hint=hint, about_key=problem.about_key)
