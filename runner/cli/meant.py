@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import re
 import shlex
+from argparse import ArgumentParser
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+from importlib import import_module
 
 DOCUMENTS = (".yaml", ".yml", ".json")
 
@@ -51,6 +53,9 @@ _LETTERS: Mapping[str, str] = {
 }
 """As `make`, `kubectl` and their like have them."""
 
+BEGINNERS = ("run", "submit", "rerun")
+"""The commands that begin a group."""
+
 _SETTING = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*=.*", re.DOTALL)
 
 
@@ -71,17 +76,27 @@ def command(given: str, known: Iterable[str]) -> str:
     return nearest(given, known)
 
 
-def argument(given: str, known: Iterable[str], file: str | None) -> str:
-    """Among the arguments of a command that has these options; `file` is the one that was named, where it takes one."""
+def argument(given: str, known: Iterable[str], prog: str, file: str | None) -> str:
+    """Among the arguments of the command `prog`, which has these options; `file` is the one that was named, where it takes one."""
     known = set(known)
     if given.startswith("-"):
         option = _LETTERS.get(given[:2], "")
-        return _asked(option) if option in known else nearest(given.partition("=")[0], known)
+        return _asked(option) if option in known else _option(given.partition("=")[0], known, prog)
     if "--set" in known and _SETTING.fullmatch(given):
         return _asked(f"--set {given}")
     if file is not None and is_document(given) and not is_document(file):
         return f" ({file!r} was taken for the FILE)"
     return ""
+
+
+def _option(given: str, known: Iterable[str], prog: str) -> str:
+    """One that a command of the same kind has is no slip of the pen."""
+    for name in BEGINNERS if prog.removeprefix("runner ") in BEGINNERS else ():
+        parser = ArgumentParser(add_help=False)
+        import_module(f"runner.cli.{name}").add_arguments(parser)
+        if given in parser._option_string_actions:
+            return f" (`runner {name}` has it)"
+    return nearest(given, known)
 
 
 def is_document(name: str) -> bool:

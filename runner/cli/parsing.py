@@ -29,7 +29,9 @@ class Parser(ArgumentParser):
     def _refuse(self, words: Sequence[str], file: str | None, otherwise: str = "") -> NoReturn:
         from runner.cli import meant  # for those who were mistaken
 
-        told = (each + (meant.argument(each, self._option_string_actions, file) or otherwise) for each in words)
+        told = (
+            each + (meant.argument(each, self._option_string_actions, self.prog, file) or otherwise) for each in words
+        )
         self.error(f"not expected here: {', '.join(told)}")
 
     def _check_value(self, action: Action, value: Any) -> None:

@@ -54,7 +54,7 @@ def with_node(options: Namespace, work: Callable[[AsyncClient, Namespace], Await
                 "no node is named: give --to host:port, unix:/path or local, or keep one with `runner context add`; "
                 "`runner run` runs a group here, without any"
             )
-        async with _open_node(endpoint) as client:
+        async with _open_node(endpoint, options) as client:
             return await work(client, options)
 
     return asyncio.run(run())
@@ -64,7 +64,7 @@ def with_node(options: Namespace, work: Callable[[AsyncClient, Namespace], Await
 async def open_groups(options: Namespace) -> AsyncIterator[Groups]:
     endpoint = chosen(options)
     if endpoint is not None:
-        async with _open_node(endpoint) as client:
+        async with _open_node(endpoint, options) as client:
             yield client
     else:
         from runner.runs.runs import Runs
@@ -135,27 +135,39 @@ def _with_token(endpoint: Endpoint, given: ClientSettings) -> Endpoint:
 
 
 @asynccontextmanager
-async def _open_node(endpoint: Endpoint) -> AsyncIterator[AsyncClient]:
+async def _open_node(endpoint: Endpoint, options: Namespace) -> AsyncIterator[AsyncClient]:
     machine.silence_grpc()
     from runner.client import AsyncClient
 
     with _advice(endpoint):
-        async with AsyncClient(endpoint, on_wait=_Notices(endpoint.target).tell) as client:
+        async with AsyncClient(endpoint, on_wait=_Notices(options).tell) as client:
             yield client
 
 
 class _Notices:
-    """Says what a command waits for, each thing once."""
+    """Says what a command waits for, each thing once; and first of all why it asks that node, where its line does not name it."""
 
-    def __init__(self, target: str) -> None:
-        self._target = target
+    def __init__(self, options: Namespace) -> None:
+        self._options = options
         self._told = ""
 
     def tell(self, error: RunnerError, seconds: float) -> None:
         if error.message != self._told:
+            if not self._told and (unsaid := _unsaid(self._options)):
+                complain(unsaid)
             self._told = error.message
             again = f"tried again in {duration(seconds)}" if seconds > 1 else "trying again"
             complain(f"{error.message} ({again})")
+
+
+def _unsaid(options: Namespace) -> str:
+    """What has named the node, and how one does without; empty where the command line names it."""
+    if options.to or options.context:
+        return ""
+    given = load_client_settings()
+    by = "RUNNER_TO" if given.to else "RUNNER_CONTEXT" if given.context else "the current context (`runner context ls`)"
+    instead = "" if options.node_only else "; --here asks what `runner run` has kept on this machine"
+    return f"{by} names the node that is asked{instead}"
 
 
 @contextmanager

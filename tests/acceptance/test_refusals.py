@@ -90,6 +90,14 @@ def refused(say: Say, line: str, message: str, **more: object) -> None:
         ),
         ("graph group.yaml tag=1", "runner graph: not expected here: tag=1; `runner graph --help` says more"),
         (
+            "run group.yaml --to=local",
+            "runner run: not expected here: --to=local (`runner submit` has it); `runner run --help` says more",
+        ),
+        (
+            "rerun x --from=a --set tag=1",
+            ("runner rerun: not expected here: --set (`runner run` has it), tag=1; `runner rerun --help` says more"),
+        ),
+        (
             "run --set tag x group.yaml",
             "runner run: not expected here: group.yaml ('x' was taken for the FILE); `runner run --help` says more",
         ),
