@@ -161,13 +161,12 @@ class _Notices:
 
 
 def _unsaid(options: Namespace) -> str:
-    """What has named the node, and how one does without; empty where the command line names it."""
-    if options.to or options.context:
+    """What has named the node, and how one does without; empty where the command line names it, and where only a node will do."""
+    if options.to or options.context or options.node_only:
         return ""
     given = load_client_settings()
     by = "RUNNER_TO" if given.to else "RUNNER_CONTEXT" if given.context else "the current context (`runner context ls`)"
-    instead = "" if options.node_only else "; --here asks what `runner run` has kept on this machine"
-    return f"{by} names the node that is asked{instead}"
+    return f"{by} names the node that is asked; --here asks what `runner run` has kept on this machine"
 
 
 @contextmanager

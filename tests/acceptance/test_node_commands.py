@@ -269,14 +269,12 @@ def test_a_node_that_cannot_be_reached_is_told_with_what_to_do(runner: Command, 
     assert process.stderr is not None
     assert b"there is no such socket; start a node with `runner serve`" in process.stderr.readline()
     process.kill()
-    for command, words in (
-        ("ls", "RUNNER_TO names the node that is asked; --here asks what `runner run` has kept on this machine"),
-        ("info", "RUNNER_TO names the node that is asked"),
-    ):
+    instead = "RUNNER_TO names the node that is asked; --here asks what `runner run` has kept on this machine"
+    for command, lines in (("ls", [f"runner: {instead}\n"]), ("info", [])):
         there = {"RUNNER_TO": f"unix:{tmp_path}/none.sock"}
         process = runner.start(command, stderr=subprocess.PIPE, environment=there)
         assert process.stderr is not None
-        assert process.stderr.readline().decode() == f"runner: {words}\n"
+        assert [process.stderr.readline().decode() for _ in lines] == lines
         assert b"there is no such socket" in process.stderr.readline()
         process.kill()
     for target in ("nowhere", "host:port", "::1:80", "unix:"):
