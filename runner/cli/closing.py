@@ -28,9 +28,12 @@ MOST_ROWS = 30
 _FAILURES = (Status.FAILED, Status.ERRORED)
 
 
-def closing(result: TaskGroupResult, tails: Tails, place: str = "", *, reveal: bool = False) -> Iterator[str]:
-    """`place` is what commands need beside the id to find the group, with a space before it."""
-    yield verdict(result)
+def closing(
+    result: TaskGroupResult, tails: Tails, place: str = "", *, reveal: bool = False, columns: int = 0
+) -> Iterator[str]:
+    """`place` is what commands need beside the id to find the group, with a space before it. What is said is broken between words
+    for a terminal of so many `columns`, 0 for none; commands and what was printed stay as they are."""
+    yield from _broken(verdict(result), 2, columns)
     tasks = [task for task in result.results.values() if is_told_of(task)]
     failed = [task for task in tasks if task.status in _FAILURES]
     few = len(tasks) <= MOST_ROWS
@@ -38,7 +41,8 @@ def closing(result: TaskGroupResult, tails: Tails, place: str = "", *, reveal: b
     width = column(task.name for task in shown)
     followers = {} if few else _followers(result)
     for task in shown:
-        yield from told_of(task, width)
+        for line in told_of(task, width):
+            yield from _broken(line, width + 4, columns)
         if task.status in _FAILURES:
             yield from _printed(task, tails, " " * (width + 4))
         if skipped := followers.get(task.name):
@@ -46,7 +50,20 @@ def closing(result: TaskGroupResult, tails: Tails, place: str = "", *, reveal: b
     if not few:
         yield f"  … and {_rest(tasks, shown)}: `runner get {result.id}{place}` tells of each"
     yield from outputs(result, reveal=reveal)
-    yield from _more(result, failed, place)
+    yield from _more(result, failed, place, columns)
+
+
+def _broken(line: str, indent: int, columns: int) -> Sequence[str]:
+    """The line, or several where it is too long, all but the first behind an indent (less of it where that would take most of a line)."""
+    if not columns or len(line) <= columns:
+        return (line,)
+    from textwrap import wrap  # of use to few
+
+    start = len(line) - len(line.lstrip())
+    return wrap(
+        line.lstrip(), columns, initial_indent=" " * start, subsequent_indent=" " * min(indent, max(4, columns // 3)),
+        break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip
 
 
 def _printed(task: TaskResult, tails: Tails, indent: str) -> Iterator[str]:
@@ -85,7 +102,7 @@ def _has_begun(task: TaskResult) -> bool:
     return task.attempts > 1 or (task.attempts == 1 and task.reason not in (Reason.REFUSED, Reason.UNKNOWN_TYPE))
 
 
-def _more(result: TaskGroupResult, failed: Sequence[TaskResult], place: str) -> Iterator[str]:
+def _more(result: TaskGroupResult, failed: Sequence[TaskResult], place: str, columns: int) -> Iterator[str]:
     if result.status is Status.SUCCESS or not result.status.terminal or result.reason == Reason.STATE_NOT_WRITTEN:
         return
     printed = next((task.name for task in failed if _has_begun(task)), None)
@@ -95,5 +112,7 @@ def _more(result: TaskGroupResult, failed: Sequence[TaskResult], place: str) -> 
         (f"runner rerun {result.id}{place}", "again, without what was successful"),
     ]
     width = max(len(command) for command, _ in commands)
+    if columns and any(width + 4 + len(about) > columns for _, about in commands):
+        width = 0  # a column that has no room would break lines that have
     yield "to see more:"
     yield from (f"  {command:{width}}  {about}" for command, about in commands)

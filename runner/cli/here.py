@@ -110,7 +110,7 @@ async def carry_out(
             await view.show(_story(stack, node, id, run_dir, options, view))
             result = node.engine.unwritten_end(id) or node.engine.result(id)
         place = _place(options) if result.status is not Status.SUCCESS else ""
-        text = outcome.closed(result, tails, place, machine=machine, reveal=options.reveal)
+        text = outcome.closed(result, tails, place, stdout, machine=machine, reveal=options.reveal)
         await asyncio.to_thread(stdout.print, text if machine or outlets.quiet else f"\n{text}")
         if options.isolated and options.keep_workspace:
             complain(f"the workspace is kept: {folder}")

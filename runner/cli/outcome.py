@@ -7,6 +7,7 @@ import json
 from runner.cli.closing import closing
 from runner.cli.report import summary
 from runner.cli.tails import Tails
+from runner.cli.terminal import Output
 from runner.model.result import Status, TaskGroupResult
 
 SUCCESS, FAILED = 0, 1
@@ -18,13 +19,13 @@ def told(result: TaskGroupResult, *, machine: bool, reveal: bool = False) -> str
     return "\n".join(summary(result, reveal=reveal))
 
 
-def closed(result: TaskGroupResult, tails: Tails, place: str, *, machine: bool, reveal: bool = False) -> str:
-    """The same to somebody who has looked on, as `runner.cli.closing` has it."""
-    return (
-        told(result, machine=True, reveal=reveal)
-        if machine
-        else "\n".join(closing(result, tails, place, reveal=reveal))
-    )
+def closed(
+    result: TaskGroupResult, tails: Tails, place: str, output: Output, *, machine: bool, reveal: bool = False
+) -> str:
+    """The same to somebody who has looked on, as `runner.cli.closing` has it, for this output."""
+    if machine:
+        return told(result, machine=True, reveal=reveal)
+    return "\n".join(closing(result, tails, place, reveal=reveal, columns=output.columns))
 
 
 def status(result: TaskGroupResult) -> int:

@@ -117,7 +117,7 @@ async def follow(client: AsyncClient, id: str, interrupts: Interrupts, options: 
         interrupts.cancels(lambda: None)  # there is nothing left to cancel
     if failure is not None:
         raise failure
-    text = outcome.closed(result, tails, found_again(options), machine=machine, reveal=options.reveal)
+    text = outcome.closed(result, tails, found_again(options), stdout, machine=machine, reveal=options.reveal)
     await asyncio.to_thread(stdout.print, text if machine else f"\n{text}")
     if stdout.lost is not None:
         complain(f"standard output was lost ({stdout.lost.strerror}); `runner watch {id}` shows all of it")

@@ -49,6 +49,14 @@ class Output:
         self.descriptor = descriptor
         self.lost: OSError | None = None
 
+    @property
+    def columns(self) -> int:
+        """How many a line has at this moment; 0 where that is no terminal, or one that does not know."""
+        try:
+            return os.get_terminal_size(self.descriptor).columns
+        except OSError:
+            return 0
+
     def takes(self, size: int) -> bool:
         """Whether `size` bytes can be written now without waiting for a reader."""
         try:

@@ -41,7 +41,7 @@ async def _watch(groups: Groups, options: Namespace) -> int:
         live, tails = is_live(options.progress, STDOUT, machine=False), Tails()
         await show(groups, id, stdout, tails, partial(Standstill, id, found_again(options)), live=live)
         result = await groups.result(id)
-        text = outcome.closed(result, tails, found_again(options), machine=False)
+        text = outcome.closed(result, tails, found_again(options), stdout, machine=False)
         await asyncio.to_thread(stdout.print, f"\n{text}")
     if result.reason == Reason.RUNNER_LOST:
         complain(f"nobody carries {id} out any more; `runner run --id {id}` with the same file takes it up")

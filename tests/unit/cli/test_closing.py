@@ -63,6 +63,27 @@ def test_the_column_of_names_is_as_wide_as_those_take_of_which_something_is_said
     assert list(closing(ended, Tails()))[1:3] == [f"  {long}  failed: exit code 1", "  lint  failed: exit code 2"]
 
 
+def test_for_a_terminal_what_is_said_is_broken_between_words_and_nothing_else_is() -> None:
+    ended = result(
+        task("lint", Status.FAILED, exit_code=2, error="something that takes many words to say"),
+        skipped("ship", "lint"),
+    )
+    told = list(closing(ended, tails_of("lint", b"printed in a line that is longer than forty columns\n"), columns=40))
+    assert told == [
+        "ship: failed: 1 failed, 1 skipped",
+        "  lint  failed: exit code 2, something",
+        "        that takes many words to say",
+        "        | printed in a line that is longer than forty columns",
+        "  ship  skipped because lint was skipped",
+        "to see more:",
+        "  runner logs 8c1f lint  all that it printed",
+        "  runner explain 8c1f  why it ended like this",
+        "  runner rerun 8c1f  again, without what was successful",
+    ]
+    assert list(closing(ended, Tails(), columns=20))[:2] == ["ship: failed: 1", "  failed, 1 skipped"]
+    assert list(closing(ended, Tails(), columns=20))[3] == "      code 2,"
+
+
 def test_of_a_success_nothing_more_is_said() -> None:
     ended = result(task("a"), task("b", Status.FAILED, exit_code=1), status=Status.SUCCESS)  # which was allowed
     assert list(closing(ended, Tails())) == ["ship: success: 1 success, 1 failed", "  b  failed: exit code 1"]
