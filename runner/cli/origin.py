@@ -24,8 +24,11 @@ class Origin(Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, name: str, data: bytes) -> Origin | None:
-        """None for standard input, which cannot be read again."""
-        return None if name == STDIN else cls(path=os.fsencode(os.path.abspath(name)), digest=_digest(data))
+        """None for what cannot be read again: standard input, a pipe, what a descriptor of this process alone names."""
+        path = os.path.abspath(name)
+        if name == STDIN or not os.path.isfile(path) or path.startswith(("/dev/", "/proc/")):
+            return None
+        return cls(path=os.fsencode(path), digest=_digest(data))
 
     @classmethod
     def kept_in(cls, run_dir: Path) -> Origin | None:
@@ -44,10 +47,11 @@ class Origin(Struct, frozen=True, kw_only=True):
         """How a person here names the file, if it says something else by now."""
         path = os.fsdecode(self.path)
         try:
-            if _digest(read_file(path)) == self.digest:
+            # Where it is gone, or no file any more, there is nothing else that could be run.
+            if not os.path.isfile(path) or _digest(read_file(path)) == self.digest:
                 return None
         except UsageError:
-            return None  # it is gone, and there is nothing else that could be run
+            return None
         nearer = os.path.relpath(path)
         return path if nearer.startswith("..") else nearer
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -164,10 +165,12 @@ def test_a_document_that_has_changed_since_is_not_what_is_done_again(runner: Com
     assert (again.status, again.stderr) == (1, said.format("one"))
     assert runner("rerun", "three", "--id", "four").stderr == said.format("three"), "it is known of that one as well"
     (runner.folder / name).unlink()
+    os.mkfifo(runner.folder / name)
     assert runner("rerun", "one", "--id", "five").stderr == ""
 
 
-def test_of_a_document_that_came_by_standard_input_nothing_is_said(runner: Command) -> None:
-    assert runner("run", "-", "--id", "one", stdin=group([shell("t", "exit 3")]).encode()).status == 1
+@pytest.mark.parametrize("name", ["-", "/dev/stdin"])
+def test_of_a_document_that_came_by_standard_input_nothing_is_said(runner: Command, name: str) -> None:
+    assert runner("run", name, "--id", "one", stdin=group([shell("t", "exit 3")]).encode()).status == 1
     again = runner("rerun", "one")
     assert (again.status, again.stderr) == (1, "")
