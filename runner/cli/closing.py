@@ -54,14 +54,14 @@ def closing(
 
 
 def _broken(line: str, indent: int, columns: int) -> Sequence[str]:
-    """The line, or several where it is too long, all but the first behind an indent (less of it where that would take most of a line)."""
+    """The line, or several where it is too long, all but the first behind an indent, or a small one where that would take most of a line."""
     if not columns or len(line) <= columns:
         return (line,)
     from textwrap import wrap  # of use to few
 
     start = len(line) - len(line.lstrip())
     return wrap(
-        line.lstrip(), columns, initial_indent=" " * start, subsequent_indent=" " * min(indent, max(4, columns // 3)),
+        line.lstrip(), columns, initial_indent=" " * start, subsequent_indent=" " * (indent if indent <= columns // 2 else 4),
         break_long_words=False, break_on_hyphens=False,
     )  # fmt: skip
 

@@ -80,7 +80,7 @@ class Picture:
     def _bar(self, board: Board, width: int) -> str:
         parts = list(board.summary())
         while len(parts) > 1 and cell_len(" · ".join(parts)) > width:
-            parts.pop(1)  # how much is done, and for how long, is what counts
+            parts.pop(-2 if len(parts) > 2 else 1)  # how much is done, what failed, and for how long, is what counts
         text = " · ".join(parts)
         room = min(MAX_BAR_WIDTH, width - cell_len(text) - 2)
         if room < MIN_BAR_WIDTH:

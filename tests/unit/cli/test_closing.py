@@ -81,7 +81,7 @@ def test_for_a_terminal_what_is_said_is_broken_between_words_and_nothing_else_is
         "  runner rerun 8c1f  again, without what was successful",
     ]
     assert list(closing(ended, Tails(), columns=20))[:2] == ["ship: failed: 1", "  failed, 1 skipped"]
-    assert list(closing(ended, Tails(), columns=20))[3] == "      code 2,"
+    assert list(closing(ended, Tails(), columns=20))[3] == "        code 2,"
 
 
 def test_of_a_success_nothing_more_is_said() -> None:

@@ -267,6 +267,16 @@ def test_a_narrow_terminal_has_marks_alone() -> None:
     assert group.drawn(30) == ["▸ compi…hing  2.0 s  10%", "0 of 1 done · 1 running"]
 
 
+def test_what_failed_is_counted_where_little_has_room() -> None:
+    group = Group("a", "b", "c", b=["a"], c=["a"]).tell(Kind.GROUP_STARTED, at=NOW - 2)
+    group.start("a").end("a", "failed", exit_code=1)
+    for name in "bc":
+        group.tell(Kind.TASK_SKIPPED, name, reason="dependency_failed", because_of="a")
+    assert group.drawn(50)[-1] == "3 of 3 done · 1 failed · 2 skipped · 2.0 s"
+    assert group.drawn(32)[-1] == "3 of 3 done · 1 failed · 2.0 s"
+    assert group.drawn(20)[-1] == "3 of 3 done · 2.0 s"
+
+
 def test_instances_of_a_matrix_are_told_apart_where_their_names_have_no_room() -> None:
     group = Group("check[debian-bookworm-slim,3.12]", "check[debian-bookworm-slim,3.13]")
     assert [line.split("  ")[0] for line in group.drawn(80)[:2]] == [
