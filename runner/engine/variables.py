@@ -37,7 +37,7 @@ def bind_inputs(group: TaskGroup, given: Mapping[str, str]) -> dict[str, Value]:
     problems += [
         f"input {item.name!r} is required; give it with --set {item.name}=…"
         if not item.confidential
-        else f"input {item.name!r} is required; give it with --set-secret {item.name}=@file"
+        else f"input {item.name!r} is required; give it with --set-secret {item.name}=@file, or {item.name}=- to type it unseen"
         for item in group.inputs
         if item.required and item.name not in given
     ]

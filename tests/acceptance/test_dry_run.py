@@ -115,7 +115,7 @@ def test_what_is_known_to_go_wrong_is_said(runner: Command) -> None:
 def test_what_cannot_be_run_cannot_be_shown_either(runner: Command) -> None:
     missing = runner("run", runner.write(DOCUMENT), "--dry-run")
     assert (missing.status, missing.stdout) == (2, "")
-    assert "input 'key' is required; give it with --set-secret key=@file" in missing.stderr
+    assert "input 'key' is required; give it with --set-secret key=@file, or key=- to type it unseen" in missing.stderr
     assert "the group has no task 'shop' (did you mean 'ship'?)" in dry(runner, "--task", "shop").stderr
 
 

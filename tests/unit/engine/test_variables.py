@@ -60,7 +60,7 @@ def test_all_that_is_wrong_with_inputs_is_said_at_once() -> None:
     assert refused.value.message == (
         "input 'tga' is not declared by the document; did you mean 'tag'?\n"
         "input 'note' is not valid text (UTF-8 without NUL)\n"
-        "input 'password' is required; give it with --set-secret password=@file"
+        "input 'password' is required; give it with --set-secret password=@file, or password=- to type it unseen"
     )
 
 
