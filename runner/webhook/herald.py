@@ -80,8 +80,9 @@ class Herald:
             async with asyncio.TaskGroup() as deliveries:
                 while True:
                     self._news.clear()
+                    looked = clock.now().wall
                     try:
-                        for notice in self._due(store, clock.now().wall):
+                        for notice in self._due(store, looked):
                             self._under_way.add(notice.group)
                             telling = _Telling(engine, store, clock, poster, node, node_id)
                             deliveries.create_task(self._deliver(notice, telling))
@@ -90,7 +91,7 @@ class Herald:
                             "what has to be told cannot be read: %s", error, extra={"action": "webhook_failed"}
                         )
                     with suppress(TimeoutError):
-                        async with asyncio.timeout(self._pause(store, clock)):
+                        async with asyncio.timeout(self._pause(store, clock, looked)):
                             await self._news.wait()
         finally:
             poster.close()
@@ -114,7 +115,8 @@ class Herald:
         ]
         return found[: max(0, self._pace.at_once - len(self._under_way))]
 
-    def _pause(self, store: Archive, clock: Clock) -> float:
+    def _pause(self, store: Archive, clock: Clock, looked: float) -> float:
+        """Until something is due that was not when it looked last."""
         if len(self._under_way) >= self._pace.at_once:
             return LOOK_SECONDS  # it wakes when one of them is over
         try:
@@ -122,7 +124,7 @@ class Herald:
         except RunnerError:
             return LOOK_SECONDS
         now = clock.now().wall
-        return min(LOOK_SECONDS, min((max(0.0, at - now) for at in due if at > now), default=LOOK_SECONDS))
+        return min(LOOK_SECONDS, min((max(0.0, at - now) for at in due if at > looked), default=LOOK_SECONDS))
 
     async def _deliver(self, notice: Notice, telling: _Telling) -> None:
         """Tell it once, and keep what came of it. Raises nothing."""

@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import json
 import ssl
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -34,7 +35,7 @@ from runner.simulator.script import Script
 from runner.store.base import Batch
 from runner.store.sqlite import SqliteStore
 from runner.webhook import signing
-from runner.webhook.herald import Herald, Pace
+from runner.webhook.herald import LOOK_SECONDS, Herald, Pace
 from tests.contract.store_samples import Calls, group
 from tests.rpc import command, desk
 
@@ -218,6 +219,22 @@ async def test_it_is_tried_until_somebody_has_heard_it(place: Place, answer: byt
     assert receiver.calls >= 3
     assert len({id for id, _ in receiver.messages}) == 1
     assert place.store.finished()[0].id == "g"
+
+
+async def test_what_becomes_due_while_it_looks_is_not_left_for_a_minute(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notices = place.store.notices
+
+    def slowly(*arguments: Any) -> Any:
+        time.sleep(IMPATIENT.longest)  # as on a machine that has much else to do
+        return notices(*arguments)
+
+    monkeypatch.setattr(place.store, "notices", slowly)
+    place.over("g")
+    async with Receiver(b"HTTP/1.1 500 Oh\r\n\r\n").listening() as receiver, place.telling(receiver.url):
+        async with asyncio.timeout(LOOK_SECONDS / 2):
+            await receiver.until(5)
 
 
 async def test_nobody_listens_and_then_somebody_does_in_another_life(place: Place) -> None:
