@@ -80,8 +80,10 @@ def test_what_carries_no_mark_is_ended_at_a_normal_end_too(tmp_path: Path) -> No
 
 def test_a_normal_end_without_leftovers_has_no_report(tmp_path: Path) -> None:
     async def scenario(host: SupervisorHost) -> None:
-        process = await host.spawn("k", program(["sh", "-c", "sleep 0.2 & wait; true"]), Sink())
+        script = f"while [ ! -e {tmp_path}/go ]; do sleep 0.02; done & wait; true"
+        process = await host.spawn("k", program(["sh", "-c", script]), Sink())
         await until_held(host, process.started.pid)
+        (tmp_path / "go").touch()
         assert (await process.wait()).kill is None
 
     play(tmp_path, scenario)
