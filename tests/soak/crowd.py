@@ -5,6 +5,7 @@ have started at once, and to have ended well so many seconds later.
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -36,7 +37,7 @@ class Crowd(peer_pb2_grpc.PeerServiceServicer):
         self, request_iterator: AsyncIterator[pb.FromOrigin], context: Any
     ) -> AsyncIterator[pb.FromExecutor]:
         del context
-        name = f"crowd-{next(self._numbers)}"
+        name = f"crowd-{os.getpid()}-{next(self._numbers)}"  # a runner that has two names would stay away
         told: asyncio.Queue[FromExecutor] = asyncio.Queue()
         hearing = asyncio.create_task(_hear(name, request_iterator, told, self._seconds))
         try:
