@@ -31,8 +31,8 @@ def run(options: Namespace) -> int:
 def _here(options: Namespace) -> int:
     from runner import workspace
     from runner.cli.here import CALLER, carry_out, new_run_dir
-    from runner.cli.origin import Origin
     from runner.cli.report import headline
+    from runner.cli.source import Source
     from runner.cli.view import Outlets, Shown
     from runner.runs.runs import Runs
 
@@ -44,8 +44,8 @@ def _here(options: Namespace) -> int:
     folder = workspace.current()
     if (before := runs.workspace_of(former)) != str(folder):
         complain(f"{former} worked in {before}, and this works in {folder}")
-    origin = Origin.kept_in(settings.run_dir(former))
-    if origin is not None and (changed := origin.changed()) is not None:
+    source = Source.kept_in(settings.run_dir(former))
+    if source is not None and (changed := source.changed()) is not None:
         complain(
             f"{changed} has changed since {former}, whose document is done again as it was; "
             f"`runner run {shlex.quote(changed)}` runs what it says now"
@@ -55,8 +55,8 @@ def _here(options: Namespace) -> int:
         accepted = node.engine.accept(
             again.submission, caller=CALLER, workspace=workspace, traceparent=settings.traceparent
         )
-        if origin is not None:
-            origin.keep(run_dir)
+        if source is not None:
+            source.keep(run_dir)
         return accepted.id
 
     tasks = {task.name: task for task in again.submission.group.tasks}

@@ -54,17 +54,17 @@ def run_once(options: Namespace, interrupts: MakeInterrupts | None = None) -> in
     outlets = Outlets.of(options, headline(group.name, len(group.tasks), group.id))
     outlets.begin()
     from runner.cli import ending, here  # behind the first line, which does not have to wait for them
-    from runner.cli.origin import Origin
+    from runner.cli.source import Source
 
-    origin = Origin.of(options.file, data)
+    source = Source.of(options.file, data)
 
     def begin(node: Node, workspace: str) -> str:
         id = node.engine.submit(
             group, inputs, caller=here.CALLER, workspace=workspace, traceparent=settings.traceparent,
             pause_on_failure=options.pause_on_failure,
         )  # fmt: skip
-        if origin is not None:
-            origin.keep(run_dir)
+        if source is not None:
+            source.keep(run_dir)
         return id
 
     with here.new_run_dir(settings, group.id) as run_dir:

@@ -13,17 +13,17 @@ from msgspec import Struct
 from runner.cli.document import STDIN, read_file
 from runner.errors import UsageError
 
-FILE = "origin"
+FILE = "source"
 
 
-class Origin(Struct, frozen=True, kw_only=True):
+class Source(Struct, frozen=True, kw_only=True):
     """`path` is absolute, and may be no text; `digest` is that of the document's bytes as they were run."""
 
     path: bytes
     digest: str
 
     @classmethod
-    def of(cls, name: str, data: bytes) -> Origin | None:
+    def of(cls, name: str, data: bytes) -> Source | None:
         """None for what cannot be read again: standard input, a pipe, what a descriptor of this process alone names."""
         path = os.path.abspath(name)
         if name == STDIN or not os.path.isfile(path) or path.startswith(("/dev/", "/proc/")):
@@ -31,7 +31,7 @@ class Origin(Struct, frozen=True, kw_only=True):
         return cls(path=os.fsencode(path), digest=_digest(data))
 
     @classmethod
-    def kept_in(cls, run_dir: Path) -> Origin | None:
+    def kept_in(cls, run_dir: Path) -> Source | None:
         """None where nothing is known of it."""
         try:
             return msgspec.json.decode((run_dir / FILE).read_bytes(), type=cls)
