@@ -20,6 +20,7 @@ from runner.backup import RESTORED
 from runner.clock import Clock, SystemClock
 from runner.config import Settings
 from runner.forwarding import Forwarding
+from runner.model.words import counted
 from runner.process import descriptors, launch
 from runner.process.host import SupervisorHost
 from runner.process.lasting import LastingHost, Leave, remain
@@ -202,7 +203,8 @@ def _end_what_was_restored(node: Node, mark: Path) -> None:
     for id in unfinished:
         node.engine.cancel_once(id, at_once=True)
     extra = {"action": "restored", "groups": len(unfinished)}
-    _log.warning("this state was restored: %d groups that were not over are ended", len(unfinished), extra=extra)
+    ended = counted(len(unfinished), "group")
+    _log.warning("this state was restored; not over, and ended now: %s", ended, extra=extra)
     node.engine.when_durable(lambda error: None if error else mark.unlink(missing_ok=True))
 
 

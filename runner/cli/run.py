@@ -17,6 +17,7 @@ from runner.cli.options import add_pause_argument, filled, filled_path, positive
 from runner.cli.report import headline
 from runner.cli.terminal import complain
 from runner.cli.view import Outlets, Shown, add_progress_argument
+from runner.model.inputs import bind_inputs
 from runner.tasktypes import registry
 from runner.validation.forwarding import without_peers
 
@@ -51,6 +52,7 @@ def run_once(options: Namespace, interrupts: MakeInterrupts | None = None) -> in
     group = replace(group, id=group.id or secrets.token_hex(8))
     folder = None if options.isolated else workspace.current()
     assert group.id is not None
+    bind_inputs(group, inputs)  # what is missing is told before a run is
     outlets = Outlets.of(options, headline(group.name, len(group.tasks), group.id))
     outlets.begin()
     from runner.cli import ending, here  # behind the first line, which does not have to wait for them

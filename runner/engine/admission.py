@@ -22,6 +22,7 @@ from runner.errors import UsageError
 from runner.model import codec, trace
 from runner.model.event import Event, Kind
 from runner.model.group import TaskGroup
+from runner.model.inputs import bind_inputs
 from runner.model.result import Abort
 from runner.model.value import Value
 from runner.sealing import Sealer
@@ -70,7 +71,7 @@ class Submission(Struct, frozen=True, kw_only=True):
 def prepare(group: TaskGroup, inputs: Mapping[str, str], sealer: Sealer, id: str) -> Submission:
     """See `Engine.prepared`."""
     with collector.at_rest():
-        values = variables.bind_inputs(group, inputs)
+        values = bind_inputs(group, inputs)
         return replace(sealed(group, values, sealer, id), concurrency=variables.concurrency_key(group, values))
 
 

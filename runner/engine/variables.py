@@ -8,42 +8,13 @@ from msgspec.structs import replace
 
 from runner.errors import TemplateError, UsageError
 from runner.expressions import DataScope, Lookup, Scope, evaluate, has_template, render
-from runner.model.fault import nearest
 from runner.model.group import TaskGroup
 from runner.model.parse import wrong_key
 from runner.model.result import Skip, Status
 from runner.model.task import Export, Task
 from runner.model.value import Bindings, Value
 
-MOST_PROBLEMS = 100
-"""Of inputs, told at once."""
-
 DEFAULT_AFTER_SKIP = frozenset({Skip.CONDITION_FALSE.value, Skip.NO_FAILURE.value})
-
-
-def bind_inputs(group: TaskGroup, given: Mapping[str, str]) -> dict[str, Value]:
-    """Every declared input with its value. Raises UsageError that names all that is wrong, of very much the first."""
-    declared = {item.name: item for item in group.inputs}
-    problems: list[str] = []
-    for name, text in given.items():
-        if len(problems) >= MOST_PROBLEMS:
-            break
-        if name not in declared:
-            hint = nearest(name, declared)
-            known = f"; {hint}" if hint else f"; declared: {', '.join(declared)}" if declared else "; it declares none"
-            problems.append(f"input {name!r} is not declared by the document{known}")
-        elif "\0" in text or not _encodable(text):
-            problems.append(f"input {name!r} is not valid text (UTF-8 without NUL)")
-    problems += [
-        f"input {item.name!r} is required; give it with --set {item.name}=…"
-        if not item.confidential
-        else f"input {item.name!r} is required; give it with --set-secret {item.name}=@file, or {item.name}=- to type it unseen"
-        for item in group.inputs
-        if item.required and item.name not in given
-    ]
-    if problems:
-        raise UsageError("\n".join(problems))
-    return {item.name: Value(given.get(item.name, item.default or ""), item.confidential) for item in group.inputs}
 
 
 def secrets(group: TaskGroup) -> dict[str, Value]:
@@ -101,14 +72,6 @@ def _with_defaults(group: TaskGroup, default: Callable[[Task, Export], str | Non
             for task in group.tasks
         ),
     )
-
-
-def _encodable(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 class Source:

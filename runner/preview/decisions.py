@@ -17,6 +17,7 @@ from runner.dispatch.secrets import Secrets
 from runner.engine import variables
 from runner.errors import TemplateError
 from runner.model.group import TaskGroup
+from runner.model.inputs import bind_inputs
 from runner.model.matrix import ROOT
 from runner.model.result import Reason, Skip
 from runner.model.task import Task, When
@@ -82,7 +83,7 @@ class _Reason(Struct, frozen=True):
 
 def preview(group: TaskGroup, given: Mapping[str, str], registry: Registry, milliseconds: int) -> Preview:
     """`given` are inputs; `milliseconds` is what the templates of one task may cost. Raises UsageError for inputs that are undeclared or missing."""
-    return _Player(group, variables.bind_inputs(group, given), registry, milliseconds).play()
+    return _Player(group, bind_inputs(group, given), registry, milliseconds).play()
 
 
 class _Player:

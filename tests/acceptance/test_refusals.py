@@ -423,3 +423,12 @@ def test_what_is_warned_of(say: Say, tmp_path: Path, text: str, message: str) ->
     (tmp_path / "group.yaml").write_text(f"taskGroup:\n- {text}\n")
     done = say("validate", "group.yaml")
     assert (done.stderr, done.status) == (message, 0)
+
+
+def test_a_run_that_lacks_an_input_is_not_announced(runner: Command) -> None:
+    path = runner.write(
+        "inputs: {who: {required: true}}\ntaskGroup:\n- {name: t, type: os_exec, spec: {command: 'true'}}\n"
+    )
+    done = runner("run", path)
+    assert (done.status, done.stdout) == (2, "")
+    assert done.stderr == "runner: input 'who' is required; give it with --set who=…\n"

@@ -4,9 +4,10 @@ import pytest
 from msgspec.structs import replace
 
 from runner.engine import variables
-from runner.errors import TemplateError, UsageError
+from runner.errors import TemplateError
 from runner.model import codec
 from runner.model.group import Input, TaskGroup
+from runner.model.inputs import bind_inputs
 from runner.model.result import Status
 from runner.model.task import Export, Import, Task
 from runner.model.value import Bindings, Value
@@ -25,20 +26,11 @@ def _bindings(**imported: Value) -> Bindings:
     return Bindings(imports={"a": imported}, group_id="g", group_name="", task_name="t", task_attempt=1)
 
 
-def test_inputs_take_what_is_given_then_the_default_then_nothing() -> None:
-    assert variables.bind_inputs(GROUP, {"password": "hunter2", "tag": "v1"}) == {
-        "tag": Value("v1"),
-        "password": Value("hunter2", confidential=True),
-        "note": Value(""),
-    }
-    assert variables.bind_inputs(GROUP, {"password": "x"})["tag"] == Value("latest")
-
-
 def test_a_group_is_stored_without_what_its_inputs_hide() -> None:
     group = replace(GROUP, inputs=(*GROUP.inputs, Input(name="token", default="hunter2", confidential=True)))
     stored = variables.without_secrets(group)
     assert [item.default for item in stored.inputs] == ["latest", None, None, None]
-    assert variables.bind_inputs(group, {"password": "x"})["token"] == Value("hunter2", confidential=True)
+    assert bind_inputs(group, {"password": "x"})["token"] == Value("hunter2", confidential=True)
 
 
 def test_a_group_is_stored_without_the_confidential_defaults_of_its_exports() -> None:
@@ -46,27 +38,12 @@ def test_a_group_is_stored_without_the_confidential_defaults_of_its_exports() ->
     others = (Export(name="a", confidential=True), Export(name="c", default="hunter3", confidential=True))
     tasks = (Task(name="t-1", type="os_exec", exports=exports), Task(name="u", type="os_exec", exports=others))
     group = replace(GROUP, tasks=tasks)
-    inputs = variables.bind_inputs(group, {"password": "x"})
+    inputs = bind_inputs(group, {"password": "x"})
     document = codec.encode_group(variables.without_secrets(group))
     assert b"hunter" not in document
     stored = {**inputs, **variables.secrets(group)}
     assert variables.with_secrets(codec.decode_group(document), stored) == (group, inputs)
     assert all(value.confidential for value in variables.secrets(group).values())
-
-
-def test_all_that_is_wrong_with_inputs_is_said_at_once() -> None:
-    with pytest.raises(UsageError) as refused:
-        variables.bind_inputs(GROUP, {"tga": "v1", "note": "a\0b"})
-    assert refused.value.message == (
-        "input 'tga' is not declared by the document; did you mean 'tag'?\n"
-        "input 'note' is not valid text (UTF-8 without NUL)\n"
-        "input 'password' is required; give it with --set-secret password=@file, or password=- to type it unseen"
-    )
-
-
-def test_an_input_for_a_group_without_inputs() -> None:
-    with pytest.raises(UsageError, match="it declares none"):
-        variables.bind_inputs(TaskGroup(tasks=GROUP.tasks), {"a": "b"})
 
 
 SOURCE = Task(name="a", type="os_exec", exports=(Export(name="v", default="d"), Export(name="w")))
