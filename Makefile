@@ -30,8 +30,11 @@ demo: $(READY)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m examples.node_demo
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m examples.forward_demo
 
+# Many tests wait for processes, so that one more worker than there are processors has something to do; four are enough for anybody.
+PROCESSES ?= $(shell n=$$(nproc); echo $$((n < 4 ? n + 1 : 4)))
+
 test: $(READY)
-	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile $(ARGS)
 
 chaos: $(READY)
 	@$(BIN)/python -m tests.chaos $(ARGS)

@@ -44,7 +44,7 @@ EXAMPLES = (
     Example(
         "failure.yaml",
         "A task fails, and this group is meant to. Each skipped task says because of which.",
-        "deploy         skipped because package was skipped",
+        "deploy      skipped because package was skipped",
         status=1,
     ),
     Example(

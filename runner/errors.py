@@ -174,13 +174,6 @@ class UnavailableError(RunnerError):
 class SupersededError(RunnerError):
     """A newer session of the same runner has taken the place of this one."""
 
-    def __init__(self, message: str | None = None) -> None:
-        super().__init__(
-            message
-            or "a newer session of the same runner has taken the place of this one; if they go on to take turns, two runners work on "
-            "copies of one state directory: `runner restore` makes a copy that is a runner of its own"
-        )
-
 
 class ProtocolError(RunnerError):
     """The other runner speaks another version of the protocol between runners."""

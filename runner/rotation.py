@@ -18,7 +18,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from runner import privatefile, sealing
-from runner.engine import variables
+from runner.engine import again, variables
 from runner.engine.services import group_digest, input_context, output_context
 from runner.errors import StateLockedError, StoreFullError, UsageError
 from runner.logs.files import FileLogStore
@@ -143,17 +143,12 @@ def _reseal_group(store: Archive, record: GroupRecord, sealer: Sealer, done: Rot
         if task.outputs and (sealed := anew.values(task.outputs, output_context(row.id, task.name))) != task.outputs
     }
     digest = _digest(row, sealer)
-    if digest is None and not _is_again(store, row):
+    # One that does another group again has that in its digest, which may be gone; nobody has a document of it to submit.
+    if digest is None and again.former_of(store, row.id) is None:
         done.unknown.append(row.public_id)
     if anew.count or digest not in (None, row.digest):
         store.reseal(row.id, digest or row.digest, inputs, outputs)
     done.values += anew.count
-
-
-def _is_again(store: Archive, row: GroupRow) -> bool:
-    """It was made of another group, which takes part in its digest and may be gone. Nobody has its document to submit."""
-    [accepted] = store.events(row.id, limit=1)
-    return "again" in accepted.fields
 
 
 def _digest(row: GroupRow, sealer: Sealer) -> str | None:

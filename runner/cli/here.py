@@ -58,7 +58,10 @@ def _tidy(settings: Settings) -> None:
 def _cancel(node: nodes.Node, id: str, interrupts: Interrupts, run_dir: Path) -> None:
     from runner.runs import interrupted  # of use to those alone who end it early
 
-    if interrupts.first is not None:
+    head = node.store.head(id)
+    if (
+        interrupts.first is not None and head is not None and head.group.abort is None
+    ):  # else it is ended by something else
         interrupted.note(run_dir, interrupts.first)
     node.engine.cancel(id)
 
@@ -99,7 +102,7 @@ async def carry_out(
             id = begin(node, str(folder))
             if former is not None and former.group.status.terminal:
                 complain(
-                    f"{id} was over before ({former.group.status}): this is what it did then, and nothing runs anew"
+                    f"{id} was over before ({former.group.status}): this is what it did then, and nothing runs anew; `runner rerun {id}` does it again, another --id too"
                 )
             interrupts.cancels(partial(_cancel, node, id, interrupts, run_dir))
             stack.enter_context(Tidying(partial(_tidy, settings)))

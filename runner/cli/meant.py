@@ -71,7 +71,7 @@ def nearest(given: str, known: Iterable[str], called: Mapping[str, str] | None =
 
 def command(given: str, known: Iterable[str]) -> str:
     """In the place of a command, of which there are these."""
-    if is_document(given):
+    if is_document(given) or given == "-":
         return _asked(f"`runner run {shlex.quote(given)}`")
     if (other := _COMMANDS.get(given)) is not None:
         return _asked(other)
@@ -87,7 +87,7 @@ def argument(given: str, known: Iterable[str], prog: str, file: str | None) -> s
         option = _LETTERS.get(given[:2], "")
         return _asked(option) if option in known else _option(given.partition("=")[0], known, prog)
     if "--set" in known and _SETTING.fullmatch(given):
-        return _asked(f"--set {given}")
+        return _asked(f"--set {shlex.quote(given)}")
     if file is not None and is_document(given) and not is_document(file):
         return f" ({file!r} was taken for the FILE)"
     return ""

@@ -74,10 +74,10 @@ class Rounds:
                 except (DocumentError, UsageError) as error:
                     complain(told(error))
                     status = REFUSED
-                interrupted = self._round is not None and self._round.count > 0
+                is_interrupted = self._round is not None and self._round.count > 0
                 with self._condition:
                     self._round = None
-                if interrupted:
+                if is_interrupted:
                     return status
                 self._wait()
         except KeyboardInterrupt:

@@ -24,7 +24,11 @@ class Parser(ArgumentParser):
         return known, left
 
     def _is_odd(self, word: str) -> bool:
-        return word.startswith("-") and word != "--" and word.partition("=")[0] not in self._option_string_actions
+        return (
+            word.startswith("-")
+            and word not in ("-", "--")
+            and word.partition("=")[0] not in self._option_string_actions
+        )
 
     def _refuse(self, words: Sequence[str], file: str | None, otherwise: str = "") -> NoReturn:
         from runner.cli import meant  # for those who were mistaken

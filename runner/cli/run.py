@@ -58,15 +58,15 @@ def run_once(options: Namespace, interrupts: MakeInterrupts | None = None) -> in
     from runner.cli import ending, here  # behind the first line, which does not have to wait for them
     from runner.cli.source import Source
 
-    source = Source.of(options.file, data)
-
     def begin(node: Node, workspace: str) -> str:
+        nonlocal data
         id = node.engine.submit(
             group, inputs, caller=here.CALLER, workspace=workspace, traceparent=settings.traceparent,
             pause_on_failure=options.pause_on_failure,
         )  # fmt: skip
-        if source is not None:
+        if (source := Source.of(options.file, data, node.sealer)) is not None:
             source.keep(run_dir)
+        data = b""  # it may be large, and the run has no use for it
         return id
 
     with here.new_run_dir(settings, group.id) as run_dir:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import hmac
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -10,25 +10,29 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from runner import privatefile
 from runner.cli.document import STDIN, read_file
 from runner.errors import UsageError
+from runner.sealing import Sealer
 
 FILE = "source"
 
 
 class Source(Struct, frozen=True, kw_only=True):
-    """`path` is absolute, and may be no text; `digest` is that of the document's bytes as they were run."""
+    """`path` is absolute, and may be no text; `digest` is that of the document's bytes as they were run, under the sealing key
+    `key`: a document may have secrets, which nobody is to try out."""
 
     path: bytes
+    key: str
     digest: str
 
     @classmethod
-    def of(cls, name: str, data: bytes) -> Source | None:
+    def of(cls, name: str, data: bytes, sealer: Sealer) -> Source | None:
         """None for what cannot be read again: standard input, a pipe, what a descriptor of this process alone names."""
         path = os.path.abspath(name)
         if name == STDIN or not os.path.isfile(path) or path.startswith(("/dev/", "/proc/")):
             return None
-        return cls(path=os.fsencode(path), digest=_digest(data))
+        return cls(path=os.fsencode(path), key=sealer.key_id, digest=_digest(data, sealer))
 
     @classmethod
     def kept_in(cls, run_dir: Path) -> Source | None:
@@ -40,15 +44,17 @@ class Source(Struct, frozen=True, kw_only=True):
 
     def keep(self, run_dir: Path) -> None:
         """Nothing but a hint hangs on it: that it cannot be written is no reason not to run."""
-        with suppress(OSError), open(run_dir / FILE, "wb", opener=_private) as file:
+        with suppress(OSError), open(run_dir / FILE, "wb", opener=privatefile.opener) as file:
             file.write(msgspec.json.encode(self))
 
-    def changed(self) -> str | None:
-        """How a person here names the file, if it says something else by now."""
+    def changed(self, sealer: Sealer) -> str | None:
+        """How a person here names the file, if it says something else by now. Under another key nothing can be compared."""
         path = os.fsdecode(self.path)
+        if sealer.key_id != self.key:
+            return None
         try:
             # Where it is gone, or no file any more, there is nothing else that could be run.
-            if not os.path.isfile(path) or _digest(read_file(path)) == self.digest:
+            if not os.path.isfile(path) or _digest(read_file(path), sealer) == self.digest:
                 return None
         except UsageError:
             return None
@@ -56,9 +62,5 @@ class Source(Struct, frozen=True, kw_only=True):
         return path if nearer.startswith("..") else nearer
 
 
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
-
-
-def _digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
+def _digest(data: bytes, sealer: Sealer) -> str:
+    return hmac.new(sealer.mac_key("source"), data, "sha256").hexdigest()

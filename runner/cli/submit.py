@@ -93,7 +93,9 @@ async def _submitted(client: AsyncClient, raw: bytes, inputs: Mapping[str, str],
 
 def tell_existed(id: str) -> None:
     """Of a group for which somebody has chosen the id: of others a repetition is none of theirs."""
-    complain(f"{id} was submitted before: it is the same group, and nothing of it begins anew")
+    complain(
+        f"{id} was submitted before: it is the same group, and nothing of it begins anew; another --id makes another one"
+    )
 
 
 async def follow(client: AsyncClient, id: str, interrupts: Interrupts, options: Namespace, *, live: bool) -> int:

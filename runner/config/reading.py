@@ -73,6 +73,8 @@ class Reading(Struct, kw_only=True):
     values: dict[str, Value] = {}
     faults: list[Fault] = []
     refused: set[str] = set()
+    places: Mapping[tuple[Any, ...], tuple[int, int]] = {}
+    """Where what stands in the file is, by its path: line and column."""
 
     def refuse(self, name: str, message: str, hint: str | None = None) -> None:
         """Add a fault of a key that is not at its default."""
@@ -84,10 +86,11 @@ class Reading(Struct, kw_only=True):
     def warn(self, name: str, within: Place, message: str) -> None:
         """Warn of what is `within` a key that is not at its default."""
         source = self.values[name].source
-        path = (*name.split("."), *within) if source.origin is Origin.FILE else within
-        fault = Fault(
-            path=path, message=message, source=source.name, line=source.line, column=source.column, warning=True
-        )
+        whole = (*name.split("."), *within)
+        is_in_file = source.origin is Origin.FILE
+        line, column = self.places.get(whole, (source.line, source.column)) if is_in_file else (0, 0)
+        path = whole if is_in_file else within
+        fault = Fault(path=path, message=message, source=source.name, line=line, column=column, warning=True)
         self.faults.append(fault)
 
     def finish(self) -> tuple[Fault, ...]:
@@ -180,7 +183,7 @@ def _read_file(reading: Reading, keys: Sequence[Key], file: Path) -> None:
 
     from runner.config.places import place, places
 
-    known = places(text)
+    known = reading.places = places(text)
     for fault in tables.faults.all():
         line, column = place(fault.path, known)
         reading.faults.append(replace(fault, source=str(file), line=line, column=column))

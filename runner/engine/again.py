@@ -21,7 +21,7 @@ from runner.model.fault import no_such_task
 from runner.model.result import Status
 from runner.model.task import Task, When
 from runner.sealing import Sealer
-from runner.store.base import GroupRecord, TaskRow
+from runner.store.base import GroupRecord, StoreReader, TaskRow
 
 
 class Again(Struct, frozen=True, kw_only=True):
@@ -72,6 +72,12 @@ def prepare(record: GroupRecord, sealer: Sealer, id: str, public_id: str, beginn
         ),
         tasks=tuple(task.name for index, task in enumerate(group.tasks) if index in wanted),
     )
+
+
+def former_of(store: StoreReader, id: str) -> str | None:
+    """The group that this one does again, as its caller calls it; None for one that does none again, or of which nobody knows that
+    any more."""
+    return next((event.fields.get("again") for event in store.events(id, limit=1)), None)
 
 
 def _wanted(document: Document, rows: dict[str, TaskRow], beginning: Collection[str]) -> set[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from runner.clock import rfc3339
-from runner.engine import endings, turns
+from runner.engine import again, endings, turns
 from runner.engine.abort import CLOSING_CANCELS
 from runner.engine.abroad import WHOLE_GROUP
 from runner.engine.document import Document
@@ -117,7 +117,7 @@ class TaskCauses:
         because = [*self._placed(task, row), *self._called_for(index, depth), *self._tries(task, row.attempt - 1)]
         text = endings.told(task, outcome, row.attempt)
         if row.cached:
-            former = next((event.fields.get("again") for event in self._store.events(self._row.id, 0, 1)), None)
+            former = again.former_of(self._store, self._row.id)
             source = "a cache" if former is None else f"the group {former}, where it {text}"
             text = f"was not run: its outputs are those of {source}"
         if outcome.kill is not None and (killed := endings.killing(outcome.kill)):

@@ -35,8 +35,10 @@ _REASONS: Mapping[str, str] = {
     Abort.REPLACED: "a newer group with the same concurrency key took its place",
 }
 
-_TOLD_BY_THE_REASON = frozenset({Reason.SUPERVISOR_LOST, Reason.HOST_RESTARTED})
+_TOLD_BY_THE_REASON = frozenset({Reason.HOST_RESTARTED})
 """Whose errors say the same in other words."""
+_TOLD_BY_THE_ERROR = frozenset({Reason.SUPERVISOR_LOST})
+"""Whose errors say more exactly what was lost."""
 
 
 def why(task: Task, outcome: Outcome) -> str:
@@ -48,7 +50,7 @@ def why(task: Task, outcome: Outcome) -> str:
         causes.append(f"its timeout{limit} was over")
     elif reason == Reason.CLEANUP_TIMEOUT:
         causes.append("the time for clean-up was over")
-    elif reason:
+    elif reason and not (outcome.error and reason in _TOLD_BY_THE_ERROR):
         causes.append(_REASONS.get(reason, reason))
     if outcome.signal:
         causes.append(f"ended by {signal_name(outcome.signal)}")

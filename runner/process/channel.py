@@ -39,7 +39,7 @@ class RefusedError(ProcessHostError):
         """Of `superseded`, `locked`, `protocol`, `bad_request`, `cannot_serve`."""
 
 
-ENDED = "the supervisor ended"
+ENDED = "the supervisor that kept its processes ended, and they were ended with it"
 
 
 class EndedError(ProcessHostError):

@@ -49,6 +49,11 @@ HELLO_SECONDS = 10.0
 """How long an origin may take to say who it is."""
 RECONNECT_SECONDS = 0.1
 
+SUPERSEDED = (
+    "a newer session of the same runner has taken the place of this one; if they go on to take turns, two runners work on copies of "
+    "one state directory: `runner restore` makes a copy that is a runner of its own"
+)
+
 _log = logging.getLogger(__name__)
 
 
@@ -149,7 +154,7 @@ class PeerServicer(peer_pb2_grpc.PeerServiceServicer):
                 if begin is None:
                     return
                 if present not in greeted:
-                    raise SupersededError  # one that came later has begun meanwhile
+                    raise SupersededError(SUPERSEDED)  # one that came later has begun meanwhile
                 del greeted[: greeted.index(present)]
             finally:
                 if present in greeted:
@@ -157,7 +162,7 @@ class PeerServicer(peer_pb2_grpc.PeerServiceServicer):
                 if not greeted:
                     self._greeted.pop(key, None)
             if (former := self._sessions.get(key)) is not None:
-                former.end(SupersededError())
+                former.end(SupersededError(SUPERSEDED))
             self._sessions[key] = present
             told = {"origin": origin.name, "node": origin.node, "caller": origin.caller}
             _log.info("an origin has come", extra={"action": "origin_came", **told})

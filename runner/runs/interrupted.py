@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+
+from runner import privatefile
 
 FILE = "interrupted"
 
@@ -16,14 +17,14 @@ CHANGE = "change"
 _WORDS: Mapping[str, str] = {
     signal.SIGINT.name: "Ctrl-C, or `runner cancel`,",
     signal.SIGHUP.name: "the end of its terminal (SIGHUP)",
-    signal.SIGTERM.name: "SIGTERM, which its runner got,",
+    signal.SIGTERM.name: "SIGTERM, or `runner cancel`,",
     CHANGE: "a change of what `--watch` watches",
 }
 
 
 def note(folder: Path, what: str) -> None:
-    """The first that did it, the name of a signal or `CHANGE`. Nothing but a word in an explanation hangs on it."""
-    with suppress(OSError), open(folder / FILE, "x", opener=_private) as file:
+    """What did it, the name of a signal or `CHANGE`. Nothing but a word in an explanation hangs on it."""
+    with suppress(OSError), open(folder / FILE, "w", opener=privatefile.opener) as file:
         file.write(what)
 
 
@@ -33,7 +34,3 @@ def by(folder: Path) -> str | None:
         return _WORDS.get((folder / FILE).read_text())
     except (OSError, UnicodeDecodeError):
         return None
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)

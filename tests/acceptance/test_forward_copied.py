@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from runner.errors import SupersededError
 from runner.model.result import Reason, Status
+from runner.rpc.peering import SUPERSEDED
 from tests.acceptance.command import RUNNER, shell
 from tests.acceptance.mortal import Node
 from tests.acceptance.test_forward import ONPREM, Pair, pair
@@ -67,7 +67,7 @@ def test_two_that_are_one_to_their_peer_take_turns_and_say_so(pair: Pair, twin: 
     )
     pair.cloud.start()
     twin.cloud.start()
-    pair.until(lambda: SupersededError().message in (pair.folder / "cloud" / "node.log").read_text())
+    pair.until(lambda: SUPERSEDED in (pair.folder / "cloud" / "node.log").read_text())
     own = {
         each.submit(shell(name, f"echo {name} >> {pair.folder}/lines", forward=ONPREM)): each
         for name, each in (("a", pair), ("b", twin))

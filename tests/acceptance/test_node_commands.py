@@ -184,7 +184,7 @@ def test_a_submission_may_be_repeated(ask: Ask) -> None:
     first = ask("submit", document, "--output", "json").json
     repeated = ask("submit", document, "--output", "json")
     assert (first["id"], first["existed"], repeated.json["existed"]) == ("mine", False, True)
-    said = "runner: mine was submitted before: it is the same group, and nothing of it begins anew\n"
+    said = "runner: mine was submitted before: it is the same group, and nothing of it begins anew; another --id makes another one\n"
     assert repeated.stderr == said
     assert ask("submit", document, "--follow").stderr == said
     other = ask("submit", ask.runner.write(group([shell("t", "false")], id="mine")))

@@ -85,7 +85,10 @@ def test_what_was_run_here(runner: Command, tmp_path: Path) -> None:
     assert (elsewhere.status, "--workspace sends a folder to a node" in elsewhere.stderr) == (2, True)
     again = runner("rerun", "one", "--id", "two")
     assert again.status == 1, "it is the same again, and is over"
-    assert again.stderr == "runner: two was over before (failed): this is what it did then, and nothing runs anew\n"
+    assert (
+        again.stderr
+        == "runner: two was over before (failed): this is what it did then, and nothing runs anew; `runner rerun two` does it again, another --id too\n"
+    )
     assert ran(tmp_path) == []
 
 
@@ -121,7 +124,10 @@ def test_on_a_node(runner: Command, node: Node, tmp_path: Path) -> None:
     assert told == {"id": "five", "existed": False, "tasks": 2, "kept": 2}
     repeated = ask("rerun", "one", "--id", "five", "--output", "json")
     assert repeated.json == {**told, "existed": True}
-    assert repeated.stderr == "runner: five was submitted before: it is the same group, and nothing of it begins anew\n"
+    assert (
+        repeated.stderr
+        == "runner: five was submitted before: it is the same group, and nothing of it begins anew; another --id makes another one\n"
+    )
     node.end()
     for path in (tmp_path / "node").rglob("*"):
         assert not path.is_file() or SECRET.encode() not in path.read_bytes(), path
@@ -160,7 +166,7 @@ def test_a_document_that_has_changed_since_is_not_what_is_done_again(runner: Com
     assert runner("run", name, "--id", "one").status == 1
     assert runner("rerun", "one", "--id", "two").stderr == ""
     runner.write(group([shell("t", "true")]), name)
-    said = "runner: my group.yaml has changed since {}, whose document is done again as it was; `runner run 'my group.yaml'` runs what it says now\n"
+    said = "runner: my group.yaml has changed since {}, whose document is done again as it was; `runner run 'my group.yaml'` runs what it says now, with the inputs that you give it\n"
     again = runner("rerun", "one", "--id", "three")
     assert (again.status, again.stderr) == (1, said.format("one"))
     assert runner("rerun", "three", "--id", "four").stderr == said.format("three"), "it is known of that one as well"

@@ -348,7 +348,7 @@ def test_a_supervisor_that_is_killed_ends_it_with_a_word(kept: Command) -> None:
     os.kill(supervisor, signal.SIGKILL)
     _, said = process.communicate(timeout=40)
     assert process.returncode == 1
-    assert b"the supervisor ended" in said
+    assert b"the supervisor that kept its processes ended" in said
     assert not any(map(is_alive, pids))
 
 

@@ -163,7 +163,7 @@ def test_a_supervisor_that_is_killed_without_listed_retries(runner: Command) -> 
     ended = told["results"]["plain"]
     assert not hostile.is_alive(pid)
     assert (ended["status"], ended["reason"], ended["attempts"]) == ("errored", "supervisor_lost", 1)
-    assert ended["error"] == "the supervisor ended"
+    assert ended["error"] == "the supervisor that kept its processes ended, and they were ended with it"
     assert (ended["kill"]["left"], ended["kill"]["containment"]) == ([], "marker")
     assert told["results"]["cleans"]["status"] == "success", "another supervisor was started"
     assert processes.read(supervisor) is None

@@ -9,8 +9,8 @@ import hmac
 import json
 import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ from runner.model.result import Status
 from runner.sealing import Sealer
 from runner.simulator.executor import ScriptedExecutor
 from runner.simulator.script import Script
-from runner.store.base import Batch
+from runner.store.base import Batch, Notice
 from runner.store.sqlite import SqliteStore
 from runner.webhook import signing
 from runner.webhook.herald import LOOK_SECONDS, Herald, Pace
@@ -123,9 +123,9 @@ async def has_no_end(reader: asyncio.StreamReader, writer: asyncio.StreamWriter)
 class Place:
     """A store with groups that are over, and an engine on it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, stores: type[SqliteStore] = SqliteStore) -> None:
         self.clock = SystemClock()
-        self.store = SqliteStore.open(folder / "state.db", call_soon_threadsafe=Calls().call_soon)
+        self.store = stores.open(folder / "state.db", call_soon_threadsafe=Calls().call_soon)
         executor = ScriptedExecutor(self.clock, lambda id: Script())
         self.engine = Engine(
             store=self.store, clock=self.clock, dispatcher=executor, sealer=Sealer.ephemeral(), max_parallel=1
@@ -221,20 +221,21 @@ async def test_it_is_tried_until_somebody_has_heard_it(place: Place, answer: byt
     assert place.store.finished()[0].id == "g"
 
 
-async def test_what_becomes_due_while_it_looks_is_not_left_for_a_minute(
-    place: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    notices = place.store.notices
+class SlowStore(SqliteStore):
+    """On a machine that has much else to do."""
 
-    def slowly(*arguments: Any) -> Any:
-        time.sleep(IMPATIENT.longest)  # as on a machine that has much else to do
-        return notices(*arguments)
+    def notices(self, until: float, limit: int = 100) -> Sequence[Notice]:
+        time.sleep(IMPATIENT.longest)
+        return super().notices(until, limit)
 
-    monkeypatch.setattr(place.store, "notices", slowly)
+
+async def test_what_becomes_due_while_it_looks_is_not_left_for_a_minute(tmp_path: Path) -> None:
+    place = Place(tmp_path, SlowStore)
     place.over("g")
-    async with Receiver(b"HTTP/1.1 500 Oh\r\n\r\n").listening() as receiver, place.telling(receiver.url):
-        async with asyncio.timeout(LOOK_SECONDS / 2):
-            await receiver.until(5)
+    with closing(place.store):
+        async with Receiver(b"HTTP/1.1 500 Oh\r\n\r\n").listening() as receiver, place.telling(receiver.url):
+            async with asyncio.timeout(LOOK_SECONDS / 2):
+                await receiver.until(5)
 
 
 async def test_nobody_listens_and_then_somebody_does_in_another_life(place: Place) -> None:

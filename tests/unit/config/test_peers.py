@@ -57,8 +57,8 @@ def test_files_that_are_not_there_are_warned_of(tmp_path: Path) -> None:
         'name = "x"\n[peers.a]\ntarget = "x:1"\nca = "ca.pem"\ntoken_file = "t"\n[peers.b]\ntarget = "y:1"\nca = "b.pem"\n'
     )
     assert [str(one).replace(f"{tmp_path}/", "") for one in load_configuration({"HOME": "/h"}, file=file).warnings] == [
-        "runner.toml:2:1: warning: peers.a.token_file: t: No such file or directory; this peer cannot be reached without it",
-        "runner.toml:2:1: warning: peers.b.ca: b.pem: No such file or directory; this peer cannot be reached without it",
+        "runner.toml:5:1: warning: peers.a.token_file: t: No such file or directory; this peer cannot be reached without it",
+        "runner.toml:8:1: warning: peers.b.ca: b.pem: No such file or directory; this peer cannot be reached without it",
     ]
     environ = {"HOME": "/h", "RUNNER_PEERS": '{a = {target = "x:1", ca = "/nowhere/ca.pem"}}'}
     file.write_text("")

@@ -9,6 +9,7 @@ import pytest
 from runner.engine import endings
 from runner.model.result import Abort, Outcome, Reason, Status
 from runner.model.task import Retry, Task
+from runner.process.channel import ENDED
 
 
 def task(**changes: Any) -> Task:
@@ -46,9 +47,20 @@ def test_a_runner_may_be_lost_that_was_heard_of() -> None:
     assert endings.why(task(), lost) == f"its runner cannot be counted on any more, {error}"
 
 
-def test_what_a_reason_says_is_not_said_again() -> None:
-    lost = outcome(Status.ERRORED, reason=Reason.SUPERVISOR_LOST, error="the supervisor ended")
+def test_what_was_lost_with_a_supervisor_is_said_once_and_exactly() -> None:
+    lost = outcome(Status.ERRORED, reason=Reason.SUPERVISOR_LOST, error=ENDED)
     assert endings.why(task(), lost) == "the supervisor that kept its processes ended, and they were ended with it"
+    further = outcome(
+        Status.ERRORED,
+        reason=Reason.SUPERVISOR_LOST,
+        error="c has been away for 300 s; the attempt may still run there",
+    )
+    assert endings.why(task(), further) == "c has been away for 300 s; the attempt may still run there"
+    unsaid = outcome(Status.ERRORED, reason=Reason.SUPERVISOR_LOST)
+    assert endings.why(task(), unsaid) == "the supervisor that kept its processes ended, and they were ended with it"
+
+
+def test_what_a_reason_says_is_not_said_again() -> None:
     restarted = outcome(
         Status.ERRORED, reason=Reason.HOST_RESTARTED, error="the machine was restarted while the attempt ran"
     )
