@@ -72,8 +72,8 @@ def python_seconds() -> float:
     return run([sys.executable, "-c", "pass"]).seconds
 
 
-def first_line_seconds(folder: Path) -> float:
-    """From the start of `runner run` to its first line on a terminal."""
+def first_lines_seconds(folder: Path) -> tuple[float, float]:
+    """From the start of `runner run` to the first that it shows on a terminal, and to the line that names the group."""
     document, state = folder / "group.yaml", folder / "state"
     document.write_text(workloads.document(workloads.one()), encoding="ascii")
     secrets = workloads.secret_values()
@@ -82,11 +82,17 @@ def first_line_seconds(folder: Path) -> float:
     terminal, theirs = os.openpty()
     try:
         began = time.perf_counter()
-        process = subprocess.Popen(argv, env={**os.environ, **secrets}, stdin=theirs, stdout=theirs, stderr=theirs)
+        process = subprocess.Popen(
+            argv, env={**os.environ, **secrets, "TERM": "xterm", "CI": ""}, stdin=theirs, stdout=theirs, stderr=theirs
+        )
         watchdog = threading.Timer(LONGEST_START_SECONDS, process.kill)
         watchdog.start()
         os.close(theirs)
         seen = os.read(terminal, 1)
+        first = time.perf_counter() - began
+        with suppress(OSError):
+            while b"\n" not in seen and (more := os.read(terminal, 65536)):
+                seen += more
         seconds = time.perf_counter() - began
         with suppress(OSError):  # which says that nobody has it open any more
             while os.read(terminal, 65536):
@@ -96,7 +102,7 @@ def first_line_seconds(folder: Path) -> float:
             raise BenchError("`runner run` did not do its one task")
     finally:
         os.close(terminal)
-    return seconds
+    return first, seconds
 
 
 def waiting_rss(folder: Path) -> Metrics:

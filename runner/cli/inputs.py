@@ -12,7 +12,7 @@ from runner.cli.options import filled_path
 from runner.cli.terminal import complain
 from runner.config import environment_value
 from runner.errors import DocumentError, UsageError
-from runner.model import document, fields
+from runner.model import fields
 from runner.model.fault import Faults
 from runner.model.group import Input
 from runner.model.limits import Limits
@@ -50,6 +50,8 @@ def read_inputs(
 def read_input_file(path: Path) -> Mapping[str, str]:
     """The inputs in a YAML or JSON file, names to texts. Raises DocumentError, UsageError."""
     limits = Limits()
+    from runner.model import document  # not for those who give none
+
     read = document.read(read_small_file("--input-file", path), source=str(path), limits=limits)
     faults = Faults(limits.faults)
     values = fields.texts(faults, (), read.data) if read.complete and not read.faults else {}

@@ -32,10 +32,8 @@ def _here(options: Namespace) -> int:
     from runner import workspace
     from runner.cli.here import CALLER, carry_out, new_run_dir
     from runner.cli.report import headline
-    from runner.cli.source import Source
     from runner.cli.view import Outlets, Shown
     from runner.runs.runs import Runs
-    from runner.sealing import Sealer
 
     settings = settings_of(options)
     runs = Runs(settings.runs_dir, settings.key_file)
@@ -45,8 +43,8 @@ def _here(options: Namespace) -> int:
     folder = workspace.current()
     if (before := runs.workspace_of(former)) != str(folder):
         complain(f"{former} worked in {before}, and this works in {folder}")
-    source = Source.kept_in(settings.run_dir(former))
-    if source is not None and (changed := source.changed(Sealer.open_or_create(settings.key_file))) is not None:
+    source = runs.source(former)
+    if source is not None and (changed := runs.changed(source)) is not None:
         complain(
             f"{changed} has changed since {former}, whose document is done again as it was; "
             f"`runner run {shlex.quote(changed)}` runs what it says now, with the inputs that you give it"

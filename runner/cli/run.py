@@ -11,15 +11,13 @@ from msgspec.structs import replace
 
 from runner import workspace
 from runner.cli import given
-from runner.cli.document import checked_document, read_file
+from runner.cli.document import STDIN, checked_document, read_file, source_name
 from runner.cli.inputs import add_input_arguments, check_standard_input, read_inputs
 from runner.cli.options import add_pause_argument, filled, filled_path, positive, settings_of
 from runner.cli.report import headline
 from runner.cli.terminal import complain
-from runner.cli.view import Outlets, Shown, add_progress_argument
+from runner.cli.view import Outlets, Shown, add_progress_argument, announced
 from runner.model.inputs import bind_inputs
-from runner.tasktypes import registry
-from runner.validation.forwarding import without_peers
 
 if TYPE_CHECKING:
     from runner.cli.here import MakeInterrupts
@@ -39,7 +37,11 @@ def run_once(options: Namespace, interrupts: MakeInterrupts | None = None) -> in
     settings = settings_of(options)
     check_standard_input(options)
     data = read_file(options.file)
-    loaded = checked_document(options.file, data, registry(settings), without_peers)
+    with announced(f"reading {source_name(options.file)} …", options):
+        from runner.tasktypes import registry  # what checks a document takes as long to import as all before it
+        from runner.validation.forwarding import without_peers
+
+        loaded = checked_document(options.file, data, registry(settings), without_peers)
     for warning in loaded.warnings:
         complain(str(warning))
     group = given.changed(loaded.group, options)
@@ -56,7 +58,7 @@ def run_once(options: Namespace, interrupts: MakeInterrupts | None = None) -> in
     outlets = Outlets.of(options, headline(group.name, len(group.tasks), group.id))
     outlets.begin()
     from runner.cli import ending, here  # behind the first line, which does not have to wait for them
-    from runner.cli.source import Source
+    from runner.runs.source import Source
 
     def begin(node: Node, workspace: str) -> str:
         nonlocal data
@@ -64,7 +66,7 @@ def run_once(options: Namespace, interrupts: MakeInterrupts | None = None) -> in
             group, inputs, caller=here.CALLER, workspace=workspace, traceparent=settings.traceparent,
             pause_on_failure=options.pause_on_failure,
         )  # fmt: skip
-        if (source := Source.of(options.file, data, node.sealer)) is not None:
+        if options.file != STDIN and (source := Source.of(options.file, data, node.sealer)) is not None:
             source.keep(run_dir)
         data = b""  # it may be large, and the run has no use for it
         return id

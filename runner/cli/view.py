@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 from argparse import ArgumentParser, Namespace
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol
 
 from msgspec import Struct
 
 from runner.cli.tails import Tails
-from runner.cli.terminal import STDERR, STDOUT, Output
+from runner.cli.terminal import STDERR, STDOUT, Output, visible
 from runner.config.terminal import load_terminal_settings
 from runner.errors import UsageError
 from runner.model.result import TaskResult
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
     from runner.cli.live import Ask
 
 AUTO, LIVE, PLAIN = "auto", "live", "plain"
+MIN_COLUMNS = 20
+"""Of a terminal that does not know how many it has."""
+_WIDE = "\u1100"
+"""From there on characters may take two columns."""
 
 
 class View(Protocol):
@@ -69,6 +74,24 @@ def is_live(progress: str, descriptor: int, *, machine: bool) -> bool:
     from runner.cli.screen import is_in_front
 
     return is_in_front(descriptor)
+
+
+@contextmanager
+def announced(what: str, options: Namespace) -> Iterator[None]:
+    """Where the group would be shown live, `what` stands there until the work in it is done, and is wiped away then: a large document is
+    read for seconds, and to import what reads any takes longer than a person takes for at once."""
+    output, machine = Output(STDOUT), options.output == "json"
+    if options.quiet or options.progress == PLAIN or not is_live(AUTO, output.descriptor, machine=machine):
+        yield
+        return
+    text, room = visible(what), (output.columns or MIN_COLUMNS) - 1
+    if max(text, default="") >= _WIDE:
+        room //= 2
+    output.write(text[:room].encode(errors="surrogateescape"))
+    try:
+        yield
+    finally:
+        output.write(b"\r\x1b[K")
 
 
 class Outlets(Struct, frozen=True, kw_only=True):

@@ -27,6 +27,7 @@ from runner.model.watch import Happening, LogChunk
 from runner.runs import decisions
 from runner.runs.decisions import Decision
 from runner.runs.run import Run
+from runner.runs.source import Source
 from runner.sealing import Sealer
 from runner.store import retirement
 
@@ -227,6 +228,14 @@ class Runs:
                 yield run
             finally:
                 run.close()
+
+    def source(self, id: str) -> Source | None:
+        """The file that a run was of; None where nothing is known of it."""
+        return Source.kept_in(self._folder / id)
+
+    def changed(self, source: Source) -> str | None:
+        """How a person here names the file, if it says something else by now."""
+        return source.changed(self._sealer())
 
     def _sealer(self) -> Sealer:
         # A key that is made here would open nothing.

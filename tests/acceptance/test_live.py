@@ -55,6 +55,30 @@ def test_each_task_has_a_line_and_what_waits_its_reason(runner: Command, at_term
     terminal.assert_whole()
 
 
+@pytest.mark.parametrize("name", ["group.yaml", "漢字" * 20 + ".yaml"])
+def test_what_is_read_stands_there_until_it_is(runner: Command, at_terminal: Open, name: str) -> None:
+    """Who waits for a large document, or a slow machine, sees at once that something goes on; and nothing of that stays."""
+    runner.write(group([shell("t", "true")], name="ship"), name)
+    terminal = at_terminal("run", name, columns=60)
+    assert terminal.end() == 0
+    assert terminal.raw.startswith(f"reading {name[:9]}".encode())
+    assert terminal.display[0].startswith("ship: 1 task, run ")
+    refused = at_terminal("run", runner.write("taskGroup: []", name), columns=60)
+    assert refused.end() == 2
+    assert refused.raw.startswith(f"reading {name[:9]}".encode())
+    assert refused.display[0].startswith("runner: ")
+    assert "reading" not in refused.text
+
+
+@pytest.mark.parametrize("options", [["--quiet"], ["--progress", "plain"]])
+def test_who_wants_no_live_view_is_not_told_what_is_read(
+    runner: Command, at_terminal: Open, options: list[str]
+) -> None:
+    terminal = at_terminal("run", *options, runner.write(group([shell("t", "true")])))
+    assert terminal.end() == 0
+    assert b"reading" not in terminal.raw
+
+
 def test_the_readme_shows_what_is_seen(runner: Command, at_terminal: Open) -> None:
     readme = (Path(__file__).parents[2] / "README.md").read_text()
     found = re.search(

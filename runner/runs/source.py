@@ -11,8 +11,6 @@ import msgspec
 from msgspec import Struct
 
 from runner import privatefile
-from runner.cli.document import STDIN, read_file
-from runner.errors import UsageError
 from runner.sealing import Sealer
 
 FILE = "source"
@@ -28,9 +26,9 @@ class Source(Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, name: str, data: bytes, sealer: Sealer) -> Source | None:
-        """None for what cannot be read again: standard input, a pipe, what a descriptor of this process alone names."""
+        """Of the file `name`. None for what cannot be read again: a pipe, what a descriptor of this process alone names."""
         path = os.path.abspath(name)
-        if name == STDIN or not os.path.isfile(path) or path.startswith(("/dev/", "/proc/")):
+        if not os.path.isfile(path) or path.startswith(("/dev/", "/proc/")):
             return None
         return cls(path=os.fsencode(path), key=sealer.key_id, digest=_digest(data, sealer))
 
@@ -54,9 +52,9 @@ class Source(Struct, frozen=True, kw_only=True):
             return None
         try:
             # Where it is gone, or no file any more, there is nothing else that could be run.
-            if not os.path.isfile(path) or _digest(read_file(path), sealer) == self.digest:
+            if not os.path.isfile(path) or _digest(Path(path).read_bytes(), sealer) == self.digest:
                 return None
-        except UsageError:
+        except OSError:
             return None
         nearer = os.path.relpath(path)
         return path if nearer.startswith("..") else nearer
