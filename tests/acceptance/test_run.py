@@ -120,7 +120,7 @@ def test_the_environment_of_a_task_is_small(runner: Command) -> None:
     names = {line.removeprefix("t  | ").split("=")[0] for line in done.stdout.splitlines() if "|" in line}
     made_by_the_shell = {"PWD", "OLDPWD", "SHLVL", "_"}
     page = (Path(__file__).parents[2] / "docs" / "document.md").read_text()
-    told = page.split("Its environment is ")[1].split("; and `TRACEPARENT`")[0]
+    told = page.split("Its environment is ")[1].split(" `TRACEPARENT`")[0]
     assert names - made_by_the_shell == set(re.findall(r"`([A-Z_]+)`", told))
 
 
