@@ -69,7 +69,7 @@ def is_gone(pid: int) -> bool:
 
 BY = {
     signal.SIGINT: "Ctrl-C, or `runner cancel`,",
-    signal.SIGTERM: "SIGTERM, which its runner got,",
+    signal.SIGTERM: "SIGTERM, or `runner cancel`,",
     signal.SIGHUP: "the end of its terminal (SIGHUP)",
 }
 
