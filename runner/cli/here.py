@@ -59,9 +59,8 @@ def _cancel(node: nodes.Node, id: str, interrupts: Interrupts, run_dir: Path) ->
     from runner.runs import interrupted  # of use to those alone who end it early
 
     head = node.store.head(id)
-    if (
-        interrupts.first is not None and head is not None and head.group.abort is None
-    ):  # else it is ended by something else
+    # What is ended already was ended by something else.
+    if interrupts.first is not None and head is not None and head.group.abort is None:
         interrupted.note(run_dir, interrupts.first)
     node.engine.cancel(id)
 

@@ -206,9 +206,8 @@ class Abortion:
         once: nothing may be begun behind it."""
         self._arm_timeout()
         since = self.at  # of an abort that was under way; its clean-up has its own time
-        if (
-            since is not None and not self._run.is_elsewhere
-        ):  # else its runner ends it, or is asked to, see `Entrusted.resume`
+        # What is elsewhere its runner ends, or is asked to, see `Entrusted.resume`.
+        if since is not None and not self._run.is_elsewhere:
             self._arm_cleanup(since, overdue_now=True)
 
     def _arm_timeout(self) -> None:

@@ -79,8 +79,8 @@ class TaskCauses:
             case Abort.REPLACED:
                 return turns.replaced(row)
             case _:
-                again = ", and again, which ends clean-up as well" if row.abort_count >= CLOSING_CANCELS else ""
-                text = f"{self._live.cancelled_by or 'a caller'} cancelled the group{when}{again}"
+                twice = ", and again, which ends clean-up as well" if row.abort_count >= CLOSING_CANCELS else ""
+                text = f"{self._live.cancelled_by or 'a caller'} cancelled the group{when}{twice}"
                 because = ()
         return Cause(kind=str(row.abort), text=text, at=at, because=because)
 

@@ -52,11 +52,11 @@ class Client:
 
     def _known(self, engine: Engine) -> bool:
         """Whether an earlier call got through: a second cancel means more than the first, so a client looks before it
-        repeats one."""
+        repeats one. What a runner ends by itself that it was given has no `count`."""
         return any(
             event.kind is Kind.CANCEL_REQUESTED
             and event.fields["reason"] == Abort.CANCELLED
-            and event.fields["count"] >= self.cancel
+            and event.fields.get("count", 0) >= self.cancel
             for event in engine.events(self.submission.id)
         )
 

@@ -210,9 +210,8 @@ class Reference:
         trouble = status in (Status.FAILED, Status.ERRORED) and not task.task.allow_failure
         cell = task.task.matrix
         ends_matrix = trouble and cell is not None and cell.fail_fast and cell.of not in group.failed_matrices
-        if (
-            cell is not None and ends_matrix
-        ):  # noted first: by an abort the failures of others that were held stand as well
+        # Noted first: by an abort the failures of others that were held stand as well.
+        if cell is not None and ends_matrix:
             group.failed_matrices[cell.of] = task.task.name
         if trouble and group.submission.group.fail_fast and group.abort is None:
             self._abort(group, "fail_fast", task.task.name)

@@ -6,20 +6,12 @@ from msgspec.structs import replace
 from runner.engine import variables
 from runner.errors import TemplateError
 from runner.model import codec
-from runner.model.group import Input, TaskGroup
+from runner.model.group import Input
 from runner.model.inputs import bind_inputs
 from runner.model.result import Status
 from runner.model.task import Export, Import, Task
 from runner.model.value import Bindings, Value
-
-GROUP = TaskGroup(
-    tasks=(Task(name="t", type="os_exec"),),
-    inputs=(
-        Input(name="tag", default="latest"),
-        Input(name="password", required=True, confidential=True),
-        Input(name="note"),
-    ),
-)
+from tests.unit.model.test_inputs import GROUP
 
 
 def _bindings(**imported: Value) -> Bindings:
