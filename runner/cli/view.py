@@ -7,7 +7,9 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
+from itertools import accumulate, takewhile
 from typing import TYPE_CHECKING, Protocol
+from unicodedata import east_asian_width
 
 from msgspec import Struct
 
@@ -26,8 +28,6 @@ if TYPE_CHECKING:
 AUTO, LIVE, PLAIN = "auto", "live", "plain"
 MIN_COLUMNS = 20
 """Of a terminal that does not know how many it has."""
-_WIDE = "\u1100"
-"""From there on characters may take two columns."""
 
 
 class View(Protocol):
@@ -84,14 +84,18 @@ def announced(what: str, options: Namespace) -> Iterator[None]:
     if options.quiet or options.progress == PLAIN or not is_live(AUTO, output.descriptor, machine=machine):
         yield
         return
-    text, room = visible(what), (output.columns or MIN_COLUMNS) - 1
-    if max(text, default="") >= _WIDE:
-        room //= 2
-    output.write(text[:room].encode(errors="surrogateescape"))
+    output.write(_beginning(what, (output.columns or MIN_COLUMNS) - 1).encode(errors="surrogateescape"))
     try:
         yield
     finally:
         output.write(b"\r\x1b[K")
+
+
+def _beginning(text: str, columns: int) -> str:
+    """As much of it as has room in so many columns of one line."""
+    line = " ".join(visible(text).split())
+    ends = accumulate(2 if east_asian_width(char) in "WF" else 1 for char in line)
+    return line[: sum(1 for _ in takewhile(lambda end: end <= columns, ends))]
 
 
 class Outlets(Struct, frozen=True, kw_only=True):

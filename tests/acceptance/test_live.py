@@ -55,17 +55,19 @@ def test_each_task_has_a_line_and_what_waits_its_reason(runner: Command, at_term
     terminal.assert_whole()
 
 
-@pytest.mark.parametrize("name", ["group.yaml", "漢字" * 20 + ".yaml"])
+@pytest.mark.parametrize("name", [f"a-name-of-a-{'long' * 6}-file.yaml", "漢字" * 20 + ".yaml", "two\nlines.yaml"])
 def test_what_is_read_stands_there_until_it_is(runner: Command, at_terminal: Open, name: str) -> None:
     """Who waits for a large document, or a slow machine, sees at once that something goes on; and nothing of that stays."""
     runner.write(group([shell("t", "true")], name="ship"), name)
     terminal = at_terminal("run", name, columns=60)
     assert terminal.end() == 0
-    assert terminal.raw.startswith(f"reading {name[:9]}".encode())
+    shown = f"reading {name.replace(chr(10), chr(92) + 'n')} …"
+    expected = shown if name.isascii() else shown[: 8 + (59 - 8) // 2]
+    assert terminal.raw.startswith(expected.encode() + b"\r\x1b[K")
     assert terminal.display[0].startswith("ship: 1 task, run ")
     refused = at_terminal("run", runner.write("taskGroup: []", name), columns=60)
     assert refused.end() == 2
-    assert refused.raw.startswith(f"reading {name[:9]}".encode())
+    assert refused.raw.startswith(expected.encode() + b"\r\x1b[K")
     assert refused.display[0].startswith("runner: ")
     assert "reading" not in refused.text
 
